@@ -1,0 +1,1 @@
+//! A public library, event-sourced on eddyline.

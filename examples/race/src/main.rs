@@ -1,0 +1,2 @@
+//! Races writers and readers against one log.
+fn main() {}

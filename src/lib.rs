@@ -1,0 +1,1 @@
+//! An event store for dynamic consistency boundaries on PostgreSQL.

@@ -1,0 +1,1 @@
+//! Local PostgreSQL clusters with streaming replicas, for tests and demonstrations.
