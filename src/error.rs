@@ -1,0 +1,260 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::SequenceNumber;
+
+/// What a failure was caused by, where it has a cause.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Says what went wrong, in terms of what it means to the caller.
+///
+/// Ask it questions ([`is_conflict`](Self::is_conflict), [`sqlstate`](Self::sqlstate), …) rather
+/// than reading its text; the underlying failure is its [`source`](std::error::Error::source).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A matching event was committed after the position that the append's condition names.
+    /// Nothing was stored. Read again, decide again.
+    #[error("append condition failed: event {event} of type {event_type:?} came after {after}")]
+    Conflict {
+        /// The position that the condition names.
+        after: SequenceNumber,
+        /// The first event that broke the condition.
+        event: SequenceNumber,
+        /// The type of that event.
+        event_type: String,
+    },
+
+    /// The connection broke before a request could be sent or, for a read, answered. Nothing was
+    /// stored.
+    #[error("connection to {server} lost")]
+    ConnectionLost {
+        /// The server, as `role host:port`.
+        server: String,
+        /// What broke it.
+        source: Cause,
+    },
+
+    /// The server refused a statement. Nothing was stored.
+    #[error("{server} refused the statement with SQLSTATE {sqlstate}")]
+    Database {
+        /// The server, as `role host:port`.
+        server: String,
+        /// Its reason.
+        sqlstate: SqlState,
+        /// What it said.
+        source: Cause,
+    },
+
+    /// A stored event cannot be decoded: another program altered the log's table.
+    #[error("event {sequence_number} cannot be decoded")]
+    Decode {
+        /// The event.
+        sequence_number: SequenceNumber,
+        /// What is wrong with it.
+        source: Cause,
+    },
+
+    /// An append is empty or too large.
+    #[error("invalid append: {reason}")]
+    InvalidAppend {
+        /// What is wrong, and what is allowed.
+        reason: Cow<'static, str>,
+    },
+
+    /// A setting is wrong.
+    #[error("invalid configuration: {setting}: {reason}")]
+    InvalidConfig {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong, and what is allowed.
+        reason: Cow<'static, str>,
+    },
+
+    /// An event cannot be stored as it is.
+    #[error("invalid event: {field}: {reason}")]
+    InvalidEvent {
+        /// The event's field.
+        field: &'static str,
+        /// What is wrong, and what is allowed.
+        reason: Cow<'static, str>,
+    },
+
+    /// A filter is empty where that would widen it, contradicts itself, or is too large.
+    #[error("invalid filter: {reason}")]
+    InvalidFilter {
+        /// What is wrong, and what is allowed.
+        reason: Cow<'static, str>,
+    },
+
+    /// The connection was lost after the append was sent and before it was answered: its events
+    /// may have been stored, all of them or none.
+    #[error("outcome of the append of {} events unknown: connection to {server} lost", event_ids.len())]
+    OutcomeUnknown {
+        /// The server, as `role host:port`.
+        server: String,
+        /// The ids of the events, to look for them.
+        event_ids: Vec<Uuid>,
+        /// What broke the connection.
+        source: Cause,
+    },
+
+    /// Every connection of the pool stayed in use.
+    #[error("no connection to {server} within {waited:?}: every one is in use")]
+    PoolExhausted {
+        /// The server, as `role host:port`.
+        server: String,
+        /// How long the caller waited.
+        waited: Duration,
+    },
+
+    /// A condition names a position that the log has not reached: it was read from another log, or
+    /// from a primary that was replaced by one that lacks its last events. Nothing was stored.
+    #[error("position {position} lies beyond the log, which ends at {head}: read again")]
+    PositionAhead {
+        /// The position that the condition names.
+        position: SequenceNumber,
+        /// Where the log ends.
+        head: SequenceNumber,
+    },
+
+    /// No replica has reached the position that the read asked for.
+    #[error("position {position} not reached within {waited:?}: {server} is at {reached}")]
+    ReplicaBehind {
+        /// The server that was asked last, as `role host:port`.
+        server: String,
+        /// The position asked for.
+        position: SequenceNumber,
+        /// The position that it has reached.
+        reached: SequenceNumber,
+        /// How long the caller waited.
+        waited: Duration,
+    },
+
+    /// The log's tables are not there.
+    #[error(
+        "log {log} does not exist on {server}: run eddyline::Schema::migrate once, as a role that may create tables"
+    )]
+    SchemaMissing {
+        /// The server, as `role host:port`.
+        server: String,
+        /// The log, as `schema.name`.
+        log: String,
+    },
+
+    /// The log's tables are of a version that this crate does not know.
+    #[error("log {log} has schema version {found}, this eddyline knows {supported}: {remedy}")]
+    SchemaVersion {
+        /// The log, as `schema.name`.
+        log: String,
+        /// The version found.
+        found: i32,
+        /// The version that this crate works with.
+        supported: i32,
+        /// What to do.
+        remedy: &'static str,
+    },
+
+    /// The server is not one that this store can use.
+    #[error("{server} cannot be used: {reason}")]
+    UnfitServer {
+        /// The server, as `role host:port`.
+        server: String,
+        /// Why not.
+        reason: Cow<'static, str>,
+    },
+
+    /// No connection to the server could be made.
+    #[error("{server} cannot be reached")]
+    Unreachable {
+        /// The server, as `role host:port`.
+        server: String,
+        /// Why not.
+        source: Cause,
+    },
+}
+
+impl Error {
+    /// Returns whether the append's condition failed: read again, decide again.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
+    /// Returns whether the events may or may not have been stored.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. })
+    }
+
+    /// Returns whether a limit of time ended the operation: the pool's, a statement's, the lock's,
+    /// or a wait for a replica.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::PoolExhausted { .. } | Self::ReplicaBehind { .. } => true,
+            Self::Database { sqlstate, .. } => matches!(sqlstate.as_str(), "55P03" | "57014"),
+            _ => false,
+        }
+    }
+
+    /// Returns the server's reason, where a server gave one.
+    pub fn sqlstate(&self) -> Option<&SqlState> {
+        match self {
+            Self::Database { sqlstate, .. } => Some(sqlstate),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn invalid_append(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidAppend {
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn invalid_config(
+        setting: &'static str,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::InvalidConfig {
+            setting,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn invalid_event(field: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidEvent {
+            field,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn invalid_filter(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidFilter {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Holds the five characters by which a server names the reason of a failure.
+///
+/// Appendix A of PostgreSQL's manual lists them.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct SqlState(String);
+
+impl SqlState {
+    pub(crate) fn new(code: &str) -> Self {
+        Self(code.to_owned())
+    }
+
+    /// Returns the five characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

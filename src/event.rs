@@ -1,0 +1,371 @@
+use std::fmt;
+use std::ops::Deref;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::json;
+use crate::{Error, SequenceNumber};
+
+/// The longest event type, in bytes.
+pub const MAX_EVENT_TYPE_BYTES: usize = 255;
+
+/// The largest payload and the largest metadata, in bytes.
+pub const MAX_JSON_BYTES: usize = 64 << 20;
+
+/// Is something that happened: what a log is made of.
+///
+/// Payload and metadata are JSON objects, held as text and checked when the event is made. They
+/// are stored as `jsonb`, which keeps their meaning and not their spelling: read back, keys are in
+/// another order, of equal keys in one object the last is kept, and numbers are written out.
+///
+/// ```
+/// use eddyline::Event;
+///
+/// #[derive(serde::Deserialize, serde::Serialize)]
+/// struct Lent {
+///     #[serde(rename = "BookID")]
+///     book: u64,
+/// }
+///
+/// let event = Event::new("BookCopyLentToReader", &Lent { book: 7 })?;
+/// assert_eq!(event.payload_json(), r#"{"BookID":7}"#);
+/// assert_eq!(event.payload::<Lent>()?.book, 7);
+/// # Ok::<(), eddyline::Error>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Event {
+    id: Uuid,
+    event_type: Box<str>,
+    occurred_at: Timestamp,
+    payload: Box<str>,
+    metadata: Box<str>,
+}
+
+impl Event {
+    /// Makes an event that happens now, with a new id and without metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEvent`] where the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or
+    /// holds U+0000; where the payload is not a JSON object, is larger than [`MAX_JSON_BYTES`], is
+    /// nested deeper than 127 levels, or holds what `jsonb` refuses: U+0000, half of a surrogate
+    /// pair, or a number out of the range of `numeric`.
+    pub fn new(event_type: impl Into<String>, payload: &impl Serialize) -> Result<Self, Error> {
+        Self::from_json(event_type, to_json("payload", payload)?)
+    }
+
+    /// Makes an event, as [`new`](Self::new) does, of a payload that is JSON text already.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn from_json(
+        event_type: impl Into<String>,
+        payload: impl Into<String>,
+    ) -> Result<Self, Error> {
+        let event_type = event_type.into();
+        check_event_type(&event_type)
+            .map_err(|reason| Error::invalid_event("event type", reason))?;
+        Ok(Self {
+            id: Uuid::now_v7(),
+            event_type: event_type.into(),
+            occurred_at: floor_to_microsecond(Timestamp::now()),
+            payload: checked("payload", payload.into())?,
+            metadata: "{}".into(),
+        })
+    }
+
+    /// Sets the id. Defaults to a new UUID of version 7.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEvent`] where the id is nil.
+    pub fn with_id(self, id: Uuid) -> Result<Self, Error> {
+        if id.is_nil() {
+            return Err(Error::invalid_event("id", "is nil"));
+        }
+        Ok(Self { id, ..self })
+    }
+
+    /// Sets when it happened, cut to whole microseconds. Defaults to the time of its making.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEvent`] where the time lies before the year 4713 BC.
+    pub fn with_occurred_at(self, occurred_at: Timestamp) -> Result<Self, Error> {
+        if occurred_at < EARLIEST {
+            return Err(Error::invalid_event("occurred at", "lies before 4713 BC"));
+        }
+        Ok(Self {
+            occurred_at: floor_to_microsecond(occurred_at),
+            ..self
+        })
+    }
+
+    /// Sets the metadata, a JSON object. Defaults to `{}`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEvent`] where the metadata is what a payload may not be.
+    pub fn with_metadata(self, metadata: &impl Serialize) -> Result<Self, Error> {
+        let metadata = checked("metadata", to_json("metadata", metadata)?)?;
+        Ok(Self { metadata, ..self })
+    }
+
+    /// Returns the id, which no other event should have.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Returns the event type.
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// Returns when it happened, by the clock of who made it.
+    pub fn occurred_at(&self) -> Timestamp {
+        self.occurred_at
+    }
+
+    /// Decodes the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEvent`] where the payload does not have the shape of `T`.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        from_json("payload", &self.payload)
+    }
+
+    /// Returns the payload as JSON text.
+    pub fn payload_json(&self) -> &str {
+        &self.payload
+    }
+
+    /// Decodes the metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEvent`] where the metadata does not have the shape of `T`.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        from_json("metadata", &self.metadata)
+    }
+
+    /// Returns the metadata as JSON text.
+    pub fn metadata_json(&self) -> &str {
+        &self.metadata
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("id", &self.id)
+            .field("event_type", &self.event_type)
+            .field("occurred_at", &self.occurred_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Is an [`Event`] as it stands in its log: with its place, and the time it was stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SequencedEvent {
+    event: Event,
+    sequence_number: SequenceNumber,
+    recorded_at: Timestamp,
+}
+
+impl SequencedEvent {
+    /// Puts an event at a place of a log, as a read would, for tests of what folds events.
+    pub fn new(event: Event, sequence_number: SequenceNumber, recorded_at: Timestamp) -> Self {
+        Self {
+            event,
+            sequence_number,
+            recorded_at,
+        }
+    }
+
+    /// Returns its place in the log.
+    pub fn sequence_number(&self) -> SequenceNumber {
+        self.sequence_number
+    }
+
+    /// Returns when it was stored, by the clock of the server.
+    pub fn recorded_at(&self) -> Timestamp {
+        self.recorded_at
+    }
+}
+
+impl Deref for SequencedEvent {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
+    }
+}
+
+/// The fields of an event as the server holds them. They passed its checks; checking them again on
+/// each read would cost more than decoding them.
+pub(crate) struct StoredEvent {
+    pub(crate) id: Uuid,
+    pub(crate) event_type: Box<str>,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) payload: Box<str>,
+    pub(crate) metadata: Box<str>,
+}
+
+impl From<StoredEvent> for Event {
+    fn from(stored: StoredEvent) -> Self {
+        let StoredEvent {
+            id,
+            event_type,
+            occurred_at,
+            payload,
+            metadata,
+        } = stored;
+        Self {
+            id,
+            event_type,
+            occurred_at,
+            payload,
+            metadata,
+        }
+    }
+}
+
+/// Says what is wrong with an event type.
+pub(crate) fn check_event_type(event_type: &str) -> Result<(), &'static str> {
+    match event_type {
+        "" => Err("is empty"),
+        long if long.len() > MAX_EVENT_TYPE_BYTES => Err("is longer than 255 bytes"),
+        nul if nul.contains('\0') => Err("holds U+0000, which PostgreSQL cannot store"),
+        _ => Ok(()),
+    }
+}
+
+fn to_json(field: &'static str, value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|fault| Error::invalid_event(field, format!("cannot be serialised: {fault}")))
+}
+
+fn from_json<T: DeserializeOwned>(field: &'static str, json: &str) -> Result<T, Error> {
+    serde_json::from_str(json)
+        .map_err(|fault| Error::invalid_event(field, format!("cannot be decoded: {fault}")))
+}
+
+fn checked(field: &'static str, json: String) -> Result<Box<str>, Error> {
+    if json.len() > MAX_JSON_BYTES {
+        let reason = format!("has {} bytes, the most are {MAX_JSON_BYTES}", json.len());
+        return Err(Error::invalid_event(field, reason));
+    }
+    json::check_object(&json).map_err(|reason| Error::invalid_event(field, reason))?;
+    Ok(json.into())
+}
+
+/// Cuts a time to the precision of the server, so that an event does not change by being stored.
+pub(crate) fn floor_to_microsecond(time: Timestamp) -> Timestamp {
+    let microseconds = time.as_nanosecond().div_euclid(1_000);
+    i64::try_from(microseconds)
+        .ok()
+        .and_then(|microseconds| Timestamp::from_microsecond(microseconds).ok())
+        .unwrap_or(time)
+}
+
+/// The earliest time of the server's precision that is not before this one.
+pub(crate) fn ceil_to_microsecond(time: Timestamp) -> Timestamp {
+    floor_to_microsecond(
+        time.saturating_add(SignedDuration::from_nanos(999))
+            .unwrap_or(time),
+    )
+}
+
+/// The start of PostgreSQL's calendar, 24 November 4714 BC by the Gregorian calendar; jiff's own
+/// calendar ends before PostgreSQL's does.
+const EARLIEST: Timestamp = Timestamp::constant(-210_866_803_200, 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_an_event_type_that_the_log_cannot_hold() {
+        for event_type in ["", "Book\0Lent", &"B".repeat(MAX_EVENT_TYPE_BYTES + 1)] {
+            let refused = Event::from_json(event_type, "{}");
+
+            assert!(matches!(
+                refused,
+                Err(Error::InvalidEvent {
+                    field: "event type",
+                    ..
+                })
+            ));
+        }
+    }
+
+    #[test]
+    fn refuses_a_payload_that_is_no_object() {
+        for refused in [Event::new("BookLent", &7), Event::new("BookLent", &[1, 2])] {
+            assert!(matches!(
+                refused,
+                Err(Error::InvalidEvent {
+                    field: "payload",
+                    ..
+                })
+            ));
+        }
+    }
+
+    #[test]
+    fn refuses_a_payload_beyond_the_largest() {
+        let payload = format!(r#"{{"Title":"{}"}}"#, "x".repeat(MAX_JSON_BYTES));
+
+        let refused = Event::from_json("BookCopyAddedToCirculation", payload);
+
+        assert!(matches!(
+            refused,
+            Err(Error::InvalidEvent {
+                field: "payload",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn cuts_its_time_to_what_the_server_keeps() {
+        let event = Event::from_json("BookLent", "{}").unwrap();
+
+        for (given, kept) in [
+            (
+                "2026-01-01T00:00:00.123456789Z",
+                "2026-01-01T00:00:00.123456Z",
+            ),
+            (
+                "1969-12-31T23:59:59.999999999Z",
+                "1969-12-31T23:59:59.999999Z",
+            ),
+        ] {
+            let event = event
+                .clone()
+                .with_occurred_at(given.parse().unwrap())
+                .unwrap();
+            assert_eq!(event.occurred_at(), kept.parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn refuses_a_time_before_the_servers_calendar() {
+        let event = Event::from_json("BookLent", "{}").unwrap();
+
+        assert!(event.clone().with_occurred_at(EARLIEST).is_ok());
+        assert!(event.with_occurred_at(Timestamp::MIN).is_err());
+    }
+
+    #[test]
+    fn shows_neither_payload_nor_metadata_when_debugged() {
+        let event = Event::from_json("ReaderRegistered", r#"{"Name":"Ada"}"#).unwrap();
+
+        assert!(!format!("{event:?}").contains("Ada"));
+    }
+}

@@ -1,0 +1,183 @@
+//! The normal form of a filter.
+//!
+//! A filter is a disjunction of atoms, each an event type (or any) with a containment (or none).
+//! An atom implies a disjunction only if it implies one of its members: take an event that has the
+//! atom's type and nothing but its containment as payload. So the atoms that imply no other atom
+//! are a normal form. They are kept grouped by the types that share a containment, and then by the
+//! containments that share types, both of which the atoms determine.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::containment::{Containment, quoted};
+use crate::Event;
+
+/// Event types: any of a set, or any at all.
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Types {
+    Any,
+    Of(BTreeSet<String>),
+}
+
+/// One alternative of a filter in normal form.
+#[derive(Clone)]
+pub(crate) struct Item {
+    types: Types,
+    /// One of these must be held; where there is none, every payload will do.
+    containments: Vec<Containment>,
+}
+
+impl Item {
+    pub(crate) fn everything() -> Self {
+        Self {
+            types: Types::Any,
+            containments: Vec::new(),
+        }
+    }
+
+    pub(crate) fn types(&self) -> &Types {
+        &self.types
+    }
+
+    pub(crate) fn containments(&self) -> &[Containment] {
+        &self.containments
+    }
+
+    pub(crate) fn matches(&self, event: &Event) -> bool {
+        let type_matches = match &self.types {
+            Types::Any => true,
+            Types::Of(types) => types.contains(event.event_type()),
+        };
+        type_matches
+            && (self.containments.is_empty()
+                || self
+                    .containments
+                    .iter()
+                    .any(|one| one.is_held_by(event.payload_json())))
+    }
+
+    fn canonical(&self) -> String {
+        let mut fields = Vec::new();
+        if let Types::Of(types) = &self.types {
+            let types: Vec<_> = types.iter().map(|one| quoted(one)).collect();
+            fields.push(format!("\"types\":[{}]", types.join(",")));
+        }
+        if !self.containments.is_empty() {
+            let containments: Vec<_> = self.containments.iter().map(Containment::to_json).collect();
+            fields.push(format!("\"payload\":[{}]", containments.join(",")));
+        }
+        format!("{{{}}}", fields.join(","))
+    }
+}
+
+/// Shows event types and the keys of predicates; values may be personal and are left out.
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut item = f.debug_struct("Item");
+        if let Types::Of(types) = &self.types {
+            item.field("types", types);
+        }
+        item.field("payload", &self.containments).finish()
+    }
+}
+
+/// The alternatives of a filter as they are collected.
+#[derive(Default)]
+pub(crate) struct Alternatives(BTreeMap<Containment, Types>);
+
+impl Alternatives {
+    pub(crate) fn add(&mut self, types: Types, containment: Containment) {
+        match (self.0.get_mut(&containment), types) {
+            (Some(Types::Of(known)), Types::Of(more)) => known.extend(more),
+            (Some(Types::Any), _) => {}
+            (_, types) => {
+                self.0.insert(containment, types);
+            }
+        }
+    }
+
+    pub(crate) fn normalise(self) -> Vec<Item> {
+        let mut groups: BTreeMap<Types, Vec<Containment>> = BTreeMap::new();
+        for (containment, types) in self.without_implied() {
+            let containments = groups.entry(types).or_default();
+            if !containment.is_empty() {
+                containments.push(containment);
+            }
+        }
+        groups
+            .into_iter()
+            .map(|(types, containments)| Item {
+                types,
+                containments,
+            })
+            .collect()
+    }
+
+    /// Leaves out the atoms that imply another one.
+    fn without_implied(self) -> BTreeMap<Containment, Types> {
+        // A containment can be part of another only if that one has its first leaf too.
+        let mut by_first_leaf: HashMap<String, Vec<&Containment>> = HashMap::new();
+        for containment in self.0.keys() {
+            for leaf in containment.leaf_names().into_iter().take(1) {
+                by_first_leaf.entry(leaf).or_default().push(containment);
+            }
+        }
+
+        let mut kept = BTreeMap::new();
+        for (containment, types) in &self.0 {
+            let mut types = types.clone();
+            let everyones = self
+                .0
+                .get_key_value(&Containment::default())
+                .map(|(empty, _)| empty);
+            let shared = containment.leaf_names();
+            let candidates = shared
+                .iter()
+                .filter_map(|leaf| by_first_leaf.get(leaf))
+                .flatten();
+            for general in candidates.copied().chain(everyones) {
+                if general != containment && general.is_part_of(containment) {
+                    types.remove(&self.0[general]);
+                }
+            }
+            if !types.is_none() {
+                kept.insert(containment.clone(), types);
+            }
+        }
+        kept
+    }
+}
+
+impl Types {
+    fn remove(&mut self, others: &Self) {
+        match (self, others) {
+            (Self::Of(types), Self::Of(others)) => types.retain(|one| !others.contains(one)),
+            (Self::Any, Self::Of(_)) => {}
+            (types, Self::Any) => *types = Self::Of(BTreeSet::new()),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        matches!(self, Self::Of(types) if types.is_empty())
+    }
+}
+
+/// Renders a filter's canonical form, which is JSON so that nothing in it needs another escape.
+pub(crate) fn canonical(
+    items: &[Item],
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+) -> String {
+    let items: Vec<_> = items.iter().map(Item::canonical).collect();
+    let mut text = format!("{{\"items\":[{}]", items.join(","));
+    for (name, time) in [("from", from), ("until", until)] {
+        if let Some(time) = time {
+            let _ = write!(text, ",\"{name}\":{}", time.as_microsecond());
+        }
+    }
+    text.push('}');
+    text
+}

@@ -1,0 +1,114 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::{AppendCondition, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent};
+
+/// Holds the events that one read returned, and the position that they are true at.
+///
+/// Both come from one snapshot of one server. The mode says which store was read: only what a
+/// read-write store returned can become an [`AppendCondition`].
+pub struct History<M: Mode> {
+    events: Vec<SequencedEvent>,
+    position: SequenceNumber,
+    filter: Filter,
+    server: Arc<str>,
+    mode: PhantomData<fn() -> M>,
+}
+
+impl<M: Mode> History<M> {
+    pub(crate) fn new(
+        events: Vec<SequencedEvent>,
+        position: SequenceNumber,
+        filter: Filter,
+        server: Arc<str>,
+    ) -> Self {
+        Self {
+            events,
+            position,
+            filter,
+            server,
+            mode: PhantomData,
+        }
+    }
+
+    /// Returns the events, in the order asked for.
+    pub fn events(&self) -> &[SequencedEvent] {
+        &self.events
+    }
+
+    /// Returns the events, in the order asked for.
+    pub fn into_events(self) -> Vec<SequencedEvent> {
+        self.events
+    }
+
+    /// Returns the position that the history is true at: of the events that the query asked for,
+    /// none at or below it is missing.
+    ///
+    /// It is the end of the log as the snapshot saw it, even if the last event there is of no
+    /// interest to the filter; where the query names a last position, at most that; and the last
+    /// event's where a limit cut off newer ones.
+    pub fn position(&self) -> SequenceNumber {
+        self.position
+    }
+
+    /// Returns the name of the server that answered: `primary`, `replica-0`, …
+    pub fn served_by(&self) -> &str {
+        &self.server
+    }
+}
+
+impl History<ReadWrite> {
+    /// Returns the condition that nothing of this history's filter was appended after its
+    /// position.
+    ///
+    /// Time bounds are part of the filter: an event outside of them breaks no condition.
+    pub fn condition(&self) -> AppendCondition {
+        AppendCondition::since(self.filter.clone(), self.position)
+    }
+}
+
+impl<M: Mode> Clone for History<M> {
+    fn clone(&self) -> Self {
+        Self {
+            events: self.events.clone(),
+            position: self.position,
+            filter: self.filter.clone(),
+            server: self.server.clone(),
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<M: Mode> fmt::Debug for History<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History")
+            .field("role", &M::ROLE)
+            .field("events", &self.events.len())
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says where the events of an append were stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Appended {
+    first: SequenceNumber,
+    last: SequenceNumber,
+}
+
+impl Appended {
+    pub(crate) fn new(first: SequenceNumber, last: SequenceNumber) -> Self {
+        Self { first, last }
+    }
+
+    /// Returns the place of the first event.
+    pub fn first(&self) -> SequenceNumber {
+        self.first
+    }
+
+    /// Returns the place of the last event: a read at this position or later sees the append.
+    pub fn last(&self) -> SequenceNumber {
+        self.last
+    }
+}

@@ -1,0 +1,125 @@
+use crate::{Filter, SequenceNumber};
+
+/// Says which events to read: a filter, and how much of what it matches.
+///
+/// A `&Filter` is a query for everything that it matches, oldest first.
+///
+/// ```
+/// use eddyline::{Filter, Query};
+///
+/// let returned = Filter::types(["BookCopyReturnedByReader"]).build()?;
+/// let last_ten = Query::new(&returned).newest_first().limit(10);
+/// # Ok::<(), eddyline::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Query {
+    pub(crate) filter: Filter,
+    pub(crate) after: SequenceNumber,
+    pub(crate) up_to: Option<SequenceNumber>,
+    pub(crate) limit: Option<u32>,
+    pub(crate) newest_first: bool,
+}
+
+impl Query {
+    /// Asks for every event that the filter matches, oldest first.
+    pub fn new(filter: &Filter) -> Self {
+        Self {
+            filter: filter.clone(),
+            after: SequenceNumber::ZERO,
+            up_to: None,
+            limit: None,
+            newest_first: false,
+        }
+    }
+
+    /// Leaves out the event at this position and those before it. Defaults to leaving out none.
+    pub fn after(self, position: SequenceNumber) -> Self {
+        Self {
+            after: position,
+            ..self
+        }
+    }
+
+    /// Leaves out the events after this position. Defaults to the end of the log.
+    pub fn up_to(self, position: SequenceNumber) -> Self {
+        Self {
+            up_to: Some(position),
+            ..self
+        }
+    }
+
+    /// Ends after this many events. Defaults to no limit.
+    pub fn limit(self, events: u32) -> Self {
+        Self {
+            limit: Some(events),
+            ..self
+        }
+    }
+
+    /// Reads the newest event first. Defaults to the oldest first.
+    pub fn newest_first(self) -> Self {
+        Self {
+            newest_first: true,
+            ..self
+        }
+    }
+
+    /// Returns the position that an answer is true at.
+    pub(crate) fn position(
+        &self,
+        head: SequenceNumber,
+        events: usize,
+        last: Option<SequenceNumber>,
+    ) -> SequenceNumber {
+        let end = self.up_to.map_or(head, |up_to| up_to.min(head));
+        let cut = self.limit.is_some_and(|limit| events >= limit as usize);
+        if cut && !self.newest_first {
+            last.unwrap_or(self.after)
+        } else {
+            end
+        }
+    }
+}
+
+impl From<Filter> for Query {
+    fn from(filter: Filter) -> Self {
+        Self::new(&filter)
+    }
+}
+
+impl From<&Filter> for Query {
+    fn from(filter: &Filter) -> Self {
+        Self::new(filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_true_at_the_last_event_where_a_limit_cut_newer_ones_off() {
+        let query = Query::new(&Filter::everything()).limit(2);
+        let (head, last) = (SequenceNumber::new(9), SequenceNumber::new(4));
+
+        assert_eq!(query.position(head, 2, Some(last)), last);
+        assert_eq!(query.position(head, 1, Some(last)), head);
+        assert_eq!(
+            query.clone().limit(0).position(head, 0, None),
+            SequenceNumber::ZERO
+        );
+        assert_eq!(query.newest_first().position(head, 2, Some(last)), head);
+    }
+
+    #[test]
+    fn is_true_at_most_at_the_position_it_was_asked_up_to() {
+        let query = Query::new(&Filter::everything());
+        let head = SequenceNumber::new(9);
+
+        for (up_to, position) in [(4, 4), (9, 9), (12, 9)] {
+            let query = query.clone().up_to(SequenceNumber::new(up_to));
+            assert_eq!(query.position(head, 0, None), SequenceNumber::new(position));
+        }
+    }
+}
