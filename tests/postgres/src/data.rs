@@ -1,0 +1,199 @@
+//! The files of a cluster.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::Error;
+use crate::identity::Identity;
+use crate::supervisor::Fate;
+use crate::wait::Deadline;
+
+/// The folder of one cluster: the servers' data, their logs, and a lock.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// Opens the given folder, which is made when it is missing, or makes a temporary one.
+    pub(crate) fn open(given: Option<&Path>, identity: &Identity) -> Result<(Self, Fate), Error> {
+        let (root, fate) = match given {
+            Some(folder) => (folder.to_owned(), Fate::Keep),
+            None => (temporary_folder(identity)?, Fate::Remove),
+        };
+        if !root.exists() {
+            fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
+            identity.own(&root)?;
+        }
+        let root = root.canonicalize().map_err(Error::io("open", &root))?;
+        if !identity.can_enter(&root) {
+            let user = identity.name().to_owned();
+            return Err(Error::DirectoryUnreachable {
+                directory: root,
+                user,
+            });
+        }
+        Ok((Self { root }, fate))
+    }
+
+    /// Returns the folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the folder of all servers' data; it exists once all of it is complete.
+    pub(crate) fn servers(&self) -> PathBuf {
+        self.root.join("servers")
+    }
+
+    /// Returns the folder in which servers' data is being made.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.root.join("unfinished")
+    }
+
+    /// Returns the file that takes what a program writes.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{name}.log"))
+    }
+
+    /// Takes the lock on the folder, waiting for a supervisor that is still tidying up.
+    pub(crate) async fn lock(&self) -> Result<File, Error> {
+        let path = self.root.join("lock");
+        let file = appendable(&path)?;
+        let deadline = Deadline::after(PATIENCE_FOR_LOCK);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => {
+                    let directory = self.root.clone();
+                    deadline
+                        .pause(|_| Error::DirectoryInUse { directory })
+                        .await?;
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(Error::Io {
+                        action: "lock",
+                        path,
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Counts the standbys of a complete cluster, or returns nothing when there is none.
+    pub(crate) fn standbys(&self) -> Result<Option<usize>, Error> {
+        let servers = self.servers();
+        if !servers.exists() {
+            return Ok(None);
+        }
+        let entries = fs::read_dir(&servers).map_err(Error::io("read", &servers))?;
+        let standbys = entries
+            .flatten()
+            .filter(|entry| entry.file_name() != crate::server::PRIMARY)
+            .count();
+        Ok(Some(standbys))
+    }
+}
+
+/// Copies the data of a server that is not running.
+pub(crate) fn copy(from: &Path, to: &Path, identity: &Identity) -> Result<(), Error> {
+    create_private(to, identity)?;
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let entry = entry.map_err(Error::io("read", from))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry
+            .file_type()
+            .map_err(Error::io("read", &source))?
+            .is_dir()
+        {
+            copy(&source, &target, identity)?;
+        } else {
+            fs::copy(&source, &target).map_err(Error::io("copy", &source))?;
+            identity.own(&target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder that only the servers' user can look into.
+pub(crate) fn create_private(folder: &Path, identity: &Identity) -> Result<(), Error> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .map_err(Error::io("create", folder))?;
+    identity.own(folder)
+}
+
+/// Opens a file to write at its end.
+pub(crate) fn appendable(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(Error::io("open", path))
+}
+
+/// Returns the last lines of a log, in one line, leaving out what was there `before`.
+pub(crate) fn tail(log: &Path, before: u64) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let start = usize::try_from(before)
+        .unwrap_or(usize::MAX)
+        .min(bytes.len());
+    let text = String::from_utf8_lossy(&bytes[start..]);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    if lines.is_empty() {
+        return format!("nothing in {}", log.display());
+    }
+    lines[lines.len().saturating_sub(LINES_OF_TAIL)..].join(" | ")
+}
+
+/// Makes a temporary folder in the first place the user can enter.
+///
+/// It is not removed by its guard: the supervisor does that, once the servers have ended.
+fn temporary_folder(identity: &Identity) -> Result<PathBuf, Error> {
+    let usual = std::env::temp_dir();
+    let places = [usual.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
+    let place = places
+        .into_iter()
+        .find(|place| identity.can_enter(place))
+        .unwrap_or(&usual);
+    let folder = tempfile::Builder::new()
+        .prefix("local-postgres-")
+        .tempdir_in(place)
+        .map_err(Error::io("create a folder in", place))?;
+    identity.own(folder.path())?;
+    Ok(folder.keep())
+}
+
+/// How long a supervisor may need to shut down the servers of the folder's last owner.
+const PATIENCE_FOR_LOCK: Duration = Duration::from_secs(90);
+
+const LINES_OF_TAIL: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_leaves_out_what_was_there_before() -> std::io::Result<()> {
+        let log = tempfile::NamedTempFile::new()?;
+        fs::write(log.path(), "LOG:  old\nFATAL:  new\n\nHINT:  newer\n")?;
+
+        assert_eq!(tail(log.path(), 10), "FATAL:  new | HINT:  newer");
+        Ok(())
+    }
+
+    #[test]
+    fn the_tail_of_nothing_names_the_log() {
+        assert_eq!(
+            tail(Path::new("/nowhere/primary.log"), 0),
+            "nothing in /nowhere/primary.log"
+        );
+    }
+}

