@@ -58,12 +58,7 @@ impl AppendCondition {
     /// This is for positions that travelled through a client, of an edit form for instance; they
     /// must be those of a history read for the same filter from a read-write store.
     pub fn since(filter: Filter, position: SequenceNumber) -> Self {
-        Self {
-            guard: Some(Guard {
-                filter,
-                after: position,
-            }),
-        }
+        Self { guard: Some(Guard { filter, after: position }) }
     }
 
     pub(crate) fn guard(&self) -> Option<&Guard> {

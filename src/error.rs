@@ -198,6 +198,41 @@ impl Error {
         }
     }
 
+    /// Returns whether another server might have answered.
+    pub(crate) fn is_of_server(&self) -> bool {
+        match self {
+            Self::ConnectionLost { .. }
+            | Self::PoolExhausted { .. }
+            | Self::UnfitServer { .. }
+            | Self::Unreachable { .. } => true,
+            // The server is starting up or shutting down.
+            Self::Database { sqlstate, .. } => sqlstate.as_str().starts_with("57P"),
+            _ => false,
+        }
+    }
+
+    /// Names the kind of failure, as metrics and traces do.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "conflict",
+            Self::ConnectionLost { .. } => "connection_lost",
+            Self::Database { .. } => "database",
+            Self::Decode { .. } => "decode",
+            Self::InvalidAppend { .. } => "invalid_append",
+            Self::InvalidConfig { .. } => "invalid_config",
+            Self::InvalidEvent { .. } => "invalid_event",
+            Self::InvalidFilter { .. } => "invalid_filter",
+            Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::PoolExhausted { .. } => "pool_exhausted",
+            Self::PositionAhead { .. } => "position_ahead",
+            Self::ReplicaBehind { .. } => "replica_behind",
+            Self::SchemaMissing { .. } => "schema_missing",
+            Self::SchemaVersion { .. } => "schema_version",
+            Self::UnfitServer { .. } => "unfit_server",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
+
     /// Returns the server's reason, where a server gave one.
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self {
@@ -207,32 +242,22 @@ impl Error {
     }
 
     pub(crate) fn invalid_append(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::InvalidAppend {
-            reason: reason.into(),
-        }
+        Self::InvalidAppend { reason: reason.into() }
     }
 
     pub(crate) fn invalid_config(
         setting: &'static str,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self::InvalidConfig {
-            setting,
-            reason: reason.into(),
-        }
+        Self::InvalidConfig { setting, reason: reason.into() }
     }
 
     pub(crate) fn invalid_event(field: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::InvalidEvent {
-            field,
-            reason: reason.into(),
-        }
+        Self::InvalidEvent { field, reason: reason.into() }
     }
 
     pub(crate) fn invalid_filter(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::InvalidFilter {
-            reason: reason.into(),
-        }
+        Self::InvalidFilter { reason: reason.into() }
     }
 }
 

@@ -99,10 +99,7 @@ impl Event {
         if occurred_at < EARLIEST {
             return Err(Error::invalid_event("occurred at", "lies before 4713 BC"));
         }
-        Ok(Self {
-            occurred_at: floor_to_microsecond(occurred_at),
-            ..self
-        })
+        Ok(Self { occurred_at: floor_to_microsecond(occurred_at), ..self })
     }
 
     /// Sets the metadata, a JSON object. Defaults to `{}`.
@@ -180,11 +177,7 @@ pub struct SequencedEvent {
 impl SequencedEvent {
     /// Puts an event at a place of a log, as a read would, for tests of what folds events.
     pub fn new(event: Event, sequence_number: SequenceNumber, recorded_at: Timestamp) -> Self {
-        Self {
-            event,
-            sequence_number,
-            recorded_at,
-        }
+        Self { event, sequence_number, recorded_at }
     }
 
     /// Returns its place in the log.
@@ -218,20 +211,8 @@ pub(crate) struct StoredEvent {
 
 impl From<StoredEvent> for Event {
     fn from(stored: StoredEvent) -> Self {
-        let StoredEvent {
-            id,
-            event_type,
-            occurred_at,
-            payload,
-            metadata,
-        } = stored;
-        Self {
-            id,
-            event_type,
-            occurred_at,
-            payload,
-            metadata,
-        }
+        let StoredEvent { id, event_type, occurred_at, payload, metadata } = stored;
+        Self { id, event_type, occurred_at, payload, metadata }
     }
 }
 
@@ -275,10 +256,7 @@ pub(crate) fn floor_to_microsecond(time: Timestamp) -> Timestamp {
 
 /// The earliest time of the server's precision that is not before this one.
 pub(crate) fn ceil_to_microsecond(time: Timestamp) -> Timestamp {
-    floor_to_microsecond(
-        time.saturating_add(SignedDuration::from_nanos(999))
-            .unwrap_or(time),
-    )
+    floor_to_microsecond(time.saturating_add(SignedDuration::from_nanos(999)).unwrap_or(time))
 }
 
 /// The start of PostgreSQL's calendar, 24 November 4714 BC by the Gregorian calendar; jiff's own
@@ -294,26 +272,14 @@ mod tests {
         for event_type in ["", "Book\0Lent", &"B".repeat(MAX_EVENT_TYPE_BYTES + 1)] {
             let refused = Event::from_json(event_type, "{}");
 
-            assert!(matches!(
-                refused,
-                Err(Error::InvalidEvent {
-                    field: "event type",
-                    ..
-                })
-            ));
+            assert!(matches!(refused, Err(Error::InvalidEvent { field: "event type", .. })));
         }
     }
 
     #[test]
     fn refuses_a_payload_that_is_no_object() {
         for refused in [Event::new("BookLent", &7), Event::new("BookLent", &[1, 2])] {
-            assert!(matches!(
-                refused,
-                Err(Error::InvalidEvent {
-                    field: "payload",
-                    ..
-                })
-            ));
+            assert!(matches!(refused, Err(Error::InvalidEvent { field: "payload", .. })));
         }
     }
 
@@ -323,13 +289,7 @@ mod tests {
 
         let refused = Event::from_json("BookCopyAddedToCirculation", payload);
 
-        assert!(matches!(
-            refused,
-            Err(Error::InvalidEvent {
-                field: "payload",
-                ..
-            })
-        ));
+        assert!(matches!(refused, Err(Error::InvalidEvent { field: "payload", .. })));
     }
 
     #[test]
@@ -337,19 +297,10 @@ mod tests {
         let event = Event::from_json("BookLent", "{}").unwrap();
 
         for (given, kept) in [
-            (
-                "2026-01-01T00:00:00.123456789Z",
-                "2026-01-01T00:00:00.123456Z",
-            ),
-            (
-                "1969-12-31T23:59:59.999999999Z",
-                "1969-12-31T23:59:59.999999Z",
-            ),
+            ("2026-01-01T00:00:00.123456789Z", "2026-01-01T00:00:00.123456Z"),
+            ("1969-12-31T23:59:59.999999999Z", "1969-12-31T23:59:59.999999Z"),
         ] {
-            let event = event
-                .clone()
-                .with_occurred_at(given.parse().unwrap())
-                .unwrap();
+            let event = event.clone().with_occurred_at(given.parse().unwrap()).unwrap();
             assert_eq!(event.occurred_at(), kept.parse().unwrap());
         }
     }

@@ -23,13 +23,7 @@ impl<M: Mode> History<M> {
         filter: Filter,
         server: Arc<str>,
     ) -> Self {
-        Self {
-            events,
-            position,
-            filter,
-            server,
-            mode: PhantomData,
-        }
+        Self { events, position, filter, server, mode: PhantomData }
     }
 
     /// Returns the events, in the order asked for.

@@ -80,9 +80,7 @@ fn check_string(bytes: &[u8]) -> Result<usize, Cow<'static, str>> {
 }
 
 fn code_unit(hex: &[u8]) -> u32 {
-    hex.iter().fold(0, |unit, &digit| {
-        unit * 16 + (digit as char).to_digit(16).unwrap_or(0)
-    })
+    hex.iter().fold(0, |unit, &digit| unit * 16 + (digit as char).to_digit(16).unwrap_or(0))
 }
 
 fn number_length(bytes: &[u8]) -> usize {
@@ -123,17 +121,9 @@ impl Decimal {
         let trailing = i64::try_from(digits.len() - significant.len()).ok()?;
         let significant = significant.trim_start_matches('0');
         if significant.is_empty() {
-            return Some(Self {
-                negative: false,
-                digits: String::new(),
-                exponent: 0,
-            });
+            return Some(Self { negative: false, digits: String::new(), exponent: 0 });
         }
-        Some(Self {
-            negative,
-            digits: significant.to_owned(),
-            exponent: trailing - scale,
-        })
+        Some(Self { negative, digits: significant.to_owned(), exponent: trailing - scale })
     }
 }
 
@@ -205,11 +195,7 @@ mod tests {
             &["-0.5", "-5e-1", "-0.50"],
         ] {
             let values: Vec<_> = spellings.iter().map(|text| Decimal::parse(text)).collect();
-            assert!(
-                values
-                    .iter()
-                    .all(|value| value.is_some() && *value == values[0])
-            );
+            assert!(values.iter().all(|value| value.is_some() && *value == values[0]));
         }
         assert_ne!(Decimal::parse("1"), Decimal::parse("10"));
         assert_ne!(Decimal::parse("1"), Decimal::parse("-1"));

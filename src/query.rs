@@ -35,34 +35,22 @@ impl Query {
 
     /// Leaves out the event at this position and those before it. Defaults to leaving out none.
     pub fn after(self, position: SequenceNumber) -> Self {
-        Self {
-            after: position,
-            ..self
-        }
+        Self { after: position, ..self }
     }
 
     /// Leaves out the events after this position. Defaults to the end of the log.
     pub fn up_to(self, position: SequenceNumber) -> Self {
-        Self {
-            up_to: Some(position),
-            ..self
-        }
+        Self { up_to: Some(position), ..self }
     }
 
     /// Ends after this many events. Defaults to no limit.
     pub fn limit(self, events: u32) -> Self {
-        Self {
-            limit: Some(events),
-            ..self
-        }
+        Self { limit: Some(events), ..self }
     }
 
     /// Reads the newest event first. Defaults to the oldest first.
     pub fn newest_first(self) -> Self {
-        Self {
-            newest_first: true,
-            ..self
-        }
+        Self { newest_first: true, ..self }
     }
 
     /// Returns the position that an answer is true at.
@@ -74,11 +62,7 @@ impl Query {
     ) -> SequenceNumber {
         let end = self.up_to.map_or(head, |up_to| up_to.min(head));
         let cut = self.limit.is_some_and(|limit| events >= limit as usize);
-        if cut && !self.newest_first {
-            last.unwrap_or(self.after)
-        } else {
-            end
-        }
+        if cut && !self.newest_first { last.unwrap_or(self.after) } else { end }
     }
 }
 
@@ -105,10 +89,7 @@ mod tests {
 
         assert_eq!(query.position(head, 2, Some(last)), last);
         assert_eq!(query.position(head, 1, Some(last)), head);
-        assert_eq!(
-            query.clone().limit(0).position(head, 0, None),
-            SequenceNumber::ZERO
-        );
+        assert_eq!(query.clone().limit(0).position(head, 0, None), SequenceNumber::ZERO);
         assert_eq!(query.newest_first().position(head, 2, Some(last)), head);
     }
 

@@ -50,12 +50,10 @@ impl Containment {
 
     /// Returns whether whatever holds `other` holds this as well.
     pub(crate) fn is_part_of(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .all(|(key, node)| match (node, other.0.get(key)) {
-                (Node::Object(part), Some(Node::Object(whole))) => part.is_part_of(whole),
-                (node, whole) => Some(node) == whole,
-            })
+        self.0.iter().all(|(key, node)| match (node, other.0.get(key)) {
+            (Node::Object(part), Some(Node::Object(whole))) => part.is_part_of(whole),
+            (node, whole) => Some(node) == whole,
+        })
     }
 
     /// Returns a name for each scalar demanded, with its path.
@@ -78,11 +76,9 @@ impl Containment {
         let Ok(level) = serde_json::from_str::<Level<'_>>(object) else {
             return false;
         };
-        self.0.iter().all(|(key, node)| {
-            level
-                .get(key)
-                .is_some_and(|value| node.is_held_by(value.get()))
-        })
+        self.0
+            .iter()
+            .all(|(key, node)| level.get(key).is_some_and(|value| node.is_held_by(value.get())))
     }
 
     /// Renders the JSON object that `@>` takes.
@@ -174,9 +170,9 @@ pub(crate) fn quoted(text: &str) -> String {
 fn check_text(what: &str, text: &str) -> Result<(), String> {
     match text {
         "" => Err(format!("has an empty {what}")),
-        nul if nul.contains('\0') => Err(format!(
-            "has a {what} that holds U+0000, which PostgreSQL cannot store"
-        )),
+        nul if nul.contains('\0') => {
+            Err(format!("has a {what} that holds U+0000, which PostgreSQL cannot store"))
+        }
         _ => Ok(()),
     }
 }

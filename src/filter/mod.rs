@@ -86,9 +86,9 @@ impl Filter {
         let bound = |bound| match bound {
             Bound::Included(time) => Ok(Some(time)),
             Bound::Unbounded => Ok(None),
-            Bound::Excluded(_) => Err(Error::invalid_filter(
-                "a period includes both of its ends: say from..=until",
-            )),
+            Bound::Excluded(_) => {
+                Err(Error::invalid_filter("a period includes both of its ends: say from..=until"))
+            }
         };
         let from = bound(period.start_bound().cloned())?;
         let until = bound(period.end_bound().cloned())?;
@@ -135,14 +135,7 @@ impl Filter {
 
     fn from_parts(items: Vec<Item>, from: Option<Timestamp>, until: Option<Timestamp>) -> Self {
         let canonical = normal::canonical(&items, from, until);
-        Self {
-            parts: Arc::new(Parts {
-                items,
-                from,
-                until,
-                canonical,
-            }),
-        }
+        Self { parts: Arc::new(Parts { items, from, until, canonical }) }
     }
 }
 
@@ -268,10 +261,7 @@ impl FilterBuilder {
     pub fn or(mut self, other: FilterBuilder) -> Self {
         self.earlier.push(self.item);
         self.earlier.extend(other.earlier);
-        Self {
-            earlier: self.earlier,
-            item: other.item,
-        }
+        Self { earlier: self.earlier, item: other.item }
     }
 
     /// Makes the filter.
@@ -293,8 +283,7 @@ impl FilterBuilder {
 
         let mut alternatives = normal::Alternatives::default();
         for item in items {
-            item.add_to(&mut alternatives)
-                .map_err(Error::invalid_filter)?;
+            item.add_to(&mut alternatives).map_err(Error::invalid_filter)?;
         }
         Ok(Filter::from_parts(alternatives.normalise(), None, None))
     }
@@ -308,11 +297,7 @@ impl RawItem {
     }
 
     fn add_to(self, alternatives: &mut normal::Alternatives) -> Result<(), String> {
-        let Self {
-            types,
-            any_of,
-            all_of,
-        } = self;
+        let Self { types, any_of, all_of } = self;
         if types.is_none() && any_of.is_none() && all_of.is_none() {
             return Err("an item names neither event types nor predicates".to_owned());
         }
@@ -348,8 +333,5 @@ fn checked_predicates(predicates: Vec<Predicate>) -> Result<Vec<Containment>, St
     if predicates.is_empty() {
         return Err("a list of predicates is empty".to_owned());
     }
-    predicates
-        .into_iter()
-        .map(|predicate| predicate.containment)
-        .collect()
+    predicates.into_iter().map(|predicate| predicate.containment).collect()
 }

@@ -28,22 +28,28 @@ pub(crate) struct Item {
     types: Types,
     /// One of these must be held; where there is none, every payload will do.
     containments: Vec<Containment>,
+    /// The same, rendered.
+    payloads: Vec<String>,
 }
 
 impl Item {
     pub(crate) fn everything() -> Self {
-        Self {
-            types: Types::Any,
-            containments: Vec::new(),
-        }
+        Self::new(Types::Any, Vec::new())
+    }
+
+    fn new(types: Types, containments: Vec<Containment>) -> Self {
+        let payloads = containments.iter().map(Containment::to_json).collect();
+        Self { types, containments, payloads }
     }
 
     pub(crate) fn types(&self) -> &Types {
         &self.types
     }
 
-    pub(crate) fn containments(&self) -> &[Containment] {
-        &self.containments
+    /// Returns the JSON objects of which a payload must hold one; where there is none, every
+    /// payload will do.
+    pub(crate) fn payloads(&self) -> &[String] {
+        &self.payloads
     }
 
     pub(crate) fn matches(&self, event: &Event) -> bool {
@@ -53,10 +59,7 @@ impl Item {
         };
         type_matches
             && (self.containments.is_empty()
-                || self
-                    .containments
-                    .iter()
-                    .any(|one| one.is_held_by(event.payload_json())))
+                || self.containments.iter().any(|one| one.is_held_by(event.payload_json())))
     }
 
     fn canonical(&self) -> String {
@@ -65,9 +68,8 @@ impl Item {
             let types: Vec<_> = types.iter().map(|one| quoted(one)).collect();
             fields.push(format!("\"types\":[{}]", types.join(",")));
         }
-        if !self.containments.is_empty() {
-            let containments: Vec<_> = self.containments.iter().map(Containment::to_json).collect();
-            fields.push(format!("\"payload\":[{}]", containments.join(",")));
+        if !self.payloads.is_empty() {
+            fields.push(format!("\"payload\":[{}]", self.payloads.join(",")));
         }
         format!("{{{}}}", fields.join(","))
     }
@@ -107,13 +109,7 @@ impl Alternatives {
                 containments.push(containment);
             }
         }
-        groups
-            .into_iter()
-            .map(|(types, containments)| Item {
-                types,
-                containments,
-            })
-            .collect()
+        groups.into_iter().map(|(types, containments)| Item::new(types, containments)).collect()
     }
 
     /// Leaves out the atoms that imply another one.
@@ -129,15 +125,9 @@ impl Alternatives {
         let mut kept = BTreeMap::new();
         for (containment, types) in &self.0 {
             let mut types = types.clone();
-            let everyones = self
-                .0
-                .get_key_value(&Containment::default())
-                .map(|(empty, _)| empty);
+            let everyones = self.0.get_key_value(&Containment::default()).map(|(empty, _)| empty);
             let shared = containment.leaf_names();
-            let candidates = shared
-                .iter()
-                .filter_map(|leaf| by_first_leaf.get(leaf))
-                .flatten();
+            let candidates = shared.iter().filter_map(|leaf| by_first_leaf.get(leaf)).flatten();
             for general in candidates.copied().chain(everyones) {
                 if general != containment && general.is_part_of(containment) {
                     types.remove(&self.0[general]);

@@ -1,0 +1,206 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_postgres::config::Host;
+
+use crate::sql::LogName;
+use crate::{Error, Telemetry};
+
+/// Says how connections to servers are encrypted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Tls {
+    /// They are not.
+    Disable,
+    /// They are where the server offers it; who the server is goes unchecked.
+    Prefer,
+    /// They are, or there is no connection; who the server is goes unchecked.
+    Require,
+    /// They are, and the server must show a certificate for its host name.
+    Verify {
+        /// A file in PEM format with the certificates of the authorities that are trusted.
+        ca_file: PathBuf,
+    },
+}
+
+/// Says where a log is and how to work with it.
+///
+/// ```
+/// use std::time::Duration;
+/// use eddyline::Config;
+///
+/// let config = Config::new("postgres://replica-a/library")?
+///     .replica("postgres://replica-b/library")?
+///     .log("loans")
+///     .max_connections(32)
+///     .acquire_timeout(Duration::from_secs(2));
+/// # Ok::<(), eddyline::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Config {
+    pub(crate) servers: Vec<tokio_postgres::Config>,
+    pub(crate) schema: String,
+    pub(crate) log: String,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) max_connections: u32,
+    pub(crate) acquire_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) replica_timeout: Duration,
+    pub(crate) telemetry: Telemetry,
+}
+
+impl Config {
+    /// Names the server: the primary for a read-write store, a replica for a read-only one.
+    ///
+    /// The address is a URL (`postgres://user:password@host:5432/database`) or a list of pairs
+    /// (`host=localhost dbname=library`), as `libpq` takes them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] where the address cannot be read or names no host.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Ok(Self {
+            servers: vec![server(url)?],
+            schema: "public".to_owned(),
+            log: "events".to_owned(),
+            tls: None,
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(10),
+            replica_timeout: Duration::from_secs(2),
+            telemetry: Telemetry::default(),
+        })
+    }
+
+    /// Adds a replica for a read-only store to spread its reads over.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn replica(mut self, url: &str) -> Result<Self, Error> {
+        self.servers.push(server(url)?);
+        Ok(self)
+    }
+
+    /// Sets the schema that the log is in. Defaults to `public`.
+    pub fn schema(self, schema: impl Into<String>) -> Self {
+        Self { schema: schema.into(), ..self }
+    }
+
+    /// Sets the name of the log. Defaults to `events`. A database may hold any number of logs.
+    pub fn log(self, log: impl Into<String>) -> Self {
+        Self { log: log.into(), ..self }
+    }
+
+    /// Sets how connections are encrypted. Defaults to what `sslmode` in the address says, and
+    /// that to [`Tls::Prefer`].
+    pub fn tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Sets the most connections to each server. Defaults to 16.
+    pub fn max_connections(self, connections: u32) -> Self {
+        Self { max_connections: connections, ..self }
+    }
+
+    /// Sets how long an operation waits for a connection of the pool. Defaults to 5 seconds.
+    pub fn acquire_timeout(self, timeout: Duration) -> Self {
+        Self { acquire_timeout: timeout, ..self }
+    }
+
+    /// Sets how long a connection may take to be made. Defaults to 5 seconds.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        Self { connect_timeout: timeout, ..self }
+    }
+
+    /// Sets how long the server works on a statement. Defaults to 30 seconds.
+    pub fn statement_timeout(self, timeout: Duration) -> Self {
+        Self { statement_timeout: timeout, ..self }
+    }
+
+    /// Sets how long an append waits for the log's lock. Defaults to 10 seconds.
+    pub fn lock_timeout(self, timeout: Duration) -> Self {
+        Self { lock_timeout: timeout, ..self }
+    }
+
+    /// Sets how long a read waits for a replica to reach the position that it asked for. Defaults
+    /// to 2 seconds.
+    pub fn replica_timeout(self, timeout: Duration) -> Self {
+        Self { replica_timeout: timeout, ..self }
+    }
+
+    /// Sets where metrics and traces go. Defaults to OpenTelemetry's global providers.
+    pub fn telemetry(self, telemetry: Telemetry) -> Self {
+        Self { telemetry, ..self }
+    }
+
+    /// Checks what the setters took, and names the log.
+    pub(crate) fn check(&self) -> Result<LogName, Error> {
+        if self.max_connections == 0 {
+            return Err(Error::invalid_config("max_connections", "is 0, the least is 1"));
+        }
+        for (setting, timeout) in [
+            ("acquire_timeout", self.acquire_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("statement_timeout", self.statement_timeout),
+            ("lock_timeout", self.lock_timeout),
+            ("replica_timeout", self.replica_timeout),
+        ] {
+            // The server takes milliseconds as an int, and 0 for no limit at all.
+            if timeout < Duration::from_millis(1) || timeout > MAX_TIMEOUT {
+                return Err(Error::invalid_config(
+                    setting,
+                    format!("is {timeout:?}, allowed are 1 ms to 24 days"),
+                ));
+            }
+        }
+        LogName::new(&self.schema, &self.log)
+    }
+}
+
+/// Shows no address, which may hold a password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("servers", &self.servers.len())
+            .field("schema", &self.schema)
+            .field("log", &self.log)
+            .field("tls", &self.tls)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+fn server(url: &str) -> Result<tokio_postgres::Config, Error> {
+    // The parser's own errors repeat the parts of the address that they complain of, and those may
+    // be a password; which part it was is all that may be told.
+    let server: tokio_postgres::Config = url.parse().map_err(|_| {
+        Error::invalid_config(
+            "url",
+            "is no PostgreSQL address like postgres://user:password@host:5432/database",
+        )
+    })?;
+    if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
+        return Err(Error::invalid_config("url", "names no host"));
+    }
+    Ok(server)
+}
+
+/// Names the first address of a server.
+pub(crate) fn address(server: &tokio_postgres::Config) -> (String, u16) {
+    let host = match server.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(directory)) => directory.display().to_string(),
+        None => server.get_hostaddrs().first().map_or(String::new(), ToString::to_string),
+    };
+    (host, server.get_ports().first().copied().unwrap_or(5432))
+}
+
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 60 * 60);

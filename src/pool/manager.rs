@@ -1,0 +1,181 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bb8::ManageConnection;
+use bb8_postgres::PostgresConnectionManager;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::server::Server;
+use super::session::Session;
+use crate::{Config, Error, Role, tls};
+
+/// The oldest server that the crate is made for, as `server_version_num` counts.
+const OLDEST_SERVER: u32 = 13_00_00;
+
+/// Makes connections to one server, sets them up and turns away servers that cannot be used.
+#[derive(Clone)]
+pub(super) struct Manager {
+    postgres: PostgresConnectionManager<MakeRustlsConnect>,
+    server: Arc<Server>,
+    settings: String,
+    connect_timeout: Duration,
+    failures: Arc<Failures>,
+}
+
+/// Why the last connection could not be made; the pool itself keeps trying and does not tell.
+#[derive(Default)]
+struct Failures {
+    last: Mutex<Option<Arc<Error>>>,
+    noted: Notify,
+}
+
+impl Manager {
+    pub(super) fn new(
+        config: &Config,
+        address: &tokio_postgres::Config,
+        connector: MakeRustlsConnect,
+        server: Arc<Server>,
+    ) -> Self {
+        let mut address = address.clone();
+        tls::apply(config.tls.as_ref(), &mut address);
+        address.connect_timeout(config.connect_timeout);
+        if address.get_application_name().is_none() {
+            address.application_name(format!("eddyline {}", server.role));
+        }
+        Self {
+            postgres: PostgresConnectionManager::new(address, connector),
+            settings: settings(config, server.role),
+            server,
+            connect_timeout: config.connect_timeout,
+            failures: Arc::default(),
+        }
+    }
+
+    /// Waits for a connection that cannot be made.
+    pub(super) async fn failure(&self) -> Error {
+        loop {
+            self.failures.noted.notified().await;
+            if let Some(error) = self.last_failure() {
+                return error;
+            }
+        }
+    }
+
+    /// Returns why the last connection could not be made, if it could not.
+    pub(super) fn last_failure(&self) -> Option<Error> {
+        let last = self.failures.last.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(Error::Unreachable { server: self.server.to_string(), source: Box::new(last) })
+    }
+
+    async fn open(&self) -> Result<Session, Error> {
+        let client = self.postgres.connect().await.map_err(|error| match error.code() {
+            Some(_) => self.server.error(error),
+            None => Error::Unreachable { server: self.server.to_string(), source: error.into() },
+        })?;
+        client.batch_execute(&self.settings).await.map_err(|error| self.server.error(error))?;
+        self.check(&client).await?;
+        Ok(Session::new(client, self.server.clone()))
+    }
+
+    /// Refuses a server that the store's promises cannot be kept on.
+    async fn check(&self, client: &Client) -> Result<(), Error> {
+        let unfit = |reason: String| Error::UnfitServer {
+            server: self.server.to_string(),
+            reason: reason.into(),
+        };
+        let answer = client.simple_query(FACTS).await.map_err(|error| self.server.error(error))?;
+        let row = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let fact = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
+
+        let version: u32 = fact(0).parse().unwrap_or(0);
+        if version < OLDEST_SERVER {
+            let version = fact(1);
+            return Err(unfit(format!("it is PostgreSQL {version}, the oldest supported is 13")));
+        }
+        let encoding = fact(2);
+        if encoding != "UTF8" {
+            return Err(unfit(format!("its encoding is {encoding}, events need UTF8")));
+        }
+        let read_only = fact(3) == "t" || fact(4) == "on";
+        if self.server.role == Role::Primary && read_only {
+            return Err(unfit("it takes no writes: it is a replica, or set to read only".into()));
+        }
+        Ok(())
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Session;
+    type Error = Error;
+
+    async fn connect(&self) -> Result<Session, Error> {
+        let opened = match timeout(self.connect_timeout, self.open()).await {
+            Ok(opened) => opened,
+            Err(elapsed) => {
+                Err(Error::Unreachable { server: self.server.to_string(), source: elapsed.into() })
+            }
+        };
+        let mut last = self.failures.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match opened {
+            Ok(session) => {
+                *last = None;
+                Ok(session)
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                *last = Some(error.clone());
+                drop(last);
+                self.failures.noted.notify_waiters();
+                // The pool only drops what it is given; callers have the noted one.
+                Err(Arc::try_unwrap(error).unwrap_or_else(|error| Error::Unreachable {
+                    server: self.server.to_string(),
+                    source: Box::new(error),
+                }))
+            }
+        }
+    }
+
+    async fn is_valid(&self, session: &mut Session) -> Result<(), Error> {
+        session.ping().await
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        session.is_spent()
+    }
+}
+
+/// What is asked of each new connection.
+const FACTS: &str =
+    "SELECT current_setting('server_version_num'), current_setting('server_version'),
+    current_setting('server_encoding'), pg_is_in_recovery(),
+    current_setting('default_transaction_read_only')";
+
+/// What each connection is set to.
+///
+/// Reads are planned for their values: a plan that does not know them reads the whole log. Just-in-
+/// time compilation and parallel workers cost more than any of these statements. A serializable
+/// default would fail on a replica.
+fn settings(config: &Config, role: Role) -> String {
+    let mut settings = format!(
+        "SET default_transaction_isolation = 'read committed';
+         SET plan_cache_mode = force_custom_plan;
+         SET jit = off;
+         SET max_parallel_workers_per_gather = 0;
+         SET statement_timeout = {};
+         SET lock_timeout = {};
+         SET idle_in_transaction_session_timeout = {}",
+        config.statement_timeout.as_millis(),
+        config.lock_timeout.as_millis(),
+        config.statement_timeout.as_millis(),
+    );
+    if role == Role::Replica {
+        settings += "; SET default_transaction_read_only = on";
+    }
+    settings
+}

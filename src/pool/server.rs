@@ -1,0 +1,69 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::address;
+use crate::error::Cause;
+use crate::sql::LogName;
+use crate::{Error, Role, SqlState};
+
+/// A server as a store knows it.
+pub(crate) struct Server {
+    /// Its name among the store's servers: `primary`, `replica-0`, …
+    pub(crate) name: Arc<str>,
+    pub(crate) role: Role,
+    pub(crate) host: Arc<str>,
+    pub(crate) port: u16,
+    /// Database and schema, as OpenTelemetry's conventions for PostgreSQL join them.
+    pub(crate) namespace: Arc<str>,
+    /// The log's table.
+    pub(crate) collection: Arc<str>,
+    log: LogName,
+}
+
+impl Server {
+    pub(crate) fn new(
+        role: Role,
+        index: usize,
+        server: &tokio_postgres::Config,
+        log: &LogName,
+    ) -> Self {
+        let name = match role {
+            Role::Primary => "primary".into(),
+            Role::Replica => format!("replica-{index}").into(),
+        };
+        let (host, port) = address(server);
+        let database = server.get_dbname().or(server.get_user()).unwrap_or_default();
+        Self {
+            name,
+            role,
+            host: host.into(),
+            port,
+            namespace: format!("{database}|{}", log.schema()).into(),
+            collection: log.log().into(),
+            log: log.clone(),
+        }
+    }
+
+    /// Says what a failure of the client means, of a request that changes nothing or of one that
+    /// is known not to have been carried out.
+    pub(crate) fn error(&self, error: tokio_postgres::Error) -> Error {
+        let server = self.to_string();
+        match error.code().map(|code| code.code()) {
+            Some("42P01" | "3F000") => Error::SchemaMissing { server, log: self.log.to_string() },
+            Some(code) => {
+                Error::Database { server, sqlstate: SqlState::new(code), source: error.into() }
+            }
+            None => Error::ConnectionLost { server, source: error.into() },
+        }
+    }
+
+    pub(crate) fn lost(&self, source: impl Into<Cause>) -> Error {
+        Error::ConnectionLost { server: self.to_string(), source: source.into() }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}:{}", self.name, self.host, self.port)
+    }
+}

@@ -1,0 +1,125 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, pin_mut};
+use tokio_postgres::{Client, Row, RowStream};
+
+use super::server::Server;
+use crate::{Error, sql};
+
+/// How many statements a connection keeps prepared. A program has a few shapes of filter; one that
+/// makes up shapes without end must not fill the server's memory.
+const MAX_PREPARED: usize = 128;
+/// The longest text that is worth keeping prepared, in bytes.
+const MAX_PREPARED_TEXT: usize = 8 << 10;
+
+/// A connection, with the statements that are prepared on it.
+pub(crate) struct Session {
+    client: Client,
+    server: Arc<Server>,
+    prepared: HashMap<String, tokio_postgres::Statement>,
+    reading: bool,
+}
+
+/// How a statement is sent: by its name, or whole.
+pub(crate) enum Form {
+    Named(tokio_postgres::Statement),
+    Unnamed,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, server: Arc<Server>) -> Self {
+        Self { client, server, prepared: HashMap::new(), reading: false }
+    }
+
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Returns whether the connection cannot be used again: it is closed, or still busy with rows
+    /// that nobody waits for any more.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.reading || self.client.is_closed()
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        self.client.batch_execute("").await.map_err(|error| self.server.error(error))
+    }
+
+    /// Prepares a statement, unless it is so long that it is better sent whole each time.
+    pub(crate) async fn prepare(&mut self, text: &str) -> Result<Form, Error> {
+        if text.len() > MAX_PREPARED_TEXT {
+            return Ok(Form::Unnamed);
+        }
+        if let Some(statement) = self.prepared.get(text) {
+            return Ok(Form::Named(statement.clone()));
+        }
+        if self.prepared.len() >= MAX_PREPARED {
+            self.prepared.clear();
+        }
+        // Dropped while it waits, the statement would stay on the server without a name here.
+        self.reading = true;
+        let statement = self.client.prepare(text).await;
+        self.reading = false;
+        let statement = statement.map_err(|error| self.server.error(error))?;
+        self.prepared.insert(text.to_owned(), statement.clone());
+        Ok(Form::Named(statement))
+    }
+
+    /// Sends a statement and returns its rows. Until [`finish_reading`](Self::finish_reading) the
+    /// connection counts as busy, and is closed if it is given up.
+    pub(crate) async fn read(
+        &mut self,
+        statement: &sql::Statement<'_>,
+    ) -> Result<RowStream, Error> {
+        let form = self.prepare(&statement.text).await?;
+        self.reading = true;
+        send(&self.client, &form, statement).await.map_err(|error| self.failed(error))
+    }
+
+    /// Notes that the last row has come.
+    pub(crate) fn finish_reading(&mut self) {
+        self.reading = false;
+    }
+
+    /// Notes that the server refused, or that the connection broke.
+    pub(crate) fn failed(&mut self, error: tokio_postgres::Error) -> Error {
+        self.reading = false;
+        self.server.error(error)
+    }
+}
+
+/// Sends a statement whole at its first poll.
+async fn send(
+    client: &Client,
+    form: &Form,
+    statement: &sql::Statement<'_>,
+) -> Result<RowStream, tokio_postgres::Error> {
+    match form {
+        Form::Named(named) => client.query_raw(named, &statement.params).await,
+        Form::Unnamed => client.query_typed_raw(&statement.text, statement.typed_params()).await,
+    }
+}
+
+/// Sends a statement whole at its first poll, and waits for its end and its last row.
+pub(crate) async fn sent(
+    client: &Client,
+    form: &Form,
+    statement: &sql::Statement<'_>,
+) -> Result<Option<Row>, tokio_postgres::Error> {
+    let rows = send(client, form, statement).await?;
+    pin_mut!(rows);
+    let mut last = None;
+    while let Some(row) = rows.next().await {
+        last = Some(row?);
+    }
+    Ok(last)
+}

@@ -1,0 +1,130 @@
+use bytes::{BufMut, BytesMut};
+use jiff::Timestamp;
+use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use uuid::Uuid;
+
+use crate::error::Cause;
+
+/// A statement's text and the values of its parameters, `$1` first.
+pub(crate) struct Statement<'a> {
+    pub(crate) text: String,
+    pub(crate) params: Vec<Param<'a>>,
+}
+
+impl Statement<'_> {
+    /// Returns the parameters with their types, as a statement that is not prepared needs them.
+    pub(crate) fn typed_params(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.params.iter().map(|param| (param as &(dyn ToSql + Sync), param.sql_type())).collect()
+    }
+}
+
+/// A value bound to a parameter.
+#[derive(Debug)]
+pub(crate) enum Param<'a> {
+    BigInt(i64),
+    Jsonbs(Vec<&'a str>),
+    Texts(Vec<&'a str>),
+    Time(Timestamp),
+    Times(Vec<Timestamp>),
+    Uuids(Vec<Uuid>),
+}
+
+impl Param<'_> {
+    fn sql_type(&self) -> Type {
+        match self {
+            Self::BigInt(_) => Type::INT8,
+            Self::Jsonbs(_) => Type::JSONB_ARRAY,
+            Self::Texts(_) => Type::TEXT_ARRAY,
+            Self::Time(_) => Type::TIMESTAMPTZ,
+            Self::Times(_) => Type::TIMESTAMPTZ_ARRAY,
+            Self::Uuids(_) => Type::UUID_ARRAY,
+        }
+    }
+}
+
+impl ToSql for Param<'_> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Cause> {
+        match self {
+            Self::BigInt(number) => number.to_sql(ty, out),
+            Self::Jsonbs(texts) => {
+                texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
+            }
+            Self::Texts(texts) => texts.to_sql(ty, out),
+            Self::Time(time) => Time(*time).to_sql(ty, out),
+            Self::Times(times) => {
+                times.iter().copied().map(Time).collect::<Vec<_>>().to_sql(ty, out)
+            }
+            Self::Uuids(uuids) => uuids.to_sql(ty, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// `timestamptz` within jiff's calendar: microseconds since the year 2000.
+#[derive(Debug)]
+pub(super) struct Time(pub(super) Timestamp);
+
+const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
+
+impl ToSql for Time {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Cause> {
+        out.put_i64(self.0.as_microsecond() - MICROSECONDS_TO_2000);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Time {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Cause> {
+        // The ends of the range stand for the infinities, and jiff's calendar ends before them.
+        let microseconds = i64::from_sql(&Type::INT8, raw)?.saturating_add(MICROSECONDS_TO_2000);
+        Ok(Self(Timestamp::from_microsecond(microseconds)?))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+}
+
+/// `jsonb` in its binary form, a version and then text, taken as the text.
+#[derive(Debug)]
+pub(super) struct Jsonb<'a>(pub(super) &'a str);
+
+impl ToSql for Jsonb<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Cause> {
+        out.put_u8(JSONB_VERSION);
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSONB
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Jsonb<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Cause> {
+        match raw.split_first() {
+            Some((&JSONB_VERSION, text)) => Ok(Self(std::str::from_utf8(text)?)),
+            _ => Err("unknown version of the binary form of jsonb".into()),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSONB
+    }
+}
+
+const JSONB_VERSION: u8 = 1;

@@ -1,0 +1,147 @@
+use super::append::LOCK_CLASS;
+use super::name::LogName;
+
+/// The version of the schema that this crate works with.
+pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// Each takes a log from the version that is its index to the next one.
+const MIGRATIONS: [fn(&LogName) -> String; 1] = [create];
+
+/// Renders the query for the versions of the schema's logs.
+pub(crate) fn versions(log: &LogName) -> String {
+    let schema = log.schema();
+    format!("SELECT version FROM \"{schema}\".eddyline_schema WHERE log = $1")
+}
+
+/// Renders the preparation of a migration, to run in its transaction: the lock that lets one
+/// process migrate at a time, and the table of versions.
+pub(crate) fn prepare(log: &LogName) -> String {
+    let schema = log.schema();
+    // To ask before creating lets a role without the right to create find all done already.
+    format!(
+        "DO $$ BEGIN
+             PERFORM pg_advisory_xact_lock({LOCK_CLASS}::bigint << 32);
+             IF to_regnamespace('\"{schema}\"') IS NULL THEN
+                 CREATE SCHEMA \"{schema}\";
+             END IF;
+             IF to_regclass('\"{schema}\".eddyline_schema') IS NULL THEN
+                 CREATE TABLE \"{schema}\".eddyline_schema (
+                     log text PRIMARY KEY,
+                     version integer NOT NULL,
+                     migrated_at timestamptz NOT NULL DEFAULT now()
+                 );
+             END IF;
+         END $$"
+    )
+}
+
+/// Renders the way from a version to the newest; `None` where there is none left to go.
+pub(crate) fn migration(log: &LogName, from: i32) -> Option<String> {
+    let steps = usize::try_from(from).ok().and_then(|from| MIGRATIONS.get(from..))?;
+    let steps: Vec<_> = steps.iter().map(|step| step(log)).collect();
+    if steps.is_empty() {
+        return None;
+    }
+    let (schema, name) = (log.schema(), log.log());
+    Some(format!(
+        "{};
+         INSERT INTO \"{schema}\".eddyline_schema (log, version) VALUES ('{name}', {VERSION})
+         ON CONFLICT (log) DO UPDATE SET version = EXCLUDED.version, migrated_at = now()",
+        steps.join(";\n")
+    ))
+}
+
+/// Renders the rights of a role that reads, and of one that appends as well. The role is made
+/// where there is none; a race with another database that makes it too is no fault.
+pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
+    let (schema, table) = (log.schema(), log.table());
+    let mut grants = format!(
+        "DO $$ BEGIN
+             CREATE ROLE \"{role}\" NOLOGIN;
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN
+             NULL;
+         END $$;
+         GRANT USAGE ON SCHEMA \"{schema}\" TO \"{role}\";
+         GRANT SELECT ON {table}, \"{schema}\".eddyline_schema TO \"{role}\""
+    );
+    if appends {
+        let sequence = sequence(log);
+        grants += &format!(
+            ";
+             GRANT INSERT (event_id, occurred_at, event_type, payload, metadata) ON {table}
+                 TO \"{role}\";
+             GRANT SELECT ON SEQUENCE {sequence} TO \"{role}\""
+        );
+    }
+    grants
+}
+
+/// The sequence that numbers a log's events.
+fn sequence(log: &LogName) -> String {
+    format!("\"{}\".\"{}_sequence\"", log.schema(), log.log())
+}
+
+/// Version 1.
+///
+/// A statement-level trigger fires before the first row, and with it the first number, is made: so
+/// it is early enough to take the lock under which numbers are given in commit order. Numbers must
+/// come from the sequence of the log; `GENERATED ALWAYS` does not bind `COPY`, the trigger does.
+///
+/// The index on the payload goes without its pending list, which is flushed while the lock is held
+/// and makes single appends hundredfold slower.
+fn create(log: &LogName) -> String {
+    let (schema, name, table, sequence) = (log.schema(), log.log(), log.table(), sequence(log));
+    format!(
+        "CREATE TABLE {table} (
+             sequence_number bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {sequence}),
+             event_id uuid NOT NULL,
+             occurred_at timestamptz NOT NULL,
+             recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+             event_type text COLLATE \"C\" NOT NULL,
+             payload jsonb NOT NULL,
+             metadata jsonb NOT NULL DEFAULT '{{}}',
+             CONSTRAINT \"{name}_pkey\" PRIMARY KEY (sequence_number),
+             CONSTRAINT \"{name}_event_type_check\"
+                 CHECK (octet_length(event_type) BETWEEN 1 AND 255),
+             CONSTRAINT \"{name}_occurred_at_check\" CHECK (isfinite(occurred_at)
+                 AND occurred_at < '10000-01-01 00:00:00+00'),
+             CONSTRAINT \"{name}_payload_check\" CHECK (jsonb_typeof(payload) = 'object'),
+             CONSTRAINT \"{name}_metadata_check\" CHECK (jsonb_typeof(metadata) = 'object')
+         );
+         CREATE INDEX \"{name}_payload_idx\" ON {table}
+             USING gin (payload jsonb_path_ops) WITH (fastupdate = off);
+         CREATE INDEX \"{name}_event_type_idx\" ON {table} (event_type);
+         CREATE INDEX \"{name}_occurred_at_idx\" ON {table}
+             USING brin (occurred_at) WITH (autosummarize = on);
+
+         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | TG_RELID::bigint);
+             RETURN NULL;
+         END $$;
+         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_number() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION 'log %.% numbers its events itself', TG_TABLE_SCHEMA, TG_TABLE_NAME
+                 USING ERRCODE = 'generated_always', HINT = 'Leave out sequence_number.';
+         END $$;
+         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_change() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN
+             IF current_setting('eddyline.allow_changes', true) = 'on'
+                 AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
+             THEN
+                 RETURN NULL;
+             END IF;
+             RAISE EXCEPTION 'log %.% takes no %', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+                 USING ERRCODE = 'object_not_in_prerequisite_state',
+                 HINT = 'Its owner may, after SET eddyline.allow_changes = ''on''.';
+         END $$;
+
+         CREATE TRIGGER \"{name}_lock_log\" BEFORE INSERT ON {table}
+             FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_lock_log();
+         CREATE TRIGGER \"{name}_refuse_number\" BEFORE INSERT ON {table}
+             FOR EACH ROW WHEN (NEW.sequence_number <> currval('{sequence}'))
+             EXECUTE FUNCTION \"{schema}\".eddyline_refuse_number();
+         CREATE TRIGGER \"{name}_refuse_change\" BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+             FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_refuse_change()"
+    )
+}

@@ -1,0 +1,195 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio_postgres::RowStream;
+
+use super::Store;
+use super::stream::EventStream;
+use crate::pool::{Lease, Pool};
+use crate::sql::{self, Row};
+use crate::telemetry::{Operation, OperationName};
+use crate::{Error, History, Mode, Query, SequenceNumber, SequencedEvent};
+
+impl<M: Mode> Store<M> {
+    /// Reads the events of a query, and the position that they are true at, from one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`], [`Error::PoolExhausted`] and [`Error::ConnectionLost`] where no
+    /// server can be asked, [`Error::Database`] where it refuses, [`Error::ReplicaBehind`] where
+    /// none has come to the position that [`at_least`](Store::at_least) names, [`Error::Decode`]
+    /// where a row is not one that this crate stored.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it changes nothing; its connection is closed if the server was still answering.
+    pub async fn query(&self, query: impl Into<Query>) -> Result<History<M>, Error> {
+        let query = query.into();
+        let mut operation = self.operation(OperationName::Query);
+        let result = self.collect(&query, &mut operation).await;
+        operation.finish(result, |history| history.events().len() as u64)
+    }
+
+    /// Reads the events of a query one by one, from one snapshot, without holding them all.
+    ///
+    /// The stream keeps a connection until it ends or is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Self::query). The stream yields errors of the same kinds, and ends after one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it or its stream, it changes nothing; its connection is closed.
+    pub async fn stream(&self, query: impl Into<Query>) -> Result<EventStream, Error> {
+        let query = query.into();
+        let mut operation = self.operation(OperationName::Stream);
+        match self.ask(&sql::read(&self.shared.log, &query), &mut operation).await {
+            Ok(answer) => Ok(EventStream::new(query, answer, operation)),
+            Err(error) => {
+                operation.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the position of the log's last event.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Self::query).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`query`](Self::query).
+    pub async fn head(&self) -> Result<SequenceNumber, Error> {
+        let mut operation = self.operation(OperationName::Head);
+        let result = self.read_head(&mut operation).await;
+        operation.finish(result, |_| 0)
+    }
+
+    async fn collect(&self, query: &Query, operation: &mut Operation) -> Result<History<M>, Error> {
+        let mut answer = self.ask(&sql::read(&self.shared.log, query), operation).await?;
+        let mut events = Vec::new();
+        while let Some(event) = answer.try_next().await? {
+            events.push(event);
+        }
+        let last = events.last().map(SequencedEvent::sequence_number);
+        let position = query.position(answer.head, events.len(), last);
+        Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
+    }
+
+    async fn read_head(&self, operation: &mut Operation) -> Result<SequenceNumber, Error> {
+        let answer = self.ask(&sql::head(&self.shared.log), operation).await?;
+        answer.drain().await
+    }
+
+    /// Asks until a server answers that has come to the position that this handle demands.
+    async fn ask(
+        &self,
+        statement: &sql::Statement<'_>,
+        operation: &mut Operation,
+    ) -> Result<Answer, Error> {
+        let started = Instant::now();
+        loop {
+            let answer = self.ask_any(statement, operation).await?;
+            if answer.head >= self.at_least {
+                self.shared.note_newest(answer.head);
+                return Ok(answer);
+            }
+            let waited = started.elapsed();
+            if waited >= self.shared.replica_timeout {
+                return Err(Error::ReplicaBehind {
+                    server: answer.lease.server().to_string(),
+                    position: self.at_least,
+                    reached: answer.head,
+                    waited,
+                });
+            }
+            // The connection is wanted again at once, so its answer is read to the end.
+            answer.drain().await?;
+            tokio::time::sleep(REPLICA_PAUSE).await;
+        }
+    }
+
+    /// Asks one server after the other, until one can be asked.
+    async fn ask_any(
+        &self,
+        statement: &sql::Statement<'_>,
+        operation: &mut Operation,
+    ) -> Result<Answer, Error> {
+        let mut pools = self.shared.in_turn().into_iter().peekable();
+        loop {
+            let Some(pool) = pools.next() else { unreachable!("a store has a server") };
+            operation.served_by(pool.server());
+            match Answer::begin(pool, statement).await {
+                Err(error) if error.is_of_server() && pools.peek().is_some() => pool.note(true),
+                result => return result,
+            }
+        }
+    }
+}
+
+/// An answer of which the first row has come: it says where the log ended in its snapshot.
+pub(super) struct Answer {
+    lease: Lease,
+    rows: Pin<Box<RowStream>>,
+    head: SequenceNumber,
+    first: Option<SequencedEvent>,
+}
+
+impl Answer {
+    async fn begin(pool: &Pool, statement: &sql::Statement<'_>) -> Result<Self, Error> {
+        let mut lease = pool.acquire().await?;
+        let mut rows = Box::pin(lease.read(statement).await?);
+        let first = match rows.next().await {
+            Some(Ok(row)) => row,
+            Some(Err(error)) => return Err(lease.failed(error)),
+            None => return Err(pool.server().lost("the answer has no row")),
+        };
+        let row = Row(&first);
+        Ok(Self { head: row.head()?, first: row.event()?, lease, rows })
+    }
+
+    /// Returns where the log ended.
+    pub(super) fn head(&self) -> SequenceNumber {
+        self.head
+    }
+
+    /// Returns the name of the server that answers.
+    pub(super) fn served_by(&self) -> &Arc<str> {
+        &self.lease.server().name
+    }
+
+    /// Reads to the end what is of no interest, so that the connection can be used again.
+    async fn drain(mut self) -> Result<SequenceNumber, Error> {
+        while self.try_next().await?.is_some() {}
+        Ok(self.head)
+    }
+}
+
+impl Stream for Answer {
+    type Item = Result<SequencedEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let next = match ready!(self.rows.as_mut().poll_next(cx)) {
+            None => {
+                self.lease.finish_reading();
+                None
+            }
+            Some(Ok(row)) => Row(&row).event().transpose(),
+            Some(Err(error)) => Some(Err(self.lease.failed(error))),
+        };
+        Poll::Ready(next)
+    }
+}
+
+/// How long to wait before a replica that lags is asked again.
+const REPLICA_PAUSE: Duration = Duration::from_millis(1);

@@ -1,0 +1,104 @@
+//! Encryption of connections, through rustls.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{Error, Tls};
+
+/// Makes the connector for a setting; without one, the address says whether it is used.
+pub(crate) fn connector(tls: Option<&Tls>) -> Result<MakeRustlsConnect, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|fault| Error::invalid_config("tls", fault.to_string()))?;
+    let config = match tls {
+        Some(Tls::Verify { ca_file }) => builder.with_root_certificates(authorities(ca_file)?),
+        _ => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked { provider })),
+    };
+    Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
+}
+
+/// Sets on a server's address what the setting says, if anything.
+pub(crate) fn apply(tls: Option<&Tls>, server: &mut tokio_postgres::Config) {
+    match tls {
+        None => {}
+        Some(Tls::Disable) => {
+            server.ssl_mode(SslMode::Disable);
+        }
+        Some(Tls::Prefer) => {
+            server.ssl_mode(SslMode::Prefer);
+        }
+        Some(Tls::Require | Tls::Verify { .. }) => {
+            server.ssl_mode(SslMode::Require);
+        }
+    }
+}
+
+fn authorities(ca_file: &Path) -> Result<RootCertStore, Error> {
+    let invalid = |reason: String| {
+        Error::invalid_config("tls", format!("CA file {}: {reason}", ca_file.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(ca_file).map_err(|fault| invalid(fault.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|fault| invalid(fault.to_string()))?;
+        roots.add(certificate).map_err(|fault| invalid(fault.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(invalid("holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}
+
+/// Takes any certificate: encryption without knowing who is at the other end, as `sslmode=require`
+/// means it. Signatures are checked all the same.
+#[derive(Debug)]
+struct Unchecked {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
