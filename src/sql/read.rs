@@ -45,10 +45,13 @@ pub(crate) fn read<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     Statement { text, params: params.into_vec() }
 }
 
-/// Renders the read of the log's end.
+/// Renders the read of the log's end, as a [`read`] that finds nothing.
 pub(crate) fn head(log: &LogName) -> Statement<'static> {
     let table = log.table();
-    let text = format!("SELECT coalesce(max(sequence_number), 0) AS position FROM {table}");
+    let text = format!(
+        "SELECT coalesce(max(sequence_number), 0) AS position, NULL::bigint AS sequence_number
+         FROM {table}"
+    );
     Statement { text, params: Vec::new() }
 }
 

@@ -1,0 +1,110 @@
+//! One cluster for all tests, and a log of its own for each.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use eddyline::{Config, Event, ReadOnly, ReadWrite, Schema, Store};
+use local_postgres::Cluster;
+use tokio::sync::OnceCell;
+use tokio_postgres::{Client, NoTls};
+
+/// The database of all logs that need no database of their own.
+const DATABASE: &str = "library";
+
+/// Returns the cluster, started by whichever test is first. It ends with the process.
+pub async fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    CLUSTER
+        .get_or_init(|| async {
+            let cluster = Cluster::builder().standbys(1).fsync(false).start().await.unwrap();
+            cluster.create_database(DATABASE).await.unwrap();
+            cluster
+        })
+        .await
+}
+
+/// A log that no other test uses.
+pub struct Log {
+    pub name: String,
+    database: String,
+    cluster: &'static Cluster,
+}
+
+impl Log {
+    /// Makes a log in the common database.
+    pub async fn new() -> Self {
+        Self::in_database(DATABASE).await
+    }
+
+    /// Makes a log in a database of its own, for tests that change the database.
+    pub async fn alone() -> Self {
+        let database = format!("library_{}", next());
+        cluster().await.create_database(&database).await.unwrap();
+        Self::in_database(&database).await
+    }
+
+    /// Names a log that was not made.
+    pub async fn missing() -> Self {
+        let name = format!("log_{}", next());
+        Self { name, database: DATABASE.to_owned(), cluster: cluster().await }
+    }
+
+    async fn in_database(database: &str) -> Self {
+        let log = Self { database: database.to_owned(), ..Self::missing().await };
+        Schema::new(&log.config()).migrate().await.unwrap();
+        log
+    }
+
+    /// Returns the primary's address.
+    pub fn primary_url(&self) -> String {
+        self.cluster.primary().url(&self.database)
+    }
+
+    /// Returns the replica's address.
+    pub fn replica_url(&self) -> String {
+        self.cluster.standbys()[0].url(&self.database)
+    }
+
+    pub fn config(&self) -> Config {
+        Config::new(&self.primary_url()).unwrap().log(&self.name)
+    }
+
+    pub fn replica_config(&self) -> Config {
+        Config::new(&self.replica_url()).unwrap().log(&self.name)
+    }
+
+    pub async fn writer(&self) -> Store<ReadWrite> {
+        Store::<ReadWrite>::connect(self.config()).await.unwrap()
+    }
+
+    /// Connects to the replica, once the log is there.
+    pub async fn reader(&self) -> Store<ReadOnly> {
+        self.cluster.wait_for_replay().await.unwrap();
+        Store::<ReadOnly>::connect(self.replica_config()).await.unwrap()
+    }
+
+    /// Connects to the primary without the crate.
+    pub async fn sql(&self) -> Client {
+        let (client, connection) =
+            tokio_postgres::connect(&self.primary_url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+}
+
+/// Returns a number that no other test gets.
+pub fn next() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+pub fn lent(book: &str, reader: &str) -> Event {
+    loan("BookCopyLentToReader", book, reader)
+}
+
+pub fn returned(book: &str, reader: &str) -> Event {
+    loan("BookCopyReturnedByReader", book, reader)
+}
+
+fn loan(event_type: &str, book: &str, reader: &str) -> Event {
+    Event::from_json(event_type, format!(r#"{{"BookID":"{book}","ReaderID":"{reader}"}}"#)).unwrap()
+}
