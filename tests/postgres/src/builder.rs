@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::standby_name;
-use crate::data::{self, Home};
+use crate::data::{self, CONFIGURATION, Home, write_configuration};
 use crate::identity::Identity;
 use crate::install::end_of;
-use crate::server::{CONFIGURATION, Context, PRIMARY, STANDBY_SIGNAL};
+use crate::server::{Context, PRIMARY, STANDBY_SIGNAL};
 use crate::settings::Settings;
 use crate::supervisor::{Launch, Supervisor};
 use crate::{Cluster, Error, Programs};
@@ -46,7 +46,8 @@ impl Builder {
 
     /// Keeps the cluster in a directory. Defaults to a temporary one that is removed at the end.
     ///
-    /// A cluster found there is started again, with the settings of this builder.
+    /// A cluster found there is started again, with the settings of this builder. The number of
+    /// standbys cannot change, and with standbys `max_connections` can only grow.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
@@ -60,10 +61,7 @@ impl Builder {
 
     /// Offers TLS on every server, by a certificate and its key in PEM. Defaults to no TLS.
     pub fn tls(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
-        self.tls = Some(Tls {
-            certificate: certificate.into(),
-            key: key.into(),
-        });
+        self.tls = Some(Tls { certificate: certificate.into(), key: key.into() });
         self
     }
 
@@ -115,28 +113,25 @@ impl Builder {
         self.settings.render()?;
         let identity = Identity::choose()?;
         let (home, fate) = Home::open(self.directory.as_deref(), &identity)?;
-        let lock = home.lock().await?;
+        let (ownership, lock) = home.lock(self.patience).await?;
         let context = Arc::new(Context {
-            postgres: programs.postgres(),
+            programs,
             supervisor: Supervisor::watch(home.root(), lock, fate)?,
             identity,
             patience: self.patience,
+            _ownership: ownership,
         });
+        let settings = self.settings_of_all(home.root(), &context.identity)?;
         let found = home.standbys()?;
         match found {
-            None => self.create(&home, &programs, &context).await?,
+            None => self.create(&home, &settings, &context).await?,
             Some(found) if found == self.standbys => {}
             Some(found) => {
                 let (directory, wanted) = (home.root().to_owned(), self.standbys);
-                return Err(Error::DirectoryMismatch {
-                    directory,
-                    found,
-                    wanted,
-                });
+                return Err(Error::DirectoryMismatch { directory, found, wanted });
             }
         }
-        let settings = self.settings_of_all(home.root(), &context.identity)?;
-        let mut cluster = Cluster::new(home, self.standbys, found.is_none(), programs, context);
+        let mut cluster = Cluster::new(home, self.standbys, found.is_none(), context);
         cluster.bring_up(&settings).await?;
         Ok(cluster)
     }
@@ -145,7 +140,7 @@ impl Builder {
     async fn create(
         &self,
         home: &Home,
-        programs: &Programs,
+        settings: &Settings,
         context: &Arc<Context>,
     ) -> Result<(), Error> {
         let unfinished = home.unfinished();
@@ -154,16 +149,12 @@ impl Builder {
         }
         data::create_private(&unfinished, &context.identity)?;
         let primary = unfinished.join(PRIMARY);
-        initdb(&primary, &home.log("initdb"), programs, context).await?;
-        include_configuration(&primary)?;
-        let standbys: Vec<PathBuf> = (1..=self.standbys)
-            .map(|number| unfinished.join(standby_name(number)))
-            .collect();
+        self.create_primary(&primary, &home.log("creation"), settings, context).await?;
+        let standbys: Vec<PathBuf> =
+            (1..=self.standbys).map(|number| unfinished.join(standby_name(number))).collect();
         let identity = context.identity.clone();
         let copied = tokio::task::spawn_blocking(move || {
-            standbys
-                .iter()
-                .try_for_each(|standby| copy_as_standby(&primary, standby, &identity))
+            standbys.iter().try_for_each(|standby| copy_as_standby(&primary, standby, &identity))
         });
         // A task that was neither cancelled nor panicked has a result.
         copied
@@ -171,6 +162,28 @@ impl Builder {
             .map_err(|error| Error::io("copy the primary in", home.root())(error.into()))??;
         let servers = home.servers();
         fs::rename(&unfinished, &servers).map_err(Error::io("create", &servers))
+    }
+
+    async fn create_primary(
+        &self,
+        data: &Path,
+        log: &Path,
+        settings: &Settings,
+        context: &Context,
+    ) -> Result<(), Error> {
+        let folder = data.to_string_lossy();
+        let mut arguments = vec!["-D", &folder];
+        arguments.extend(INITDB_ARGUMENTS);
+        run(&context.programs.initdb(), &arguments, log, context).await?;
+        include_configuration(data)?;
+        if self.standbys == 0 {
+            return Ok(());
+        }
+        // The control file still holds initdb's limits, such as 100 connections, and a standby
+        // copied from it would refuse to start with less. A start and a stop bring it up to date.
+        write_configuration(data, settings, &context.identity)?;
+        let arguments = ["--single", "-D", &folder, "postgres"];
+        run(&context.programs.postgres(), &arguments, log, context).await
     }
 
     fn settings_of_all(&self, root: &Path, identity: &Identity) -> Result<Settings, Error> {
@@ -184,8 +197,6 @@ impl Builder {
         settings.set("full_page_writes", on(self.fsync));
         settings.set("wal_level", "replica");
         settings.set("hot_standby", "on");
-        // The copied control file still holds initdb's value of ten: a standby with fewer refuses
-        // to start.
         settings.set("max_wal_senders", 10 + self.standbys);
         settings.set("max_replication_slots", 10 + self.standbys);
         settings.set("wal_retrieve_retry_interval", "100ms");
@@ -226,42 +237,34 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-async fn initdb(
-    data: &Path,
+/// Runs a program of PostgreSQL to its end.
+async fn run(
+    program: &Path,
+    arguments: &[&str],
     log: &Path,
-    programs: &Programs,
     context: &Context,
 ) -> Result<(), Error> {
-    let program = programs.initdb();
-    let folder = data.to_string_lossy();
-    let mut arguments = vec!["-D", &folder];
-    arguments.extend(INITDB_ARGUMENTS);
     let mut child = context.supervisor.launch(Launch {
-        program: &program,
-        arguments: &arguments,
+        program,
+        arguments,
         identity: &context.identity,
         output: data::appendable(log)?,
     })?;
-    let status = end_of(&mut child, &program).await?;
+    let status = end_of(&mut child, program).await?;
     context.supervisor.forget(&child);
     if status.success() {
         return Ok(());
     }
     let (program, status) = (program.display().to_string(), status.to_string());
-    Err(Error::ProgramFailed {
-        program,
-        status,
-        output: data::tail(log, 0),
-    })
+    Err(Error::ProgramFailed { program, status, output: data::tail(log, 0) })
 }
 
-/// Makes `postgresql.conf` read the file that is written anew at every start.
+/// Makes `postgresql.conf` read the file that is written anew at every start of a cluster.
 fn include_configuration(data: &Path) -> Result<(), Error> {
     let path = data.join("postgresql.conf");
     let line = format!("include '{CONFIGURATION}'\n");
     let mut file = data::appendable(&path)?;
-    file.write_all(line.as_bytes())
-        .map_err(Error::io("write", &path))
+    file.write_all(line.as_bytes()).map_err(Error::io("write", &path))
 }
 
 fn copy_as_standby(primary: &Path, standby: &Path, identity: &Identity) -> Result<(), Error> {

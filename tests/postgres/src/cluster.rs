@@ -23,7 +23,6 @@ pub struct Cluster {
     standbys: Vec<Server>,
     home: Home,
     is_new: bool,
-    programs: Programs,
     context: Arc<Context>,
 }
 
@@ -60,7 +59,7 @@ impl Cluster {
 
     /// Returns the programs that the servers run.
     pub fn programs(&self) -> &Programs {
-        &self.programs
+        &self.context.programs
     }
 
     /// Creates a database on the primary and waits until every standby has it.
@@ -133,37 +132,20 @@ impl Cluster {
         let session = Session::open(&self.primary).await?;
         let deadline = self.primary.deadline();
         while session.ask::<i64>(action, query, &[&names]).await? < names.len() as i64 {
-            deadline
-                .pause(|waited| self.primary.timed_out(action, waited))
-                .await?;
+            deadline.pause(|waited| self.primary.timed_out(action, waited)).await?;
         }
         Ok(())
     }
 
     /// Describes the cluster in a directory; nothing of it is running.
-    pub(crate) fn new(
-        home: Home,
-        standbys: usize,
-        is_new: bool,
-        programs: Programs,
-        context: Arc<Context>,
-    ) -> Self {
+    pub(crate) fn new(home: Home, standbys: usize, is_new: bool, context: Arc<Context>) -> Self {
         let server = |name: String| {
             let (data, log) = (home.servers().join(&name), home.log(&name));
             Server::new(name, data, log, Arc::clone(&context))
         };
         let primary = server(crate::server::PRIMARY.to_owned());
-        let standbys = (1..=standbys)
-            .map(|number| server(standby_name(number)))
-            .collect();
-        Self {
-            primary,
-            standbys,
-            home,
-            is_new,
-            programs,
-            context,
-        }
+        let standbys = (1..=standbys).map(|number| server(standby_name(number))).collect();
+        Self { primary, standbys, home, is_new, context }
     }
 
     /// Starts all servers and waits until the standbys stream.
@@ -172,9 +154,7 @@ impl Cluster {
         self.reserve_slots().await?;
         let port = self.primary.port();
         try_join_all(
-            self.standbys
-                .iter_mut()
-                .map(|standby| start_standby(standby, port, settings)),
+            self.standbys.iter_mut().map(|standby| start_standby(standby, port, settings)),
         )
         .await?;
         self.wait_until_streaming().await
@@ -187,17 +167,13 @@ impl Cluster {
                          WHERE name NOT IN (SELECT slot_name FROM pg_replication_slots)";
         let names: Vec<&str> = self.standbys.iter().map(Server::name).collect();
         let session = Session::open(&self.primary).await?;
-        session
-            .ask::<i64>("reserve a replication slot", statement, &[&names])
-            .await?;
+        session.ask::<i64>("reserve a replication slot", statement, &[&names]).await?;
         Ok(())
     }
 
     /// Iterates over the standbys that follow the primary at the moment.
     fn followers(&self) -> impl Iterator<Item = &Server> {
-        self.standbys
-            .iter()
-            .filter(|server| server.is_running() && !server.is_primary())
+        self.standbys.iter().filter(|server| server.is_running() && !server.is_primary())
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::identity::Identity;
+use crate::settings::Settings;
 use crate::supervisor::Fate;
 use crate::wait::Deadline;
 
@@ -30,10 +31,7 @@ impl Home {
         let root = root.canonicalize().map_err(Error::io("open", &root))?;
         if !identity.can_enter(&root) {
             let user = identity.name().to_owned();
-            return Err(Error::DirectoryUnreachable {
-                directory: root,
-                user,
-            });
+            return Err(Error::DirectoryUnreachable { directory: root, user });
         }
         Ok((Self { root }, fate))
     }
@@ -58,26 +56,31 @@ impl Home {
         self.root.join(format!("{name}.log"))
     }
 
-    /// Takes the lock on the folder, waiting for a supervisor that is still tidying up.
-    pub(crate) async fn lock(&self) -> Result<File, Error> {
-        let path = self.root.join("lock");
+    /// Takes the folder for this process and returns two locks: one for this process, and one for
+    /// its supervisor to hold as well.
+    ///
+    /// A folder of a living process is refused; one whose supervisor still shuts down the servers
+    /// is waited for.
+    pub(crate) async fn lock(&self, patience: Duration) -> Result<(File, File), Error> {
+        // The lock of a process outlives it by the moment another of its children takes to start.
+        let owner = self.lock_file("owner.lock", Duration::from_secs(1)).await?;
+        let supervisor = self.lock_file("supervisor.lock", patience).await?;
+        Ok((owner, supervisor))
+    }
+
+    async fn lock_file(&self, name: &str, patience: Duration) -> Result<File, Error> {
+        let path = self.root.join(name);
         let file = appendable(&path)?;
-        let deadline = Deadline::after(PATIENCE_FOR_LOCK);
+        let deadline = Deadline::after(patience);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
                 Err(TryLockError::WouldBlock) => {
                     let directory = self.root.clone();
-                    deadline
-                        .pause(|_| Error::DirectoryInUse { directory })
-                        .await?;
+                    deadline.pause(|_| Error::DirectoryInUse { directory }).await?;
                 }
                 Err(TryLockError::Error(source)) => {
-                    return Err(Error::Io {
-                        action: "lock",
-                        path,
-                        source,
-                    });
+                    return Err(Error::Io { action: "lock", path, source });
                 }
             }
         }
@@ -90,10 +93,8 @@ impl Home {
             return Ok(None);
         }
         let entries = fs::read_dir(&servers).map_err(Error::io("read", &servers))?;
-        let standbys = entries
-            .flatten()
-            .filter(|entry| entry.file_name() != crate::server::PRIMARY)
-            .count();
+        let standbys =
+            entries.flatten().filter(|entry| entry.file_name() != crate::server::PRIMARY).count();
         Ok(Some(standbys))
     }
 }
@@ -104,11 +105,7 @@ pub(crate) fn copy(from: &Path, to: &Path, identity: &Identity) -> Result<(), Er
     for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
         let entry = entry.map_err(Error::io("read", from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry
-            .file_type()
-            .map_err(Error::io("read", &source))?
-            .is_dir()
-        {
+        if entry.file_type().map_err(Error::io("read", &source))?.is_dir() {
             copy(&source, &target, identity)?;
         } else {
             fs::copy(&source, &target).map_err(Error::io("copy", &source))?;
@@ -120,33 +117,32 @@ pub(crate) fn copy(from: &Path, to: &Path, identity: &Identity) -> Result<(), Er
 
 /// Makes a folder that only the servers' user can look into.
 pub(crate) fn create_private(folder: &Path, identity: &Identity) -> Result<(), Error> {
-    DirBuilder::new()
-        .mode(0o700)
-        .create(folder)
-        .map_err(Error::io("create", folder))?;
+    DirBuilder::new().mode(0o700).create(folder).map_err(Error::io("create", folder))?;
     identity.own(folder)
+}
+
+/// Writes the settings of a server.
+pub(crate) fn write_configuration(
+    data: &Path,
+    settings: &Settings,
+    identity: &Identity,
+) -> Result<(), Error> {
+    let path = data.join(CONFIGURATION);
+    fs::write(&path, settings.render()?).map_err(Error::io("write", &path))?;
+    identity.own(&path)
 }
 
 /// Opens a file to write at its end.
 pub(crate) fn appendable(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(Error::io("open", path))
+    OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))
 }
 
 /// Returns the last lines of a log, in one line, leaving out what was there `before`.
 pub(crate) fn tail(log: &Path, before: u64) -> String {
     let bytes = fs::read(log).unwrap_or_default();
-    let start = usize::try_from(before)
-        .unwrap_or(usize::MAX)
-        .min(bytes.len());
+    let start = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
     let text = String::from_utf8_lossy(&bytes[start..]);
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     if lines.is_empty() {
         return format!("nothing in {}", log.display());
     }
@@ -159,10 +155,7 @@ pub(crate) fn tail(log: &Path, before: u64) -> String {
 fn temporary_folder(identity: &Identity) -> Result<PathBuf, Error> {
     let usual = std::env::temp_dir();
     let places = [usual.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
-    let place = places
-        .into_iter()
-        .find(|place| identity.can_enter(place))
-        .unwrap_or(&usual);
+    let place = places.into_iter().find(|place| identity.can_enter(place)).unwrap_or(&usual);
     let folder = tempfile::Builder::new()
         .prefix("local-postgres-")
         .tempdir_in(place)
@@ -171,8 +164,8 @@ fn temporary_folder(identity: &Identity) -> Result<PathBuf, Error> {
     Ok(folder.keep())
 }
 
-/// How long a supervisor may need to shut down the servers of the folder's last owner.
-const PATIENCE_FOR_LOCK: Duration = Duration::from_secs(90);
+/// The file of settings that is written anew at every start of a cluster.
+pub(crate) const CONFIGURATION: &str = "cluster.conf";
 
 const LINES_OF_TAIL: usize = 12;
 
@@ -191,9 +184,6 @@ mod tests {
 
     #[test]
     fn the_tail_of_nothing_names_the_log() {
-        assert_eq!(
-            tail(Path::new("/nowhere/primary.log"), 0),
-            "nothing in /nowhere/primary.log"
-        );
+        assert_eq!(tail(Path::new("/nowhere/primary.log"), 0), "nothing in /nowhere/primary.log");
     }
 }

@@ -127,18 +127,10 @@ pub enum Error {
 impl Error {
     /// Makes the error of a refused operation on a path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }
 
 fn skipped(rejected: &[String]) -> String {
-    if rejected.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", rejected.join(", "))
-    }
+    if rejected.is_empty() { String::new() } else { format!(" ({})", rejected.join(", ")) }
 }

@@ -29,9 +29,8 @@ impl Identity {
         }
         let passwd = Path::new("/etc/passwd");
         let users = fs::read_to_string(passwd).map_err(Error::io("read", passwd))?;
-        let replacement = ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| users.lines().find_map(user(name)));
+        let replacement =
+            ["postgres", "nobody"].iter().find_map(|name| users.lines().find_map(user(name)));
         match replacement {
             Some(_) => Ok(Self { replacement }),
             None => Err(Error::RootOnly),
@@ -40,9 +39,7 @@ impl Identity {
 
     /// Returns the user's name, or "this user" when nothing is dropped.
     pub(crate) fn name(&self) -> &str {
-        self.replacement
-            .as_ref()
-            .map_or("this user", |user| &user.name)
+        self.replacement.as_ref().map_or("this user", |user| &user.name)
     }
 
     /// Makes a program run as the user.
@@ -66,9 +63,7 @@ impl Identity {
         let Some(user) = &self.replacement else {
             return true;
         };
-        folder
-            .canonicalize()
-            .is_ok_and(|folder| folder.ancestors().all(|each| user.enters(each)))
+        folder.canonicalize().is_ok_and(|folder| folder.ancestors().all(|each| user.enters(each)))
     }
 }
 
@@ -99,11 +94,7 @@ fn user(name: &str) -> impl Fn(&str) -> Option<User> {
         let found = fields.next().filter(|found| *found == name)?;
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
-        Some(User {
-            name: found.to_owned(),
-            uid,
-            gid,
-        })
+        Some(User { name: found.to_owned(), uid, gid })
     }
 }
 

@@ -47,10 +47,7 @@ pub async fn find_or_install(
 /// When dropped, the installation goes on by itself.
 pub async fn install(tell: impl FnOnce(&str)) -> Result<(), Error> {
     if !can_install() {
-        return Err(Error::ProgramsMissing {
-            command: advice(),
-            rejected: Vec::new(),
-        });
+        return Err(Error::ProgramsMissing { command: advice(), rejected: Vec::new() });
     }
     tell("installing PostgreSQL: apt-get update, apt-get install postgresql");
     forbid_main_cluster()?;
@@ -82,9 +79,7 @@ pub(crate) fn prepared_folders() -> Vec<PathBuf> {
     let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let system = is_root().then(|| PathBuf::from("/var/cache"));
     let caches = system.into_iter().chain(cache.or(home));
-    caches
-        .map(|cache| cache.join("eddyline/postgresql"))
-        .collect()
+    caches.map(|cache| cache.join("eddyline/postgresql")).collect()
 }
 
 fn can_install() -> bool {

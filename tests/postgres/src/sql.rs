@@ -29,24 +29,14 @@ impl Session {
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await;
         let (client, connection) = connected
             .map_err(|_| server.timed_out(action, CONNECT_TIMEOUT))?
-            .map_err(|source| Error::Sql {
-                server: server.name().to_owned(),
-                action,
-                source,
-            })?;
+            .map_err(|source| Error::Sql { server: server.name().to_owned(), action, source })?;
         tokio::spawn(connection);
-        Ok(Self {
-            server: server.name().to_owned(),
-            client,
-        })
+        Ok(Self { server: server.name().to_owned(), client })
     }
 
     /// Runs a statement; `action` says what it asks for.
     pub(crate) async fn execute(&self, action: &'static str, statement: &str) -> Result<(), Error> {
-        self.client
-            .batch_execute(statement)
-            .await
-            .map_err(|source| self.refused(action, source))
+        self.client.batch_execute(statement).await.map_err(|source| self.refused(action, source))
     }
 
     /// Runs a query of one row and one column; `action` says what it asks for.
@@ -57,16 +47,11 @@ impl Session {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<T, Error> {
         let row = self.client.query_one(query, parameters).await;
-        row.and_then(|row| row.try_get(0))
-            .map_err(|source| self.refused(action, source))
+        row.and_then(|row| row.try_get(0)).map_err(|source| self.refused(action, source))
     }
 
     fn refused(&self, action: &'static str, source: tokio_postgres::Error) -> Error {
-        Error::Sql {
-            server: self.server.clone(),
-            action,
-            source,
-        }
+        Error::Sql { server: self.server.clone(), action, source }
     }
 }
 

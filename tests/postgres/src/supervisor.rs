@@ -40,13 +40,13 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
     /// The program.
-    pub program: &'a Path,
+    pub(crate) program: &'a Path,
     /// Its arguments.
-    pub arguments: &'a [&'a str],
+    pub(crate) arguments: &'a [&'a str],
     /// The user it runs as.
-    pub identity: &'a Identity,
+    pub(crate) identity: &'a Identity,
     /// What takes everything it writes.
-    pub output: File,
+    pub(crate) output: File,
 }
 
 impl Supervisor {
@@ -68,10 +68,7 @@ impl Supervisor {
             .map_err(Error::io("run", Path::new("sh")))?;
         let pipe = process.stdin.take();
         let shell = Mutex::new(Shell { process, pipe });
-        Ok(Self {
-            directory: directory.to_owned(),
-            shell,
-        })
+        Ok(Self { directory: directory.to_owned(), shell })
     }
 
     /// Runs a program that will end when this process does.
@@ -79,15 +76,8 @@ impl Supervisor {
     /// The program waits until the supervisor knows of it, so there is no moment at which this
     /// process could die and leave it behind.
     pub(crate) fn launch(&self, launch: Launch<'_>) -> Result<Child, Error> {
-        let Launch {
-            program,
-            arguments,
-            identity,
-            output,
-        } = launch;
-        let errors = output
-            .try_clone()
-            .map_err(Error::io("write the output of", program))?;
+        let Launch { program, arguments, identity, output } = launch;
+        let errors = output.try_clone().map_err(Error::io("write the output of", program))?;
         let mut command = Command::new("sh");
         command
             .args(["-c", AWAIT_GO, "local-postgres"])
@@ -106,12 +96,10 @@ impl Supervisor {
         }
         identity.apply(&mut command);
         let mut child = command.spawn().map_err(Error::io("run", program))?;
-        let told = self
-            .tell("launched", child.id())
-            .and_then(|()| match child.stdin.take() {
-                Some(mut stdin) => stdin.write_all(b"go\n"),
-                None => Ok(()),
-            });
+        let told = self.tell("launched", child.id()).and_then(|()| match child.stdin.take() {
+            Some(mut stdin) => stdin.write_all(b"go\n"),
+            None => Ok(()),
+        });
         told.map_err(Error::io("launch", program))?;
         Ok(child)
     }

@@ -16,10 +16,7 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Allows `patience` from now on.
     pub(crate) fn after(patience: Duration) -> Self {
-        Self {
-            start: Instant::now(),
-            patience,
-        }
+        Self { start: Instant::now(), patience }
     }
 
     /// Says whether the time is over.

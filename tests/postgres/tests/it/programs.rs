@@ -1,0 +1,42 @@
+//! Where the programs are found.
+
+use std::error::Error as _;
+
+use local_postgres::{Error, Programs};
+
+use crate::Outcome;
+
+#[test]
+fn the_programs_found_are_a_folder_with_both() -> Outcome {
+    let programs = Programs::find(None)?;
+
+    assert!(programs.directory().join("initdb").is_file());
+    assert!(programs.directory().join("postgres").is_file());
+    assert!(programs.version().starts_with(&programs.major_version().to_string()));
+    Ok(())
+}
+
+#[test]
+fn a_given_folder_is_the_only_one_looked_at() -> Outcome {
+    let empty = tempfile::tempdir()?;
+
+    let outcome = Programs::find(Some(empty.path()));
+
+    assert!(matches!(outcome, Err(Error::ProgramsMissing { .. })), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn the_error_says_in_one_line_what_to_run() -> Outcome {
+    let empty = tempfile::tempdir()?;
+
+    let Err(error) = Programs::find(Some(empty.path())) else {
+        return Err("found".into());
+    };
+
+    let text = error.to_string();
+    assert!(text.contains("run `"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(error.source().is_none());
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Servers that offer TLS.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use local_postgres::{Cluster, Server};
+
+use crate::Outcome;
+
+/// What a client sends first when it wants TLS; the server answers `S` or `N`.
+const REQUEST_FOR_TLS: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+fn answer_to_a_request_for_tls(server: &Server) -> std::io::Result<u8> {
+    let mut stream = TcpStream::connect((server.host(), server.port()))?;
+    stream.write_all(&REQUEST_FOR_TLS)?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer)?;
+    Ok(answer[0])
+}
+
+#[tokio::test]
+async fn every_server_offers_tls_when_given_a_certificate() -> Outcome {
+    let cluster = Cluster::builder()
+        .standbys(1)
+        .fsync(false)
+        .tls(include_str!("certificate.pem"), include_str!("key.pem"))
+        .start()
+        .await?;
+
+    for server in cluster.servers() {
+        assert_eq!(answer_to_a_request_for_tls(server)?, b'S');
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_server_offers_tls_without_a_certificate() -> Outcome {
+    let cluster = Cluster::builder().fsync(false).start().await?;
+
+    assert_eq!(answer_to_a_request_for_tls(cluster.primary())?, b'N');
+    Ok(())
+}
