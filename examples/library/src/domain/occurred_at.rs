@@ -1,0 +1,74 @@
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Says when something happened: UTC, in whole microseconds.
+///
+/// The log keeps no more than microseconds, and what is decided from a time must not change when
+/// the time is stored.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[serde(from = "Timestamp")]
+pub struct OccurredAt(Timestamp);
+
+impl OccurredAt {
+    /// Reads the clock.
+    pub fn now() -> Self {
+        Timestamp::now().into()
+    }
+
+    /// Returns the point in time.
+    pub fn timestamp(self) -> Timestamp {
+        self.0
+    }
+}
+
+impl From<Timestamp> for OccurredAt {
+    /// Cuts off what is finer than microseconds.
+    fn from(time: Timestamp) -> Self {
+        let whole = Timestamp::from_microsecond(time.as_microsecond());
+        Self(whole.expect("cutting digits off a time does not move it out of range"))
+    }
+}
+
+/// Writes RFC 3339 with all six digits, so that equal times are equal texts.
+impl fmt::Display for OccurredAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}", self.0)
+    }
+}
+
+impl Serialize for OccurredAt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> OccurredAt {
+        text.parse::<Timestamp>().unwrap().into()
+    }
+
+    #[test]
+    fn is_written_in_utc_with_six_digits() {
+        for (given, written) in [
+            ("2026-03-01T10:00:00Z", "2026-03-01T10:00:00.000000Z"),
+            ("2026-03-01T10:00:00.5+01:00", "2026-03-01T09:00:00.500000Z"),
+            ("2026-03-01T10:00:00.123456789Z", "2026-03-01T10:00:00.123456Z"),
+        ] {
+            assert_eq!(serde_json::to_value(time(given)).unwrap(), serde_json::json!(written));
+        }
+    }
+
+    #[test]
+    fn survives_being_stored() {
+        let now = OccurredAt::now();
+
+        let stored = serde_json::to_string(&now).unwrap();
+
+        assert_eq!(serde_json::from_str::<OccurredAt>(&stored).unwrap(), now);
+    }
+}

@@ -1,0 +1,75 @@
+use eddyline::{Error, ReadOnly, SequenceNumber, Store};
+use futures_util::TryStreamExt;
+
+use crate::domain::DecodeError;
+use crate::queries::{Projection, Query, Recorded};
+
+/// Answers queries. It cannot append.
+#[derive(Clone, Debug)]
+pub struct QueryHandler {
+    store: Store<ReadOnly>,
+}
+
+impl QueryHandler {
+    /// Makes a handler of queries to a log.
+    pub fn new(store: Store<ReadOnly>) -> Self {
+        Self { store }
+    }
+
+    /// Returns a handler whose answers are true at this position or later.
+    pub fn at_least(&self, position: SequenceNumber) -> Self {
+        Self::new(self.store.at_least(position))
+    }
+
+    /// Answers a query.
+    ///
+    /// The events are folded as they come and never held all at once: the store of a city has
+    /// millions of them.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Store`] where the store fails, [`QueryError::Decode`] where the log holds
+    /// what is not the library's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing has changed.
+    pub async fn handle<Q: Query>(&self, query: &Q) -> Result<Answer<Q::Answer>, QueryError> {
+        let filter = query.filter().map_err(QueryError::Store)?;
+        let mut events = self.store.stream(&filter).await.map_err(QueryError::Store)?;
+        let mut projection = Q::Projection::default();
+        while let Some(event) = events.try_next().await.map_err(QueryError::Store)? {
+            projection.apply(Recorded::try_from(&event)?);
+        }
+        Ok(Answer {
+            value: query.answer(projection),
+            position: events
+                .position()
+                .expect("a stream that ended without an error knows its position"),
+            served_by: events.served_by().to_owned(),
+        })
+    }
+}
+
+/// Is what a query was answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer<T> {
+    /// The answer itself.
+    pub value: T,
+    /// The position that it is true at.
+    pub position: SequenceNumber,
+    /// The server that it came from.
+    pub served_by: String,
+}
+
+/// Says why a query was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The log holds an event that is not the library's.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+
+    /// The store failed.
+    #[error(transparent)]
+    Store(Error),
+}
