@@ -2,9 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_postgres::config::Host;
-
-use crate::sql::LogName;
+use crate::log::LogName;
 use crate::{Error, Telemetry};
 
 /// Says how connections to servers are encrypted.
@@ -190,17 +188,6 @@ fn server(url: &str) -> Result<tokio_postgres::Config, Error> {
         return Err(Error::invalid_config("url", "names no host"));
     }
     Ok(server)
-}
-
-/// Names the first address of a server.
-pub(crate) fn address(server: &tokio_postgres::Config) -> (String, u16) {
-    let host = match server.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(directory)) => directory.display().to_string(),
-        None => server.get_hostaddrs().first().map_or(String::new(), ToString::to_string),
-    };
-    (host, server.get_ports().first().copied().unwrap_or(5432))
 }
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 60 * 60);

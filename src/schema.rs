@@ -1,6 +1,7 @@
-use crate::pool::{Pool, Server, Session};
-use crate::sql::{self, LogName, check_identifier};
-use crate::{Config, Error, Role};
+use crate::log::{LogName, check_identifier};
+use crate::pool::{Pool, Session};
+use crate::server::Server;
+use crate::{Config, Error, Role, sql};
 
 /// Creates a log's tables, or brings them to the version that this crate works with.
 ///

@@ -10,7 +10,7 @@ use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _};
 use opentelemetry::{KeyValue, StringValue, Value};
 
 use crate::Error;
-use crate::pool::Server;
+use crate::server::Server;
 
 /// Sends metrics and traces to OpenTelemetry.
 ///

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::server::Server;
 use super::session::Session;
+use crate::server::Server;
 use crate::{Config, Error, Role, tls};
 
 /// The oldest server that the crate is made for, as `server_version_num` counts.

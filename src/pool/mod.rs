@@ -1,7 +1,6 @@
 //! A pool of connections per server, and what a connection remembers.
 
 mod manager;
-mod server;
 mod session;
 
 use std::ops::{Deref, DerefMut};
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant};
 use bb8::{PooledConnection, RunError};
 
 use self::manager::Manager;
-pub(crate) use self::server::Server;
 pub(crate) use self::session::{Session, sent};
-use crate::sql::LogName;
+use crate::log::LogName;
+use crate::server::Server;
 use crate::{Config, Error, Role, tls};
 
 /// The connections to one server.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
-use super::server::Server;
+use crate::server::Server;
 use crate::{Error, sql};
 
 /// How many statements a connection keeps prepared. A program has a few shapes of filter; one that

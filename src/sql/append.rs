@@ -1,7 +1,7 @@
 use super::filter::{Params, condition, is_selective};
-use super::name::LogName;
 use super::param::{Param, Statement};
 use crate::condition::Guard;
+use crate::log::LogName;
 use crate::{Event, SequenceNumber};
 
 /// The upper half of the key of a log's advisory lock; the lower half is the oid of its table.

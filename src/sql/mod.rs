@@ -3,13 +3,11 @@
 
 mod append;
 mod filter;
-mod name;
 mod param;
 mod read;
 mod schema;
 
 pub(crate) use self::append::{Append, Staleness, Verdict, lock};
-pub(crate) use self::name::{LogName, check_identifier};
 pub(crate) use self::param::Statement;
 pub(crate) use self::read::{Row, head, read};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};

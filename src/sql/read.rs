@@ -1,7 +1,7 @@
 use super::filter::{Params, condition, is_selective};
-use super::name::LogName;
 use super::param::{Jsonb, Param, Statement, Time};
 use crate::event::StoredEvent;
+use crate::log::LogName;
 use crate::{Error, Query, SequenceNumber, SequencedEvent};
 
 const COLUMNS: &str =

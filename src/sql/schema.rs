@@ -1,5 +1,5 @@
 use super::append::LOCK_CLASS;
-use super::name::LogName;
+use crate::log::LogName;
 
 /// The version of the schema that this crate works with.
 pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;

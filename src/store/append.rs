@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::Store;
 use crate::error::Cause;
-use crate::pool::{Lease, Server, sent};
+use crate::pool::{Lease, sent};
+use crate::server::Server;
 use crate::sql::{self, Append, Staleness, Verdict};
 use crate::telemetry::OperationName;
 use crate::{AppendCondition, Appended, Error, Event, ReadWrite};

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
 pub use self::stream::EventStream;
+use crate::log::LogName;
 use crate::pool::Pool;
-use crate::sql::LogName;
 use crate::telemetry::{Operation, OperationName, Telemetry};
 use crate::{Config, Error, Mode, ReadOnly, ReadWrite, SequenceNumber, schema};
 

@@ -1,9 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::address;
+use tokio_postgres::config::Host;
+
 use crate::error::Cause;
-use crate::sql::LogName;
+use crate::log::LogName;
 use crate::{Error, Role, SqlState};
 
 /// A server as a store knows it.
@@ -66,4 +67,15 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}:{}", self.name, self.host, self.port)
     }
+}
+
+/// Names the first address of a server.
+fn address(server: &tokio_postgres::Config) -> (String, u16) {
+    let host = match server.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(directory)) => directory.display().to_string(),
+        None => server.get_hostaddrs().first().map_or(String::new(), ToString::to_string),
+    };
+    (host, server.get_ports().first().copied().unwrap_or(5432))
 }
