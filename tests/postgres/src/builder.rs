@@ -112,12 +112,24 @@ impl Builder {
         };
         self.settings.render()?;
         let identity = Identity::choose()?;
-        let (home, fate) = Home::open(self.directory.as_deref(), &identity)?;
-        let (ownership, lock) = home.lock(self.patience).await?;
+        let (home, supervisor, ownership) = match &self.directory {
+            Some(folder) => {
+                let home = Home::open(folder, &identity)?;
+                let (ownership, lock) = home.lock(self.patience).await?;
+                (home, Supervisor::that_keeps_files(lock)?, Some(ownership))
+            }
+            None => {
+                // The supervisor comes first: there is no moment without someone to tidy up.
+                let home = Home::temporary(&identity)?;
+                let supervisor = Supervisor::that_removes(home.root())?;
+                home.create(&identity)?;
+                (home, supervisor, None)
+            }
+        };
         let context = Arc::new(Context {
             programs,
-            supervisor: Supervisor::watch(home.root(), lock, fate)?,
             identity,
+            supervisor,
             patience: self.patience,
             _ownership: ownership,
         });
@@ -244,9 +256,11 @@ async fn run(
     log: &Path,
     context: &Context,
 ) -> Result<(), Error> {
+    let written = fs::metadata(log).map_or(0, |log| log.len());
     let mut child = context.supervisor.launch(Launch {
         program,
         arguments,
+        folder: log.parent().unwrap_or(Path::new("/")),
         identity: &context.identity,
         output: data::appendable(log)?,
     })?;
@@ -256,7 +270,7 @@ async fn run(
         return Ok(());
     }
     let (program, status) = (program.display().to_string(), status.to_string());
-    Err(Error::ProgramFailed { program, status, output: data::tail(log, 0) })
+    Err(Error::ProgramFailed { program, status, output: data::tail(log, written) })
 }
 
 /// Makes `postgresql.conf` read the file that is written anew at every start of a cluster.

@@ -1,6 +1,8 @@
 //! The files of a cluster.
 
+use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +10,6 @@ use std::time::Duration;
 use crate::Error;
 use crate::identity::Identity;
 use crate::settings::Settings;
-use crate::supervisor::Fate;
 use crate::wait::Deadline;
 
 /// The folder of one cluster: the servers' data, their logs, and a lock.
@@ -18,22 +19,32 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Opens the given folder, which is made when it is missing, or makes a temporary one.
-    pub(crate) fn open(given: Option<&Path>, identity: &Identity) -> Result<(Self, Fate), Error> {
-        let (root, fate) = match given {
-            Some(folder) => (folder.to_owned(), Fate::Keep),
-            None => (temporary_folder(identity)?, Fate::Remove),
-        };
-        if !root.exists() {
-            fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
-            identity.own(&root)?;
+    /// Opens a folder, which is made when it is missing.
+    pub(crate) fn open(folder: &Path, identity: &Identity) -> Result<Self, Error> {
+        if !folder.exists() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            identity.own(folder)?;
         }
-        let root = root.canonicalize().map_err(Error::io("open", &root))?;
+        let root = folder.canonicalize().map_err(Error::io("open", folder))?;
         if !identity.can_enter(&root) {
             let user = identity.name().to_owned();
             return Err(Error::DirectoryUnreachable { directory: root, user });
         }
-        Ok((Self { root }, fate))
+        Ok(Self { root })
+    }
+
+    /// Thinks of a temporary folder, in the first place the user can enter.
+    pub(crate) fn temporary(identity: &Identity) -> Result<Self, Error> {
+        let usual = env::temp_dir();
+        let places = [usual.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
+        let place = places.into_iter().find(|place| identity.can_enter(place)).unwrap_or(&usual);
+        let place = place.canonicalize().map_err(Error::io("open", place))?;
+        Ok(Self { root: place.join(format!("local-postgres-{:016x}", random())) })
+    }
+
+    /// Makes the temporary folder.
+    pub(crate) fn create(&self, identity: &Identity) -> Result<(), Error> {
+        create_private(&self.root, identity)
     }
 
     /// Returns the folder.
@@ -149,19 +160,9 @@ pub(crate) fn tail(log: &Path, before: u64) -> String {
     lines[lines.len().saturating_sub(LINES_OF_TAIL)..].join(" | ")
 }
 
-/// Makes a temporary folder in the first place the user can enter.
-///
-/// It is not removed by its guard: the supervisor does that, once the servers have ended.
-fn temporary_folder(identity: &Identity) -> Result<PathBuf, Error> {
-    let usual = std::env::temp_dir();
-    let places = [usual.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
-    let place = places.into_iter().find(|place| identity.can_enter(place)).unwrap_or(&usual);
-    let folder = tempfile::Builder::new()
-        .prefix("local-postgres-")
-        .tempdir_in(place)
-        .map_err(Error::io("create a folder in", place))?;
-    identity.own(folder.path())?;
-    Ok(folder.keep())
+/// Returns a number that differs from process to process and from call to call.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 /// The file of settings that is written anew at every start of a cluster.

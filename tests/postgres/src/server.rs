@@ -39,8 +39,8 @@ pub(crate) struct Context {
     pub(crate) supervisor: Supervisor,
     /// How long anything may take.
     pub(crate) patience: Duration,
-    /// What keeps other processes away from its directory.
-    pub(crate) _ownership: File,
+    /// What keeps other processes away from a directory that stays.
+    pub(crate) _ownership: Option<File>,
 }
 
 impl Server {
@@ -345,6 +345,7 @@ impl Server {
         *process = Some(self.context.supervisor.launch(Launch {
             program: &self.context.programs.postgres(),
             arguments: &["-D", &folder],
+            folder: &self.data,
             identity: &self.context.identity,
             output: data::appendable(&self.log)?,
         })?);
@@ -417,7 +418,7 @@ enum Process {
 fn free_port() -> Result<u16, Error> {
     let mut last = 0;
     for _ in 0..1000 {
-        let port = PORTS.start + (random() % u64::from(PORTS.end - PORTS.start)) as u16;
+        let port = PORTS.start + (data::random() % u64::from(PORTS.end - PORTS.start)) as u16;
         if is_free(port) {
             return Ok(port);
         }
@@ -430,13 +431,6 @@ fn free_port() -> Result<u16, Error> {
 
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
-/// Returns a number that differs from process to process and from call to call.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-
-    RandomState::new().hash_one(())
 }
 
 /// The name of the server that is not a standby.

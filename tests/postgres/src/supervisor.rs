@@ -4,7 +4,7 @@ use std::env;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,6 @@ use crate::identity::Identity;
 /// process however that comes about.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    directory: PathBuf,
     shell: Mutex<Shell>,
 }
 
@@ -27,15 +26,6 @@ struct Shell {
     pipe: Option<ChildStdin>,
 }
 
-/// What becomes of a cluster at its end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fate {
-    /// The servers shut down in good order and the directory stays.
-    Keep,
-    /// The servers end at once and the directory is removed.
-    Remove,
-}
-
 /// A program to run: which, with what, as whom, and where its output goes.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
@@ -43,6 +33,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) program: &'a Path,
     /// Its arguments.
     pub(crate) arguments: &'a [&'a str],
+    /// The folder it runs in.
+    pub(crate) folder: &'a Path,
     /// The user it runs as.
     pub(crate) identity: &'a Identity,
     /// What takes everything it writes.
@@ -50,25 +42,14 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Supervisor {
-    /// Starts watching over the cluster in `directory`, whose lock is held until all is over.
-    pub(crate) fn watch(directory: &Path, lock: File, fate: Fate) -> Result<Self, Error> {
-        let (signals, doomed) = match fate {
-            Fate::Keep => ("INT QUIT KILL", Path::new("")),
-            Fate::Remove => ("QUIT KILL", directory),
-        };
-        let mut process = Command::new("sh")
-            .args(["-c", SUPERVISE, "local-postgres", signals])
-            .arg(doomed)
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(lock)
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(Error::io("run", Path::new("sh")))?;
-        let pipe = process.stdin.take();
-        let shell = Mutex::new(Shell { process, pipe });
-        Ok(Self { directory: directory.to_owned(), shell })
+    /// Starts a supervisor that shuts servers down in good order and holds a lock until it ends.
+    pub(crate) fn that_keeps_files(lock: File) -> Result<Self, Error> {
+        Self::start("INT QUIT KILL", Path::new(""), lock.into())
+    }
+
+    /// Starts a supervisor that ends servers at once and removes a folder, which need not exist yet.
+    pub(crate) fn that_removes(folder: &Path) -> Result<Self, Error> {
+        Self::start("QUIT KILL", folder, Stdio::null())
     }
 
     /// Runs a program that will end when this process does.
@@ -76,7 +57,7 @@ impl Supervisor {
     /// The program waits until the supervisor knows of it, so there is no moment at which this
     /// process could die and leave it behind.
     pub(crate) fn launch(&self, launch: Launch<'_>) -> Result<Child, Error> {
-        let Launch { program, arguments, identity, output } = launch;
+        let Launch { program, arguments, folder, identity, output } = launch;
         let errors = output.try_clone().map_err(Error::io("write the output of", program))?;
         let mut command = Command::new("sh");
         command
@@ -84,7 +65,7 @@ impl Supervisor {
             .arg(program)
             .args(arguments)
             .envs([("LC_ALL", "C"), ("TZ", "UTC")])
-            .current_dir(&self.directory)
+            .current_dir(folder)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(output)
@@ -118,6 +99,21 @@ impl Supervisor {
     /// Says whether everything has ended.
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(self.shell().process.try_wait(), Ok(None))
+    }
+
+    fn start(signals: &str, doomed: &Path, output: Stdio) -> Result<Self, Error> {
+        let mut process = Command::new("sh")
+            .args(["-c", SUPERVISE, "local-postgres", signals])
+            .arg(doomed)
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(output)
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(Error::io("run", Path::new("sh")))?;
+        let pipe = process.stdin.take();
+        Ok(Self { shell: Mutex::new(Shell { process, pipe }) })
     }
 
     fn tell(&self, change: &str, process: u32) -> io::Result<()> {

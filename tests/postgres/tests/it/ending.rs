@@ -5,7 +5,7 @@ use std::future;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use local_postgres::Cluster;
@@ -120,27 +120,13 @@ fn nothing_is_left_when_the_owner_is_interrupted() -> Outcome {
 
 #[test]
 fn nothing_is_left_when_the_owner_is_killed_while_the_cluster_starts() -> Outcome {
-    let moments = [
-        "owner.lock",
-        "supervisor.lock",
-        "creation.log",
-        "unfinished",
-        "unfinished/primary/PG_VERSION",
-        "unfinished/primary/global/pg_control",
-        "unfinished/standby_1",
-        "servers",
-        "primary.log",
-        "servers/primary/postmaster.pid",
-        "standby_1.log",
-        "servers/standby_2/postmaster.pid",
-    ];
-    for moment in moments {
+    for moment in MOMENTS {
         let mut holder = Holder::start(false)?;
         wait_until(moment, || holder.holds(moment))?;
 
         holder.end_by(Signal::KILL)?;
 
-        holder.leaves_nothing()?;
+        holder.leaves_nothing().map_err(|error| format!("killed at {moment:?}: {error}"))?;
     }
     Ok(())
 }
@@ -151,8 +137,8 @@ async fn a_kept_cluster_is_whole_after_its_owner_was_killed() -> Outcome {
     holder.wait_until_held()?;
     holder.end_by(Signal::KILL)?;
 
-    let directory = kept(holder.folder.path());
-    let cluster = Cluster::builder().standbys(2).directory(&directory).start().await?;
+    let directory = holder.folder.path().join("kept");
+    let cluster = Cluster::builder().standbys(2).directory(directory).start().await?;
 
     assert_eq!(books(cluster.primary()).await?, 1);
     let log = fs::read_to_string(cluster.primary().log())?;
@@ -160,6 +146,34 @@ async fn a_kept_cluster_is_whole_after_its_owner_was_killed() -> Outcome {
     Ok(())
 }
 
-fn kept(folder: &Path) -> PathBuf {
-    folder.join("kept")
+#[tokio::test]
+async fn a_kept_cluster_starts_again_whenever_its_owner_was_killed() -> Outcome {
+    for moment in MOMENTS {
+        let mut holder = Holder::start(true)?;
+        wait_until(moment, || holder.holds(moment))?;
+        holder.end_by(Signal::KILL)?;
+
+        let directory = holder.folder.path().join("kept");
+        let cluster = Cluster::builder().standbys(2).directory(directory).start().await;
+
+        cluster
+            .map_err(|error| format!("killed at {moment:?}: {error}"))?
+            .wait_for_replay()
+            .await?;
+    }
+    Ok(())
 }
+
+/// Files that show how far the start of a cluster has come.
+const MOMENTS: [&str; 10] = [
+    "",
+    "creation.log",
+    "unfinished",
+    "unfinished/primary/PG_VERSION",
+    "unfinished/primary/global/pg_control",
+    "unfinished/standby_1",
+    "servers",
+    "servers/primary/postmaster.pid",
+    "standby_1.log",
+    "servers/standby_2/postmaster.pid",
+];
