@@ -1,6 +1,7 @@
 //! One cluster for all tests, and a log of its own for each.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use eddyline::{Config, Event, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
@@ -82,12 +83,35 @@ impl Log {
         Store::<ReadOnly>::connect(self.replica_config()).await.unwrap()
     }
 
+    /// Returns the key of the log's lock, as `pg_locks` shows it while an insert is open.
+    pub async fn lock_key(&self) -> i64 {
+        let table = format!("SELECT '{}'::regclass::oid::bigint", self.name);
+        let oid: i64 = self.sql().await.query_one(&table, &[]).await.unwrap().get(0);
+        0x0edd_1e5e << 32 | oid
+    }
+
     /// Connects to the primary without the crate.
     pub async fn sql(&self) -> Client {
         let (client, connection) =
             tokio_postgres::connect(&self.primary_url(), NoTls).await.unwrap();
         tokio::spawn(connection);
         client
+    }
+}
+
+/// Waits until someone waits for an advisory lock.
+pub async fn wait_for_lock_waiter(sql: &Client, key: i64) {
+    let waiter = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND (classid::bigint << 32 | objid::bigint) = $1";
+    wait_until(async || !sql.query(waiter, &[&key]).await.unwrap().is_empty()).await;
+}
+
+/// Waits for a fact, asking again and again; a fact that does not come fails the test.
+pub async fn wait_until(fact: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fact().await {
+        assert!(Instant::now() < deadline, "what the test waits for did not come");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -1,0 +1,188 @@
+use std::sync::OnceLock;
+
+use eddyline::{AppendCondition, Error, Event, Filter, Query, ReadWrite, SequenceNumber, Store};
+use jiff::{SignedDuration, Timestamp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use tokio::runtime::Runtime;
+
+use crate::generate;
+use crate::support::Log;
+
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().unwrap())
+}
+
+/// Runs a property against a store of its own.
+fn check<S: Strategy>(
+    cases: u32,
+    strategy: S,
+    property: impl AsyncFn(&Store<ReadWrite>, S::Value) -> Result<(), TestCaseError>,
+) {
+    let store = runtime().block_on(async { Log::new().await.writer().await });
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    TestRunner::new(config)
+        .run(&strategy, |value| runtime().block_on(property(&store, value)))
+        .unwrap();
+}
+
+fn ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<uuid::Uuid> {
+    events.into_iter().map(Event::id).collect()
+}
+
+/// `Filter::matches` and the server select the same events.
+#[test]
+fn of_filters_with_the_server_on_what_matches() {
+    let strategy = (vec(generate::event(), 1..12), vec(generate::filter(), 1..8));
+    check(150, strategy, async |store, (events, filters)| {
+        let before = store.head().await.unwrap();
+        store.append(events.clone(), AppendCondition::none()).await.unwrap();
+
+        for filter in &filters {
+            let read = store.query(Query::new(filter).after(before)).await.unwrap();
+
+            let matching = events.iter().filter(|event| filter.matches(event));
+            let found = read.events().iter().map(|event| &**event);
+            prop_assert_eq!(ids(found), ids(matching), "{}", filter.canonical());
+        }
+        Ok(())
+    });
+}
+
+/// An event read back matches the same filters as the event that was appended.
+#[test]
+fn of_events_read_with_events_appended() {
+    let strategy = (generate::event(), vec(generate::filter(), 1..8));
+    check(100, strategy, async |store, (event, filters)| {
+        let before = store.head().await.unwrap();
+        store.append([event.clone()], AppendCondition::none()).await.unwrap();
+
+        let read = store.query(Query::new(&Filter::everything()).after(before)).await.unwrap();
+
+        for filter in filters {
+            prop_assert_eq!(filter.matches(&event), filter.matches(&read.events()[0]));
+        }
+        Ok(())
+    });
+}
+
+async fn agrees_on_conflicts(
+    store: &Store<ReadWrite>,
+    after: SequenceNumber,
+    events: &[Event],
+    filters: &[Filter],
+) -> Result<(), TestCaseError> {
+    let first = store.append(events.to_vec(), AppendCondition::none()).await.unwrap().first();
+    for filter in filters {
+        let condition = AppendCondition::since(filter.clone(), after);
+        let probe = Event::from_json("Probe", "{}").unwrap();
+
+        let answer = store.append([probe], condition).await;
+
+        let broken = store.query(Query::new(filter).after(after).limit(1)).await.unwrap();
+        match (answer, broken.events().first()) {
+            (Err(Error::Conflict { event, event_type, .. }), Some(breaking)) => {
+                prop_assert_eq!(event, breaking.sequence_number());
+                prop_assert_eq!(event_type, breaking.event_type());
+            }
+            // The probe itself may be what the filter finds.
+            (Ok(appended), found) => {
+                prop_assert!(found.is_none_or(|found| found.sequence_number() >= appended.first()));
+                prop_assert!(!events.iter().any(|event| filter.matches(event)));
+            }
+            (answer, found) => prop_assert!(false, "{answer:?} though {found:?} came"),
+        }
+    }
+    prop_assert!(first > after);
+    Ok(())
+}
+
+/// An append is refused exactly where an event came that its filter matches.
+#[test]
+fn of_fresh_conditions_with_filters() {
+    let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
+    check(100, strategy, async |store, (events, filters)| {
+        let after = store.head().await.unwrap();
+        agrees_on_conflicts(store, after, &events, &filters).await
+    });
+}
+
+/// The same where so many events came that they are not looked through one by one.
+#[test]
+fn of_stale_conditions_with_filters() {
+    let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
+    check(40, strategy, async |store, (events, filters)| {
+        let after = store.head().await.unwrap();
+        let filler = (0..1_100).map(|_| Event::from_json("Filler", "{}").unwrap());
+        store.append(filler, AppendCondition::none()).await.unwrap();
+        agrees_on_conflicts(store, after, &events, &filters).await
+    });
+}
+
+/// Any string is a type, a key or a value: it comes back as it went, and a filter that names it
+/// finds its event and no other.
+#[test]
+fn of_any_string_with_itself() {
+    let text = "[^\0]{1,40}";
+    let strategy = (text, text, "[^\0]{0,40}");
+    check(150, strategy, async |store, (event_type, key, value)| {
+        let event_type: String = event_type.chars().take(60).collect();
+        let payload = serde_json::Map::from_iter([(key.clone(), value.clone().into())]);
+        let other = Event::from_json("Other", "{\"other\":true}").unwrap();
+        let event = Event::new(event_type.clone(), &payload).unwrap();
+        let before = store.head().await.unwrap();
+        store.append([other.clone(), event.clone()], AppendCondition::none()).await.unwrap();
+
+        let read = store.query(Query::new(&Filter::everything()).after(before)).await.unwrap();
+        let stored = &read.events()[1];
+        prop_assert_eq!(stored.event_type(), &event_type);
+        prop_assert_eq!(stored.payload::<serde_json::Map<_, _>>().unwrap(), payload);
+
+        let mut filters = vec![Filter::types([event_type.clone()]).build().unwrap()];
+        if !value.is_empty() {
+            filters.push(Filter::any_of([(key, value)]).build().unwrap());
+        }
+        for filter in filters {
+            let found = store.query(Query::new(&filter).after(before)).await.unwrap();
+            let matching = [&other, &event].into_iter().filter(|event| filter.matches(event));
+            prop_assert_eq!(ids(found.events().iter().map(|event| &**event)), ids(matching));
+            prop_assert!(filter.matches(&event));
+        }
+        Ok(())
+    });
+}
+
+/// Time bounds mean the same here and there, both ends included.
+#[test]
+fn of_time_bounds_with_the_server() {
+    let base: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let strategy = (vec(0_i64..6, 1..8), 0_i64..6_000, 0_i64..6_000);
+    check(80, strategy, async |store, (times, from, length)| {
+        let at = |micros: i64| base.saturating_add(SignedDuration::from_micros(micros)).unwrap();
+        let nanos = |nanos: i64| base.saturating_add(SignedDuration::from_nanos(nanos)).unwrap();
+        let event = |micros| {
+            Event::from_json("ReaderRegistered", "{}")
+                .unwrap()
+                .with_occurred_at(at(micros))
+                .unwrap()
+        };
+        let events: Vec<_> = times.into_iter().map(event).collect();
+        let before = store.head().await.unwrap();
+        store.append(events.clone(), AppendCondition::none()).await.unwrap();
+        let (from, until) = (nanos(from), nanos(from + length));
+
+        let everything = Filter::everything();
+        for filter in [
+            everything.occurred(from..=until).unwrap(),
+            everything.occurred(from..).unwrap(),
+            everything.occurred(..=until).unwrap(),
+        ] {
+            let read = store.query(Query::new(&filter).after(before)).await.unwrap();
+            let matching = events.iter().filter(|event| filter.matches(event));
+            prop_assert_eq!(ids(read.events().iter().map(|event| &**event)), ids(matching));
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,102 @@
+use std::pin::pin;
+use std::task::Poll;
+
+use eddyline::{AppendCondition, Filter, Query, ReadOnly, ReadWrite, Schema, Store};
+use futures_util::{StreamExt, TryStreamExt};
+
+use crate::support::{Log, lent};
+
+/// How often the futures under test are polled at most before they are dropped. They need fewer.
+const POLLS: usize = 12;
+
+/// Polls a future up to so many times, as often as it asks to be, then drops it.
+async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut polled = 0;
+    std::future::poll_fn(|cx| {
+        if polled == polls {
+            return Poll::Ready(None);
+        }
+        polled += 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polled == polls => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_dropped_append_is_there_whole_or_not_at_all() {
+    let log = Log::new().await;
+    let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
+    let (mut whole, mut dropped) = (0, 0);
+    // Twice: with statements that are yet to be prepared, and with prepared ones.
+    for polls in (0..POLLS).chain(0..POLLS) {
+        let events = [lent("b-1", "r-1"), lent("b-2", "r-1"), lent("b-3", "r-1")];
+        let before = store.head().await.unwrap();
+
+        let answer =
+            poll_at_most(polls, store.append(events.clone(), AppendCondition::none())).await;
+
+        // The one connection answers this after whatever was sent before.
+        let stored = store.query(Query::new(&Filter::everything()).after(before)).await.unwrap();
+        assert!([0, 3].contains(&stored.events().len()), "after {polls} polls");
+        assert!(polls > 0 || stored.events().is_empty());
+        match answer {
+            Some(answer) => assert_eq!(answer.unwrap().last(), stored.position()),
+            None => {
+                dropped += 1;
+                whole += usize::from(!stored.events().is_empty());
+            }
+        }
+    }
+    assert!(dropped > 0);
+    assert!(whole > 0, "no append was dropped that had been sent");
+}
+
+#[tokio::test]
+async fn a_dropped_read_leaves_the_pool_usable() {
+    let log = Log::new().await;
+    let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
+    let events: Vec<_> = (0..500).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+    store.append(events, AppendCondition::none()).await.unwrap();
+    let everything = Filter::everything();
+
+    for polls in 0..POLLS {
+        poll_at_most(polls, store.query(&everything)).await;
+        poll_at_most(polls, store.head()).await;
+        poll_at_most(polls, async {
+            let events = store.stream(&everything).await.unwrap();
+            events.take(polls * 20).try_collect::<Vec<_>>().await.unwrap()
+        })
+        .await;
+
+        assert_eq!(store.query(&everything).await.unwrap().events().len(), 500);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_connect_leaves_nothing_behind() {
+    let log = Log::new().await;
+
+    for polls in 0..POLLS {
+        poll_at_most(polls, Store::<ReadWrite>::connect(log.config())).await;
+        poll_at_most(polls, Store::<ReadOnly>::connect(log.config())).await;
+    }
+
+    log.writer().await.head().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_migration_is_done_whole_or_not_at_all() {
+    let log = Log::missing().await;
+
+    for polls in 0..POLLS {
+        poll_at_most(polls, Schema::new(&log.config()).migrate()).await;
+    }
+    Schema::new(&log.config()).migrate().await.unwrap();
+
+    log.writer().await.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+}

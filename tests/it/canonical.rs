@@ -1,0 +1,113 @@
+use eddyline::{Event, Filter};
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+
+use crate::generate::{self, Item, join};
+
+/// A canonical form, decoded; its numbers may be such that no float holds.
+#[derive(serde::Deserialize)]
+struct Canonical {
+    items: Vec<Alternative>,
+}
+
+#[derive(serde::Deserialize)]
+struct Alternative {
+    types: Option<Vec<String>>,
+    payload: Option<Vec<Box<RawValue>>>,
+}
+
+/// Returns, for each alternative of a filter, an event that has what it demands and nothing else.
+fn witnesses(filter: &Filter) -> Vec<Event> {
+    let canonical: Canonical = serde_json::from_str(filter.canonical()).unwrap();
+    let mut witnesses = Vec::new();
+    for Alternative { types, payload } in canonical.items {
+        let types = types.unwrap_or(vec!["a type of no filter".to_owned()]);
+        let payload = payload.unwrap_or(vec![RawValue::from_string("{}".to_owned()).unwrap()]);
+        for event_type in &types {
+            witnesses.extend(payload.iter().map(|one| Event::new(event_type, one).unwrap()));
+        }
+    }
+    witnesses
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Filters have the same canonical form if, and only if, they match the same events.
+    #[test]
+    fn is_equal_exactly_where_the_meaning_is(one in generate::items(), other in generate::items()) {
+        let (one, other) = (join(&one), join(&other));
+        let events: Vec<_> = witnesses(&one).into_iter().chain(witnesses(&other)).collect();
+
+        let same_meaning = events.iter().all(|event| one.matches(event) == other.matches(event));
+
+        prop_assert_eq!(one.canonical() == other.canonical(), same_meaning);
+        prop_assert_eq!(one.key() == other.key(), same_meaning);
+        prop_assert_eq!(one == other, same_meaning);
+    }
+
+    /// Neither order nor repetition nor what is implied already changes the canonical form.
+    #[test]
+    fn is_free_of_order_and_repetition(
+        items in generate::items().prop_shuffle(),
+        again in any::<prop::sample::Index>(),
+    ) {
+        let mut rearranged: Vec<Item> = items.iter().rev().cloned().collect();
+        rearranged.push(items[again.index(items.len())].clone());
+        for item in &mut rearranged {
+            item.types.reverse();
+            item.any_of.reverse();
+            item.all_of.reverse();
+            item.types.extend_from_within(..);
+            item.any_of.extend_from_within(..);
+        }
+
+        prop_assert_eq!(join(&items), join(&rearranged));
+    }
+
+    /// A filter matches the events that its canonical form was read from.
+    #[test]
+    fn matches_its_witnesses(items in generate::items()) {
+        let filter = join(&items);
+
+        for event in witnesses(&filter) {
+            prop_assert!(filter.matches(&event));
+        }
+    }
+}
+
+#[test]
+fn tells_filters_apart_that_naive_joining_confuses() {
+    let pairs = [
+        (Filter::any_of([("a", "b,c=d")]), Filter::any_of([("a", "b"), ("c", "d")])),
+        (Filter::any_of([("a=b", "c")]), Filter::any_of([("a", "b=c")])),
+        (Filter::types(["A,B"]), Filter::types(["A", "B"])),
+        (Filter::any_of([("a", "1")]), Filter::any_of([("a", 1)])),
+        (Filter::all_of([("a", 1), ("b", 1)]), Filter::any_of([("a", 1), ("b", 1)])),
+    ];
+    for (one, other) in pairs {
+        let (one, other) = (one.build().unwrap(), other.build().unwrap());
+        assert_ne!(one.canonical(), other.canonical());
+        assert_ne!(one.key(), other.key());
+    }
+}
+
+#[test]
+fn leaves_out_what_is_implied() {
+    let wide = Filter::any_of([("BookID", "b-1")]);
+    let narrow =
+        Filter::types(["BookCopyLentToReader"]).all_of([("BookID", "b-1"), ("ReaderID", "r-1")]);
+
+    let filter = narrow.or(wide.clone()).build().unwrap();
+
+    assert_eq!(filter, wide.build().unwrap());
+}
+
+#[test]
+fn joins_predicates_that_must_all_be_met() {
+    let nested = |key: &str| serde_json::json!({ key: 1 });
+    let two = Filter::all_of([("Address", nested("City")), ("Address", nested("Street"))]);
+    let one = Filter::all_of([("Address", serde_json::json!({ "Street": 1.0, "City": 1 }))]);
+
+    assert_eq!(two.build().unwrap(), one.build().unwrap());
+}
