@@ -1,0 +1,161 @@
+//! Writers who decide: they read a boundary, count what they see, and append the count.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use super::{Race, Trouble};
+use crate::boundary::{Boundary, FilterKind, OLD};
+use crate::event::{Decision, NewEvent, ids, new_events};
+use crate::fact::{Conflict, Fact, Kind};
+use crate::failure::Failure;
+use crate::filter::FilterSpec;
+use crate::protocol::{Broken, Outcome, Reading};
+
+/// Decides on the shared boundaries, by every kind of filter in turn.
+pub async fn shared(race: &Race, writer: usize, mut random: SmallRng) -> Result<(), Failure> {
+    race.wait_for_start().await;
+    let mut trouble = Trouble::default();
+    for turn in writer.. {
+        if !race.is_on() {
+            break;
+        }
+        let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
+        let decider = Decider { race, boundary: race.boundaries.any(&mut random), kind };
+        if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
+            race.boundaries.retire(&decider.boundary);
+        }
+    }
+    Ok(())
+}
+
+/// Decides on boundaries that nobody else writes to.
+pub async fn private(race: &Race, writer: usize, mut random: SmallRng) -> Result<(), Failure> {
+    race.wait_for_start().await;
+    let mut trouble = Trouble::default();
+    let mut age = 0;
+    for turn in 0.. {
+        if !race.is_on() {
+            break;
+        }
+        let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
+        let decider = Decider { race, boundary: Boundary::private(writer, age), kind };
+        if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
+            age += 1;
+        }
+    }
+    Ok(())
+}
+
+struct Decider<'a> {
+    race: &'a Race,
+    boundary: Boundary,
+    kind: FilterKind,
+}
+
+/// How a decision ended.
+enum Ended {
+    /// The boundary has had its time.
+    Old,
+    /// It was accepted, or it will never be known, or the race is over.
+    Taken,
+}
+
+impl Decider<'_> {
+    /// Takes a decision, as often as it is refused.
+    async fn decide(&self, random: &mut SmallRng, trouble: &mut Trouble) -> Result<Ended, Failure> {
+        let filter = self.boundary.filter(self.kind);
+        while self.race.is_on() {
+            let reading = match self.race.protocol.read(&filter, random).await {
+                Ok(reading) => reading,
+                Err(fault) => {
+                    trouble.met(self.race, Vec::new(), fault).await?;
+                    continue;
+                }
+            };
+            if reading.count >= OLD {
+                return Ok(Ended::Old);
+            }
+            if random.random_ratio(1, 8) {
+                tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
+            }
+            if self.append(&filter, reading, random, trouble).await?.is_break() {
+                break;
+            }
+        }
+        Ok(Ended::Taken)
+    }
+
+    async fn append(
+        &self,
+        filter: &FilterSpec,
+        reading: Reading,
+        random: &mut SmallRng,
+        trouble: &mut Trouble,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let Reading { count, position, basis } = reading;
+        let decision = Decision { filter: filter.clone(), count, read_at: position };
+        let events = self.events(decision, random);
+        let outcome = self.race.append(&events, basis, random).await;
+        let Some(outcome) = outcome else { return Ok(ControlFlow::Break(())) };
+        match outcome {
+            Outcome::Accepted { first, last } => {
+                trouble.is_over();
+                self.accepted(&events, first, last).await;
+                Ok(ControlFlow::Break(()))
+            }
+            Outcome::Conflict(broken) => {
+                trouble.is_over();
+                self.refused(&events, filter, position, broken).await;
+                Ok(ControlFlow::Continue(()))
+            }
+            Outcome::Refused(fault) | Outcome::Unknown(fault) => {
+                trouble.met(self.race, ids(&events), fault).await?;
+                Ok(ControlFlow::Continue(()))
+            }
+        }
+    }
+
+    fn events(&self, decision: Decision, random: &mut SmallRng) -> Vec<NewEvent> {
+        let events = if random.random_ratio(1, 4) { random.random_range(2..5) } else { 1 };
+        let count = decision.count;
+        let contents = (0..events).map(|_| {
+            let (event_type, mut payload) = self.boundary.event(self.kind, random);
+            payload["Count"] = count.into();
+            (event_type, payload)
+        });
+        new_events(contents, Some(decision))
+    }
+
+    async fn accepted(&self, events: &[NewEvent], first: u64, last: u64) {
+        if self.boundary.is_private() {
+            self.race.count(Kind::PrivateDecision);
+        } else {
+            self.race.count(Kind::Decision(self.kind));
+            if events.len() > 1 {
+                self.race.count(Kind::DecisionOfMany);
+            }
+        }
+        self.race.tell(Fact::Accepted { ids: ids(events), first, last }).await;
+    }
+
+    async fn refused(
+        &self,
+        events: &[NewEvent],
+        filter: &FilterSpec,
+        read_at: u64,
+        broken: Broken,
+    ) {
+        let Broken { after, event, head } = broken;
+        let private = self.boundary.is_private();
+        if !private {
+            self.race.count(Kind::Conflict);
+        }
+        let filter = filter.clone();
+        let conflict = Conflict { filter, read_at, after, event, head, private };
+        self.race.tell(Fact::Conflict(conflict)).await;
+        self.race.tell(Fact::Refused { ids: ids(events), fault: None }).await;
+    }
+}

@@ -1,0 +1,144 @@
+//! Writers who know nothing of the store and insert by plain SQL.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use tokio_postgres::{Client, Error};
+
+use super::unconditional::content;
+use super::{Race, Trouble};
+use crate::event::{NewEvent, ids, new_events};
+use crate::fact::{Ending, Fact, Isolation, Kind};
+use crate::failure::{Failure, in_one_line};
+use crate::servers::Addresses;
+use crate::sql::{self, Table};
+
+/// An inserter with a connection of its own.
+pub struct Inserter {
+    client: Client,
+    table: Table,
+}
+
+/// Connects.
+pub async fn connect(addresses: &Addresses, table: Table) -> Result<Inserter, Failure> {
+    Ok(Inserter { client: sql::connect(&addresses.primary).await?, table })
+}
+
+/// The events of an insert, and the first and last of the numbers that they got.
+type Inserted = (Vec<NewEvent>, (u64, u64));
+
+impl Inserter {
+    /// Inserts at every isolation level and to every ending in turn.
+    pub async fn run(self, race: &Race, mut random: SmallRng) -> Result<(), Failure> {
+        race.wait_for_start().await;
+        let mut trouble = Trouble::default();
+        let turns = Isolation::ALL
+            .into_iter()
+            .flat_map(|isolation| Ending::ALL.map(|ending| (isolation, ending)));
+        for (isolation, ending) in Vec::from_iter(turns).into_iter().cycle() {
+            if !race.is_on() {
+                break;
+            }
+            let mut attempt = Attempt { kept: Vec::new(), given_up: Vec::new() };
+            match self.insert(race, isolation, ending, &mut attempt, &mut random).await {
+                Ok(()) => {
+                    race.count(Kind::Insert(isolation, ending));
+                    trouble.is_over();
+                    attempt.tell(race).await;
+                }
+                Err(error) if error.code().is_some() => {
+                    let _ = self.client.batch_execute("ROLLBACK").await;
+                    trouble.met(race, attempt.ids(), in_one_line(&error)).await?;
+                }
+                Err(error) => return Err(Failure::sql("insert")(error)),
+            }
+            tokio::time::sleep(Duration::from_micros(random.random_range(0..20_000))).await;
+        }
+        Ok(())
+    }
+
+    async fn insert(
+        &self,
+        race: &Race,
+        isolation: Isolation,
+        ending: Ending,
+        attempt: &mut Attempt,
+        random: &mut SmallRng,
+    ) -> Result<(), Error> {
+        let level = isolation.sql();
+        if ending == Ending::Autocommitted {
+            let session =
+                format!("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}");
+            self.client.batch_execute(&session).await?;
+            return self.statement(race, &mut attempt.kept, random).await;
+        }
+        self.client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).await?;
+        match ending {
+            Ending::RolledBack => {
+                self.statements(race, &mut attempt.given_up, random).await?;
+                self.client.batch_execute("ROLLBACK").await
+            }
+            Ending::RolledBackToSavepoint => {
+                self.client.batch_execute("SAVEPOINT before").await?;
+                self.statements(race, &mut attempt.given_up, random).await?;
+                self.client.batch_execute("ROLLBACK TO before").await?;
+                self.statements(race, &mut attempt.kept, random).await?;
+                self.client.batch_execute("COMMIT").await
+            }
+            Ending::Autocommitted | Ending::Committed => {
+                self.statements(race, &mut attempt.kept, random).await?;
+                self.client.batch_execute("COMMIT").await
+            }
+        }
+    }
+
+    async fn statements(
+        &self,
+        race: &Race,
+        inserted: &mut Vec<Inserted>,
+        random: &mut SmallRng,
+    ) -> Result<(), Error> {
+        for _ in 0..random.random_range(1..3) {
+            self.statement(race, inserted, random).await?;
+            // While the numbers are taken and nobody can see the events.
+            tokio::time::sleep(Duration::from_micros(random.random_range(0..2_000))).await;
+        }
+        Ok(())
+    }
+
+    async fn statement(
+        &self,
+        race: &Race,
+        inserted: &mut Vec<Inserted>,
+        random: &mut SmallRng,
+    ) -> Result<(), Error> {
+        let events = random.random_range(1..3);
+        let events = new_events((0..events).map(|_| content(race, random)), None);
+        inserted.push((events, (0, 0)));
+        if let Some((events, ends)) = inserted.last_mut() {
+            *ends = sql::insert(&self.client, self.table, events).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a transaction tried to insert.
+struct Attempt {
+    kept: Vec<Inserted>,
+    given_up: Vec<Inserted>,
+}
+
+impl Attempt {
+    fn ids(&self) -> Vec<uuid::Uuid> {
+        self.kept.iter().chain(&self.given_up).flat_map(|(events, _)| ids(events)).collect()
+    }
+
+    async fn tell(&self, race: &Race) {
+        for (events, (first, last)) in &self.kept {
+            race.tell(Fact::Accepted { ids: ids(events), first: *first, last: *last }).await;
+        }
+        let refused = self.given_up.iter().flat_map(|(events, _)| ids(events)).collect();
+        race.tell(Fact::Refused { ids: refused, fault: None }).await;
+    }
+}

@@ -1,0 +1,54 @@
+//! Writers who append whatever came before.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use serde_json::{Value, json};
+
+use super::{Race, Trouble};
+use crate::boundary::FilterKind;
+use crate::event::{ids, new_events};
+use crate::fact::{Fact, Kind};
+use crate::failure::Failure;
+use crate::protocol::{Basis, Outcome};
+
+/// Appends within the shared boundaries and beside them.
+pub async fn run(race: &Race, mut random: SmallRng) -> Result<(), Failure> {
+    race.wait_for_start().await;
+    let mut trouble = Trouble::default();
+    while race.is_on() {
+        let events = if random.random() { 1 } else { random.random_range(2..6) };
+        let events = new_events((0..events).map(|_| content(race, &mut random)), None);
+        match race.append(&events, Basis::Anything, &mut random).await {
+            None => {}
+            Some(Outcome::Accepted { first, last }) => {
+                let many = events.len() > 1;
+                race.count(if many { Kind::UnconditionalMany } else { Kind::Unconditional });
+                trouble.is_over();
+                race.tell(Fact::Accepted { ids: ids(&events), first, last }).await;
+            }
+            Some(Outcome::Conflict(_)) => {
+                let fault = "an append without condition met a conflict".to_owned();
+                trouble.met(race, ids(&events), fault).await?;
+            }
+            Some(Outcome::Refused(fault) | Outcome::Unknown(fault)) => {
+                trouble.met(race, ids(&events), fault).await?;
+            }
+        }
+        // Without a break now and then nobody could decide anything.
+        tokio::time::sleep(Duration::from_micros(random.random_range(0..10_000))).await;
+    }
+    Ok(())
+}
+
+/// Makes type and payload of an event that breaks somebody's condition, or nobody's.
+pub fn content(race: &Race, random: &mut SmallRng) -> (String, Value) {
+    if random.random() {
+        let kind = FilterKind::ALL[random.random_range(0..FilterKind::ALL.len())];
+        race.boundaries.any(random).event(kind, random)
+    } else {
+        let book = format!("elsewhere-{}", random.random::<u16>());
+        ("BookCopyAddedToCirculation".into(), json!({ "BookID": book }))
+    }
+}

@@ -1,0 +1,220 @@
+//! What a worker tells about the race, and what it is told.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::boundary::FilterKind;
+use crate::filter::FilterSpec;
+use crate::seen::SeenNumbers;
+
+/// A line of a worker's report.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Fact {
+    /// An append was accepted, or an insert committed, and its events got these places.
+    Accepted { ids: Vec<Uuid>, first: u64, last: u64 },
+    /// An append was refused because its condition was broken.
+    Conflict(Conflict),
+    /// Nobody can say whether these events were stored.
+    Doubtful { ids: Vec<Uuid> },
+    /// The worker has ended; the end of its report says so.
+    Ended,
+    /// The worker cannot go on.
+    Failed { reason: String },
+    /// The writers have ended.
+    Idle,
+    /// Everything is connected.
+    Ready,
+    /// Events were not stored; the reason is that of a fault, if it was one.
+    Refused { ids: Vec<Uuid>, fault: Option<String> },
+    /// A tailing reader has ended.
+    Tailed(Tail),
+    /// How often each kind of work was done, so far.
+    Tally(Vec<(Kind, u64)>),
+}
+
+/// A conflict as its writer was told of it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Conflict {
+    pub filter: FilterSpec,
+    /// Where the writer's history was true at.
+    pub read_at: u64,
+    /// Where the error says that the condition stood.
+    pub after: u64,
+    /// The event that the error names, with its type; the predecessor names none.
+    pub event: Option<(u64, String)>,
+    /// Where the log ended when the error had come; only asked where no event is named.
+    pub head: Option<u64>,
+    /// Whether nobody else writes to the boundary.
+    pub private: bool,
+}
+
+/// What a tailing reader saw.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tail {
+    pub way: Way,
+    pub server: Server,
+    pub seen: SeenNumbers,
+    /// Where it had got to.
+    pub position: u64,
+}
+
+/// What a worker is told, a line each.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub enum Order {
+    /// Readers go on until they reach this position, then everything ends.
+    Finish { head: u64 },
+    /// Everybody starts.
+    Go,
+    /// Writers end.
+    Stop,
+}
+
+/// The kinds of work. A race in which one of them did not occur proves nothing.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Kind {
+    /// A decision was accepted.
+    Decision(FilterKind),
+    /// A decision of several events was accepted.
+    DecisionOfMany,
+    /// A decision on a private boundary was accepted.
+    PrivateDecision,
+    /// An append was refused by its condition.
+    Conflict,
+    /// An append was dropped before it was answered.
+    Abandoned,
+    /// An event was appended without condition.
+    Unconditional,
+    /// Several events were appended without condition.
+    UnconditionalMany,
+    /// Plain SQL inserted.
+    Insert(Isolation, Ending),
+    /// A tailing reader was answered.
+    Tail(Way, Server),
+}
+
+impl Kind {
+    /// Lists the kinds that belong to a race on these servers.
+    pub fn expected(servers: &[Server]) -> Vec<Self> {
+        let decisions = FilterKind::ALL.map(Self::Decision);
+        let plain = [
+            Self::DecisionOfMany,
+            Self::PrivateDecision,
+            Self::Conflict,
+            Self::Abandoned,
+            Self::Unconditional,
+            Self::UnconditionalMany,
+        ];
+        let inserts = Isolation::ALL
+            .into_iter()
+            .flat_map(|isolation| Ending::ALL.map(|ending| Self::Insert(isolation, ending)));
+        let tails = Way::ALL
+            .into_iter()
+            .flat_map(|way| servers.iter().map(move |&server| Self::Tail(way, server)));
+        decisions.into_iter().chain(plain).chain(inserts).chain(tails).collect()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decision(filter) => write!(f, "decisions by {}", filter.name()),
+            Self::DecisionOfMany => f.write_str("decisions of several events"),
+            Self::PrivateDecision => f.write_str("decisions on private boundaries"),
+            Self::Conflict => f.write_str("conflicts"),
+            Self::Abandoned => f.write_str("appends abandoned half-way"),
+            Self::Unconditional => f.write_str("unconditional appends of one event"),
+            Self::UnconditionalMany => f.write_str("unconditional appends of several events"),
+            Self::Insert(isolation, ending) => {
+                write!(f, "{} inserts, {}", isolation.sql().to_lowercase(), ending.name())
+            }
+            Self::Tail(way, server) => write!(f, "{} reads of the {server}", way.name()),
+        }
+    }
+}
+
+/// A server's part.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Server {
+    Primary,
+    Replica,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+        })
+    }
+}
+
+/// How a tailing reader reads.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Way {
+    /// A query of the protocol, going on from the position that it was true at.
+    Query,
+    /// A plain `WHERE sequence_number > last`.
+    Sql,
+    /// A stream of the protocol, going on from its last event.
+    Stream,
+}
+
+impl Way {
+    pub const ALL: [Self; 3] = [Self::Query, Self::Sql, Self::Stream];
+
+    /// Names it for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Sql => "plain SQL",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// The isolation levels that PostgreSQL knows apart.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl Isolation {
+    pub const ALL: [Self; 3] = [Self::ReadCommitted, Self::RepeatableRead, Self::Serializable];
+
+    /// Spells it as SQL does.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
+/// How a plain insert ends.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Ending {
+    Autocommitted,
+    Committed,
+    RolledBack,
+    RolledBackToSavepoint,
+}
+
+impl Ending {
+    pub const ALL: [Self; 4] =
+        [Self::Autocommitted, Self::Committed, Self::RolledBack, Self::RolledBackToSavepoint];
+
+    /// Names it for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Autocommitted => "autocommitted",
+            Self::Committed => "committed",
+            Self::RolledBack => "rolled back",
+            Self::RolledBackToSavepoint => "rolled back to a savepoint",
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Plain SQL on the log's table, as a program without the store would write it.
+
+use futures_util::{TryStreamExt, pin_mut};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use crate::checker::Entry;
+use crate::event::NewEvent;
+use crate::failure::Failure;
+
+/// A table of events, with its schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    pub schema: &'static str,
+    pub name: &'static str,
+}
+
+impl Table {
+    /// Writes it as SQL does.
+    pub fn sql(self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+/// Connects to a server; the connection lives as long as the client.
+pub async fn connect(url: &str) -> Result<Client, Failure> {
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.map_err(Failure::sql("connect"))?;
+    // Whoever uses the client comes to know of an error of the connection.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
+}
+
+/// Events as the parameters of a statement.
+pub struct Columns {
+    ids: Vec<Uuid>,
+    event_types: Vec<String>,
+    payloads: Vec<String>,
+    metadata: Vec<String>,
+}
+
+impl Columns {
+    /// Takes the events apart.
+    pub fn of(events: &[NewEvent]) -> Self {
+        Self {
+            ids: events.iter().map(|event| event.id).collect(),
+            event_types: events.iter().map(|event| event.event_type.clone()).collect(),
+            payloads: events.iter().map(|event| event.payload.to_string()).collect(),
+            metadata: events
+                .iter()
+                .map(|event| serde_json::json!(event.stamp).to_string())
+                .collect(),
+        }
+    }
+
+    /// Returns the parameters that [`SOURCE`] names.
+    pub fn params(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        vec![
+            (&self.ids, Type::UUID_ARRAY),
+            (&self.event_types, Type::TEXT_ARRAY),
+            (&self.payloads, Type::TEXT_ARRAY),
+            (&self.metadata, Type::TEXT_ARRAY),
+        ]
+    }
+}
+
+/// Inserts events, and returns the first and the last of their numbers.
+pub async fn insert(
+    client: &Client,
+    table: Table,
+    events: &[NewEvent],
+) -> Result<(u64, u64), tokio_postgres::Error> {
+    let text = format!(
+        "INSERT INTO {} ({COLUMNS})
+         SELECT {VALUES} FROM {SOURCE} ORDER BY place
+         RETURNING sequence_number",
+        table.sql()
+    );
+    let numbers = numbers(client, &text, &Columns::of(events).params()).await?;
+    Ok(ends(&numbers))
+}
+
+/// Returns the numbers that a statement answers with.
+pub async fn numbers(
+    client: &Client,
+    text: &str,
+    params: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<u64>, tokio_postgres::Error> {
+    let rows = client.query_typed(text, params).await?;
+    rows.iter().map(|row| Ok(row.try_get::<_, i64>(0)?.cast_unsigned())).collect()
+}
+
+/// Returns the numbers above one.
+pub async fn numbers_above(
+    client: &Client,
+    table: Table,
+    last: u64,
+) -> Result<Vec<u64>, tokio_postgres::Error> {
+    let text = format!(
+        "SELECT sequence_number FROM {} WHERE sequence_number > $1 ORDER BY sequence_number",
+        table.sql()
+    );
+    numbers(client, &text, &[(&last.cast_signed(), Type::INT8)]).await
+}
+
+/// Returns the highest number, or zero.
+pub async fn head(client: &Client, table: Table) -> Result<u64, tokio_postgres::Error> {
+    let text = format!("SELECT coalesce(max(sequence_number), 0) FROM {}", table.sql());
+    Ok(ends(&numbers(client, &text, &[]).await?).0)
+}
+
+/// Reads the whole log in order.
+pub async fn read_log(client: &Client, table: Table) -> Result<Vec<Entry>, Failure> {
+    let failed = Failure::sql("read the log");
+    let text = format!(
+        "SELECT sequence_number, event_id, event_type, payload::text, metadata::text
+         FROM {} ORDER BY sequence_number",
+        table.sql()
+    );
+    let no_params: [(&(dyn ToSql + Sync), Type); 0] = [];
+    let rows = client.query_typed_raw(&text, no_params).await.map_err(&failed)?;
+    pin_mut!(rows);
+    let mut log = Vec::new();
+    while let Some(row) = rows.try_next().await.map_err(&failed)? {
+        let number = row.try_get::<_, i64>(0).map_err(&failed)?.cast_unsigned();
+        let metadata: &str = row.try_get(4).map_err(&failed)?;
+        log.push(Entry {
+            number,
+            id: row.try_get(1).map_err(&failed)?,
+            event_type: row.try_get(2).map_err(&failed)?,
+            payload: row.try_get(3).map_err(&failed)?,
+            stamp: serde_json::from_str(metadata)
+                .map_err(|source| Failure::Foreign { number, source })?,
+        });
+    }
+    Ok(log)
+}
+
+/// Returns the first and the last of numbers, or zeros.
+pub fn ends(numbers: &[u64]) -> (u64, u64) {
+    numbers.first().zip(numbers.last()).map_or((0, 0), |(&first, &last)| (first, last))
+}
+
+/// The columns that an insert names.
+pub const COLUMNS: &str = "event_id, occurred_at, event_type, payload, metadata";
+
+/// What it puts in them.
+pub const VALUES: &str = "id, clock_timestamp(), event_type, payload::jsonb, metadata::jsonb";
+
+/// Where that comes from: the first four parameters of the statement.
+pub const SOURCE: &str = "unnest($1, $2, $3, $4) WITH ORDINALITY
+    AS event (id, event_type, payload, metadata, place)";

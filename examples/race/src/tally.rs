@@ -1,0 +1,80 @@
+//! How often each kind of work was done, by all workers together.
+
+use std::collections::BTreeMap;
+
+use crate::fact::{Ending, Kind, Server};
+
+/// Each worker's counts.
+#[derive(Debug, Default)]
+pub struct Tally {
+    workers: BTreeMap<usize, Vec<(Kind, u64)>>,
+}
+
+impl Tally {
+    /// Takes a worker's counts in place of those it gave before.
+    pub fn set(&mut self, worker: usize, counts: Vec<(Kind, u64)>) {
+        self.workers.insert(worker, counts);
+    }
+
+    /// Returns how often work was done of the kinds that are asked for.
+    pub fn sum(&self, asked: impl Fn(Kind) -> bool) -> u64 {
+        let counts = self.workers.values().flatten();
+        counts.filter(|(kind, _)| asked(*kind)).map(|(_, count)| count).sum()
+    }
+
+    /// Returns how often work of the kind was done.
+    pub fn of(&self, kind: Kind) -> u64 {
+        self.sum(|one| one == kind)
+    }
+
+    /// Returns how many decisions were accepted.
+    pub fn decisions(&self) -> u64 {
+        self.sum(|kind| matches!(kind, Kind::Decision(_) | Kind::PrivateDecision))
+    }
+
+    /// Returns how many appends were refused by their condition.
+    pub fn conflicts(&self) -> u64 {
+        self.of(Kind::Conflict)
+    }
+
+    /// Returns how many appends without condition were accepted.
+    pub fn unconditional(&self) -> u64 {
+        self.sum(|kind| matches!(kind, Kind::Unconditional | Kind::UnconditionalMany))
+    }
+
+    /// Returns how many times plain SQL inserted for good.
+    pub fn inserts(&self) -> u64 {
+        self.sum(|kind| matches!(kind, Kind::Insert(_, ending) if ending != Ending::RolledBack))
+    }
+
+    /// Returns how many times the tailing readers were answered by a server.
+    pub fn tails(&self, server: Server) -> u64 {
+        self.sum(|kind| matches!(kind, Kind::Tail(_, one) if one == server))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boundary::FilterKind;
+    use crate::fact::Isolation;
+
+    #[test]
+    fn adds_up_what_each_worker_said_last() {
+        let mut tally = Tally::default();
+        tally.set(0, vec![(Kind::Conflict, 1)]);
+        tally.set(0, vec![(Kind::Conflict, 3), (Kind::Decision(FilterKind::Ids), 5)]);
+        tally.set(1, vec![(Kind::Conflict, 4), (Kind::PrivateDecision, 2)]);
+
+        assert_eq!((tally.conflicts(), tally.decisions()), (7, 7));
+    }
+
+    #[test]
+    fn counts_no_insert_that_was_rolled_back() {
+        let insert = |ending| (Kind::Insert(Isolation::Serializable, ending), 1);
+        let mut tally = Tally::default();
+        tally.set(0, Ending::ALL.map(insert).into());
+
+        assert_eq!(tally.inserts(), 3);
+    }
+}
