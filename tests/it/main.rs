@@ -6,5 +6,7 @@ mod cancel;
 mod canonical;
 mod generate;
 mod read;
+mod roles;
+mod schema;
 mod support;
 mod traps;

@@ -92,16 +92,41 @@ impl Log {
 
     /// Connects to the primary without the crate.
     pub async fn sql(&self) -> Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.primary_url(), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
+        connect(&self.primary_url()).await
+    }
+
+    /// Renders an insert as someone types it who does not use the crate.
+    pub fn insert(&self, book: &str) -> String {
+        format!(
+            "INSERT INTO {} (event_id, occurred_at, event_type, payload)
+             VALUES (gen_random_uuid(), now(), 'BookCopyLentToReader', '{{\"BookID\": \"{book}\"}}')",
+            self.name
+        )
     }
 }
 
-/// Waits until someone waits for an advisory lock.
+/// Connects to a server without the crate.
+pub async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Returns the address for another user, with a password if there is one: `name:password`.
+pub fn as_user(url: &str, user: &str) -> String {
+    url.replacen("postgres@", &format!("{user}@"), 1)
+}
+
+/// Returns the reason for which a server refused.
+pub fn refusal<T>(outcome: Result<T, tokio_postgres::Error>) -> String {
+    let error = outcome.err().expect("the server did not refuse");
+    error.code().expect("no server refused").code().to_owned()
+}
+
+/// Waits until someone waits for an advisory lock of the session's database.
 pub async fn wait_for_lock_waiter(sql: &Client, key: i64) {
-    let waiter = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+    let waiter = "SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted
         AND (classid::bigint << 32 | objid::bigint) = $1";
     wait_until(async || !sql.query(waiter, &[&key]).await.unwrap().is_empty()).await;
 }

@@ -1,0 +1,222 @@
+//! What the roles of a log may do, and what they may not.
+
+use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
+use tokio_postgres::Client;
+
+use crate::support::{Log, as_user, cluster, connect, lent, next, refusal};
+
+/// A log, one of whose roles someone is logged in as.
+struct Guarded {
+    log: Log,
+    role: String,
+}
+
+impl Guarded {
+    /// Makes a log with a role that may read and append.
+    async fn for_writer() -> Self {
+        let (log, role) = (Log::missing().await, format!("librarian_{}", next()));
+        Schema::new(&log.config()).writer_role(&role).migrate().await.unwrap();
+        Self::let_in(log, role).await
+    }
+
+    /// Makes a log with a role that may read.
+    async fn for_reader() -> Self {
+        let (log, role) = (Log::missing().await, format!("visitor_{}", next()));
+        Schema::new(&log.config()).reader_role(&role).migrate().await.unwrap();
+        Self::let_in(log, role).await
+    }
+
+    async fn let_in(log: Log, role: String) -> Self {
+        let login = format!("ALTER ROLE {role} LOGIN");
+        log.sql().await.batch_execute(&login).await.unwrap();
+        Self { log, role }
+    }
+
+    fn config(&self) -> Config {
+        let url = as_user(&self.log.primary_url(), &self.role);
+        Config::new(&url).unwrap().log(&self.log.name)
+    }
+
+    async fn sql(&self) -> Client {
+        connect(&as_user(&self.log.primary_url(), &self.role)).await
+    }
+
+    /// Returns what neither role may do.
+    fn forbidden(&self) -> Vec<String> {
+        let name = &self.log.name;
+        let row = "gen_random_uuid(), now(), 'BookCopyLentToReader', '{}'";
+        let columns = "event_id, occurred_at, event_type, payload";
+        vec![
+            format!("INSERT INTO {name} ({columns}, recorded_at) VALUES ({row}, now())"),
+            format!(
+                "INSERT INTO {name} ({columns}, sequence_number)
+                 OVERRIDING SYSTEM VALUE VALUES ({row}, 7)"
+            ),
+            format!("UPDATE {name} SET event_type = 'BookCopyReturnedByReader'"),
+            format!("DELETE FROM {name}"),
+            format!("TRUNCATE {name}"),
+            format!("DROP TABLE {name}"),
+            format!("ALTER TABLE {name} DISABLE TRIGGER ALL"),
+            format!("CREATE TRIGGER late BEFORE INSERT ON {name} EXECUTE FUNCTION now()"),
+            format!("SELECT nextval('{name}_sequence')"),
+            format!("SELECT setval('{name}_sequence', 1)"),
+            format!("ALTER SEQUENCE {name}_sequence RESTART"),
+            "SET session_replication_role = replica".to_owned(),
+            "UPDATE eddyline_schema SET version = 7".to_owned(),
+            "DELETE FROM eddyline_schema".to_owned(),
+            "INSERT INTO eddyline_schema (log, version) VALUES ('late', 1)".to_owned(),
+            "CREATE OR REPLACE FUNCTION eddyline_lock_log() RETURNS trigger
+             LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+                .to_owned(),
+        ]
+    }
+}
+
+#[tokio::test]
+async fn a_writer_reads_and_appends_through_the_store() {
+    let guarded = Guarded::for_writer().await;
+    let store = Store::<ReadWrite>::connect(guarded.config()).await.unwrap();
+    let history = store.query(Filter::everything()).await.unwrap();
+
+    let first = store.append([lent("b-1", "r-1")], history.condition()).await;
+    let second = store.append([lent("b-1", "r-2")], history.condition()).await;
+
+    assert!(first.is_ok(), "{first:?}");
+    assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
+}
+
+#[tokio::test]
+async fn a_writer_may_do_nothing_else() {
+    let guarded = Guarded::for_writer().await;
+    let sql = guarded.sql().await;
+    sql.batch_execute(&guarded.log.insert("b-1")).await.unwrap();
+
+    for statement in guarded.forbidden() {
+        assert_eq!(refusal(sql.batch_execute(&statement).await), "42501", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_reads_through_the_store() {
+    let guarded = Guarded::for_reader().await;
+    let owner = guarded.log.writer().await;
+    owner.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+
+    let store = Store::<ReadOnly>::connect(guarded.config()).await.unwrap();
+
+    assert_eq!(store.query(Filter::everything()).await.unwrap().events().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_may_do_nothing_else() {
+    let guarded = Guarded::for_reader().await;
+    let sql = guarded.sql().await;
+
+    for statement in guarded.forbidden().into_iter().chain([guarded.log.insert("b-1")]) {
+        assert_eq!(refusal(sql.batch_execute(&statement).await), "42501", "{statement}");
+    }
+    let store = Store::<ReadWrite>::connect(guarded.config()).await.unwrap();
+    let refused = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    assert_eq!(refused.unwrap_err().sqlstate().unwrap().as_str(), "42501");
+}
+
+#[tokio::test]
+async fn only_the_owner_changes_events_and_only_who_says_so() {
+    let guarded = Guarded::for_writer().await;
+    let (name, role) = (&guarded.log.name, &guarded.role);
+    let (owner, other) = (guarded.log.sql().await, guarded.sql().await);
+    owner.batch_execute(&guarded.log.insert("b-1")).await.unwrap();
+    // Rights alone are not enough.
+    let rights = format!("GRANT UPDATE, DELETE, TRUNCATE ON {name} TO {role}");
+    owner.batch_execute(&rights).await.unwrap();
+    let changes = [
+        format!("UPDATE {name} SET payload = '{{}}'"),
+        format!("DELETE FROM {name}"),
+        format!("TRUNCATE {name}"),
+    ];
+
+    for change in &changes {
+        for (sql, allow) in [(&owner, "off"), (&other, "off"), (&other, "on")] {
+            let allow = format!("SET eddyline.allow_changes = '{allow}'");
+            sql.batch_execute(&allow).await.unwrap();
+
+            let error = sql.batch_execute(change).await.expect_err(change);
+
+            let error = error.as_db_error().unwrap();
+            assert_eq!(error.code().code(), "55000", "{change}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("eddyline.allow_changes")));
+        }
+        owner.batch_execute("SET eddyline.allow_changes = 'on'").await.unwrap();
+        owner.batch_execute(change).await.expect(change);
+    }
+}
+
+#[tokio::test]
+async fn finds_everything_done_without_the_right_to_create() {
+    let guarded = Guarded::for_writer().await;
+
+    let migrated = Schema::new(&guarded.config()).migrate().await;
+
+    assert!(migrated.is_ok(), "{migrated:?}");
+}
+
+/// Every process of a program migrates with the same settings, whatever its role may.
+#[tokio::test]
+async fn finds_its_roles_there_without_the_right_to_make_any() {
+    let guarded = Guarded::for_writer().await;
+
+    let migrated = Schema::new(&guarded.config()).writer_role(&guarded.role).migrate().await;
+
+    assert!(migrated.is_ok(), "{migrated:?}");
+}
+
+/// An administrator makes the roles, and an owner who may not make any gives them their rights.
+#[tokio::test]
+async fn an_owner_without_the_right_to_make_roles_uses_those_there_are() {
+    let (database, owner) = (format!("library_{}", next()), format!("owner_{}", next()));
+    let role = format!("librarian_{}", next());
+    cluster().await.create_database(&database).await.unwrap();
+    let url = cluster().await.primary().url(&database);
+    connect(&url)
+        .await
+        .batch_execute(&format!(
+            "CREATE ROLE {role} LOGIN; CREATE ROLE {owner} LOGIN;
+             ALTER DATABASE {database} OWNER TO {owner}"
+        ))
+        .await
+        .unwrap();
+    let config = Config::new(&as_user(&url, &owner)).unwrap().schema("branch");
+
+    let migrated = Schema::new(&config).writer_role(&role).migrate().await;
+
+    assert!(migrated.is_ok(), "{migrated:?}");
+    let config = Config::new(&as_user(&url, &role)).unwrap().schema("branch");
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+}
+
+#[tokio::test]
+async fn says_so_where_a_role_may_not_create_the_log() {
+    let guarded = Guarded::for_writer().await;
+    let config = guarded.config();
+    for config in [config.clone().log("loans"), config.schema("no_such_branch")] {
+        let refused = Schema::new(&config).migrate().await;
+
+        assert_eq!(refused.unwrap_err().sqlstate().unwrap().as_str(), "42501");
+    }
+}
+
+#[tokio::test]
+async fn refuses_names_of_roles_that_need_quoting() {
+    let log = Log::missing().await;
+    for name in ["", "a b", "a\"; DROP TABLE x --", "évènements", "1st", &"r".repeat(41)] {
+        let writer = Schema::new(&log.config()).writer_role(name).migrate().await;
+        let reader = Schema::new(&log.config()).reader_role(name).migrate().await;
+
+        let setting = |outcome| match outcome {
+            Err(Error::InvalidConfig { setting, .. }) => setting,
+            outcome => panic!("{outcome:?}"),
+        };
+        assert_eq!((setting(writer), setting(reader)), ("writer_role", "reader_role"));
+    }
+}
