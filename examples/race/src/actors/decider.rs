@@ -1,6 +1,5 @@
 //! Writers who decide: they read a boundary, count what they see, and append the count.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -81,39 +80,44 @@ impl Decider<'_> {
             if random.random_ratio(1, 8) {
                 tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
             }
-            if self.append(&filter, reading, random, trouble).await?.is_break() {
-                break;
+            if let Some(ended) = self.append(&filter, reading, random, trouble).await? {
+                return Ok(ended);
             }
         }
         Ok(Ended::Taken)
     }
 
+    /// Appends what was decided; `None` is to start over.
     async fn append(
         &self,
         filter: &FilterSpec,
         reading: Reading,
         random: &mut SmallRng,
         trouble: &mut Trouble,
-    ) -> Result<ControlFlow<()>, Failure> {
+    ) -> Result<Option<Ended>, Failure> {
         let Reading { count, position, basis } = reading;
         let decision = Decision { filter: filter.clone(), count, read_at: position };
         let events = self.events(decision, random);
         let outcome = self.race.append(&events, basis, random).await;
-        let Some(outcome) = outcome else { return Ok(ControlFlow::Break(())) };
+        let Some(outcome) = outcome else {
+            // What may yet be stored would break the next condition on a private boundary.
+            let private = self.boundary.is_private();
+            return Ok(Some(if private { Ended::Old } else { Ended::Taken }));
+        };
         match outcome {
             Outcome::Accepted { first, last } => {
                 trouble.is_over();
                 self.accepted(&events, first, last).await;
-                Ok(ControlFlow::Break(()))
+                Ok(Some(Ended::Taken))
             }
             Outcome::Conflict(broken) => {
                 trouble.is_over();
                 self.refused(&events, filter, position, broken).await;
-                Ok(ControlFlow::Continue(()))
+                Ok(None)
             }
             Outcome::Refused(fault) | Outcome::Unknown(fault) => {
                 trouble.met(self.race, ids(&events), fault).await?;
-                Ok(ControlFlow::Continue(()))
+                Ok(None)
             }
         }
     }

@@ -53,7 +53,7 @@ impl Inserter {
                 }
                 Err(error) => return Err(Failure::sql("insert")(error)),
             }
-            tokio::time::sleep(Duration::from_micros(random.random_range(0..20_000))).await;
+            tokio::time::sleep(Duration::from_micros(random.random_range(0..40_000))).await;
         }
         Ok(())
     }
@@ -101,8 +101,10 @@ impl Inserter {
     ) -> Result<(), Error> {
         for _ in 0..random.random_range(1..3) {
             self.statement(race, inserted, random).await?;
-            // While the numbers are taken and nobody can see the events.
-            tokio::time::sleep(Duration::from_micros(random.random_range(0..2_000))).await;
+            // Its numbers are taken now, and nobody can see its events yet.
+            if random.random_ratio(1, 3) {
+                tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
+            }
         }
         Ok(())
     }

@@ -35,6 +35,15 @@ pub struct Assignment {
     pub addresses: Addresses,
 }
 
+impl Assignment {
+    /// Returns how many connections to a server the actors of a process may share: one for each,
+    /// as long as the server has enough.
+    fn connections(&self) -> usize {
+        let wanted = self.writers.div_ceil(self.processes) + Way::ALL.len();
+        wanted.min((MOST_CONNECTIONS / self.processes).max(1))
+    }
+}
+
 /// How far the race is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
@@ -61,7 +70,12 @@ impl Race {
         facts: mpsc::Sender<Fact>,
     ) -> Result<Self, Failure> {
         Ok(Self {
-            protocol: Protocol::connect(assignment.protocol, &assignment.addresses).await?,
+            protocol: Protocol::connect(
+                assignment.protocol,
+                &assignment.addresses,
+                assignment.connections(),
+            )
+            .await?,
             boundaries: Boundaries::new(assignment.boundaries),
             phase,
             facts,
@@ -212,6 +226,9 @@ const PARTS: [Part; 8] = [
 
 /// The fewest writers among whom every part is played.
 pub const FEWEST_WRITERS: usize = 4;
+
+/// The most connections to a server that all processes share out.
+const MOST_CONNECTIONS: usize = 200;
 
 /// How many faults in a row an actor takes.
 const PATIENCE: u32 = 200;

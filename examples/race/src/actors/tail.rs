@@ -56,8 +56,8 @@ impl Reader {
                 }
                 Err(fault) => trouble.met(race, Vec::new(), fault).await?,
             }
-            // Mostly at once: what matters is to read while somebody commits.
-            if random.random_ratio(1, 4) {
+            // Often at once: what matters is to read while somebody commits.
+            if random.random() {
                 tokio::time::sleep(Duration::from_micros(random.random_range(0..2_000))).await;
             }
         }

@@ -176,7 +176,7 @@ fn lack_of_cause(log: &[Entry], conflict: &Conflict, matches: &Matches<'_>) -> O
             .then(|| format!("no event of its filter came up to {known}"));
     };
     if *private {
-        return Some("nobody else wrote to its boundary".to_owned());
+        return Some(format!("it names {number}, but nobody else writes to its boundary"));
     }
     if after != read_at {
         return Some(format!("it speaks of the position {after}"));

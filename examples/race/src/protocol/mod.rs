@@ -99,14 +99,19 @@ pub struct Page {
 }
 
 impl Protocol {
-    /// Connects as one worker of a race needs it.
-    pub async fn connect(name: ProtocolName, addresses: &Addresses) -> Result<Self, Failure> {
+    /// Connects a worker, with up to this many connections to each server.
+    pub async fn connect(
+        name: ProtocolName,
+        addresses: &Addresses,
+        connections: usize,
+    ) -> Result<Self, Failure> {
+        let table = name.table();
         Ok(match name {
             ProtocolName::Eddyline => {
-                Self::Store(EventStore::connect(addresses, name.table()).await?)
+                Self::Store(EventStore::connect(addresses, table, connections).await?)
             }
             ProtocolName::Predecessor => {
-                Self::Predecessor(Predecessor::connect(addresses, name.table()).await?)
+                Self::Predecessor(Predecessor::connect(addresses, table, connections).await?)
             }
         })
     }

@@ -47,9 +47,13 @@ pub async fn create(addresses: &Addresses, table: Table) -> Result<(), Failure> 
 }
 
 impl Predecessor {
-    pub async fn connect(addresses: &Addresses, table: Table) -> Result<Self, Failure> {
+    pub async fn connect(
+        addresses: &Addresses,
+        table: Table,
+        connections: usize,
+    ) -> Result<Self, Failure> {
         let mut primary = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             primary.push(sql::connect(&addresses.primary).await?);
         }
         let replica = match &addresses.replica {
@@ -201,5 +205,3 @@ impl Params {
             .collect()
     }
 }
-
-const CONNECTIONS: usize = 16;

@@ -30,14 +30,20 @@ pub async fn create(addresses: &Addresses, table: Table) -> Result<(), Failure> 
 }
 
 impl EventStore {
-    pub async fn connect(addresses: &Addresses, table: Table) -> Result<Self, Failure> {
+    pub async fn connect(
+        addresses: &Addresses,
+        table: Table,
+        connections: usize,
+    ) -> Result<Self, Failure> {
         let failed = Failure::store("connect");
-        let primary = Store::<ReadWrite>::connect(config(&addresses.primary, table)?);
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+        let config = |url| Ok(config(url, table)?.max_connections(connections));
+        let primary = Store::<ReadWrite>::connect(config(&addresses.primary)?);
         let primary = primary.await.map_err(&failed)?;
         let replica = match &addresses.replica {
             None => None,
             Some(replica) => {
-                let replica = Store::<ReadOnly>::connect(config(replica, table)?);
+                let replica = Store::<ReadOnly>::connect(config(replica)?);
                 Some(replica.await.map_err(&failed)?)
             }
         };
@@ -133,11 +139,5 @@ fn to_event(event: &NewEvent) -> Result<Event, Error> {
 
 fn config(url: &str, table: Table) -> Result<Config, Failure> {
     let config = Config::new(url).map_err(Failure::store("use the address"))?;
-    Ok(config
-        .schema(table.schema)
-        .log(table.name)
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(Duration::from_secs(30)))
+    Ok(config.schema(table.schema).log(table.name).acquire_timeout(Duration::from_secs(30)))
 }
-
-const CONNECTIONS: u32 = 8;
