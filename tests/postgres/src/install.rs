@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::identity::is_root;
+use crate::programs;
 use crate::wait::INTERVAL;
 use crate::{Error, Programs};
 
 /// Finds the programs like [`Programs::find`], or else [installs](install) them.
 ///
-/// `tell` gets one line when the installation begins.
+/// `tell` gets one line when the installation begins. Nothing is installed when a folder is given,
+/// here or by `EDDYLINE_PG_BIN`, that does not hold the programs.
 ///
 /// # Errors
 ///
@@ -25,7 +27,9 @@ pub async fn find_or_install(
     tell: impl FnOnce(&str),
 ) -> Result<Programs, Error> {
     match Programs::find(directory) {
-        Err(Error::ProgramsMissing { .. }) if directory.is_none() && can_install() => {
+        Err(Error::ProgramsMissing { .. })
+            if can_install() && programs::given(directory).is_none() =>
+        {
             install(tell).await?;
             Programs::find(None)
         }
@@ -59,7 +63,9 @@ pub async fn install(tell: impl FnOnce(&str)) -> Result<(), Error> {
 pub(crate) fn advice() -> String {
     let sudo = if is_root() { "" } else { "sudo " };
     if on_path("apt-get") {
-        format!("{sudo}apt-get install -y --no-install-recommends postgresql")
+        format!(
+            "{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends postgresql"
+        )
     } else if on_path("dnf") {
         format!("{sudo}dnf install -y postgresql-server")
     } else if on_path("brew") {

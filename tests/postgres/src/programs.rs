@@ -100,12 +100,15 @@ impl Version {
     }
 }
 
+/// Returns the only folder to look at, if one is given.
+pub(crate) fn given(directory: Option<&Path>) -> Option<PathBuf> {
+    let named = || env::var_os("EDDYLINE_PG_BIN").filter(|value| !value.is_empty());
+    directory.map(Path::to_owned).or_else(|| named().map(PathBuf::from))
+}
+
 /// Lists the folders to look at, best first.
 fn candidates(directory: Option<&Path>) -> Vec<PathBuf> {
-    let given = directory.map(Path::to_owned).or_else(|| {
-        env::var_os("EDDYLINE_PG_BIN").filter(|value| !value.is_empty()).map(PathBuf::from)
-    });
-    if let Some(given) = given {
+    if let Some(given) = given(directory) {
         return vec![given];
     }
     let path = env::var_os("PATH").unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use local_postgres::{Error, Programs};
+use local_postgres::{Cluster, Error, Programs, find_or_install};
 
 use crate::Outcome;
 
@@ -38,5 +38,16 @@ fn the_error_says_in_one_line_what_to_run() -> Outcome {
     assert!(text.contains("run `"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(error.source().is_none());
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "may install a package"]
+async fn missing_programs_are_installed() -> Outcome {
+    let programs = find_or_install(None, |line| println!("{line}")).await?;
+
+    let cluster = Cluster::builder().programs(programs).standbys(1).start().await?;
+
+    cluster.wait_for_replay().await?;
     Ok(())
 }
