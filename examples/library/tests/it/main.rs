@@ -1,5 +1,6 @@
-//! The library's commands against a real primary, its queries against a real streaming replica.
+//! The library against a real primary and a real streaming replica: commands, queries, and the load.
 
 mod commands;
+mod load;
 mod queries;
 mod support;

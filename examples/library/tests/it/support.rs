@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use eddyline::{Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store};
+use eddyline::{
+    AppendCondition, Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store,
+};
 use jiff::{SignedDuration, Timestamp};
 use library::commands::{
     AddBookCopy, CancelReaderContract, Command, CommandError, CommandHandler, LendBookCopyToReader,
     Outcome, RegisterReader, RemoveBookCopy, ReturnBookCopyFromReader,
 };
-use library::domain::{BookData, BookId, OccurredAt, ReaderId};
+use library::domain::{BookData, BookId, DomainEvent, OccurredAt, ReaderId};
 use library::queries::{Answer, Query, QueryHandler};
 use local_postgres::Cluster;
 use tokio::sync::OnceCell;
@@ -20,6 +22,8 @@ pub(crate) const NAME: &str = "Ada Lovelace";
 pub(crate) struct Library {
     pub(crate) commands: CommandHandler,
     pub(crate) queries: QueryHandler,
+    pub(crate) primary: String,
+    pub(crate) replica: String,
     store: Store<ReadWrite>,
 }
 
@@ -28,17 +32,27 @@ impl Library {
         let cluster = cluster().await;
         let database = format!("library_{}", next());
         cluster.create_database(&database).await.unwrap();
-        let primary = Config::new(&cluster.primary().url(&database)).unwrap();
-        Schema::new(&primary).migrate().await.unwrap();
+        let (primary, replica) =
+            (cluster.primary().url(&database), cluster.standbys()[0].url(&database));
+        let config = Config::new(&primary).unwrap();
+        Schema::new(&config).migrate().await.unwrap();
         cluster.wait_for_replay().await.unwrap();
 
-        let replica = Config::new(&cluster.standbys()[0].url(&database)).unwrap();
-        let store = Store::<ReadWrite>::connect(primary).await.unwrap();
+        let store = Store::<ReadWrite>::connect(config).await.unwrap();
+        let reader = Store::<ReadOnly>::connect(Config::new(&replica).unwrap()).await.unwrap();
         Self {
             commands: CommandHandler::new(store.clone()),
-            queries: QueryHandler::new(Store::<ReadOnly>::connect(replica).await.unwrap()),
+            queries: QueryHandler::new(reader),
+            primary,
+            replica,
             store,
         }
+    }
+
+    /// Appends an event whether the rules allow it or not.
+    pub(crate) async fn force(&self, event: impl Into<DomainEvent>) {
+        let event = event.into().to_event(Uuid::from_u128(1)).unwrap();
+        self.store.append([event], AppendCondition::none()).await.unwrap();
     }
 
     /// Runs a command on the way to what a test is about.

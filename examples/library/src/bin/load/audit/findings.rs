@@ -1,0 +1,40 @@
+use std::fmt;
+
+use serde::Serialize;
+
+/// Collects what is wrong.
+#[derive(Default, Serialize)]
+pub(crate) struct Findings {
+    count: u64,
+    first: Vec<String>,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, finding: String) {
+        self.count += 1;
+        if self.first.len() < MAX_TOLD {
+            self.first.push(finding);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.iter().try_for_each(|finding| writeln!(f, "finding: {finding}"))?;
+        match self.count - self.first.len() as u64 {
+            0 => Ok(()),
+            more => writeln!(f, "and {more} more"),
+        }
+    }
+}
+
+/// The most findings that are told one by one.
+const MAX_TOLD: usize = 50;

@@ -1,0 +1,40 @@
+use std::fmt;
+
+use eddyline::SequencedEvent;
+use sha2::{Digest, Sha256};
+
+/// Identifies what a log holds: how many events, and which ones at which places.
+#[derive(Clone, Default)]
+pub(crate) struct Fingerprint {
+    events: u64,
+    hash: Sha256,
+}
+
+impl Fingerprint {
+    pub(crate) fn add(&mut self, event: &SequencedEvent) {
+        self.events += 1;
+        self.hash.update(event.sequence_number().value().to_be_bytes());
+        self.hash.update(event.id().as_bytes());
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.hash.clone().finalize().into()
+    }
+}
+
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.events == other.events && self.digest() == other.digest()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events with hash ", self.events)?;
+        self.digest()[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

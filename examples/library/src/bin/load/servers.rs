@@ -1,0 +1,132 @@
+use std::time::{Duration, Instant};
+
+use eddyline::{Config, Error, ReadOnly, ReadWrite, Schema, Store};
+use local_postgres::Cluster;
+
+use crate::args::Args;
+use crate::failure::Failure;
+
+/// Knows the servers of the load, and keeps those alive that it started.
+pub(crate) struct Servers {
+    primary: Config,
+    replicas: Vec<Config>,
+    readers: Config,
+    /// Ends the servers when it is dropped.
+    _cluster: Option<Cluster>,
+}
+
+/// Holds the stores of the load.
+pub(crate) struct Stores {
+    /// Works on the primary.
+    pub(crate) writer: Store<ReadWrite>,
+    /// Works on all replicas.
+    pub(crate) reader: Store<ReadOnly>,
+    /// Reads the whole log from the primary.
+    pub(crate) primary: Store<ReadOnly>,
+    /// Read the whole log, each from one replica.
+    pub(crate) replicas: Vec<Store<ReadOnly>>,
+}
+
+impl Servers {
+    /// Takes the servers that were given, or starts some.
+    pub(crate) async fn open(args: &Args) -> Result<Self, Failure> {
+        match &args.primary {
+            Some(primary) => Self::at(primary, &args.replica, args, None),
+            None => Self::start(args).await,
+        }
+    }
+
+    async fn start(args: &Args) -> Result<Self, Failure> {
+        let told = |line: &str| eprintln!("{line}");
+        let programs = local_postgres::find_or_install(args.pg_bin.as_deref(), told)
+            .await
+            .map_err(Failure::Cluster)?;
+        eprintln!(
+            "starting PostgreSQL {} of {} in a temporary folder: a primary and {REPLICAS} replicas",
+            programs.version(),
+            programs.directory().display(),
+        );
+        let cluster = Cluster::builder()
+            .programs(programs)
+            .standbys(REPLICAS)
+            .max_connections(args.clients + SPARE_CONNECTIONS)
+            .start()
+            .await
+            .map_err(Failure::Cluster)?;
+        cluster.create_database(DATABASE).await.map_err(Failure::Cluster)?;
+
+        let replicas: Vec<_> =
+            cluster.standbys().iter().map(|standby| standby.url(DATABASE)).collect();
+        Self::at(&cluster.primary().url(DATABASE), &replicas, args, Some(cluster))
+    }
+
+    fn at(
+        primary: &str,
+        replicas: &[String],
+        args: &Args,
+        cluster: Option<Cluster>,
+    ) -> Result<Self, Failure> {
+        let config = |url: &str| {
+            let config = Config::new(url).map_err(Failure::Store)?;
+            Ok(config.log(&args.log).max_connections(args.clients))
+        };
+        let (first, others) = replicas.split_first().expect("a primary comes with a replica");
+        let readers = others
+            .iter()
+            .try_fold(config(first)?, |config, url| config.replica(url))
+            .map_err(Failure::Store)?;
+        Ok(Self {
+            primary: config(primary)?,
+            replicas: replicas.iter().map(|url| config(url)).collect::<Result<_, _>>()?,
+            readers,
+            _cluster: cluster,
+        })
+    }
+
+    /// Creates the log where there is none, and connects.
+    pub(crate) async fn connect(&self) -> Result<Stores, Failure> {
+        Schema::new(&self.primary).migrate().await.map_err(Failure::Store)?;
+        let mut replicas = Vec::new();
+        for replica in &self.replicas {
+            replicas.push(connect_replica(for_audit(replica)).await?);
+        }
+        Ok(Stores {
+            writer: Store::<ReadWrite>::connect(self.primary.clone())
+                .await
+                .map_err(Failure::Store)?,
+            reader: connect_replica(self.readers.clone()).await?,
+            primary: connect_replica(for_audit(&self.primary)).await?,
+            replicas,
+        })
+    }
+}
+
+/// Connects to replicas, once they have the log.
+async fn connect_replica(config: Config) -> Result<Store<ReadOnly>, Failure> {
+    let started = Instant::now();
+    loop {
+        match Store::<ReadOnly>::connect(config.clone()).await {
+            Err(Error::SchemaMissing { .. }) if started.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result.map_err(Failure::Store),
+        }
+    }
+}
+
+/// Reads a log from end to end, which takes as long as it takes.
+fn for_audit(config: &Config) -> Config {
+    config
+        .clone()
+        .max_connections(1)
+        .statement_timeout(Duration::from_secs(3_600))
+        .replica_timeout(PATIENCE)
+}
+
+const DATABASE: &str = "library";
+const REPLICAS: usize = 2;
+/// What the servers themselves, the audit and a curious person need beside the clients.
+const SPARE_CONNECTIONS: u32 = 30;
+/// How long a replica may take to have what the primary has.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
