@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::actors::FEWEST_WRITERS;
+use crate::fact::Isolation;
 use crate::protocol::ProtocolName;
 
 /// Races writers and readers against one log, then compares the log with what each of them was
@@ -45,6 +46,9 @@ pub struct Args {
     /// The folder of PostgreSQL's programs.
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
+    /// The isolation level that sessions of the store find set, on servers of its own making.
+    #[arg(long, value_enum, default_value_t = Isolation::ReadCommitted, conflicts_with = "primary")]
+    pub isolation: Isolation,
     /// What the writers' choices come of. Defaults to another one each time.
     #[arg(long)]
     pub seed: Option<u64>,

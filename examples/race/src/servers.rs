@@ -112,6 +112,12 @@ async fn start(args: &Args) -> Result<(Addresses, Option<Cluster>), Failure> {
         .await
         .map_err(Failure::Cluster)?;
     cluster.create_database(DATABASE).await.map_err(Failure::Cluster)?;
+    let isolation = args.isolation.sql().to_lowercase();
+    let text =
+        format!("ALTER DATABASE {DATABASE} SET default_transaction_isolation TO '{isolation}'");
+    let primary = sql::connect(&cluster.primary().url(DATABASE)).await?;
+    primary.batch_execute(&text).await.map_err(Failure::sql("set the isolation level"))?;
+    cluster.wait_for_replay().await.map_err(Failure::Cluster)?;
     let addresses = Addresses {
         primary: cluster.primary().url(DATABASE),
         replica: cluster.standbys().first().map(|standby| standby.url(DATABASE)),

@@ -25,10 +25,12 @@ impl Table {
 
 /// Connects to a server; the connection lives as long as the client.
 pub async fn connect(url: &str) -> Result<Client, Failure> {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.map_err(Failure::sql("connect"))?;
+    let failed = Failure::sql("connect");
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(&failed)?;
     // Whoever uses the client comes to know of an error of the connection.
     tokio::spawn(async move { drop(connection.await) });
+    let isolation = "SET default_transaction_isolation TO 'read committed'";
+    client.batch_execute(isolation).await.map_err(&failed)?;
     Ok(client)
 }
 
