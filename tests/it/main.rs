@@ -4,6 +4,8 @@ mod agreement;
 mod append;
 mod cancel;
 mod canonical;
+mod connect;
+mod encryption;
 mod generate;
 mod read;
 mod roles;

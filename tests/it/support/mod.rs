@@ -1,5 +1,7 @@
 //! One cluster for all tests, and a log of its own for each.
 
+mod secure;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,8 @@ use eddyline::{Config, Event, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
+
+pub use self::secure::{MEMBER, PASSWORD, secure_server};
 
 /// The database of all logs that need no database of their own.
 const DATABASE: &str = "library";

@@ -1,0 +1,365 @@
+//! Settings, addresses and servers that a store refuses, and how it says so.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use eddyline::{AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, Schema, Store};
+use futures_util::TryStreamExt;
+
+use crate::support::{
+    Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, secure_server, wait_until,
+};
+
+/// Long enough for a busy machine, and shorter than any default timeout.
+const QUICKLY: Duration = Duration::from_secs(3);
+
+async fn write_error(config: Config) -> Error {
+    Store::<ReadWrite>::connect(config).await.expect_err("connected")
+}
+
+async fn read_error(config: Config) -> Error {
+    Store::<ReadOnly>::connect(config).await.expect_err("connected")
+}
+
+fn setting(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidConfig { setting, .. } => setting,
+        error => panic!("{error:?}"),
+    }
+}
+
+/// Listens, and hands each connection to a function.
+fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
+    format!("postgres://postgres@127.0.0.1:{port}/library")
+}
+
+/// Returns an address nobody listens at.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("postgres://postgres:{PASSWORD}@{}/library", listener.local_addr().unwrap())
+}
+
+#[test]
+fn an_address_that_cannot_be_read_is_refused_without_its_password() {
+    for url in [
+        "",
+        "shelf-mark",
+        "postgres://",
+        "postgres:///library",
+        "postgres://ada:shelf-mark@/library",
+        "postgres://ada:shelf-mark@localhost:port/library",
+        "postgres://ada:shelf-mark@localhost:65536/library",
+        "postgres://ada:shelf-mark@localhost:-1/library",
+        "postgres://ada:shelf-mark@[::1/library",
+        "postgres://ada:shelf-mark@localhost/library?connect_timeout=shelf-mark",
+        "postgres://ada@localhost/library?shelf-mark=1",
+        "postgres://ada@localhost/library?password",
+        "mysql://ada:shelf-mark@localhost/library",
+        "host=localhost port=shelf-mark",
+        "host=localhost password='shelf-mark",
+        "host=localhost shelf-mark",
+        "password=shelf-mark dbname=library",
+    ] {
+        let first = Config::new(url).err();
+        let second = Config::new("postgres://localhost").unwrap().replica(url).err();
+
+        for error in [first, second] {
+            let error = error.unwrap_or_else(|| panic!("taken: {url}"));
+            assert_eq!(setting(&error), "url", "{url}");
+            assert!(!format!("{error} {error:?}").contains("shelf-mark"), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_shows_a_password() {
+    let url = as_user(&Log::new().await.primary_url(), &format!("postgres:{PASSWORD}"));
+    let log = Log::new().await;
+    let config = Config::new(&url).unwrap().log(&log.name).replica(&url).unwrap();
+    let writer = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name)).await;
+    let reader = Store::<ReadOnly>::connect(config.clone()).await.unwrap();
+    let stream = reader.stream(Filter::everything()).await.unwrap();
+    let wrong = as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}s"));
+
+    for shown in [
+        format!("{config:?}"),
+        format!("{:?}", Schema::new(&config)),
+        format!("{:?}", writer.unwrap()),
+        format!("{reader:?}"),
+        format!("{stream:?}"),
+        format!("{:?}", write_error(Config::new(&nowhere()).unwrap()).await),
+        format!("{:?}", write_error(Config::new(&wrong).unwrap()).await),
+    ] {
+        assert!(!shown.contains(PASSWORD), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_need_quoting_are_refused() {
+    for name in ["", "a b", "a\"b", "events\"; DROP TABLE x --", "évènements", "1st", "a.b", "a-b"]
+    {
+        let config = Config::new(&nowhere()).unwrap();
+
+        let log = write_error(config.clone().log(name)).await;
+        let schema = write_error(config.clone().schema(name)).await;
+        let migrated = Schema::new(&config.log(name)).migrate().await.unwrap_err();
+
+        assert_eq!([setting(&log), setting(&schema)], ["log", "schema"], "{name}");
+        assert_eq!(setting(&migrated), "log", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn settings_out_of_range_are_refused_by_their_names() {
+    type Set = fn(Config, Duration) -> Config;
+    let timeouts: [(&str, Set); 5] = [
+        ("acquire_timeout", Config::acquire_timeout),
+        ("connect_timeout", Config::connect_timeout),
+        ("lock_timeout", Config::lock_timeout),
+        ("replica_timeout", Config::replica_timeout),
+        ("statement_timeout", Config::statement_timeout),
+    ];
+    let log = Log::new().await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    for (name, set) in timeouts {
+        for timeout in [Duration::ZERO, Duration::from_micros(999), 25 * day, Duration::MAX] {
+            assert_eq!(setting(&write_error(set(log.config(), timeout)).await), name);
+            assert_eq!(setting(&read_error(set(log.config(), timeout)).await), name);
+        }
+    }
+    assert_eq!(setting(&write_error(log.config().max_connections(0)).await), "max_connections");
+
+    let longest = timeouts.iter().fold(log.config(), |config, (_, set)| set(config, 24 * day));
+    let store = Store::<ReadWrite>::connect(longest.max_connections(u32::MAX)).await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_write_store_has_one_server() {
+    let log = Log::new().await;
+
+    let error = write_error(log.config().replica(&log.replica_url()).unwrap()).await;
+
+    assert_eq!(setting(&error), "replica");
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_listens_at_is_unreachable_at_once() {
+    for url in [nowhere(), "postgres://postgres@no-such-host.invalid/library".to_owned()] {
+        let started = Instant::now();
+        let config = Config::new(&url).unwrap().connect_timeout(QUICKLY / 2);
+
+        let errors = [write_error(config.clone()).await, read_error(config).await];
+
+        assert!(
+            errors.iter().all(|error| matches!(error, Error::Unreachable { .. })),
+            "{errors:?}"
+        );
+        assert!(started.elapsed() < 2 * QUICKLY, "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_unreachable_within_the_timeout() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://postgres@{}/library", silent.local_addr().unwrap());
+    let timeout = Duration::from_millis(200);
+    let started = Instant::now();
+
+    let error = write_error(Config::new(&url).unwrap().connect_timeout(timeout)).await;
+
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    let waited = started.elapsed();
+    assert!(waited >= timeout && waited < QUICKLY, "{waited:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_postgresql_server_is_unreachable() {
+    let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    let closing = listen(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(answer);
+    });
+    let staying = listen(|mut stream| {
+        let _ = stream.write_all(answer);
+        // Until the client goes away.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mute = listen(|stream| stream.shutdown(Shutdown::Both).unwrap());
+    for url in [closing, staying, mute] {
+        for mode in ["disable", "prefer", "require"] {
+            let url = format!("{url}?sslmode={mode}");
+            let timeout = Duration::from_millis(200);
+
+            let error = write_error(Config::new(&url).unwrap().connect_timeout(timeout)).await;
+
+            assert!(matches!(error, Error::Unreachable { .. }), "{url}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_has_the_reason_of_the_server() {
+    let url = cluster().await.primary().url("library");
+    for (url, sqlstate) in [
+        (as_user(&url, "nobody_of_that_name"), "28000"),
+        (cluster().await.primary().url("no_such_library"), "3D000"),
+        (as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}s")), "28P01"),
+    ] {
+        let config = Config::new(&url).unwrap();
+
+        for error in [write_error(config.clone()).await, read_error(config).await] {
+            assert!(matches!(error, Error::Database { .. }), "{error:?}");
+            assert_eq!(error.sqlstate().map(|state| state.as_str()), Some(sqlstate), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_with_the_right_password_is_let_in() {
+    let url = as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}"));
+
+    assert!(Store::<ReadWrite>::connect(Config::new(&url).unwrap()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_read_write_store_refuses_a_replica() {
+    let log = Log::new().await;
+    log.reader().await;
+
+    let error = write_error(log.replica_config()).await;
+
+    assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    let migrated = Schema::new(&log.replica_config()).migrate().await;
+    assert!(matches!(migrated, Err(Error::UnfitServer { .. })), "{migrated:?}");
+}
+
+#[tokio::test]
+async fn a_read_write_store_refuses_a_server_that_is_set_to_read_only() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
+    sql.batch_execute(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on"))
+        .await
+        .unwrap();
+
+    let error = write_error(log.config()).await;
+
+    assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    assert!(Store::<ReadOnly>::connect(log.config()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused() {
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let database = format!("library_{}", next());
+        let create = format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING '{encoding}'");
+        let postgres = cluster().await.primary().url("postgres");
+        connect(&postgres).await.batch_execute(&create).await.unwrap();
+        let config = Config::new(&cluster().await.primary().url(&database)).unwrap();
+
+        let errors = [
+            Schema::new(&config).migrate().await.unwrap_err(),
+            write_error(config.clone()).await,
+            read_error(config).await,
+        ];
+
+        for error in errors {
+            assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+            assert!(error.to_string().contains(encoding), "{error}");
+        }
+    }
+}
+
+/// Between the store and the server stands one that says it is older.
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused() {
+    let log = Log::new().await;
+    let version = "SHOW server_version_num";
+    let real: String = log.sql().await.query_one(version, &[]).await.unwrap().get(0);
+    let port = cluster().await.primary().port();
+    let url = listen(move |client| {
+        let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut requests, mut to_server) =
+            (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
+        disguise(server, client, real.as_bytes(), b"120000");
+    });
+
+    let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
+
+    let Error::UnfitServer { reason, .. } = error else { panic!("{error:?}") };
+    assert!(reason.contains("oldest supported is 13"), "{reason}");
+}
+
+/// Passes on what a server says, with one text instead of another of the same length.
+fn disguise(mut server: TcpStream, mut client: TcpStream, real: &[u8], feigned: &[u8]) {
+    let mut bytes = [0; 8192];
+    while let Ok(read @ 1..) = server.read(&mut bytes) {
+        let bytes = &mut bytes[..read];
+        for at in 0..=read.saturating_sub(real.len()) {
+            if bytes[at..].starts_with(real) {
+                bytes[at..at + real.len()].copy_from_slice(feigned);
+            }
+        }
+        if client.write_all(bytes).is_err() {
+            break;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Both);
+}
+
+#[tokio::test]
+async fn a_pool_whose_connections_are_all_in_use_says_so_and_recovers() {
+    let log = Log::new().await;
+    let timeout = Duration::from_millis(150);
+    let config = log.config().max_connections(1).acquire_timeout(timeout);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+    store.append(events, AppendCondition::none()).await.unwrap();
+    let mut stream = store.stream(Filter::everything()).await.unwrap();
+    stream.try_next().await.unwrap();
+
+    let started = Instant::now();
+    let query = store.query(Filter::everything()).await.unwrap_err();
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+    let elapsed = started.elapsed();
+
+    for error in [query, append] {
+        let Error::PoolExhausted { waited, .. } = error else { panic!("{error:?}") };
+        assert_eq!(waited, timeout);
+    }
+    assert!(elapsed >= 2 * timeout && elapsed < QUICKLY, "{elapsed:?}");
+    drop(stream);
+    let last = store.query(Query::new(&Filter::everything()).limit(1)).await.unwrap();
+    assert_eq!(last.events().len(), 1);
+}
+
+/// At most each connection that the pool held fails once.
+#[tokio::test]
+async fn a_store_outlives_its_connections() {
+    let log = Log::new().await;
+    let name = format!("branch_{}", next());
+    let url = format!("{}?application_name={name}", log.primary_url());
+    let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.head().await.unwrap();
+    let sql = log.sql().await;
+    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = $1";
+    sql.execute(sessions, &[&name]).await.unwrap();
+    wait_until(async || sql.query(sessions, &[&name]).await.unwrap().is_empty()).await;
+
+    let first = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    let second = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+
+    if let Err(error) = first {
+        let lost = matches!(error, Error::ConnectionLost { .. } | Error::OutcomeUnknown { .. });
+        assert!(lost, "{error:?}");
+    }
+    assert!(second.is_ok(), "{second:?}");
+}

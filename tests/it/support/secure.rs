@@ -1,0 +1,86 @@
+//! A server that offers TLS and asks for a password, for all tests that need one.
+
+use std::fs;
+use std::path::PathBuf;
+
+use eddyline::{Config, Schema};
+use local_postgres::Cluster;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::sync::OnceCell;
+use tokio_postgres::NoTls;
+
+use super::{as_user, connect, wait_until};
+
+/// The only user who is asked for a password.
+pub const MEMBER: &str = "member";
+pub const PASSWORD: &str = "shelf-mark";
+
+pub struct SecureServer {
+    cluster: Cluster,
+}
+
+impl SecureServer {
+    /// Returns the server's address by the name that is in its certificate.
+    pub fn url(&self) -> String {
+        self.url_by_address().replacen("127.0.0.1", "localhost", 1)
+    }
+
+    /// Returns the server's address by a name that is not in its certificate.
+    pub fn url_by_address(&self) -> String {
+        self.cluster.primary().url("postgres")
+    }
+
+    /// Returns the file with the authority that signed the server's certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.file("authority.pem")
+    }
+
+    /// Returns the file with an authority of the same name that did not sign it.
+    pub fn other_authority(&self) -> PathBuf {
+        self.file("other_authority.pem")
+    }
+
+    /// Returns a place for a file that ends with the server.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.cluster.directory().join(name)
+    }
+
+    async fn ask_for_a_password(&self) {
+        let sql = connect(&self.url_by_address()).await;
+        sql.batch_execute(&format!("CREATE ROLE {MEMBER} SUPERUSER LOGIN PASSWORD '{PASSWORD}'"))
+            .await
+            .unwrap();
+        let rules = self.cluster.primary().data().join("pg_hba.conf");
+        let rule = format!("host all {MEMBER} all scram-sha-256\n");
+        fs::write(&rules, rule + &fs::read_to_string(&rules).unwrap()).unwrap();
+        sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        let without = as_user(&self.url_by_address(), MEMBER);
+        wait_until(async || tokio_postgres::connect(&without, NoTls).await.is_err()).await;
+    }
+}
+
+/// Returns the server, started by whichever test is first. It ends with the process.
+pub async fn secure_server() -> &'static SecureServer {
+    static SERVER: OnceCell<SecureServer> = OnceCell::const_new();
+    SERVER
+        .get_or_init(|| async {
+            let (authority, key) = (authority(), KeyPair::generate().unwrap());
+            let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+            let certificate = certificate.signed_by(&key, &authority).unwrap();
+            let builder = Cluster::builder().fsync(false);
+            let builder = builder.tls(certificate.pem(), key.serialize_pem());
+            let server = SecureServer { cluster: builder.start().await.unwrap() };
+            fs::write(server.authority(), authority.pem()).unwrap();
+            fs::write(server.other_authority(), self::authority().pem()).unwrap();
+            server.ask_for_a_password().await;
+            Schema::new(&Config::new(&server.url()).unwrap()).migrate().await.unwrap();
+            server
+        })
+        .await
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
