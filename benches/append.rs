@@ -47,19 +47,17 @@ async fn compare(cluster: &Cluster, seed: &Seed, clients: usize) -> f64 {
         Contestant {
             name: "conditional append",
             clients,
-            job: Arc::new(|_, count| Box::pin(append(&store, count))),
+            job: Arc::new(|_, _| Box::pin(append(&store))),
         },
         Contestant {
             name: "plain INSERT",
             clients,
-            job: Arc::new(|client, count| Box::pin(insert_plain(&plain[client], count))),
+            job: Arc::new(|client, _| Box::pin(insert_plain(&plain[client]))),
         },
         Contestant {
             name: "predecessor's statement",
             clients,
-            job: Arc::new(|client, count| {
-                Box::pin(append_predecessor(&predecessor[client], seed, count))
-            }),
+            job: Arc::new(|client, _| Box::pin(append_predecessor(&predecessor[client], seed))),
         },
     ];
 
@@ -95,8 +93,8 @@ fn event(boundary: &str) -> Event {
 }
 
 /// Appends on the condition that nothing came to the boundary since the log's end was last seen.
-async fn append(store: &Store<ReadWrite>, count: u64) {
-    let boundary = boundary(count);
+async fn append(store: &Store<ReadWrite>) {
+    let boundary = boundary();
     let filter = Filter::types(LENDING)
         .any_of([("BookID", &boundary), ("ReaderID", &boundary)])
         .build()
@@ -112,8 +110,8 @@ async fn append(store: &Store<ReadWrite>, count: u64) {
 
 static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
-async fn insert_plain((sql, statement): &(Client, Statement), count: u64) {
-    let event = event(&boundary(count));
+async fn insert_plain((sql, statement): &(Client, Statement)) {
+    let event = event(&boundary());
     let payload: serde_json::Value = event.payload().expect("a payload");
     let metadata = serde_json::json!({});
     let time = std::time::SystemTime::now();
@@ -124,8 +122,8 @@ async fn insert_plain((sql, statement): &(Client, Statement), count: u64) {
 
 /// Appends as the predecessor does: one statement without parameters, of a text that is new each
 /// time, which its client prepares and executes.
-async fn append_predecessor(sql: &Client, seed: &Seed, count: u64) {
-    let (table, boundary) = (seed.predecessor(), boundary(count));
+async fn append_predecessor(sql: &Client, seed: &Seed) {
+    let (table, boundary) = (seed.predecessor(), boundary());
     let types: Vec<_> = LENDING.iter().map(|one| format!("event_type = '{one}'")).collect();
     let text = format!(
         "WITH context AS (
@@ -142,14 +140,9 @@ async fn append_predecessor(sql: &Client, seed: &Seed, count: u64) {
     assert_eq!(sql.execute(&statement, &[]).await.expect("an append"), 1);
 }
 
-/// Names a boundary that no run has used.
-fn boundary(count: u64) -> String {
-    format!("{}-{count:x}", run().simple())
-}
-
-fn run() -> Uuid {
-    static RUN: std::sync::OnceLock<Uuid> = std::sync::OnceLock::new();
-    *RUN.get_or_init(Uuid::new_v4)
+/// Names a boundary that nothing was appended to yet.
+fn boundary() -> String {
+    Uuid::now_v7().to_string()
 }
 
 fn insert(table: &str) -> String {

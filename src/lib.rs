@@ -1,4 +1,70 @@
 //! An event store for dynamic consistency boundaries on PostgreSQL.
+//!
+//! A command reads the events that *its own filter* selects, by event type and by what their JSON
+//! payload holds; decides; and appends new events on the condition that nothing which matches that
+//! filter was committed since it read. There are no streams to design beforehand, and no locks to
+//! hold while deciding.
+//!
+//! ```no_run
+//! use eddyline::{Config, Event, Filter, ReadOnly, ReadWrite, Schema, Store};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), eddyline::Error> {
+//! let primary = Config::new("postgres://primary/library")?;
+//! Schema::new(&primary).migrate().await?;
+//! let writer = Store::<ReadWrite>::connect(primary).await?;
+//!
+//! let loans = Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
+//!     .any_of([("BookID", "b-7")])
+//!     .build()?;
+//! let history = writer.query(&loans).await?;
+//! let is_lent =
+//!     history.events().last().is_some_and(|last| last.event_type() == "BookCopyLentToReader");
+//! if !is_lent {
+//!     let loan = serde_json::json!({ "BookID": "b-7", "ReaderID": "r-1" });
+//!     let lent = Event::new("BookCopyLentToReader", &loan)?;
+//!     let appended = writer.append([lent], history.condition()).await?;
+//!
+//!     let replicas = Config::new("postgres://replica-a/library")?
+//!         .replica("postgres://replica-b/library")?;
+//!     let reader = Store::<ReadOnly>::connect(replicas).await?;
+//!     let seen = reader.at_least(appended.last()).query(&loans).await?;
+//!     assert!(seen.position() >= appended.last());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Two modes
+//!
+//! [`Store<ReadWrite>`](Store) works on the primary, [`Store<ReadOnly>`](Store) on any number of
+//! replicas. The mode is a type parameter: to append through a read-only store, or to make an
+//! append condition of what one returned, does not compile ([`Mode`] shows it), and the server
+//! refuses writes on its connections.
+//!
+//! # Filters and conditions
+//!
+//! A [`Filter`] selects events. An [`AppendCondition`] says which events must not have come, and
+//! since when: usually those of a [`History`], since it was read. Where one has come the append
+//! fails with [`Error::Conflict`], which names it; then read and decide again. Appends whose events
+//! do not match each other's filters never fail each other.
+//!
+//! # One log, one order
+//!
+//! Events have a [`SequenceNumber`] in commit order. Who has seen one can see all below it, on the
+//! primary and on every replica, so that reading on from a position
+//! ([`Query::after`]) misses nothing. An append returns its position; a read-only store reads at
+//! that position or later ([`Store::at_least`]).
+//!
+//! # What can go wrong
+//!
+//! Every failure is an [`Error`], with methods that tell what it means. `SAFETY.md` beside the
+//! sources has each promise of this crate, how it is kept, and the tests that try to break it.
+//!
+//! # Telemetry
+//!
+//! Operations are measured and traced through OpenTelemetry's API: see [`Telemetry`].
+
 
 mod condition;
 mod config;
@@ -31,3 +97,10 @@ pub use crate::query::Query;
 pub use crate::schema::Schema;
 pub use crate::store::{EventStream, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, Store};
 pub use crate::telemetry::Telemetry;
+
+/// Renders the statement of a query, for the fuzz target that looks for values in it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn sql_text(query: &Query) -> String {
+    log::LogName::new("public", "events").map_or(String::new(), |log| sql::read(&log, query).text)
+}

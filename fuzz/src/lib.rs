@@ -1,0 +1,78 @@
+//! Filters out of a fuzzer's bytes, and what must hold for them.
+
+use std::collections::BTreeMap;
+
+use eddyline::{Event, Filter, FilterBuilder, Predicate};
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// An item of a filter, as a user might give it.
+#[derive(Arbitrary, Debug)]
+pub struct Item {
+    pub types: Vec<String>,
+    pub any_of: Vec<(String, Value)>,
+    pub all_of: Vec<(String, Value)>,
+}
+
+/// A value of a predicate.
+#[derive(Arbitrary, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    Array(Vec<Value>),
+    Bool(bool),
+    Float(f64),
+    Integer(i64),
+    Null,
+    Object(BTreeMap<String, Value>),
+    String(String),
+}
+
+/// Builds the filter, where the items make one.
+pub fn filter(items: &[Item]) -> Option<Filter> {
+    let builders = items.iter().map(|item| {
+        let mut builder = FilterBuilder::default();
+        if !item.types.is_empty() {
+            builder = builder.types(&item.types);
+        }
+        if !item.any_of.is_empty() {
+            builder = builder.any_of(predicates(&item.any_of));
+        }
+        if !item.all_of.is_empty() {
+            builder = builder.all_of(predicates(&item.all_of));
+        }
+        builder
+    });
+    builders.reduce(FilterBuilder::or)?.build().ok()
+}
+
+fn predicates(pairs: &[(String, Value)]) -> impl Iterator<Item = Predicate> {
+    pairs.iter().map(|(key, value)| Predicate::new(key, value))
+}
+
+#[derive(Deserialize)]
+struct Canonical {
+    items: Vec<Alternative>,
+}
+
+#[derive(Deserialize)]
+struct Alternative {
+    types: Option<Vec<String>>,
+    payload: Option<Vec<Box<RawValue>>>,
+}
+
+/// Returns, for each alternative of a filter, an event that has what it demands and nothing else.
+pub fn witnesses(filter: &Filter) -> Vec<Event> {
+    let canonical: Canonical = serde_json::from_str(filter.canonical()).expect("canonical JSON");
+    let mut witnesses = Vec::new();
+    for Alternative { types, payload } in canonical.items {
+        let types = types.unwrap_or(vec!["a type of no filter".to_owned()]);
+        let none = || vec![RawValue::from_string("{}".to_owned()).expect("JSON")];
+        let payload = payload.unwrap_or_else(none);
+        for event_type in &types {
+            let events = payload.iter().map(|one| Event::new(event_type, one).expect("an event"));
+            witnesses.extend(events);
+        }
+    }
+    witnesses
+}
