@@ -11,7 +11,8 @@ use crate::cluster::standby_name;
 use crate::data::{self, CONFIGURATION, Home, write_configuration};
 use crate::identity::Identity;
 use crate::install::end_of;
-use crate::server::{Context, PRIMARY, STANDBY_SIGNAL};
+use crate::postmaster::Context;
+use crate::server::{PRIMARY, STANDBY_SIGNAL};
 use crate::settings::Settings;
 use crate::supervisor::{Launch, Supervisor};
 use crate::{Cluster, Error, Programs};
@@ -116,7 +117,8 @@ impl Builder {
             Some(folder) => {
                 let home = Home::open(folder, &identity)?;
                 let (ownership, lock) = home.lock(self.patience).await?;
-                (home, Supervisor::that_keeps_files(lock)?, Some(ownership))
+                let supervisor = Supervisor::that_keeps(home.root(), lock)?;
+                (home, supervisor, Some(ownership))
             }
             None => {
                 // The supervisor comes first: there is no moment without someone to tidy up.

@@ -7,7 +7,7 @@ use std::thread;
 use futures_util::future::try_join_all;
 
 use crate::data::Home;
-use crate::server::Context;
+use crate::postmaster::Context;
 use crate::settings::Settings;
 use crate::sql::{self, Session};
 use crate::wait::INTERVAL;
@@ -181,10 +181,11 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.context.supervisor.end();
         while !self.context.supervisor.has_ended() {
-            self.servers().for_each(Server::reap);
+            // A process that has ended may look alive to the supervisor until it is looked at here.
+            self.servers().for_each(Server::look);
             thread::sleep(INTERVAL);
         }
-        self.servers().for_each(Server::reap);
+        self.servers().for_each(Server::look);
     }
 }
 

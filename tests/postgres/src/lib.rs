@@ -41,6 +41,8 @@ mod data;
 mod error;
 mod identity;
 mod install;
+mod port;
+mod postmaster;
 mod programs;
 mod server;
 mod settings;

@@ -149,7 +149,7 @@ fn real_directory(folder: &Path) -> Option<PathBuf> {
     let linked = postgres.as_deref().and_then(Path::parent).map(Path::to_owned);
     let holds_both =
         |folder: &PathBuf| folder.join("postgres").is_file() && folder.join("initdb").is_file();
-    linked.into_iter().chain([folder.to_owned()]).find(holds_both)
+    linked.into_iter().chain(folder.canonicalize().ok()).find(holds_both)
 }
 
 /// Parent, prefix of a version's folder, and what follows it.

@@ -42,14 +42,16 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Supervisor {
-    /// Starts a supervisor that shuts servers down in good order and holds a lock until it ends.
-    pub(crate) fn that_keeps_files(lock: File) -> Result<Self, Error> {
-        Self::start("INT QUIT KILL", Path::new(""), lock.into())
+    /// Starts a supervisor that shuts the servers in a folder down in good order, keeps the folder,
+    /// and holds a lock until it ends.
+    pub(crate) fn that_keeps(folder: &Path, lock: File) -> Result<Self, Error> {
+        Self::start("INT QUIT KILL", "keep", folder, lock.into())
     }
 
-    /// Starts a supervisor that ends servers at once and removes a folder, which need not exist yet.
+    /// Starts a supervisor that ends the servers in a folder at once and removes the folder, which
+    /// need not exist yet.
     pub(crate) fn that_removes(folder: &Path) -> Result<Self, Error> {
-        Self::start("QUIT KILL", folder, Stdio::null())
+        Self::start("QUIT KILL", "remove", folder, Stdio::null())
     }
 
     /// Runs a program that will end when this process does.
@@ -101,10 +103,10 @@ impl Supervisor {
         !matches!(self.shell().process.try_wait(), Ok(None))
     }
 
-    fn start(signals: &str, doomed: &Path, output: Stdio) -> Result<Self, Error> {
+    fn start(signals: &str, fate: &str, folder: &Path, output: Stdio) -> Result<Self, Error> {
         let mut process = Command::new("sh")
-            .args(["-c", SUPERVISE, "local-postgres", signals])
-            .arg(doomed)
+            .args(["-c", SUPERVISE, "local-postgres", signals, fate])
+            .arg(folder)
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
@@ -137,12 +139,14 @@ impl Drop for Supervisor {
 }
 
 /// Reads of programs launched and ended; at the end of its input it ends those that are left, by
-/// each of the signals in turn, and removes the folder it was given, if any.
+/// each of the signals in turn, then the sessions a killed server has left behind, and removes the
+/// folder if it is to be removed.
 ///
-/// A process nobody has waited for still takes signals, hence the look at its state.
+/// A process nobody has waited for still takes signals, hence the look at its state. Where there is
+/// no `/proc`, sessions left behind end by themselves.
 const SUPERVISE: &str = r#"
 trap '' HUP INT QUIT TERM
-signals=$1 folder=$2 running=
+signals=$1 fate=$2 folder=$3 running=
 while read -r change process; do
     case $change in
     launched) running="$running $process" ;;
@@ -189,8 +193,18 @@ for signal in $signals; do
     esac && break
 done
 
+for process in /proc/[0-9]*; do
+    for data in "$folder"/servers/*; do
+        [ "$process/cwd" -ef "$data" ] || continue
+        read -r program <"$process/comm" && [ "$program" = postgres ] || continue
+        kill -s KILL "${process#/proc/}"
+        running="$running ${process#/proc/}"
+    done
+done
+all_ended_within 400
+
 tries=250
-while [ -n "$folder" ] && [ -e "$folder" ] && [ "$tries" -gt 0 ]; do
+while [ "$fate" = remove ] && [ -e "$folder" ] && [ "$tries" -gt 0 ]; do
     rm -rf "$folder" || sleep 0.02
     tries=$((tries - 1))
 done

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use local_postgres::{Cluster, Error};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::NoTls;
 
 use crate::Outcome;
@@ -100,6 +101,52 @@ async fn a_killed_primary_comes_back_with_everything_committed() -> Outcome {
     assert!(session.batch_execute("SELECT 1").await.is_err());
     assert_eq!(books(cluster.primary()).await?, 1);
     cluster.wait_until_streaming().await?;
+    Ok(())
+}
+
+/// Freezes a session, so that it cannot notice the end of its server.
+async fn freeze_a_session(cluster: &Cluster) -> Result<Pid, Box<dyn std::error::Error>> {
+    let session = connect(cluster.primary(), "postgres").await?;
+    let process: i32 = session.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+    let process = Pid::from_raw(process).ok_or("no process")?;
+    kill_process(process, Signal::STOP)?;
+    Ok(process)
+}
+
+#[tokio::test]
+async fn a_killed_server_waits_for_the_sessions_that_outlive_it() -> Outcome {
+    let cluster = start(0).await?;
+    let primary = cluster.primary();
+    let frozen = freeze_a_session(&cluster).await?;
+    primary.kill().await?;
+
+    let restarted = primary.start();
+    let thawed = async {
+        while !std::fs::read_to_string(primary.log())?.contains("is still in use") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        kill_process(frozen, Signal::KILL)?;
+        Ok::<(), std::io::Error>(())
+    };
+
+    let (restarted, thawed) = tokio::join!(restarted, thawed);
+    thawed?;
+    restarted?;
+    connect(primary, "postgres").await?;
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn sessions_that_outlive_a_killed_server_end_with_the_cluster() -> Outcome {
+    let cluster = start(0).await?;
+    let frozen = freeze_a_session(&cluster).await?;
+    cluster.primary().kill().await?;
+
+    drop(cluster);
+
+    let process = format!("/proc/{}/cwd", frozen.as_raw_nonzero());
+    assert!(std::fs::read_link(process).is_err());
     Ok(())
 }
 

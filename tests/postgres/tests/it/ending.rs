@@ -19,7 +19,7 @@ use crate::client::{books, wait_until, write_a_book};
 #[tokio::test]
 #[ignore = "holds a cluster until it is killed"]
 async fn holds_a_cluster() -> Outcome {
-    let mut builder = Cluster::builder().standbys(2);
+    let mut builder = Cluster::builder().standbys(2).fsync(false);
     if let Some(directory) = std::env::var_os("HOLD_IN") {
         builder = builder.directory(directory);
     }
@@ -138,7 +138,7 @@ async fn a_kept_cluster_is_whole_after_its_owner_was_killed() -> Outcome {
     holder.end_by(Signal::KILL)?;
 
     let directory = holder.folder.path().join("kept");
-    let cluster = Cluster::builder().standbys(2).directory(directory).start().await?;
+    let cluster = Cluster::builder().standbys(2).fsync(false).directory(directory).start().await?;
 
     assert_eq!(books(cluster.primary()).await?, 1);
     let log = fs::read_to_string(cluster.primary().log())?;
@@ -154,7 +154,8 @@ async fn a_kept_cluster_starts_again_whenever_its_owner_was_killed() -> Outcome 
         holder.end_by(Signal::KILL)?;
 
         let directory = holder.folder.path().join("kept");
-        let cluster = Cluster::builder().standbys(2).directory(directory).start().await;
+        let cluster =
+            Cluster::builder().standbys(2).fsync(false).directory(directory).start().await;
 
         cluster
             .map_err(|error| format!("killed at {moment:?}: {error}"))?

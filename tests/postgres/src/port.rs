@@ -1,0 +1,30 @@
+//! Ports nobody listens on.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
+use std::path::Path;
+
+use crate::Error;
+use crate::data::random;
+
+/// Finds a port nobody listens on.
+///
+/// It lies below the ports that systems hand out by themselves, so that no client takes the port
+/// of a server that is stopped for a while.
+pub(crate) fn free_port() -> Result<u16, Error> {
+    let count = u64::from(PORTS.end - PORTS.start);
+    let ports = (0..ATTEMPTS).map(|_| PORTS.start + (random() % count) as u16);
+    ports.into_iter().find(|port| is_free(*port)).ok_or_else(|| {
+        Error::io("find a free port on", Path::new("127.0.0.1"))(io::ErrorKind::AddrInUse.into())
+    })
+}
+
+/// Says whether nobody listens on a port.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+const PORTS: Range<u16> = 20_000..32_000;
+
+const ATTEMPTS: u32 = 1000;
