@@ -8,7 +8,8 @@ use eddyline::{AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrit
 use futures_util::TryStreamExt;
 
 use crate::support::{
-    Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, secure_server, wait_until,
+    Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, nowhere, secure_server,
+    wait_until,
 };
 
 /// Long enough for a busy machine, and shorter than any default timeout.
@@ -35,12 +36,6 @@ fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> String {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
     format!("postgres://postgres@127.0.0.1:{port}/library")
-}
-
-/// Returns an address nobody listens at.
-fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("postgres://postgres:{PASSWORD}@{}/library", listener.local_addr().unwrap())
 }
 
 #[test]
@@ -83,6 +78,7 @@ async fn nothing_shows_a_password() {
     let writer = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name)).await;
     let reader = Store::<ReadOnly>::connect(config.clone()).await.unwrap();
     let stream = reader.stream(Filter::everything()).await.unwrap();
+    let unreachable = as_user(&nowhere(), &format!("postgres:{PASSWORD}"));
     let wrong = as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}s"));
 
     for shown in [
@@ -91,7 +87,7 @@ async fn nothing_shows_a_password() {
         format!("{:?}", writer.unwrap()),
         format!("{reader:?}"),
         format!("{stream:?}"),
-        format!("{:?}", write_error(Config::new(&nowhere()).unwrap()).await),
+        format!("{:?}", write_error(Config::new(&unreachable).unwrap()).await),
         format!("{:?}", write_error(Config::new(&wrong).unwrap()).await),
     ] {
         assert!(!shown.contains(PASSWORD), "{shown}");

@@ -2,6 +2,7 @@
 
 mod secure;
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -114,6 +115,12 @@ pub async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// Returns an address that nobody listens at.
+pub fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("postgres://postgres@{}/library", listener.local_addr().unwrap())
 }
 
 /// Returns the address for another user, with a password if there is one: `name:password`.

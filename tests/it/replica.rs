@@ -1,0 +1,370 @@
+//! Reads on replicas: what they see, when they wait, and where they turn when one is gone.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use eddyline::{
+    AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, Schema, SequenceNumber,
+    Store,
+};
+use futures_util::TryStreamExt;
+use local_postgres::Cluster;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use crate::support::{Log, connect, lent, next, nowhere, wait_until};
+
+/// Long enough for a busy machine, and shorter than a pool waits for a connection.
+const QUICKLY: Duration = Duration::from_secs(2);
+
+/// A log on a primary with two replicas that tests stop and pause, one test at a time.
+struct Replicated {
+    cluster: MutexGuard<'static, Cluster>,
+    log: String,
+}
+
+impl Replicated {
+    async fn new() -> Self {
+        static CLUSTER: OnceCell<Mutex<Cluster>> = OnceCell::const_new();
+        let cluster = CLUSTER
+            .get_or_init(|| async {
+                Mutex::new(Cluster::builder().standbys(2).fsync(false).start().await.unwrap())
+            })
+            .await
+            .lock()
+            .await;
+        // The test before may have failed at any point.
+        for replica in cluster.standbys() {
+            replica.start().await.unwrap();
+            replica.resume_replay().await.unwrap();
+        }
+        let replicated = Self { cluster, log: format!("log_{}", next()) };
+        Schema::new(&replicated.config()).migrate().await.unwrap();
+        replicated.cluster.wait_for_replay().await.unwrap();
+        replicated
+    }
+
+    fn config(&self) -> Config {
+        Config::new(&self.cluster.primary().url("postgres")).unwrap().log(&self.log)
+    }
+
+    fn replica_config(&self) -> Config {
+        let [first, second] = self.cluster.standbys() else { panic!("two replicas") };
+        let config = Config::new(&first.url("postgres")).unwrap();
+        config.replica(&second.url("postgres")).unwrap().log(&self.log)
+    }
+
+    async fn writer(&self) -> Store<ReadWrite> {
+        Store::<ReadWrite>::connect(self.config()).await.unwrap()
+    }
+
+    async fn reader(&self) -> Store<ReadOnly> {
+        Store::<ReadOnly>::connect(self.replica_config()).await.unwrap()
+    }
+
+    async fn pause_replay(&self) {
+        for replica in self.cluster.standbys() {
+            replica.pause_replay().await.unwrap();
+        }
+    }
+
+    async fn resume_replay(&self) {
+        for replica in self.cluster.standbys() {
+            replica.resume_replay().await.unwrap();
+        }
+    }
+}
+
+async fn append(store: &Store<ReadWrite>, book: &str) -> SequenceNumber {
+    store.append([lent(book, "r-1")], AppendCondition::none()).await.unwrap().last()
+}
+
+/// Reads so many times, and returns how often each server answered and how long the slowest took.
+async fn read(store: &Store<ReadOnly>, times: usize) -> (BTreeMap<String, usize>, Duration) {
+    let (mut answers, mut slowest) = (BTreeMap::new(), Duration::ZERO);
+    for _ in 0..times {
+        let started = Instant::now();
+        let history = store.query(Filter::everything()).await.unwrap();
+        slowest = slowest.max(started.elapsed());
+        *answers.entry(history.served_by().to_owned()).or_default() += 1;
+    }
+    (answers, slowest)
+}
+
+fn of<const N: usize>(answers: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    answers.map(|(server, count)| (server.to_owned(), count)).into()
+}
+
+#[tokio::test]
+async fn a_read_at_the_position_of_an_append_sees_the_append() {
+    let log = Log::new().await;
+    let (writer, reader) = (log.writer().await, log.reader().await);
+    for number in 0..50 {
+        let book = format!("b-{number}");
+        let filter = Filter::any_of([("BookID", &book)]).build().unwrap();
+
+        let last = append(&writer, &book).await;
+        let head = reader.at_least(last).head().await.unwrap();
+        let history = reader.at_least(last).query(&filter).await.unwrap();
+
+        assert!(head >= last);
+        assert_eq!(history.events().len(), 1);
+        assert!(history.position() >= last);
+        assert_eq!(history.served_by(), "replica-0");
+        let last = append(&writer, &book).await;
+        let stream = reader.at_least(last).stream(&filter).await.unwrap();
+        assert_eq!(stream.try_collect::<Vec<_>>().await.unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn says_how_far_the_replicas_are_when_none_has_come_so_far() {
+    let replicated = Replicated::new().await;
+    let writer = replicated.writer().await;
+    let before = append(&writer, "b-1").await;
+    replicated.cluster.wait_for_replay().await.unwrap();
+    let timeout = Duration::from_millis(200);
+    let config = replicated.replica_config().replica_timeout(timeout);
+    let reader = Store::<ReadOnly>::connect(config).await.unwrap();
+    replicated.pause_replay().await;
+    let last = append(&writer, "b-2").await;
+
+    let started = Instant::now();
+    let error = reader.at_least(last).query(Filter::everything()).await.unwrap_err();
+    let elapsed = started.elapsed();
+
+    let Error::ReplicaBehind { ref server, position, reached, waited } = error else {
+        panic!("{error:?}")
+    };
+    assert!(server.starts_with("replica-"), "{server}");
+    assert_eq!((position, reached), (last, before));
+    assert!(waited >= timeout && waited <= elapsed && elapsed < QUICKLY, "{elapsed:?}");
+    assert!(error.is_timeout());
+    // Who asks for no position is answered all the same.
+    assert_eq!(reader.query(Filter::everything()).await.unwrap().position(), before);
+    replicated.resume_replay().await;
+    replicated.cluster.wait_for_replay().await.unwrap();
+    let history = reader.at_least(last).query(Filter::everything()).await.unwrap();
+    assert_eq!(history.position(), last);
+}
+
+#[tokio::test]
+async fn a_read_waits_for_a_replica_that_catches_up() {
+    let replicated = Replicated::new().await;
+    let (writer, name) = (replicated.writer().await, format!("branch_{}", next()));
+    let replica = replicated.cluster.standbys()[0].url("postgres");
+    let config = Config::new(&format!("{replica}?application_name={name}")).unwrap();
+    let config = config.log(&replicated.log).replica_timeout(Duration::from_secs(30));
+    let reader = Store::<ReadOnly>::connect(config).await.unwrap();
+    replicated.pause_replay().await;
+    let last = append(&writer, "b-1").await;
+
+    let reader = reader.at_least(last);
+    let read = reader.query(Filter::everything());
+    let resume = async {
+        let sql = connect(&replica).await;
+        let asked = "SELECT FROM pg_stat_activity
+            WHERE application_name = $1 AND query LIKE '%sequence_number%'";
+        wait_until(async || !sql.query(asked, &[&name]).await.unwrap().is_empty()).await;
+        replicated.resume_replay().await;
+    };
+    let (history, ()) = tokio::join!(read, resume);
+
+    assert_eq!(history.unwrap().position(), last);
+}
+
+#[tokio::test]
+async fn a_replica_that_lags_leaves_the_read_to_the_other() {
+    let replicated = Replicated::new().await;
+    let (writer, reader) = (replicated.writer().await, replicated.reader().await);
+    replicated.cluster.standbys()[0].pause_replay().await.unwrap();
+    let last = append(&writer, "b-1").await;
+    replicated.cluster.standbys()[0].resume_replay().await.unwrap();
+    replicated.cluster.wait_for_replay().await.unwrap();
+    replicated.cluster.standbys()[0].pause_replay().await.unwrap();
+    let last = append(&writer, "b-2").await.max(last);
+
+    let (answers, _) = read(&reader.at_least(last), 20).await;
+
+    assert_eq!(answers, of([("replica-1", 20)]));
+}
+
+#[tokio::test]
+async fn reads_are_spread_over_the_replicas() {
+    let replicated = Replicated::new().await;
+    let reader = replicated.reader().await;
+
+    // Clones and handles for a position take turns with the store that they come from.
+    let (first, _) = read(&reader, 10).await;
+    let (second, _) = read(&reader.clone(), 10).await;
+    let (third, _) = read(&reader.at_least(SequenceNumber::ZERO), 10).await;
+
+    let even = of([("replica-0", 5), ("replica-1", 5)]);
+    assert_eq!([first, second, third], [even.clone(), even.clone(), even]);
+}
+
+#[tokio::test]
+async fn reads_go_on_when_a_replica_is_gone_and_it_comes_back_by_itself() {
+    let replicated = Replicated::new().await;
+    let reader = replicated.reader().await;
+    read(&reader, 4).await;
+    for (index, killed) in [(0, false), (1, true)] {
+        let replica = &replicated.cluster.standbys()[index];
+        let (name, other) = (format!("replica-{index}"), format!("replica-{}", 1 - index));
+        match killed {
+            true => replica.kill().await.unwrap(),
+            false => replica.stop().await.unwrap(),
+        }
+        // The sessions of a server whose first process is killed may answer for a moment.
+        wait_until(async || !read(&reader, 4).await.0.contains_key(&name)).await;
+
+        let (answers, slowest) = read(&reader, 20).await;
+        replica.start().await.unwrap();
+
+        assert_eq!(answers, of([(&other, 20)]));
+        assert!(slowest < QUICKLY, "{slowest:?}");
+        wait_until(async || read(&reader, 4).await.0.contains_key(&name)).await;
+    }
+}
+
+#[tokio::test]
+async fn says_so_when_no_replica_is_left_and_goes_on_when_they_are_back() {
+    let replicated = Replicated::new().await;
+    let reader = replicated.reader().await;
+    read(&reader, 4).await;
+    for replica in replicated.cluster.standbys() {
+        replica.stop().await.unwrap();
+    }
+
+    for _ in 0..6 {
+        let started = Instant::now();
+        let error = reader.query(Filter::everything()).await.unwrap_err();
+
+        let gone = matches!(error, Error::Unreachable { .. } | Error::ConnectionLost { .. });
+        assert!(gone, "{error:?}");
+        assert!(started.elapsed() < QUICKLY, "{:?}", started.elapsed());
+    }
+
+    for replica in replicated.cluster.standbys() {
+        replica.start().await.unwrap();
+    }
+    wait_until(async || reader.query(Filter::everything()).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn connects_as_long_as_one_replica_answers() {
+    let log = Log::new().await;
+    log.reader().await;
+    let replica = log.replica_url();
+    for (urls, server) in
+        [([nowhere(), replica.clone()], "replica-1"), ([replica, nowhere()], "replica-0")]
+    {
+        let config = Config::new(&urls[0]).unwrap().replica(&urls[1]).unwrap().log(&log.name);
+
+        let reader = Store::<ReadOnly>::connect(config).await.unwrap();
+
+        assert_eq!(read(&reader, 4).await.0, of([(server, 4)]));
+    }
+    let config = Config::new(&nowhere()).unwrap().replica(&nowhere()).unwrap();
+    let refused = Store::<ReadOnly>::connect(config).await;
+    assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
+}
+
+/// A replica that stays away is asked again and again, but nobody waits for it to answer.
+#[tokio::test]
+async fn a_replica_that_stays_away_slows_no_read() {
+    let log = Log::new().await;
+    log.reader().await;
+    let config = Config::new(&nowhere()).unwrap().replica(&log.replica_url()).unwrap();
+    let reader = Store::<ReadOnly>::connect(config.log(&log.name)).await.unwrap();
+
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(4) {
+        let (_, slowest) = read(&reader, 2).await;
+
+        assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The log is a view that writes whenever it is read, so that a read is what the server refuses.
+#[tokio::test]
+async fn the_server_refuses_what_a_read_only_store_would_write() {
+    let log = Log::missing().await;
+    let (sql, name) = (log.sql().await, &log.name);
+    Log::new().await;
+    sql.batch_execute(&format!(
+        "CREATE TABLE {name}_readers (read_at timestamptz);
+         CREATE FUNCTION {name}_events() RETURNS TABLE (sequence_number bigint, event_id uuid,
+             occurred_at timestamptz, recorded_at timestamptz, event_type text, payload jsonb,
+             metadata jsonb) LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO {name}_readers VALUES (now());
+             RETURN QUERY SELECT bigint '1', gen_random_uuid(), now(), now(),
+                 'BookCopyLentToReader', jsonb '{{}}', jsonb '{{}}';
+         END $$;
+         CREATE VIEW {name} AS SELECT * FROM {name}_events();
+         INSERT INTO eddyline_schema (log, version) VALUES ('{name}', 1)"
+    ))
+    .await
+    .unwrap();
+    let writes = format!("SELECT count(*) FROM {name}_readers");
+
+    let writer = log.writer().await;
+    let reader = Store::<ReadOnly>::connect(log.config()).await.unwrap();
+    let errors = [
+        reader.head().await.unwrap_err(),
+        reader.query(Filter::everything()).await.unwrap_err(),
+        reader.stream(Filter::everything()).await.unwrap_err(),
+    ];
+
+    for error in errors {
+        assert_eq!(error.sqlstate().unwrap().as_str(), "25006", "{error:?}");
+    }
+    assert_eq!(sql.query_one(&writes, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(writer.query(Filter::everything()).await.unwrap().events().len(), 1);
+    assert!(sql.query_one(&writes, &[]).await.unwrap().get::<_, i64>(0) > 0);
+}
+
+/// Whoever reads on from the position of what was read before has everything in the end: no event
+/// comes to light below a position that was answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_tails_a_replica_misses_nothing() {
+    let log = Log::new().await;
+    let (writer, reader) = (log.writer().await, log.reader().await);
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..3 {
+        let writer = writer.clone();
+        writers.spawn(async move {
+            for _ in 0..60 {
+                append(&writer, &format!("b-{number}")).await;
+            }
+        });
+        // An insert that stays open for a while is one that others could overtake.
+        let (sql, insert) = (log.sql().await, log.insert("b-foreign"));
+        writers.spawn(async move {
+            for _ in 0..20 {
+                let insert = format!("BEGIN; {insert}; SELECT pg_sleep(0.002); COMMIT");
+                sql.batch_execute(&insert).await.unwrap();
+            }
+        });
+    }
+
+    let everything = Filter::everything();
+    let (mut seen, mut position) = (Vec::new(), SequenceNumber::ZERO);
+    let mut tail = async |reader: &Store<ReadOnly>| {
+        let history = reader.query(Query::new(&everything).after(position)).await.unwrap();
+        position = history.position();
+        seen.extend(history.into_events().iter().map(|event| event.sequence_number()));
+    };
+    while !writers.is_empty() {
+        tail(&reader).await;
+        while let Some(ended) = writers.try_join_next() {
+            ended.unwrap();
+        }
+    }
+    tail(&reader.at_least(writer.head().await.unwrap())).await;
+
+    let all = writer.query(&everything).await.unwrap();
+    let all: Vec<_> = all.events().iter().map(|event| event.sequence_number()).collect();
+    assert_eq!(all.len(), 3 * 60 + 3 * 20);
+    assert_eq!(seen, all);
+}
