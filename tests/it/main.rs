@@ -8,6 +8,7 @@ mod connect;
 mod encryption;
 mod generate;
 mod house;
+mod limits;
 mod read;
 mod replica;
 mod roles;
