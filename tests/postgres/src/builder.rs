@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cluster::standby_name;
 use crate::data::{self, CONFIGURATION, Home, write_configuration};
 use crate::identity::Identity;
-use crate::install::end_of;
+use crate::install::{end_of, find_or_install};
 use crate::postmaster::Context;
 use crate::server::{PRIMARY, STANDBY_SIGNAL};
 use crate::settings::Settings;
@@ -54,7 +54,8 @@ impl Builder {
         self
     }
 
-    /// Sets the programs to run. Defaults to what [`Programs::find`] finds.
+    /// Sets the programs to run. Defaults to what [`find_or_install`] finds; it says on standard
+    /// error when it installs.
     pub fn programs(mut self, programs: Programs) -> Self {
         self.programs = Some(programs);
         self
@@ -109,7 +110,7 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster, Error> {
         let programs = match &self.programs {
             Some(programs) => programs.clone(),
-            None => Programs::find(None)?,
+            None => find_or_install(None, |line| eprintln!("{line}")).await?,
         };
         self.settings.render()?;
         let identity = Identity::choose()?;
