@@ -59,7 +59,7 @@ async fn run(args: &Args) -> Result<bool, Failure> {
 
     let start = stores.writer.head().await.map_err(Failure::Store)?;
     let mut ledger = Ledger::after(start);
-    let queries = QueryHandler::new(stores.primary.clone());
+    let queries = QueryHandler::new(servers.auditors().await?.primary);
     let town = Seed::new(args, start).fill(&stores.writer, &queries, &mut ledger).await?;
 
     let clients = Client::crew(args, &stores, town, start);
@@ -73,7 +73,7 @@ async fn run(args: &Args) -> Result<bool, Failure> {
     let mut report = Report::new(args, took, tally);
     tell(&report)?;
 
-    let audit = audit::audit(&stores, ledger).await?;
+    let audit = audit::audit(&servers.auditors().await?, ledger).await?;
     tell(&audit)?;
     let is_clean = audit.is_clean();
     report.audit = Some(audit);

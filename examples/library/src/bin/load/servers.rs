@@ -15,15 +15,17 @@ pub(crate) struct Servers {
     _cluster: Option<Cluster>,
 }
 
-/// Holds the stores of the load.
+/// Holds the stores that the clients work with.
 pub(crate) struct Stores {
     /// Works on the primary.
     pub(crate) writer: Store<ReadWrite>,
     /// Works on all replicas.
     pub(crate) reader: Store<ReadOnly>,
-    /// Reads the whole log from the primary.
+}
+
+/// Holds stores that read the whole log, each from one server.
+pub(crate) struct Auditors {
     pub(crate) primary: Store<ReadOnly>,
-    /// Read the whole log, each from one replica.
     pub(crate) replicas: Vec<Store<ReadOnly>>,
 }
 
@@ -86,18 +88,21 @@ impl Servers {
     /// Creates the log where there is none, and connects.
     pub(crate) async fn connect(&self) -> Result<Stores, Failure> {
         Schema::new(&self.primary).migrate().await.map_err(Failure::Store)?;
+        let writer = Store::<ReadWrite>::connect(self.primary.clone()).await;
+        Ok(Stores {
+            writer: writer.map_err(Failure::Store)?,
+            reader: connect_replica(self.readers.clone()).await?,
+        })
+    }
+
+    /// Connects to each server by itself. Connections are made anew each time: what the load did
+    /// to those that it had is no concern of whoever reads the log.
+    pub(crate) async fn auditors(&self) -> Result<Auditors, Failure> {
         let mut replicas = Vec::new();
         for replica in &self.replicas {
             replicas.push(connect_replica(for_audit(replica)).await?);
         }
-        Ok(Stores {
-            writer: Store::<ReadWrite>::connect(self.primary.clone())
-                .await
-                .map_err(Failure::Store)?,
-            reader: connect_replica(self.readers.clone()).await?,
-            primary: connect_replica(for_audit(&self.primary)).await?,
-            replicas,
-        })
+        Ok(Auditors { primary: connect_replica(for_audit(&self.primary)).await?, replicas })
     }
 }
 

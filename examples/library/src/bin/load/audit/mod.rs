@@ -18,7 +18,7 @@ use self::rules::Rules;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
 use crate::progress::Progress;
-use crate::servers::Stores;
+use crate::servers::Auditors;
 
 /// Is what the audit came to.
 #[derive(Serialize)]
@@ -30,12 +30,12 @@ pub(crate) struct Audit {
 
 /// Audits the primary's log against the rules of the library and against what the clients were
 /// told, and the replicas' logs against the primary's.
-pub(crate) async fn audit(stores: &Stores, ledger: Ledger) -> Result<Audit, Failure> {
+pub(crate) async fn audit(auditors: &Auditors, ledger: Ledger) -> Result<Audit, Failure> {
     let mut findings = Findings::default();
     let mut rules = Rules::default();
     let mut accounts = Accounts::open(ledger, &mut findings);
     let all = Query::new(&Filter::everything());
-    let (primary, head) = read("primary", &stores.primary, &all, |event| {
+    let (primary, head) = read("primary", &auditors.primary, &all, |event| {
         rules.apply(event, &mut findings);
         accounts.apply(event, &mut findings);
     })
@@ -44,7 +44,7 @@ pub(crate) async fn audit(stores: &Stores, ledger: Ledger) -> Result<Audit, Fail
     accounts.close(&mut findings);
 
     let all = all.up_to(head);
-    for (number, replica) in stores.replicas.iter().enumerate() {
+    for (number, replica) in auditors.replicas.iter().enumerate() {
         let name = format!("replica-{number}");
         match read(&name, &replica.at_least(head), &all, |_| {}).await {
             Ok((held, _)) if held == primary => {}
@@ -53,7 +53,7 @@ pub(crate) async fn audit(stores: &Stores, ledger: Ledger) -> Result<Audit, Fail
             Err(error) => return Err(Failure::Store(error)),
         }
     }
-    Ok(Audit { events: primary.events(), replicas: stores.replicas.len(), findings })
+    Ok(Audit { events: primary.events(), replicas: auditors.replicas.len(), findings })
 }
 
 /// Reads a log and returns what it holds, and where it ended.
