@@ -127,8 +127,7 @@ impl Seed {
     }
 }
 
-/// Inserts a stretch of events. Numbers are scattered by multiplication with a large prime, so
-/// that neighbours in the log have nothing in common, as in a library with many readers.
+/// Inserts a stretch of events, each of a book and a reader drawn by a hash of its number.
 fn chunk(log: &str, first: u64, last: u64, books: u64, readers: u64) -> String {
     format!(
         "INSERT INTO {log} (event_id, occurred_at, event_type, payload, metadata)
@@ -147,8 +146,8 @@ fn chunk(log: &str, first: u64, last: u64, books: u64, readers: u64) -> String {
              jsonb_build_object('MessageID', gen_random_uuid(), 'CausationID', gen_random_uuid(),
                  'CorrelationID', gen_random_uuid())
          FROM (SELECT i,
-                 'book-' || lpad((i * 15485863 % {books})::text, 12, '0') AS book,
-                 'reader-' || lpad((i * 32452843 % {readers})::text, 10, '0') AS reader
+                 'book-' || lpad((abs(hashint8extended(i, 1) / 2) % {books})::text, 12, '0') AS book,
+                 'reader-' || lpad((abs(hashint8extended(i, 2) / 2) % {readers})::text, 10, '0') AS reader
                FROM generate_series({first}::bigint, {last}) AS i) AS numbered"
     )
 }
