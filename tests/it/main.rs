@@ -14,4 +14,5 @@ mod replica;
 mod roles;
 mod schema;
 mod support;
+mod telemetry;
 mod traps;

@@ -1,0 +1,419 @@
+//! What operators are told: every number against what the caller did.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Store, Telemetry};
+use futures_util::TryStreamExt;
+use opentelemetry::global::BoxedTracer;
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry::trace::{
+    FutureExt as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use tokio_postgres::Client;
+
+use crate::support::{Log, PASSWORD, as_user, lent, nowhere, returned, wait_for_lock_waiter};
+
+/// Keeps what is exported.
+struct Observer {
+    meters: SdkMeterProvider,
+    tracers: SdkTracerProvider,
+    metrics: InMemoryMetricExporter,
+    spans: InMemorySpanExporter,
+}
+
+impl Observer {
+    fn new() -> Self {
+        let (metrics, spans) = (InMemoryMetricExporter::default(), InMemorySpanExporter::default());
+        let reader = PeriodicReader::builder(metrics.clone()).build();
+        let meters = SdkMeterProvider::builder().with_reader(reader).build();
+        let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        Self { meters, tracers, metrics, spans }
+    }
+
+    fn telemetry(&self) -> Telemetry {
+        let tracer = BoxedTracer::new(Box::new(self.tracers.tracer("eddyline")));
+        Telemetry::new(&self.meters.meter("eddyline"), tracer)
+    }
+
+    /// Looks at an instrument as it was last exported.
+    fn instrument<T>(&self, name: &str, look: impl FnOnce(&Metric) -> T) -> T {
+        self.metrics.reset();
+        self.meters.force_flush().unwrap();
+        let exported = self.metrics.get_finished_metrics().unwrap();
+        let mut metrics = exported
+            .iter()
+            .flat_map(|resource| resource.scope_metrics())
+            .flat_map(|scope| scope.metrics());
+        look(metrics.find(|metric| metric.name() == name).unwrap_or_else(|| panic!("no {name}")))
+    }
+
+    /// Returns a counter by its attributes.
+    fn counter(&self, name: &str) -> BTreeMap<String, u64> {
+        self.instrument(name, |metric| match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) if sum.is_monotonic() => {
+                sum.data_points().map(|point| (text(point.attributes()), point.value())).collect()
+            }
+            other => panic!("{name} is no counter: {other:?}"),
+        })
+    }
+
+    /// Returns how many operations there were and how long they took in all, by their attributes.
+    fn durations(&self) -> BTreeMap<String, (u64, f64)> {
+        self.instrument("eventstore.operation.duration", |metric| match metric.data() {
+            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => histogram
+                .data_points()
+                .map(|point| (text(point.attributes()), (point.count(), point.sum())))
+                .collect(),
+            other => panic!("no histogram of seconds: {other:?}"),
+        })
+    }
+
+    fn counts(&self) -> BTreeMap<String, u64> {
+        self.durations().into_iter().map(|(series, (count, _))| (series, count)).collect()
+    }
+
+    fn spans(&self) -> Vec<SpanData> {
+        self.spans.get_finished_spans().unwrap()
+    }
+}
+
+/// Shows attributes as `key=value`, in the order of their keys.
+fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
+    let mut pairs: Vec<_> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+    pairs.sort();
+    pairs.join(" ")
+}
+
+fn attribute(span: &SpanData, key: &str) -> Option<String> {
+    let pair = span.attributes.iter().find(|pair| pair.key.as_str() == key)?;
+    Some(pair.value.to_string())
+}
+
+fn of<const N: usize>(series: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    series.map(|(series, count)| (series.to_owned(), count)).into()
+}
+
+async fn connect(config: Config, observer: &Observer) -> Store<ReadWrite> {
+    Store::<ReadWrite>::connect(config.telemetry(observer.telemetry())).await.unwrap()
+}
+
+/// Opens an insert that everybody else has to wait for.
+async fn hold(log: &Log) -> Client {
+    let holder = log.sql().await;
+    holder.batch_execute(&format!("BEGIN; {}", log.insert("b-held"))).await.unwrap();
+    holder
+}
+
+/// Appends, and drops the append once it waits for the log's lock.
+async fn cancel_append(store: &Store<ReadWrite>, log: &Log) {
+    let (sql, key) = (log.sql().await, log.lock_key().await);
+    tokio::select! {
+        biased;
+        outcome = store.append([lent("b-1", "r-1")], AppendCondition::none()) => panic!("{outcome:?}"),
+        () = wait_for_lock_waiter(&sql, key) => {}
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_counted_once_by_its_outcome() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config(), &observer).await;
+    let hasty = connect(log.config().lock_timeout(Duration::from_millis(50)), &observer).await;
+    let before = store.query(Filter::everything()).await.unwrap();
+
+    for events in [vec![lent("b-1", "r-1"), returned("b-1", "r-1")], vec![lent("b-2", "r-1")]] {
+        store.append(events, AppendCondition::none()).await.unwrap();
+    }
+    for _ in 0..3 {
+        let conflict = store.append([lent("b-3", "r-1")], before.condition()).await;
+        assert!(conflict.unwrap_err().is_conflict());
+    }
+    store.append([], AppendCondition::none()).await.unwrap_err();
+    for _ in 0..4 {
+        store.query(Filter::everything()).await.unwrap();
+    }
+    store.query(Filter::types(["BookCopyLentToReader"]).build().unwrap()).await.unwrap();
+    store.head().await.unwrap();
+    let streamed: Vec<_> =
+        store.stream(Filter::everything()).await.unwrap().try_collect().await.unwrap();
+    drop(store.stream(Filter::everything()).await.unwrap());
+    let holder = hold(&log).await;
+    cancel_append(&store, &log).await;
+    cancel_append(&store, &log).await;
+    hasty.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+    holder.batch_execute(&format!("LOCK TABLE {}", log.name)).await.unwrap();
+    hasty.query(Filter::everything()).await.unwrap_err();
+    holder.batch_execute(&format!("DROP TABLE {}; COMMIT", log.name)).await.unwrap();
+    store.query(Filter::everything()).await.unwrap_err();
+
+    assert_eq!(streamed.len(), 3);
+    assert_eq!(
+        observer.counts(),
+        of([
+            ("operation=append outcome=canceled server=primary", 2),
+            ("operation=append outcome=conflict server=primary", 3),
+            ("operation=append outcome=error server=primary", 1),
+            ("operation=append outcome=success server=primary", 2),
+            ("operation=append outcome=timeout server=primary", 1),
+            ("operation=head outcome=success server=primary", 1),
+            ("operation=query outcome=error server=primary", 1),
+            ("operation=query outcome=success server=primary", 6),
+            ("operation=query outcome=timeout server=primary", 1),
+            ("operation=stream outcome=canceled server=primary", 1),
+            ("operation=stream outcome=success server=primary", 1),
+        ])
+    );
+    assert_eq!(
+        observer.counter("eventstore.events"),
+        of([
+            ("direction=appended server=primary", 3),
+            ("direction=read server=primary", 4 * 3 + 2 + 3),
+        ])
+    );
+    assert_eq!(observer.counter("eventstore.conflicts"), of([("", 3)]));
+    assert_eq!(
+        observer.counter("eventstore.errors"),
+        of([
+            ("db.response.status_code=55P03 error.type=database operation=append", 1),
+            ("db.response.status_code=55P03 error.type=database operation=query", 1),
+            ("error.type=invalid_append operation=append", 1),
+            ("error.type=schema_missing operation=query", 1),
+        ])
+    );
+}
+
+/// A counter that is first seen above zero did not grow, to a query for its rate.
+#[tokio::test]
+async fn what_can_be_known_before_anything_happens_is_exported_as_zero() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    log.reader().await;
+    let replicas = Config::new(&nowhere()).unwrap().replica(&log.replica_url()).unwrap();
+    let config = replicas.log(&log.name).telemetry(observer.telemetry());
+
+    Store::<ReadOnly>::connect(config).await.unwrap();
+    connect(log.config(), &observer).await;
+
+    assert_eq!(observer.counter("eventstore.conflicts"), of([("", 0)]));
+    let mut events = observer.counter("eventstore.events");
+    events.retain(|series, count| *count > 0 || !series.contains("appended server=replica"));
+    assert_eq!(
+        events,
+        of([
+            ("direction=appended server=primary", 0),
+            ("direction=read server=primary", 0),
+            ("direction=read server=replica-0", 0),
+            ("direction=read server=replica-1", 0),
+        ])
+    );
+}
+
+/// Events that a stream yielded were read, even if nobody wanted the rest.
+#[tokio::test]
+async fn events_of_a_stream_that_is_dropped_were_read() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config(), &observer).await;
+    let events: Vec<_> = (0..10).map(|_| lent("b-1", "r-1")).collect();
+    store.append(events, AppendCondition::none()).await.unwrap();
+
+    let mut stream = store.stream(Filter::everything()).await.unwrap();
+    for _ in 0..4 {
+        stream.try_next().await.unwrap();
+    }
+    drop(stream);
+
+    assert_eq!(observer.counter("eventstore.events")["direction=read server=primary"], 4);
+}
+
+#[tokio::test]
+async fn durations_are_seconds_of_the_callers_clock() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let timeout = Duration::from_millis(150);
+    let store = connect(log.config().lock_timeout(timeout), &observer).await;
+    let _holder = hold(&log).await;
+
+    let started = Instant::now();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+    let elapsed = started.elapsed();
+
+    let (count, sum) = observer.durations()["operation=append outcome=timeout server=primary"];
+    assert_eq!(count, 1);
+    assert!((timeout.as_secs_f64()..=elapsed.as_secs_f64()).contains(&sum), "{sum} {elapsed:?}");
+}
+
+#[tokio::test]
+async fn instruments_say_what_they_measure() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config(), &observer).await;
+    store.append([], AppendCondition::none()).await.unwrap_err();
+
+    for (name, unit) in [
+        ("eventstore.operation.duration", "s"),
+        ("eventstore.events", "{event}"),
+        ("eventstore.conflicts", "{conflict}"),
+        ("eventstore.errors", "{error}"),
+    ] {
+        let said = observer
+            .instrument(name, |metric| (metric.unit().to_owned(), metric.description().to_owned()));
+        assert_eq!(said.0, unit, "{name}");
+        assert!(!said.1.is_empty(), "{name}");
+    }
+    let bounds: Vec<f64> =
+        observer.instrument("eventstore.operation.duration", |metric| match metric.data() {
+            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
+                histogram.data_points().next().unwrap().bounds().collect()
+            }
+            other => panic!("{other:?}"),
+        });
+    assert_eq!((bounds[0], bounds[bounds.len() - 1]), (0.0001, 10.0));
+}
+
+#[tokio::test]
+async fn every_operation_is_a_span_that_says_what_came_of_it() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config().lock_timeout(Duration::from_millis(50)), &observer).await;
+    let patient = connect(log.config(), &observer).await;
+    let before = store.query(Filter::everything()).await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    store.append([lent("b-1", "r-1")], before.condition()).await.unwrap_err();
+    store.head().await.unwrap();
+    let stream = store.stream(Filter::everything()).await.unwrap();
+    stream.try_collect::<Vec<_>>().await.unwrap();
+    let _holder = hold(&log).await;
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+    cancel_append(&patient, &log).await;
+    store.append([], AppendCondition::none()).await.unwrap_err();
+
+    let spans = observer.spans();
+
+    let expected = [
+        ("eventstore.query", "success"),
+        ("eventstore.append", "success"),
+        ("eventstore.append", "conflict"),
+        ("eventstore.head", "success"),
+        ("eventstore.stream", "success"),
+        ("eventstore.append", "timeout"),
+        ("eventstore.append", "canceled"),
+        ("eventstore.append", "error"),
+    ];
+    assert_eq!(spans.len(), expected.len());
+    let port = log.primary_url().rsplit([':', '/']).nth(1).unwrap().to_owned();
+    for (span, (name, outcome)) in spans.iter().zip(expected) {
+        let operation = name.strip_prefix("eventstore.").unwrap();
+        assert_eq!((span.name.as_ref(), &span.span_kind), (name, &SpanKind::Client));
+        for (key, value) in [
+            ("db.system.name", "postgresql"),
+            ("db.namespace", "library|public"),
+            ("db.collection.name", &log.name),
+            ("db.operation.name", operation),
+            ("server.address", "127.0.0.1"),
+            ("server.port", &port),
+            ("outcome", outcome),
+        ] {
+            assert_eq!(attribute(span, key).as_deref(), Some(value), "{key} of {span:?}");
+        }
+        let failed = ["timeout", "error"].contains(&outcome);
+        assert_eq!(matches!(span.status, Status::Error { .. }), failed, "{span:?}");
+        assert_eq!(attribute(span, "error.type").is_some(), failed, "{span:?}");
+    }
+    assert_eq!(attribute(&spans[5], "db.response.status_code").unwrap(), "55P03");
+}
+
+/// Of equal keys a collector keeps whichever it likes.
+#[tokio::test]
+async fn a_span_says_each_thing_once() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    log.reader().await;
+    let replicas = Config::new(&nowhere()).unwrap().replica(&log.replica_url()).unwrap();
+    let config = replicas.log(&log.name).telemetry(observer.telemetry());
+    let store = Store::<ReadOnly>::connect(config).await.unwrap();
+    store.query(Filter::everything()).await.unwrap();
+    store.head().await.unwrap();
+    let writer = connect(log.config(), &observer).await;
+    writer.append([], AppendCondition::none()).await.unwrap_err();
+
+    for span in observer.spans() {
+        let keys: HashSet<_> = span.attributes.iter().map(|pair| pair.key.as_str()).collect();
+
+        assert_eq!(keys.len(), span.attributes.len(), "{:?}", span.attributes);
+    }
+}
+
+#[tokio::test]
+async fn a_span_belongs_to_the_trace_of_the_caller() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config(), &observer).await;
+    let command = observer.tracers.tracer("library").start("lend book copy to reader");
+    let context = Context::current_with_span(command);
+    let caller = context.span().span_context().clone();
+
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none());
+    append.with_context(context).await.unwrap();
+
+    let spans = observer.spans();
+    assert_eq!(spans[0].parent_span_id, caller.span_id());
+    assert_eq!(spans[0].span_context.trace_id(), caller.trace_id());
+}
+
+#[tokio::test]
+async fn a_read_is_counted_for_the_replica_that_served_it() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let last = log.writer().await.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    let last = last.unwrap().last();
+    log.reader().await;
+    let replica = log.replica_url();
+    let config = Config::new(&nowhere()).unwrap().replica(&replica).unwrap().log(&log.name);
+    let store = Store::<ReadOnly>::connect(config.telemetry(observer.telemetry())).await.unwrap();
+
+    for _ in 0..5 {
+        store.at_least(last).query(Filter::everything()).await.unwrap();
+    }
+    store.head().await.unwrap();
+    let stream = store.stream(Filter::everything()).await.unwrap();
+    stream.try_collect::<Vec<_>>().await.unwrap();
+
+    assert_eq!(
+        observer.counts(),
+        of([
+            ("operation=head outcome=success server=replica-1", 1),
+            ("operation=query outcome=success server=replica-1", 5),
+            ("operation=stream outcome=success server=replica-1", 1),
+        ])
+    );
+    assert_eq!(observer.counter("eventstore.events")["direction=read server=replica-1"], 6);
+    let port = replica.rsplit([':', '/']).nth(1).unwrap();
+    for span in observer.spans() {
+        let mut ports = span.attributes.iter().filter(|pair| pair.key.as_str() == "server.port");
+        assert_eq!(ports.next_back().unwrap().value.to_string(), port, "{span:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_exported_tells_a_secret() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let url = as_user(&log.primary_url(), &format!("postgres:{PASSWORD}"));
+    let config = Config::new(&url).unwrap().log(&log.name);
+    let store = connect(config.lock_timeout(Duration::from_millis(50)), &observer).await;
+    let filter = Filter::any_of([("BookID", "book-secret")]).build().unwrap();
+    let history = store.query(&filter).await.unwrap();
+    let secret = || lent("book-secret", "reader-secret");
+    store.append([secret()], history.condition()).await.unwrap();
+    let conflict = store.append([secret()], history.condition()).await;
+    assert!(matches!(conflict, Err(Error::Conflict { .. })));
+    let _holder = hold(&log).await;
+    store.append([secret()], AppendCondition::none()).await.unwrap_err();
+
+    observer.meters.force_flush().unwrap();
+    let metrics = format!("{:?}", observer.metrics.get_finished_metrics().unwrap());
+    let spans = format!("{:?}", observer.spans());
+    assert!(metrics.contains("eventstore.conflicts") && spans.contains("eventstore.append"));
+    for exported in [metrics, spans] {
+        for secret in ["secret", PASSWORD] {
+            assert!(!exported.contains(secret), "{exported}");
+        }
+    }
+}
