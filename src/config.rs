@@ -117,7 +117,8 @@ impl Config {
         Self { connect_timeout: timeout, ..self }
     }
 
-    /// Sets how long the server works on a statement. Defaults to 30 seconds.
+    /// Sets how long the server works on a statement, and so how long a stream may take to be read.
+    /// Defaults to 30 seconds.
     pub fn statement_timeout(self, timeout: Duration) -> Self {
         Self { statement_timeout: timeout, ..self }
     }

@@ -38,8 +38,8 @@ pub enum Error {
         source: Cause,
     },
 
-    /// The server refused a statement. Nothing was stored.
-    #[error("{server} refused the statement with SQLSTATE {sqlstate}")]
+    /// The server refused a connection or a statement. Nothing was stored.
+    #[error("{server} refused: SQLSTATE {sqlstate}")]
     Database {
         /// The server, as `role host:port`.
         server: String,

@@ -101,7 +101,7 @@ impl Appended {
         self.first
     }
 
-    /// Returns the place of the last event: a read at this position or later sees the append.
+    /// Returns the place of the last event; numbers between it and the first may be missing. A read at this position or later sees the append.
     pub fn last(&self) -> SequenceNumber {
         self.last
     }

@@ -65,7 +65,6 @@
 //!
 //! Operations are measured and traced through OpenTelemetry's API: see [`Telemetry`].
 
-
 mod condition;
 mod config;
 mod error;
@@ -104,3 +103,8 @@ pub use crate::telemetry::Telemetry;
 pub fn sql_text(query: &Query) -> String {
     log::LogName::new("public", "events").map_or(String::new(), |log| sql::read(&log, query).text)
 }
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -36,7 +36,8 @@ impl<M: Mode> Store<M> {
 
     /// Reads the events of a query one by one, from one snapshot, without holding them all.
     ///
-    /// The stream keeps a connection until it ends or is dropped.
+    /// The stream keeps a connection until it ends or is dropped, and it must end within
+    /// [`Config::statement_timeout`](crate::Config::statement_timeout), however slowly it is read.
     ///
     /// # Errors
     ///
