@@ -20,6 +20,8 @@ mod sql;
 mod tally;
 mod worker;
 
+use std::fs::File;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,12 +54,14 @@ async fn main() -> ExitCode {
 }
 
 async fn hold(args: &Args) -> Result<ExitCode, Failure> {
+    // Before the race: it would be a pity to lose the outcome of a long one.
+    let json = args.json.as_ref().map(File::create).transpose();
+    let json = json.map_err(Failure::io("write the outcome"))?;
     let servers = Servers::prepare(args).await?;
     let report = race(args, &servers).await?;
     println!("{report}");
-    if let Some(file) = &args.json {
-        std::fs::write(file, format!("{:#}\n", report.to_json()))
-            .map_err(Failure::io("write the outcome"))?;
+    if let Some(mut file) = json {
+        writeln!(file, "{:#}", report.to_json()).map_err(Failure::io("write the outcome"))?;
     }
     let absent = report.absent();
     if !absent.is_empty() {
