@@ -1,4 +1,7 @@
-use eddyline::{AppendCondition, Error, Filter, SequenceNumber};
+use eddyline::{AppendCondition, Error, Event, Filter, Query, ReadWrite, SequenceNumber, Store};
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde_json::json;
 
 use crate::support::{Log, lent, returned};
 
@@ -51,4 +54,92 @@ async fn accepts_when_what_arrived_first_does_not_match() {
     let appended = store.append([lent("b-1", "r-1")], history.condition()).await;
 
     assert!(appended.is_ok(), "{appended:?}");
+}
+
+#[tokio::test]
+async fn a_refused_append_stores_none_of_its_events() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let condition = AppendCondition::no_match(loans_of("b-1"));
+    store.append([lent("b-1", "r-1")], condition.clone()).await.unwrap();
+    let before = store.head().await.unwrap();
+
+    let refused = store.append([lent("b-2", "r-1"), lent("b-3", "r-1")], condition).await;
+
+    assert!(refused.is_err_and(|error| error.is_conflict()));
+    assert_eq!(store.head().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn conflicts_with_its_own_event_when_repeated() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let history = store.query(loans_of("b-1")).await.unwrap();
+    let loan = lent("b-1", "r-1");
+    store.append([loan.clone()], history.condition()).await.unwrap();
+
+    let repeated = store.append([loan], history.condition()).await;
+
+    assert!(repeated.is_err_and(|error| error.is_conflict()));
+}
+
+#[tokio::test]
+async fn a_condition_on_a_period_is_broken_within_it_only() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let time = |time: &str| time.parse::<Timestamp>().unwrap();
+    let january = time("2026-01-01T00:00:00Z")..=time("2026-01-31T23:59:59Z");
+    let history = store.query(loans_of("b-1").occurred(january).unwrap()).await.unwrap();
+    let at = |when| lent("b-1", "r-1").with_occurred_at(time(when)).unwrap();
+
+    store.append([at("2026-02-01T00:00:00Z")], AppendCondition::none()).await.unwrap();
+    let accepted = store.append([at("2026-01-31T23:59:59Z")], history.condition()).await;
+    let refused = store.append([at("2026-01-15T12:00:00Z")], history.condition()).await;
+
+    assert!(accepted.is_ok(), "{accepted:?}");
+    assert!(refused.is_err_and(|error| error.is_conflict()));
+}
+
+/// Counts the events of its boundary, and appends one that carries the count, until the time is up.
+async fn count_again_and_again(store: &Store<ReadWrite>, book: &str, rounds: usize) {
+    for _ in 0..rounds {
+        let history = store.query(loans_of(book)).await.unwrap();
+        let counted = json!({ "BookID": book, "Seen": history.events().len() });
+        let event = Event::new("BookCopyLentToReader", &counted).unwrap();
+        match store.append([event], history.condition()).await {
+            Err(error) if !error.is_conflict() => panic!("{error:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_decisions_never_miss_an_event() {
+    let log = Log::new().await;
+    let (one, other) = (log.writer().await, log.writer().await);
+    let deciders = (0..12).map(|decider| {
+        let store = if decider % 2 == 0 { &one } else { &other };
+        count_again_and_again(store, ["b-1", "b-2"][decider / 2 % 2], 25)
+    });
+    let blind = async {
+        for _ in 0..60 {
+            let event =
+                Event::new("BookCopyReturnedByReader", &json!({ "BookID": "b-1" })).unwrap();
+            one.append([event], AppendCondition::none()).await.unwrap();
+        }
+    };
+
+    tokio::join!(join_all(deciders), blind);
+
+    for book in ["b-1", "b-2"] {
+        let history = one.query(Query::new(&loans_of(book))).await.unwrap();
+        for (before, event) in history.events().iter().enumerate() {
+            let seen = event.payload::<serde_json::Value>().unwrap()["Seen"].as_u64();
+            assert!(
+                seen.is_none_or(|seen| seen == before as u64),
+                "{event:?} is not the {before}th"
+            );
+        }
+        assert!(history.events().len() > 25);
+    }
 }
