@@ -74,6 +74,25 @@ async fn a_payload_of_ten_megabytes_comes_back() {
     assert!(history.events()[0].payload::<Value>().unwrap() == payload);
 }
 
+/// PostgreSQL can be set to return about so many of what an index finds, and no more.
+#[tokio::test]
+async fn a_fuzzy_search_of_the_database_loses_no_event() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
+    sql.batch_execute(&format!("ALTER DATABASE {database} SET gin_fuzzy_search_limit = 10"))
+        .await
+        .unwrap();
+    let store = log.writer().await;
+    let book = |n: usize| if n % 10 == 0 { "b-1" } else { "b-2" };
+    append(&store, (0..20_000).map(|n| lent(book(n), "r-1")).collect()).await;
+    sql.batch_execute(&format!("ANALYZE {}", log.name)).await.unwrap();
+
+    let found = store.query(Filter::any_of([("BookID", "b-1")]).build().unwrap()).await.unwrap();
+
+    assert_eq!(found.events().len(), 2_000);
+}
+
 /// A filter of so many items that no two can be joined.
 fn large_filter() -> Filter {
     let item = |n: usize| Filter::types([format!("Type{n}")]).any_of([("BookID", n)]);

@@ -286,6 +286,23 @@ async fn a_replica_that_stays_away_slows_no_read() {
     }
 }
 
+/// It may be there before the log is, or be asked by mistake: another one knows better.
+#[tokio::test]
+async fn a_replica_that_lacks_the_log_leaves_its_reads_to_the_other() {
+    let log = Log::new().await;
+    log.reader().await;
+    let lacking = log.replica_url().replace("/library", "/postgres");
+    let config = Config::new(&lacking).unwrap().replica(&log.replica_url()).unwrap();
+    let reader = Store::<ReadOnly>::connect(config.log(&log.name)).await.unwrap();
+
+    // Longer than a server is left out that failed.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(1_500) {
+        assert_eq!(read(&reader, 2).await.0, of([("replica-1", 2)]));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The log is a view that writes whenever it is read, so that a read is what the server refuses.
 #[tokio::test]
 async fn the_server_refuses_what_a_read_only_store_would_write() {

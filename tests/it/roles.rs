@@ -151,6 +151,42 @@ async fn only_the_owner_changes_events_and_only_who_says_so() {
     }
 }
 
+/// A function of the same name as one that a trigger calls must not be called instead.
+#[tokio::test]
+async fn no_search_path_leads_around_what_the_tables_refuse() {
+    let guarded = Guarded::for_writer().await;
+    let (name, role) = (&guarded.log.name, &guarded.role);
+    let (owner, other) = (guarded.log.sql().await, guarded.sql().await);
+    owner
+        .batch_execute(&format!(
+            "CREATE SCHEMA {role} AUTHORIZATION {role}; GRANT UPDATE ON {name} TO {role}"
+        ))
+        .await
+        .unwrap();
+    other
+        .batch_execute(&format!(
+            "CREATE FUNCTION {role}.pg_advisory_xact_lock(bigint) RETURNS void
+                 LANGUAGE sql AS 'SELECT';
+             CREATE FUNCTION {role}.pg_has_role(oid, text) RETURNS boolean
+                 LANGUAGE sql AS 'SELECT true';
+             SET search_path = {role}, pg_catalog, public;
+             SET eddyline.allow_changes = 'on'"
+        ))
+        .await
+        .unwrap();
+
+    other.batch_execute(&format!("BEGIN; {}", guarded.log.insert("b-1"))).await.unwrap();
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+        AND (classid::bigint << 32 | objid::bigint) = $1";
+    let held = owner.query_one(held, &[&guarded.log.lock_key().await]).await.unwrap();
+    other.batch_execute("COMMIT").await.unwrap();
+    let update = format!("UPDATE {name} SET event_type = 'BookCopyReturnedByReader'");
+    let updated = other.batch_execute(&update).await;
+
+    assert_eq!(held.get::<_, i64>(0), 1);
+    assert_eq!(refusal(updated), "55000");
+}
+
 #[tokio::test]
 async fn finds_everything_done_without_the_right_to_create() {
     let guarded = Guarded::for_writer().await;
