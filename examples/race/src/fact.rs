@@ -90,7 +90,7 @@ pub enum Kind {
     /// Several events were appended without condition.
     UnconditionalMany,
     /// Plain SQL inserted.
-    Insert(Isolation, Ending),
+    Insert(Isolation, Form),
     /// A tailing reader was answered.
     Tail(Way, Server),
 }
@@ -109,7 +109,7 @@ impl Kind {
         ];
         let inserts = Isolation::ALL
             .into_iter()
-            .flat_map(|isolation| Ending::ALL.map(|ending| Self::Insert(isolation, ending)));
+            .flat_map(|isolation| Form::ALL.map(|form| Self::Insert(isolation, form)));
         let tails = Way::ALL
             .into_iter()
             .flat_map(|way| servers.iter().map(move |&server| Self::Tail(way, server)));
@@ -127,8 +127,8 @@ impl fmt::Display for Kind {
             Self::Abandoned => f.write_str("appends abandoned half-way"),
             Self::Unconditional => f.write_str("unconditional appends of one event"),
             Self::UnconditionalMany => f.write_str("unconditional appends of several events"),
-            Self::Insert(isolation, ending) => {
-                write!(f, "{} inserts, {}", isolation.sql().to_lowercase(), ending.name())
+            Self::Insert(isolation, form) => {
+                write!(f, "{} inserts, {}", isolation.sql().to_lowercase(), form.name())
             }
             Self::Tail(way, server) => write!(f, "{} reads of the {server}", way.name()),
         }
@@ -198,24 +198,31 @@ impl Isolation {
     }
 }
 
-/// How a plain insert ends.
+/// How plain SQL inserts.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Ending {
+pub enum Form {
     Autocommitted,
     Committed,
+    Copied,
     RolledBack,
     RolledBackToSavepoint,
 }
 
-impl Ending {
-    pub const ALL: [Self; 4] =
-        [Self::Autocommitted, Self::Committed, Self::RolledBack, Self::RolledBackToSavepoint];
+impl Form {
+    pub const ALL: [Self; 5] = [
+        Self::Autocommitted,
+        Self::Committed,
+        Self::Copied,
+        Self::RolledBack,
+        Self::RolledBackToSavepoint,
+    ];
 
     /// Names it for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Autocommitted => "autocommitted",
             Self::Committed => "committed",
+            Self::Copied => "by COPY",
             Self::RolledBack => "rolled back",
             Self::RolledBackToSavepoint => "rolled back to a savepoint",
         }

@@ -1,7 +1,7 @@
-//! What ends the program early.
+//! What ends the program early, and how it is told.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 
 /// The race could not be held or judged.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,11 @@ pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
         }
     }
     parts.join(": ").replace('\n', " ")
+}
+
+/// Tells a line on standard error, if anybody still listens.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod tally;
 mod worker;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use crate::args::{Args, Command};
 use crate::checker::{Testimony, judge};
 use crate::crew::{Crew, Stage};
 use crate::fact::{Fact, Order};
-use crate::failure::{Failure, in_one_line};
+use crate::failure::{Failure, in_one_line, tell};
 use crate::progress::Progress;
 use crate::report::{Conclusion, Report, Trouble};
 use crate::servers::Servers;
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
         None => hold(&args).await,
     };
     ended.unwrap_or_else(|failure| {
-        eprintln!("race: {}", in_one_line(&failure));
+        tell(&format!("race: {}", in_one_line(&failure)));
         ExitCode::from(2)
     })
 }
@@ -59,14 +59,14 @@ async fn hold(args: &Args) -> Result<ExitCode, Failure> {
     let json = json.map_err(Failure::io("write the outcome"))?;
     let servers = Servers::prepare(args).await?;
     let report = race(args, &servers).await?;
-    println!("{report}");
+    print(&report)?;
     if let Some(mut file) = json {
         writeln!(file, "{:#}", report.to_json()).map_err(Failure::io("write the outcome"))?;
     }
     let absent = report.absent();
     if !absent.is_empty() {
         let absent: Vec<_> = absent.iter().map(ToString::to_string).collect();
-        eprintln!("race: void, there were no {}", absent.join("; no "));
+        tell(&format!("race: void, there were no {}", absent.join("; no ")));
     }
     if report.verdict.is_clean() {
         servers.drop_log().await?;
@@ -76,6 +76,14 @@ async fn hold(args: &Args) -> Result<ExitCode, Failure> {
         Conclusion::Failed => ExitCode::from(1),
         Conclusion::Void => ExitCode::from(3),
     })
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{report}") {
+        // Whoever read the beginning had enough of it.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(Failure::io("print the outcome")),
+    }
 }
 
 /// What the main process takes down while others race.
@@ -97,16 +105,7 @@ impl Notes {
 }
 
 async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
-    let seed = args.seed.unwrap_or_else(|| rand::rng().random());
-    let assignment = Assignment {
-        worker: 0,
-        processes: args.processes,
-        writers: args.writers,
-        boundaries: args.boundaries,
-        seed,
-        protocol: args.protocol,
-        addresses: servers.addresses.clone(),
-    };
+    let assignment = assignment(args, servers);
     let mut notes = Notes::default();
     let mut crew = Crew::start(&assignment).await?;
     crew.wait_for(Stage::Ready, |worker, fact| notes.take(worker, fact)).await?;
@@ -138,6 +137,19 @@ async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
         events: log.len(),
         servers: servers.addresses.servers(),
         trouble,
-        seed,
+        seed: assignment.seed,
     })
+}
+
+/// Says what all workers have to know; each gets a number of its own.
+fn assignment(args: &Args, servers: &Servers) -> Assignment {
+    Assignment {
+        worker: 0,
+        processes: args.processes,
+        writers: args.writers,
+        boundaries: args.boundaries,
+        seed: args.seed.unwrap_or_else(|| rand::rng().random()),
+        protocol: args.protocol,
+        addresses: servers.addresses.clone(),
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::failure::tell;
 use crate::tally::Tally;
 
 /// A bar on a terminal, or a line now and then elsewhere; on standard error in any case.
@@ -46,7 +47,7 @@ impl Progress {
             }
             None if elapsed >= self.told + PAUSE => {
                 self.told = elapsed;
-                eprintln!("{line}");
+                tell(&line);
             }
             None => {}
         }

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use crate::args::Args;
 use crate::fact::Server;
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::protocol::ProtocolName;
 use crate::sql;
 
@@ -101,9 +101,8 @@ impl Servers {
 }
 
 async fn start(args: &Args) -> Result<(Addresses, Option<Cluster>), Failure> {
-    let tell = |line: &str| eprintln!("{line}");
     let programs = find_or_install(args.pg_bin.as_deref(), tell).await.map_err(Failure::Cluster)?;
-    eprintln!("starting a primary and a replica of PostgreSQL {}", programs.version());
+    tell(&format!("starting a primary and a replica of PostgreSQL {}", programs.version()));
     let cluster = Cluster::builder()
         .programs(programs)
         .standbys(1)

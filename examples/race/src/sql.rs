@@ -1,6 +1,7 @@
 //! Plain SQL on the log's table, as a program without the store would write it.
 
-use futures_util::{TryStreamExt, pin_mut};
+use bytes::Bytes;
+use futures_util::{SinkExt, TryStreamExt, pin_mut};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
@@ -81,6 +82,36 @@ pub async fn insert(
     );
     let numbers = numbers(client, &text, &Columns::of(events).params()).await?;
     Ok(ends(&numbers))
+}
+
+/// Inserts events by `COPY`, and returns the first and the last of their numbers.
+pub async fn copy(
+    client: &Client,
+    table: Table,
+    events: &[NewEvent],
+) -> Result<(u64, u64), tokio_postgres::Error> {
+    let columns = Columns::of(events);
+    let fields = columns.ids.iter().zip(&columns.event_types);
+    let documents = columns.payloads.iter().zip(&columns.metadata);
+    let rows = fields.zip(documents).map(|((id, event_type), (payload, metadata))| {
+        format!("{id}\tnow\t{event_type}\t{payload}\t{metadata}\n").replace('\\', "\\\\")
+    });
+    let name = table.sql();
+    let sink = client.copy_in(&format!("COPY {name} ({COLUMNS}) FROM STDIN")).await?;
+    pin_mut!(sink);
+    sink.send(Bytes::from(rows.collect::<String>())).await?;
+    sink.finish().await?;
+
+    // Without the bound this would read the whole log, which has no index on ids.
+    let text = format!(
+        "SELECT sequence_number FROM {name}
+         WHERE event_id = ANY ($1)
+             AND sequence_number > currval(pg_get_serial_sequence($2, 'sequence_number')) - 1000
+         ORDER BY sequence_number"
+    );
+    let params: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&columns.ids, Type::UUID_ARRAY), (&name, Type::TEXT)];
+    Ok(ends(&numbers(client, &text, &params).await?))
 }
 
 /// Returns the numbers that a statement answers with.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::fact::{Ending, Kind, Server};
+use crate::fact::{Form, Kind, Server};
 
 /// Each worker's counts.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Tally {
 
     /// Returns how many times plain SQL inserted for good.
     pub fn inserts(&self) -> u64 {
-        self.sum(|kind| matches!(kind, Kind::Insert(_, ending) if ending != Ending::RolledBack))
+        self.sum(|kind| matches!(kind, Kind::Insert(_, form) if form != Form::RolledBack))
     }
 
     /// Returns how many times the tailing readers were answered by a server.
@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn counts_no_insert_that_was_rolled_back() {
-        let insert = |ending| (Kind::Insert(Isolation::Serializable, ending), 1);
+        let insert = |form| (Kind::Insert(Isolation::Serializable, form), 1);
         let mut tally = Tally::default();
-        tally.set(0, Ending::ALL.map(insert).into());
+        tally.set(0, Form::ALL.map(insert).into());
 
-        assert_eq!(tally.inserts(), 3);
+        assert_eq!(tally.inserts(), 4);
     }
 }

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Error};
 use super::unconditional::content;
 use super::{Race, Trouble};
 use crate::event::{NewEvent, ids, new_events};
-use crate::fact::{Ending, Fact, Isolation, Kind};
+use crate::fact::{Fact, Form, Isolation, Kind};
 use crate::failure::{Failure, in_one_line};
 use crate::servers::Addresses;
 use crate::sql::{self, Table};
@@ -35,15 +35,15 @@ impl Inserter {
         let mut trouble = Trouble::default();
         let turns = Isolation::ALL
             .into_iter()
-            .flat_map(|isolation| Ending::ALL.map(|ending| (isolation, ending)));
-        for (isolation, ending) in Vec::from_iter(turns).into_iter().cycle() {
+            .flat_map(|isolation| Form::ALL.map(|form| (isolation, form)));
+        for (isolation, form) in Vec::from_iter(turns).into_iter().cycle() {
             if !race.is_on() {
                 break;
             }
             let mut attempt = Attempt { kept: Vec::new(), given_up: Vec::new() };
-            match self.insert(race, isolation, ending, &mut attempt, &mut random).await {
+            match self.insert(race, isolation, form, &mut attempt, &mut random).await {
                 Ok(()) => {
-                    race.count(Kind::Insert(isolation, ending));
+                    race.count(Kind::Insert(isolation, form));
                     trouble.is_over();
                     attempt.tell(race).await;
                 }
@@ -62,31 +62,31 @@ impl Inserter {
         &self,
         race: &Race,
         isolation: Isolation,
-        ending: Ending,
+        form: Form,
         attempt: &mut Attempt,
         random: &mut SmallRng,
     ) -> Result<(), Error> {
         let level = isolation.sql();
-        if ending == Ending::Autocommitted {
+        if matches!(form, Form::Autocommitted | Form::Copied) {
             let session =
                 format!("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}");
             self.client.batch_execute(&session).await?;
-            return self.statement(race, &mut attempt.kept, random).await;
+            return self.statement(race, form, &mut attempt.kept, random).await;
         }
         self.client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).await?;
-        match ending {
-            Ending::RolledBack => {
+        match form {
+            Form::RolledBack => {
                 self.statements(race, &mut attempt.given_up, random).await?;
                 self.client.batch_execute("ROLLBACK").await
             }
-            Ending::RolledBackToSavepoint => {
+            Form::RolledBackToSavepoint => {
                 self.client.batch_execute("SAVEPOINT before").await?;
                 self.statements(race, &mut attempt.given_up, random).await?;
                 self.client.batch_execute("ROLLBACK TO before").await?;
                 self.statements(race, &mut attempt.kept, random).await?;
                 self.client.batch_execute("COMMIT").await
             }
-            Ending::Autocommitted | Ending::Committed => {
+            Form::Autocommitted | Form::Committed | Form::Copied => {
                 self.statements(race, &mut attempt.kept, random).await?;
                 self.client.batch_execute("COMMIT").await
             }
@@ -100,7 +100,7 @@ impl Inserter {
         random: &mut SmallRng,
     ) -> Result<(), Error> {
         for _ in 0..random.random_range(1..3) {
-            self.statement(race, inserted, random).await?;
+            self.statement(race, Form::Committed, inserted, random).await?;
             // Its numbers are taken now, and nobody can see its events yet.
             if random.random_ratio(1, 3) {
                 tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
@@ -112,6 +112,7 @@ impl Inserter {
     async fn statement(
         &self,
         race: &Race,
+        form: Form,
         inserted: &mut Vec<Inserted>,
         random: &mut SmallRng,
     ) -> Result<(), Error> {
@@ -119,7 +120,10 @@ impl Inserter {
         let events = new_events((0..events).map(|_| content(race, random)), None);
         inserted.push((events, (0, 0)));
         if let Some((events, ends)) = inserted.last_mut() {
-            *ends = sql::insert(&self.client, self.table, events).await?;
+            *ends = match form {
+                Form::Copied => sql::copy(&self.client, self.table, events).await?,
+                _ => sql::insert(&self.client, self.table, events).await?,
+            };
         }
         Ok(())
     }

@@ -43,8 +43,11 @@ impl Reader {
         loop {
             if let Phase::Finishing { head } = race.phase() {
                 let deadline = deadline.get_or_insert_with(|| Instant::now() + LAST_WAIT);
-                if position >= head || Instant::now() >= *deadline {
+                if position >= head {
                     break;
+                }
+                if Instant::now() >= *deadline {
+                    return Err(self.too_slow());
                 }
             }
             match self.read(race, position, &mut random).await {
@@ -64,6 +67,14 @@ impl Reader {
         let Self { way, server, .. } = self;
         race.tell(Fact::Tailed(Tail { way, server, seen, position })).await;
         Ok(())
+    }
+
+    fn too_slow(&self) -> Failure {
+        Failure::TimedOut {
+            who: format!("a reader of the {} by {}", self.server, self.way.name()),
+            action: "reach the end of the log",
+            seconds: LAST_WAIT.as_secs(),
+        }
     }
 
     async fn read(&self, race: &Race, last: u64, random: &mut SmallRng) -> Result<Page, String> {
