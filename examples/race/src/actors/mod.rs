@@ -57,6 +57,7 @@ pub enum Phase {
 pub struct Race {
     pub protocol: Protocol,
     pub boundaries: Boundaries,
+    writers: usize,
     phase: watch::Receiver<Phase>,
     facts: mpsc::Sender<Fact>,
     tally: Mutex<BTreeMap<Kind, u64>>,
@@ -77,6 +78,7 @@ impl Race {
             )
             .await?,
             boundaries: Boundaries::new(assignment.boundaries),
+            writers: assignment.writers,
             phase,
             facts,
             tally: Mutex::default(),

@@ -44,7 +44,9 @@ pub async fn run(race: &Race, mut random: SmallRng) -> Result<(), Failure> {
 
 /// Makes type and payload of an event that breaks somebody's condition, or nobody's.
 pub fn content(race: &Race, random: &mut SmallRng) -> (String, Value) {
-    if random.random() {
+    // A fixed share would, with many writers, let no decision by a wide filter through.
+    let most = u32::try_from(race.writers).unwrap_or(u32::MAX).max(2 * INTRUSIONS);
+    if random.random_ratio(INTRUSIONS, most) {
         let kind = FilterKind::ALL[random.random_range(0..FilterKind::ALL.len())];
         race.boundaries.any(random).event(kind, random)
     } else {
@@ -52,3 +54,7 @@ pub fn content(race: &Race, random: &mut SmallRng) -> (String, Value) {
         ("BookCopyAddedToCirculation".into(), json!({ "BookID": book }))
     }
 }
+
+/// The share of events within the shared boundaries is this by the number of writers, and half of
+/// them at most.
+const INTRUSIONS: u32 = 8;
