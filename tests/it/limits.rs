@@ -84,7 +84,7 @@ async fn a_fuzzy_search_of_the_database_loses_no_event() {
         .await
         .unwrap();
     let store = log.writer().await;
-    let book = |n: usize| if n % 10 == 0 { "b-1" } else { "b-2" };
+    let book = |n: usize| if n.is_multiple_of(10) { "b-1" } else { "b-2" };
     append(&store, (0..20_000).map(|n| lent(book(n), "r-1")).collect()).await;
     sql.batch_execute(&format!("ANALYZE {}", log.name)).await.unwrap();
 

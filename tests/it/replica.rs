@@ -1,6 +1,7 @@
 //! Reads on replicas: what they see, when they wait, and where they turn when one is gone.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use eddyline::{
@@ -162,9 +163,16 @@ async fn a_read_waits_for_a_replica_that_catches_up() {
     let read = reader.query(Filter::everything());
     let resume = async {
         let sql = connect(&replica).await;
-        let asked = "SELECT FROM pg_stat_activity
+        // Its first beginning is that of the statement's preparation.
+        let begun = "SELECT query_start::text FROM pg_stat_activity
             WHERE application_name = $1 AND query LIKE '%sequence_number%'";
-        wait_until(async || !sql.query(asked, &[&name]).await.unwrap().is_empty()).await;
+        let beginnings = RefCell::new(BTreeSet::<String>::new());
+        wait_until(async || {
+            let seen = sql.query(begun, &[&name]).await.unwrap();
+            beginnings.borrow_mut().extend(seen.iter().map(|row| row.get(0)));
+            beginnings.borrow().len() > 3
+        })
+        .await;
         replicated.resume_replay().await;
     };
     let (history, ()) = tokio::join!(read, resume);
