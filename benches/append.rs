@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use eddyline::{AppendCondition, Event, Filter, ReadWrite, Store};
 use local_postgres::Cluster;
-use support::{Contestant, Rounds, Seed, connect, ratio, size_name};
+use support::{Contestant, LENDING, Rounds, Seed, connect, ratio, size_name};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
@@ -161,12 +161,3 @@ async fn sessions(cluster: &Cluster, clients: usize, text: &str) -> Vec<(Client,
     }
     sessions
 }
-
-const LENDING: [&str; 6] = [
-    "BookCopyAddedToCirculation",
-    "BookCopyRemovedFromCirculation",
-    "BookCopyLentToReader",
-    "BookCopyReturnedByReader",
-    "ReaderRegistered",
-    "ReaderContractCanceled",
-];

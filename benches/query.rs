@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use eddyline::{Filter, ReadWrite, Store};
 use local_postgres::Cluster;
-use support::{Contestant, Rounds, Seed, connect, ratio, size_name};
+use support::{Contestant, LENDING, Rounds, Seed, connect, ratio, size_name};
 use tokio_postgres::{Client, Statement};
 
 #[tokio::main]
@@ -67,7 +67,7 @@ async fn compare(cluster: &Cluster, seed: &Seed) -> f64 {
     ours
 }
 
-/// Draws a book and a reader that the seed has; the same for every contestant.
+/// Draws a book and a reader that the seed has.
 fn draw(seed: &Seed, count: u64) -> (String, String) {
     let scattered = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) % seed.events;
     let (book, reader) = (scattered % (seed.events / 5), scattered % (seed.events / 40));
@@ -116,12 +116,3 @@ fn bare(table: &str) -> String {
          ORDER BY sequence_number"
     )
 }
-
-const LENDING: [&str; 6] = [
-    "BookCopyAddedToCirculation",
-    "BookCopyRemovedFromCirculation",
-    "BookCopyLentToReader",
-    "BookCopyReturnedByReader",
-    "ReaderRegistered",
-    "ReaderContractCanceled",
-];

@@ -22,7 +22,7 @@ pub async fn cluster() -> Cluster {
     let cluster = Cluster::builder()
         .standbys(0)
         .directory(&directory)
-        .shared_buffers("3GB")
+        .shared_buffers("6GB")
         .setting("max_wal_size", "8GB")
         .setting("random_page_cost", "1.1")
         .start()
@@ -34,8 +34,8 @@ pub async fn cluster() -> Cluster {
     let sql = connect(&cluster).await;
     let settings = sql
         .query(
-            "SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name IN
-             ('server_version', 'fsync', 'synchronous_commit', 'shared_buffers') ORDER BY name",
+            "SELECT name, current_setting(name) FROM unnest(ARRAY['server_version', 'fsync',
+                 'synchronous_commit', 'shared_buffers', 'random_page_cost']) AS name",
             &[],
         )
         .await
@@ -65,6 +65,16 @@ pub fn sizes() -> Vec<u64> {
     let sizes = std::env::var("EDDYLINE_BENCH_EVENTS").unwrap_or("10000,2500000".to_owned());
     sizes.split(',').map(|size| size.trim().parse().expect("a number of events")).collect()
 }
+
+/// The event types that lending a book depends on.
+pub const LENDING: [&str; 6] = [
+    "BookCopyAddedToCirculation",
+    "BookCopyRemovedFromCirculation",
+    "BookCopyLentToReader",
+    "BookCopyReturnedByReader",
+    "ReaderRegistered",
+    "ReaderContractCanceled",
+];
 
 /// Names a size as it stands in the names of results.
 pub fn size_name(events: u64) -> String {

@@ -11,7 +11,7 @@ pub struct Contestant<'a> {
     pub job: Job<'a>,
 }
 
-/// A client and a count that no other call of the contestant has, to what the client does.
+/// A client and a count that no other call has, to what the client does.
 pub type Job<'a> = Arc<dyn Fn(usize, u64) -> Pin<Box<dyn Future<Output = ()> + 'a>> + 'a>;
 
 /// What the rounds of one contestant have shown.
@@ -51,8 +51,9 @@ impl Rounds {
         };
         let mut results: Vec<_> = contestants.iter().map(measured).collect();
         for round in 0..=self.rounds {
-            for (contestant, result) in contestants.iter().zip(&mut results) {
-                let (mut times, rate) = self.round(contestant, round).await;
+            for (turn, (contestant, result)) in contestants.iter().zip(&mut results).enumerate() {
+                let turn = round * contestants.len() as u64 + turn as u64;
+                let (mut times, rate) = self.round(contestant, turn).await;
                 if round > 0 {
                     times.sort_unstable();
                     result.medians.push(times[times.len() / 2]);
@@ -72,11 +73,11 @@ impl Rounds {
         results
     }
 
-    async fn round(&self, contestant: &Contestant<'_>, round: u64) -> (Vec<Duration>, f64) {
+    async fn round(&self, contestant: &Contestant<'_>, turn: u64) -> (Vec<Duration>, f64) {
         let started = Instant::now();
         let clients = (0..contestant.clients).map(async |client| {
             let mut times = Vec::new();
-            let mut count = round << 40 | (client as u64) << 28;
+            let mut count = turn << 40 | (client as u64) << 28;
             while started.elapsed() < self.time || times.is_empty() {
                 let begun = Instant::now();
                 (contestant.job)(client, count).await;

@@ -33,20 +33,35 @@ impl Seed {
         Config::new(&url).expect("an address").log(self.log()).max_connections(64)
     }
 
-    /// Makes the tables, unless an earlier run has.
+    /// Makes the tables, unless an earlier run has, and loads them into the server's memory.
     ///
     /// A book has about 5 events and a reader about 40, as in a library of some years.
     pub async fn prepare(&self, cluster: &Cluster) {
         let sql = connect(cluster).await;
         let done = "SELECT to_regclass($1) IS NOT NULL";
         let marker = format!("seeded_{}", self.events);
-        if sql.query_one(done, &[&marker]).await.expect("an answer").get(0) {
-            return;
+        if !sql.query_one(done, &[&marker]).await.expect("an answer").get::<_, bool>(0) {
+            Schema::new(&self.config(cluster)).migrate().await.expect("a log");
+            self.fill(&sql).await;
+            self.copy(&sql).await;
+            run(&sql, &format!("CREATE TABLE {marker} ()")).await;
         }
-        Schema::new(&self.config(cluster)).migrate().await.expect("a log");
-        self.fill(&sql).await;
-        self.copy(&sql).await;
-        run(&sql, &format!("CREATE TABLE {marker} ()")).await;
+        self.warm(&sql).await;
+    }
+
+    async fn warm(&self, sql: &Client) {
+        run(sql, "CREATE EXTENSION IF NOT EXISTS pg_prewarm").await;
+        for table in [self.log(), self.plain(), self.predecessor()] {
+            run(
+                sql,
+                &format!(
+                    "SELECT pg_prewarm('{table}');
+                     SELECT pg_prewarm(indexrelid::regclass) FROM pg_index
+                     WHERE indrelid = '{table}'::regclass"
+                ),
+            )
+            .await;
+        }
     }
 
     async fn fill(&self, sql: &Client) {
