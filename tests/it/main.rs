@@ -9,6 +9,7 @@ mod encryption;
 mod generate;
 mod house;
 mod limits;
+mod numbers;
 mod read;
 mod replica;
 mod roles;

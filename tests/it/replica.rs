@@ -5,75 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use eddyline::{
-    AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, Schema, SequenceNumber,
-    Store,
+    AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, SequenceNumber, Store,
 };
 use futures_util::TryStreamExt;
-use local_postgres::Cluster;
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use crate::support::{Log, connect, lent, next, nowhere, wait_until};
+use crate::support::{Log, Replicated, connect, lent, next, nowhere, wait_until};
 
 /// Long enough for a busy machine, and shorter than a pool waits for a connection.
 const QUICKLY: Duration = Duration::from_secs(2);
-
-/// A log on a primary with two replicas that tests stop and pause, one test at a time.
-struct Replicated {
-    cluster: MutexGuard<'static, Cluster>,
-    log: String,
-}
-
-impl Replicated {
-    async fn new() -> Self {
-        static CLUSTER: OnceCell<Mutex<Cluster>> = OnceCell::const_new();
-        let cluster = CLUSTER
-            .get_or_init(|| async {
-                Mutex::new(Cluster::builder().standbys(2).fsync(false).start().await.unwrap())
-            })
-            .await
-            .lock()
-            .await;
-        // The test before may have failed at any point.
-        for replica in cluster.standbys() {
-            replica.start().await.unwrap();
-            replica.resume_replay().await.unwrap();
-        }
-        let replicated = Self { cluster, log: format!("log_{}", next()) };
-        Schema::new(&replicated.config()).migrate().await.unwrap();
-        replicated.cluster.wait_for_replay().await.unwrap();
-        replicated
-    }
-
-    fn config(&self) -> Config {
-        Config::new(&self.cluster.primary().url("postgres")).unwrap().log(&self.log)
-    }
-
-    fn replica_config(&self) -> Config {
-        let [first, second] = self.cluster.standbys() else { panic!("two replicas") };
-        let config = Config::new(&first.url("postgres")).unwrap();
-        config.replica(&second.url("postgres")).unwrap().log(&self.log)
-    }
-
-    async fn writer(&self) -> Store<ReadWrite> {
-        Store::<ReadWrite>::connect(self.config()).await.unwrap()
-    }
-
-    async fn reader(&self) -> Store<ReadOnly> {
-        Store::<ReadOnly>::connect(self.replica_config()).await.unwrap()
-    }
-
-    async fn pause_replay(&self) {
-        for replica in self.cluster.standbys() {
-            replica.pause_replay().await.unwrap();
-        }
-    }
-
-    async fn resume_replay(&self) {
-        for replica in self.cluster.standbys() {
-            replica.resume_replay().await.unwrap();
-        }
-    }
-}
 
 async fn append(store: &Store<ReadWrite>, book: &str) -> SequenceNumber {
     store.append([lent(book, "r-1")], AppendCondition::none()).await.unwrap().last()

@@ -1,102 +1,19 @@
 //! What operators are told: every number against what the caller did.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Store, Telemetry};
+use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Store};
 use futures_util::TryStreamExt;
-use opentelemetry::global::BoxedTracer;
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::trace::{
-    FutureExt as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
-};
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
-use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use opentelemetry::Context;
+use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use tokio_postgres::Client;
 
-use crate::support::{Log, PASSWORD, as_user, lent, nowhere, returned, wait_for_lock_waiter};
-
-/// Keeps what is exported.
-struct Observer {
-    meters: SdkMeterProvider,
-    tracers: SdkTracerProvider,
-    metrics: InMemoryMetricExporter,
-    spans: InMemorySpanExporter,
-}
-
-impl Observer {
-    fn new() -> Self {
-        let (metrics, spans) = (InMemoryMetricExporter::default(), InMemorySpanExporter::default());
-        let reader = PeriodicReader::builder(metrics.clone()).build();
-        let meters = SdkMeterProvider::builder().with_reader(reader).build();
-        let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
-        Self { meters, tracers, metrics, spans }
-    }
-
-    fn telemetry(&self) -> Telemetry {
-        let tracer = BoxedTracer::new(Box::new(self.tracers.tracer("eddyline")));
-        Telemetry::new(&self.meters.meter("eddyline"), tracer)
-    }
-
-    /// Looks at an instrument as it was last exported.
-    fn instrument<T>(&self, name: &str, look: impl FnOnce(&Metric) -> T) -> T {
-        self.metrics.reset();
-        self.meters.force_flush().unwrap();
-        let exported = self.metrics.get_finished_metrics().unwrap();
-        let mut metrics = exported
-            .iter()
-            .flat_map(|resource| resource.scope_metrics())
-            .flat_map(|scope| scope.metrics());
-        look(metrics.find(|metric| metric.name() == name).unwrap_or_else(|| panic!("no {name}")))
-    }
-
-    /// Returns a counter by its attributes.
-    fn counter(&self, name: &str) -> BTreeMap<String, u64> {
-        self.instrument(name, |metric| match metric.data() {
-            AggregatedMetrics::U64(MetricData::Sum(sum)) if sum.is_monotonic() => {
-                sum.data_points().map(|point| (text(point.attributes()), point.value())).collect()
-            }
-            other => panic!("{name} is no counter: {other:?}"),
-        })
-    }
-
-    /// Returns how many operations there were and how long they took in all, by their attributes.
-    fn durations(&self) -> BTreeMap<String, (u64, f64)> {
-        self.instrument("eventstore.operation.duration", |metric| match metric.data() {
-            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => histogram
-                .data_points()
-                .map(|point| (text(point.attributes()), (point.count(), point.sum())))
-                .collect(),
-            other => panic!("no histogram of seconds: {other:?}"),
-        })
-    }
-
-    fn counts(&self) -> BTreeMap<String, u64> {
-        self.durations().into_iter().map(|(series, (count, _))| (series, count)).collect()
-    }
-
-    fn spans(&self) -> Vec<SpanData> {
-        self.spans.get_finished_spans().unwrap()
-    }
-}
-
-/// Shows attributes as `key=value`, in the order of their keys.
-fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
-    let mut pairs: Vec<_> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
-    pairs.sort();
-    pairs.join(" ")
-}
-
-fn attribute(span: &SpanData, key: &str) -> Option<String> {
-    let pair = span.attributes.iter().find(|pair| pair.key.as_str() == key)?;
-    Some(pair.value.to_string())
-}
-
-fn of<const N: usize>(series: [(&str, u64); N]) -> BTreeMap<String, u64> {
-    series.map(|(series, count)| (series.to_owned(), count)).into()
-}
+use crate::support::{
+    Log, Observer, PASSWORD, as_user, attribute, lent, nowhere, returned, series,
+    wait_for_lock_waiter,
+};
 
 async fn connect(config: Config, observer: &Observer) -> Store<ReadWrite> {
     Store::<ReadWrite>::connect(config.telemetry(observer.telemetry())).await.unwrap()
@@ -154,7 +71,7 @@ async fn every_operation_is_counted_once_by_its_outcome() {
     assert_eq!(streamed.len(), 3);
     assert_eq!(
         observer.counts(),
-        of([
+        series([
             ("operation=append outcome=canceled server=primary", 2),
             ("operation=append outcome=conflict server=primary", 3),
             ("operation=append outcome=error server=primary", 1),
@@ -170,15 +87,15 @@ async fn every_operation_is_counted_once_by_its_outcome() {
     );
     assert_eq!(
         observer.counter("eventstore.events"),
-        of([
+        series([
             ("direction=appended server=primary", 3),
             ("direction=read server=primary", 4 * 3 + 2 + 3),
         ])
     );
-    assert_eq!(observer.counter("eventstore.conflicts"), of([("", 3)]));
+    assert_eq!(observer.counter("eventstore.conflicts"), series([("", 3)]));
     assert_eq!(
         observer.counter("eventstore.errors"),
-        of([
+        series([
             ("db.response.status_code=55P03 error.type=database operation=append", 1),
             ("db.response.status_code=55P03 error.type=database operation=query", 1),
             ("error.type=invalid_append operation=append", 1),
@@ -198,12 +115,12 @@ async fn what_can_be_known_before_anything_happens_is_exported_as_zero() {
     Store::<ReadOnly>::connect(config).await.unwrap();
     connect(log.config(), &observer).await;
 
-    assert_eq!(observer.counter("eventstore.conflicts"), of([("", 0)]));
+    assert_eq!(observer.counter("eventstore.conflicts"), series([("", 0)]));
     let mut events = observer.counter("eventstore.events");
-    events.retain(|series, count| *count > 0 || !series.contains("appended server=replica"));
+    events.retain(|name, count| *count > 0 || !name.contains("appended server=replica"));
     assert_eq!(
         events,
-        of([
+        series([
             ("direction=appended server=primary", 0),
             ("direction=read server=primary", 0),
             ("direction=read server=replica-0", 0),
@@ -378,7 +295,7 @@ async fn a_read_is_counted_for_the_replica_that_served_it() {
 
     assert_eq!(
         observer.counts(),
-        of([
+        series([
             ("operation=head outcome=success server=replica-1", 1),
             ("operation=query outcome=success server=replica-1", 5),
             ("operation=stream outcome=success server=replica-1", 1),

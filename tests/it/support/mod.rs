@@ -1,16 +1,21 @@
 //! One cluster for all tests, and a log of its own for each.
 
+mod observer;
+mod replicated;
 mod secure;
 
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use eddyline::{Config, Event, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
+use tokio::net::TcpSocket;
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+pub use self::observer::{Observer, attribute, series};
+pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};
 
 /// The database of all logs that need no database of their own.
@@ -117,10 +122,13 @@ pub async fn connect(url: &str) -> Client {
     client
 }
 
-/// Returns an address that nobody listens at.
+/// Returns an address that nobody listens at, and that nobody else is given.
 pub fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("postgres://postgres@{}/library", listener.local_addr().unwrap())
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let url = format!("postgres://postgres@{}/library", socket.local_addr().unwrap());
+    std::mem::forget(socket);
+    url
 }
 
 /// Returns the address for another user, with a password if there is one: `name:password`.

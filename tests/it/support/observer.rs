@@ -1,0 +1,94 @@
+//! What is exported through OpenTelemetry, kept to be looked at.
+
+use std::collections::BTreeMap;
+
+use eddyline::Telemetry;
+use opentelemetry::KeyValue;
+use opentelemetry::global::BoxedTracer;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+
+/// Keeps what is exported.
+pub struct Observer {
+    pub meters: SdkMeterProvider,
+    pub tracers: SdkTracerProvider,
+    pub metrics: InMemoryMetricExporter,
+    spans: InMemorySpanExporter,
+}
+
+impl Observer {
+    pub fn new() -> Self {
+        let (metrics, spans) = (InMemoryMetricExporter::default(), InMemorySpanExporter::default());
+        let reader = PeriodicReader::builder(metrics.clone()).build();
+        let meters = SdkMeterProvider::builder().with_reader(reader).build();
+        let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        Self { meters, tracers, metrics, spans }
+    }
+
+    pub fn telemetry(&self) -> Telemetry {
+        let tracer = BoxedTracer::new(Box::new(self.tracers.tracer("eddyline")));
+        Telemetry::new(&self.meters.meter("eddyline"), tracer)
+    }
+
+    /// Looks at an instrument as it was last exported.
+    pub fn instrument<T>(&self, name: &str, look: impl FnOnce(&Metric) -> T) -> T {
+        self.metrics.reset();
+        self.meters.force_flush().unwrap();
+        let exported = self.metrics.get_finished_metrics().unwrap();
+        let mut metrics = exported
+            .iter()
+            .flat_map(|resource| resource.scope_metrics())
+            .flat_map(|scope| scope.metrics());
+        look(metrics.find(|metric| metric.name() == name).unwrap_or_else(|| panic!("no {name}")))
+    }
+
+    /// Returns a counter by its attributes.
+    pub fn counter(&self, name: &str) -> BTreeMap<String, u64> {
+        self.instrument(name, |metric| match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) if sum.is_monotonic() => {
+                sum.data_points().map(|point| (text(point.attributes()), point.value())).collect()
+            }
+            other => panic!("{name} is no counter: {other:?}"),
+        })
+    }
+
+    /// Returns how many operations there were and how long they took in all, by their attributes.
+    pub fn durations(&self) -> BTreeMap<String, (u64, f64)> {
+        self.instrument("eventstore.operation.duration", |metric| match metric.data() {
+            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => histogram
+                .data_points()
+                .map(|point| (text(point.attributes()), (point.count(), point.sum())))
+                .collect(),
+            other => panic!("no histogram of seconds: {other:?}"),
+        })
+    }
+
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.durations().into_iter().map(|(series, (count, _))| (series, count)).collect()
+    }
+
+    pub fn spans(&self) -> Vec<SpanData> {
+        self.spans.get_finished_spans().unwrap()
+    }
+}
+
+/// Shows attributes as `key=value`, in the order of their keys.
+fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
+    let mut pairs: Vec<_> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+    pairs.sort();
+    pairs.join(" ")
+}
+
+/// Returns an attribute of a span as text.
+pub fn attribute(span: &SpanData, key: &str) -> Option<String> {
+    let pair = span.attributes.iter().find(|pair| pair.key.as_str() == key)?;
+    Some(pair.value.to_string())
+}
+
+/// Names the values of series.
+pub fn series<const N: usize>(values: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    values.map(|(attributes, value)| (attributes.to_owned(), value)).into()
+}
