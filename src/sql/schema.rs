@@ -19,7 +19,9 @@ pub(crate) fn prepare(log: &LogName) -> String {
     let schema = log.schema();
     // To ask before creating lets a role without the right to create find all done already.
     format!(
-        "DO $$ BEGIN
+        "SET LOCAL statement_timeout = 0;
+         SET LOCAL lock_timeout = 0;
+         DO $$ BEGIN
              PERFORM pg_advisory_xact_lock({LOCK_CLASS}::bigint << 32);
              IF to_regnamespace('\"{schema}\"') IS NULL THEN
                  CREATE SCHEMA \"{schema}\";
@@ -57,7 +59,9 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
     let (schema, table) = (log.schema(), log.table());
     let mut grants = format!(
         "DO $$ BEGIN
-             CREATE ROLE \"{role}\" NOLOGIN;
+             IF to_regrole('\"{role}\"') IS NULL THEN
+                 CREATE ROLE \"{role}\" NOLOGIN;
+             END IF;
          EXCEPTION WHEN duplicate_object OR unique_violation THEN
              NULL;
          END $$;
@@ -104,7 +108,9 @@ fn create(log: &LogName) -> String {
              CONSTRAINT \"{name}_event_type_check\"
                  CHECK (octet_length(event_type) BETWEEN 1 AND 255),
              CONSTRAINT \"{name}_occurred_at_check\" CHECK (isfinite(occurred_at)
-                 AND occurred_at < '10000-01-01 00:00:00+00'),
+                 AND occurred_at <= '9999-12-30 22:00:00+00'),
+             CONSTRAINT \"{name}_recorded_at_check\" CHECK (isfinite(recorded_at)
+                 AND recorded_at <= '9999-12-30 22:00:00+00'),
              CONSTRAINT \"{name}_payload_check\" CHECK (jsonb_typeof(payload) = 'object'),
              CONSTRAINT \"{name}_metadata_check\" CHECK (jsonb_typeof(metadata) = 'object')
          );
@@ -115,17 +121,17 @@ fn create(log: &LogName) -> String {
              USING brin (occurred_at) WITH (autosummarize = on);
 
          CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
-         LANGUAGE plpgsql AS $$ BEGIN
+         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              PERFORM pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | TG_RELID::bigint);
              RETURN NULL;
          END $$;
          CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_number() RETURNS trigger
-         LANGUAGE plpgsql AS $$ BEGIN
+         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              RAISE EXCEPTION 'log %.% numbers its events itself', TG_TABLE_SCHEMA, TG_TABLE_NAME
                  USING ERRCODE = 'generated_always', HINT = 'Leave out sequence_number.';
          END $$;
          CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_change() RETURNS trigger
-         LANGUAGE plpgsql AS $$ BEGIN
+         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              IF current_setting('eddyline.allow_changes', true) = 'on'
                  AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
              THEN
@@ -139,7 +145,8 @@ fn create(log: &LogName) -> String {
          CREATE TRIGGER \"{name}_lock_log\" BEFORE INSERT ON {table}
              FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_lock_log();
          CREATE TRIGGER \"{name}_refuse_number\" BEFORE INSERT ON {table}
-             FOR EACH ROW WHEN (NEW.sequence_number <> currval('{sequence}'))
+             FOR EACH ROW WHEN
+                 (NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}'))
              EXECUTE FUNCTION \"{schema}\".eddyline_refuse_number();
          CREATE TRIGGER \"{name}_refuse_change\" BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
              FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_refuse_change()"
