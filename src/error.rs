@@ -203,6 +203,7 @@ impl Error {
         match self {
             Self::ConnectionLost { .. }
             | Self::PoolExhausted { .. }
+            | Self::SchemaMissing { .. }
             | Self::UnfitServer { .. }
             | Self::Unreachable { .. } => true,
             // The server is starting up or shutting down.

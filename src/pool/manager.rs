@@ -70,6 +70,16 @@ impl Manager {
         Some(Error::Unreachable { server: self.server.to_string(), source: Box::new(last) })
     }
 
+    /// Makes a connection, within the timeout.
+    pub(super) async fn attempt(&self) -> Result<Session, Error> {
+        match timeout(self.connect_timeout, self.open()).await {
+            Ok(opened) => opened,
+            Err(elapsed) => {
+                Err(Error::Unreachable { server: self.server.to_string(), source: elapsed.into() })
+            }
+        }
+    }
+
     async fn open(&self) -> Result<Session, Error> {
         let client = self.postgres.connect().await.map_err(|error| match error.code() {
             Some(_) => self.server.error(error),
@@ -115,12 +125,7 @@ impl ManageConnection for Manager {
     type Error = Error;
 
     async fn connect(&self) -> Result<Session, Error> {
-        let opened = match timeout(self.connect_timeout, self.open()).await {
-            Ok(opened) => opened,
-            Err(elapsed) => {
-                Err(Error::Unreachable { server: self.server.to_string(), source: elapsed.into() })
-            }
-        };
+        let opened = self.attempt().await;
         let mut last = self.failures.last.lock().unwrap_or_else(PoisonError::into_inner);
         match opened {
             Ok(session) => {
@@ -158,14 +163,19 @@ const FACTS: &str =
 
 /// What each connection is set to.
 ///
+/// Functions are PostgreSQL's own, whatever schemas the database puts before them. Indexes return
+/// everything: `gin_fuzzy_search_limit` would have them return a sample.
+///
 /// Reads are planned for their values: a plan that does not know them reads the whole log. Just-in-
 /// time compilation and parallel workers cost more than any of these statements. A serializable
 /// default would fail on a replica.
 fn settings(config: &Config, role: Role) -> String {
     let mut settings = format!(
-        "SET default_transaction_isolation = 'read committed';
+        "SET search_path = pg_catalog;
+         SET default_transaction_isolation = 'read committed';
          SET plan_cache_mode = force_custom_plan;
          SET jit = off;
+         SET gin_fuzzy_search_limit = 0;
          SET max_parallel_workers_per_gather = 0;
          SET statement_timeout = {};
          SET lock_timeout = {};

@@ -44,6 +44,8 @@ impl Pool {
                 // Whether a connection still lives shows when it is used; to ask before would cost
                 // each operation a round trip.
                 .test_on_check_out(false)
+                // Between its tries the pool pauses, ever longer, with nobody to wake it.
+                .retry_connection(!fail_fast)
                 .build_unchecked(manager.clone());
             let acquire_timeout = config.acquire_timeout;
             Self {
@@ -64,7 +66,7 @@ impl Pool {
 
     /// Makes a connection apart from the pool, which tells why it cannot be had.
     pub(crate) async fn connect(&self) -> Result<Session, Error> {
-        bb8::ManageConnection::connect(&self.manager).await
+        self.manager.attempt().await
     }
 
     /// Takes a connection from the pool.
@@ -77,12 +79,13 @@ impl Pool {
         };
         let acquired = tokio::select! {
             biased;
+            // First, so that it listens before the pool tries.
+            error = failure => Err(error),
             connection = self.connections.get_owned() => match connection {
                 Ok(connection) => Ok(Lease { connection }),
                 Err(RunError::User(error)) => Err(error),
                 Err(RunError::TimedOut) => Err(self.timed_out()),
             },
-            error = failure => Err(error),
         };
         self.note(acquired.is_err());
         acquired

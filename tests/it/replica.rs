@@ -261,7 +261,7 @@ async fn the_server_refuses_what_a_read_only_store_would_write() {
          CREATE FUNCTION {name}_events() RETURNS TABLE (sequence_number bigint, event_id uuid,
              occurred_at timestamptz, recorded_at timestamptz, event_type text, payload jsonb,
              metadata jsonb) LANGUAGE plpgsql AS $$ BEGIN
-             INSERT INTO {name}_readers VALUES (now());
+             INSERT INTO public.{name}_readers VALUES (now());
              RETURN QUERY SELECT bigint '1', gen_random_uuid(), now(), now(),
                  'BookCopyLentToReader', jsonb '{{}}', jsonb '{{}}';
          END $$;
