@@ -89,6 +89,8 @@ impl Telemetry {
             instruments: self.instruments.clone(),
             name,
             server: server.attribute(),
+            address: server.address(),
+            events: 0,
             started: Instant::now(),
             span,
             ended: false,
@@ -143,6 +145,10 @@ pub(crate) struct Operation {
     instruments: Arc<Instruments>,
     name: OperationName,
     server: KeyValue,
+    /// Told once, at the end: a span keeps every value that it is given for a key.
+    address: [KeyValue; 2],
+    /// How many events were read or appended so far.
+    events: u64,
     started: Instant,
     span: BoxedSpan,
     ended: bool,
@@ -152,17 +158,16 @@ impl Operation {
     /// Names the server that serves, where it is not the one that was meant to.
     pub(crate) fn served_by(&mut self, server: &Server) {
         self.server = server.attribute();
-        self.span.set_attributes(server.span_attributes(self.name.as_str()));
+        self.address = server.address();
     }
 
-    /// Ends the operation well, with the number of events that it read or appended.
-    pub(crate) fn succeed(mut self, events: u64) {
-        let direction = match self.name {
-            OperationName::Append => "appended",
-            OperationName::Head | OperationName::Query | OperationName::Stream => "read",
-        };
-        let attributes = [KeyValue::new("direction", direction), self.server.clone()];
-        self.instruments.events.add(events, &attributes);
+    /// Counts events that were read or appended.
+    pub(crate) fn count(&mut self, events: u64) {
+        self.events += events;
+    }
+
+    /// Ends the operation well.
+    pub(crate) fn succeed(mut self) {
         self.end("success");
     }
 
@@ -170,7 +175,6 @@ impl Operation {
     pub(crate) fn fail(mut self, error: &Error) {
         if error.is_conflict() {
             self.instruments.conflicts.add(1, &[]);
-            self.span.set_attribute(KeyValue::new("outcome", "conflict"));
             return self.end("conflict");
         }
         let mut attributes = vec![
@@ -189,12 +193,15 @@ impl Operation {
 
     /// Ends the operation as its result says, and passes that on.
     pub(crate) fn finish<T>(
-        self,
+        mut self,
         result: Result<T, Error>,
         events: impl FnOnce(&T) -> u64,
     ) -> Result<T, Error> {
         match &result {
-            Ok(answer) => self.succeed(events(answer)),
+            Ok(answer) => {
+                self.count(events(answer));
+                self.succeed();
+            }
             Err(error) => self.fail(error),
         }
         result
@@ -202,6 +209,16 @@ impl Operation {
 
     fn end(&mut self, outcome: &'static str) {
         self.ended = true;
+        if self.events > 0 {
+            let direction = match self.name {
+                OperationName::Append => "appended",
+                OperationName::Head | OperationName::Query | OperationName::Stream => "read",
+            };
+            let attributes = [KeyValue::new("direction", direction), self.server.clone()];
+            self.instruments.events.add(self.events, &attributes);
+        }
+        self.span.set_attributes(self.address.clone());
+        self.span.set_attribute(KeyValue::new("outcome", outcome));
         let attributes = [
             KeyValue::new("operation", self.name.as_str()),
             KeyValue::new("outcome", outcome),
@@ -215,7 +232,6 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if !self.ended {
-            self.span.set_attribute(KeyValue::new("outcome", "canceled"));
             self.end("canceled");
         }
     }
@@ -232,6 +248,11 @@ impl Server {
             KeyValue::new("db.namespace", self.namespace.clone()),
             KeyValue::new("db.collection.name", self.collection.clone()),
             KeyValue::new("db.operation.name", operation),
+        ]
+    }
+
+    fn address(&self) -> [KeyValue; 2] {
+        [
             KeyValue::new("server.address", self.host.clone()),
             KeyValue::new("server.port", i64::from(self.port)),
         ]

@@ -52,6 +52,9 @@ impl Stream for EventStream {
         match &next {
             Some(Ok(event)) => {
                 this.events += 1;
+                if let Some(operation) = &mut this.operation {
+                    operation.count(1);
+                }
                 this.last = Some(event.sequence_number());
             }
             Some(Err(error)) => {
@@ -61,7 +64,7 @@ impl Stream for EventStream {
             }
             None => {
                 if let Some(operation) = this.operation.take() {
-                    operation.succeed(this.events);
+                    operation.succeed();
                 }
                 let events = usize::try_from(this.events).unwrap_or(usize::MAX);
                 this.position = Some(this.query.position(this.answer.head(), events, this.last));
