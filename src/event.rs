@@ -13,6 +13,9 @@ use crate::{Error, SequenceNumber};
 pub const MAX_EVENT_TYPE_BYTES: usize = 255;
 
 /// The largest payload and the largest metadata, in bytes.
+///
+/// `jsonb` has limits of its own, of 256 MB for what an object holds in its own format; the server
+/// refuses some 20 million small numbers.
 pub const MAX_JSON_BYTES: usize = 64 << 20;
 
 /// Is something that happened: what a log is made of.
@@ -94,10 +97,14 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where the time lies before the year 4713 BC.
+    /// [`Error::InvalidEvent`] where the time lies before 4713 BC, or after 30 December 9999, 22:00 UTC:
+    /// what the server, and what jiff, can hold.
     pub fn with_occurred_at(self, occurred_at: Timestamp) -> Result<Self, Error> {
         if occurred_at < EARLIEST {
             return Err(Error::invalid_event("occurred at", "lies before 4713 BC"));
+        }
+        if occurred_at > LATEST {
+            return Err(Error::invalid_event("occurred at", "lies after 9999-12-30T22:00:00Z"));
         }
         Ok(Self { occurred_at: floor_to_microsecond(occurred_at), ..self })
     }
@@ -261,7 +268,10 @@ pub(crate) fn ceil_to_microsecond(time: Timestamp) -> Timestamp {
 
 /// The start of PostgreSQL's calendar, 24 November 4714 BC by the Gregorian calendar; jiff's own
 /// calendar ends before PostgreSQL's does.
-const EARLIEST: Timestamp = Timestamp::constant(-210_866_803_200, 0);
+pub(crate) const EARLIEST: Timestamp = Timestamp::constant(-210_866_803_200, 0);
+
+/// The last microsecond that jiff converts from; the schema checks the same.
+const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 #[cfg(test)]
 mod tests {

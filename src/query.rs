@@ -62,7 +62,7 @@ impl Query {
     ) -> SequenceNumber {
         let end = self.up_to.map_or(head, |up_to| up_to.min(head));
         let cut = self.limit.is_some_and(|limit| events >= limit as usize);
-        if cut && !self.newest_first { last.unwrap_or(self.after) } else { end }
+        if cut && !self.newest_first { last.unwrap_or(self.after).min(end) } else { end }
     }
 }
 

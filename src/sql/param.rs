@@ -4,6 +4,7 @@ use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::error::Cause;
+use crate::event::EARLIEST;
 
 /// A statement's text and the values of its parameters, `$1` first.
 pub(crate) struct Statement<'a> {
@@ -50,6 +51,8 @@ impl ToSql for Param<'_> {
                 texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
             }
             Self::Texts(texts) => texts.to_sql(ty, out),
+            // A bound before the server's calendar is before every event.
+            Self::Time(time) if *time < EARLIEST => i64::MIN.to_sql(&Type::INT8, out),
             Self::Time(time) => Time(*time).to_sql(ty, out),
             Self::Times(times) => {
                 times.iter().copied().map(Time).collect::<Vec<_>>().to_sql(ty, out)
