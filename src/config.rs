@@ -103,6 +103,8 @@ impl Config {
     }
 
     /// Sets the most connections to each server. Defaults to 16.
+    ///
+    /// An append holds one while it waits for the log's lock, a stream until it ends.
     pub fn max_connections(self, connections: u32) -> Self {
         Self { max_connections: connections, ..self }
     }

@@ -42,8 +42,8 @@ impl Store<ReadWrite> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has stored all of its events or none; which of them can only be known by
-    /// reading.
+    /// Dropped, it stores all of its events or none, perhaps a moment later: a condition from before
+    /// may then be broken by them. Which it is can only be known by reading.
     pub async fn append(
         &self,
         events: impl IntoIterator<Item = Event>,

@@ -85,8 +85,8 @@ fn modules_use_only_those_below_them() {
     }
 }
 
-#[test]
-fn dependencies_have_licences_that_ask_for_no_more_than_a_notice() {
+/// Returns what is linked on Linux, as `cargo metadata` tells it without a network.
+fn packages() -> Vec<serde_json::Value> {
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--offline", "--locked", "--format-version", "1"])
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
@@ -96,10 +96,13 @@ fn dependencies_have_licences_that_ask_for_no_more_than_a_notice() {
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
     let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
     let linked: BTreeSet<_> = nodes.iter().filter_map(|node| node["id"].as_str()).collect();
-    for package in metadata["packages"].as_array().unwrap() {
-        if !linked.contains(package["id"].as_str().unwrap()) {
-            continue;
-        }
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages.filter(|one| linked.contains(one["id"].as_str().unwrap())).cloned().collect()
+}
+
+#[test]
+fn dependencies_have_licences_that_ask_for_no_more_than_a_notice() {
+    for package in packages() {
         let licence = package["license"].as_str().unwrap_or("none");
         let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX);
         let allowed = expression.is_ok_and(|expression| {
@@ -107,6 +110,15 @@ fn dependencies_have_licences_that_ask_for_no_more_than_a_notice() {
                 .evaluate(|one| one.license.id().is_some_and(|id| LICENCES.contains(&id.name)))
         });
         assert!(allowed, "{} is licensed as {licence}", package["name"]);
+    }
+}
+
+#[test]
+fn dependencies_need_no_newer_compiler_than_the_crate_says() {
+    let minor = |version: &str| -> u32 { version.split('.').nth(1).unwrap().parse().unwrap() };
+    for package in packages() {
+        let needed = package["rust_version"].as_str().unwrap_or("1.0");
+        assert!(minor(needed) <= minor(env!("CARGO_PKG_RUST_VERSION")), "{}", package["name"]);
     }
 }
 
