@@ -22,19 +22,25 @@ async fn main() {
         let seed = Seed { events };
         seed.prepare(&cluster).await;
         for clients in CLIENTS {
-            let median = compare(&cluster, &seed, clients).await;
+            let both = compare(&cluster, &seed, clients).await;
             if clients == 1 {
-                medians.push(median);
+                medians.push(both);
             }
         }
     }
     if let [small, .., large] = medians.as_slice() {
-        ratio("append/flat/id", large / small, "p50, 1 client, largest log to smallest");
+        ratio("append/flat/id", large.0 / small.0, "p50, 1 client, largest log to smallest");
+        ratio(
+            "append/flat/plain",
+            large.1 / small.1,
+            "the same of the plain INSERT, whose indexes grow",
+        );
     }
 }
 
-/// Compares at one size and one number of clients; returns the append's median in seconds.
-async fn compare(cluster: &Cluster, seed: &Seed, clients: usize) -> f64 {
+/// Compares at one size and one number of clients; returns the medians of the append and of the
+/// plain insert, in seconds.
+async fn compare(cluster: &Cluster, seed: &Seed, clients: usize) -> (f64, f64) {
     let size = size_name(seed.events);
     println!("\n{size} events, {clients} clients");
     let store = Store::<ReadWrite>::connect(seed.config(cluster)).await.expect("a store");
@@ -82,7 +88,7 @@ async fn compare(cluster: &Cluster, seed: &Seed, clients: usize) -> f64 {
         ours.rate() / predecessor.rate(),
         "appends per second to the predecessor's",
     );
-    ours.median().as_secs_f64()
+    (ours.median().as_secs_f64(), plain.median().as_secs_f64())
 }
 
 fn event(boundary: &str) -> Event {

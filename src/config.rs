@@ -55,7 +55,9 @@ impl Config {
     /// Names the server: the primary for a read-write store, a replica for a read-only one.
     ///
     /// The address is a URL (`postgres://user:password@host:5432/database`) or a list of pairs
-    /// (`host=localhost dbname=library`), as `libpq` takes them.
+    /// (`host=localhost dbname=library`), as `libpq` takes them. It may name several hosts
+    /// (`postgres://host-a,host-b/library`): a read-write store works on the one that takes writes,
+    /// and finds the new one after a promotion.
     ///
     /// # Errors
     ///

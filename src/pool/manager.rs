@@ -5,6 +5,7 @@ use bb8::ManageConnection;
 use bb8_postgres::PostgresConnectionManager;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -42,6 +43,10 @@ impl Manager {
         let mut address = address.clone();
         tls::apply(config.tls.as_ref(), &mut address);
         address.connect_timeout(config.connect_timeout);
+        if server.role == Role::Primary && address.get_hosts().len() > 1 {
+            // Of several hosts the one that takes writes is the primary, also after a promotion.
+            address.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         if address.get_application_name().is_none() {
             address.application_name(format!("eddyline {}", server.role));
         }

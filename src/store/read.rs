@@ -102,17 +102,14 @@ impl<M: Mode> Store<M> {
                 self.shared.note_newest(answer.head);
                 return Ok(answer);
             }
+            // The connection is wanted again at once, so its answer is read to the end.
+            let server = answer.lease.server().clone();
+            let reached = answer.drain().await?;
             let waited = started.elapsed();
             if waited >= self.shared.replica_timeout {
-                return Err(Error::ReplicaBehind {
-                    server: answer.lease.server().to_string(),
-                    position: self.at_least,
-                    reached: answer.head,
-                    waited,
-                });
+                let (server, position) = (server.to_string(), self.at_least);
+                return Err(Error::ReplicaBehind { server, position, reached, waited });
             }
-            // The connection is wanted again at once, so its answer is read to the end.
-            answer.drain().await?;
             tokio::time::sleep(REPLICA_PAUSE).await;
         }
     }

@@ -235,6 +235,20 @@ async fn a_read_write_store_refuses_a_replica() {
 }
 
 #[tokio::test]
+async fn a_read_write_store_finds_the_primary_among_several_hosts() {
+    let log = Log::new().await;
+    log.reader().await;
+    let (primary, replica) = (cluster().await.primary(), &cluster().await.standbys()[0]);
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", replica.port(), primary.port());
+    let url = format!("postgres://postgres@{hosts}/library");
+
+    let store =
+        Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name)).await.unwrap();
+
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_read_write_store_refuses_a_server_that_is_set_to_read_only() {
     let log = Log::alone().await;
     let sql = log.sql().await;
