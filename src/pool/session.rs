@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
@@ -74,15 +75,32 @@ impl Session {
         Ok(Form::Named(statement))
     }
 
-    /// Sends a statement and returns its rows. Until [`finish_reading`](Self::finish_reading) the
-    /// connection counts as busy, and is closed if it is given up.
+    /// Sends two statements in one round trip; returns the only row of the first, and the rows of
+    /// the second if there is one. Until [`finish_reading`](Self::finish_reading) the connection
+    /// counts as busy, and is closed if it is given up.
     pub(crate) async fn read(
         &mut self,
-        statement: &sql::Statement<'_>,
-    ) -> Result<RowStream, Error> {
-        let form = self.prepare(&statement.text).await?;
+        head: &sql::Statement<'_>,
+        read: Option<&sql::Statement<'_>>,
+    ) -> Result<(Row, Option<RowStream>), Error> {
+        let head_form = self.prepare(&head.text).await?;
+        let Some(read) = read else {
+            self.reading = true;
+            let row = sent(&self.client, &head_form, head).await;
+            self.reading = false;
+            return Ok((self.only(row)?, None));
+        };
+        let form = self.prepare(&read.text).await?;
         self.reading = true;
-        send(&self.client, &form, statement).await.map_err(|error| self.failed(error))
+        let (row, rows) =
+            join(sent(&self.client, &head_form, head), send(&self.client, &form, read)).await;
+        let row = self.only(row)?;
+        Ok((row, Some(rows.map_err(|error| self.failed(error))?)))
+    }
+
+    fn only(&self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
+        let row = row.map_err(|error| self.server.error(error))?;
+        row.ok_or_else(|| self.server.lost("the answer has no row"))
     }
 
     /// Notes that the last row has come.

@@ -9,5 +9,5 @@ mod schema;
 
 pub(crate) use self::append::{Append, Staleness, Verdict, lock};
 pub(crate) use self::param::Statement;
-pub(crate) use self::read::{Row, head, read};
+pub(crate) use self::read::{decode_event, decode_head, head, read};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};

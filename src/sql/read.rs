@@ -1,3 +1,5 @@
+use tokio_postgres::Row;
+
 use super::filter::{Params, condition, is_selective};
 use super::param::{Jsonb, Param, Statement, Time};
 use crate::event::StoredEvent;
@@ -7,11 +9,7 @@ use crate::{Error, Query, SequenceNumber, SequencedEvent};
 const COLUMNS: &str =
     "sequence_number, event_id, occurred_at, recorded_at, event_type, payload, metadata";
 
-/// Renders the read of a query: the end of the log, and beside it the events, in one snapshot.
-///
-/// There is a row at least, so that a read which finds nothing says how far it looked. The join
-/// has one row on its left and cannot but be a nested loop, which keeps the order on its right; to
-/// say that order again outside would sort all rows before the first is sent.
+/// Renders the read of a query's events, in the order asked for.
 pub(crate) fn read<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     let table = log.table();
     let mut params = Params::default();
@@ -35,57 +33,40 @@ pub(crate) fn read<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     } else {
         format!("{table} WHERE {matching}")
     };
-    let text = format!(
-        "SELECT head.position, event.*
-         FROM (SELECT coalesce(max(sequence_number), 0) AS position FROM {table}) AS head
-         LEFT JOIN LATERAL (
-             SELECT {COLUMNS} FROM {source} ORDER BY sequence_number {order} {limit}
-         ) AS event ON true"
-    );
+    let text = format!("SELECT {COLUMNS} FROM {source} ORDER BY sequence_number {order} {limit}");
     Statement { text, params: params.into_vec() }
 }
 
-/// Renders the read of the log's end, as a [`read`] that finds nothing.
+/// Renders the read of the log's end.
 pub(crate) fn head(log: &LogName) -> Statement<'static> {
     let table = log.table();
-    let text = format!(
-        "SELECT coalesce(max(sequence_number), 0) AS position, NULL::bigint AS sequence_number
-         FROM {table}"
-    );
+    let text = format!("SELECT coalesce(max(sequence_number), 0) FROM {table}");
     Statement { text, params: Vec::new() }
 }
 
-/// A row of [`read`] or [`head`].
-pub(crate) struct Row<'a>(pub(crate) &'a tokio_postgres::Row);
+/// Decodes the row of [`head`].
+pub(crate) fn decode_head(row: &Row) -> Result<SequenceNumber, Error> {
+    let head = row.try_get(0).map_err(|fault| undecodable(0, fault))?;
+    Ok(SequenceNumber::from_bigint(head))
+}
 
-impl Row<'_> {
-    /// Decodes the end of the log.
-    pub(crate) fn head(&self) -> Result<SequenceNumber, Error> {
-        let head = self.0.try_get(0).map_err(|fault| undecodable(0, fault))?;
-        Ok(SequenceNumber::from_bigint(head))
-    }
-
-    /// Decodes the event; there is none in the one row of a read that found nothing.
-    pub(crate) fn event(&self) -> Result<Option<SequencedEvent>, Error> {
-        let number: Option<i64> = self.0.try_get(1).map_err(|fault| undecodable(0, fault))?;
-        let Some(number) = number else {
-            return Ok(None);
-        };
-        let fault = |fault: tokio_postgres::Error| undecodable(number, fault);
-        let Time(occurred_at) = self.0.try_get(3).map_err(fault)?;
-        let Time(recorded_at) = self.0.try_get(4).map_err(fault)?;
-        let Jsonb(payload) = self.0.try_get(6).map_err(fault)?;
-        let Jsonb(metadata) = self.0.try_get(7).map_err(fault)?;
-        let stored = StoredEvent {
-            id: self.0.try_get(2).map_err(fault)?,
-            event_type: self.0.try_get::<_, &str>(5).map_err(fault)?.into(),
-            occurred_at,
-            payload: payload.into(),
-            metadata: metadata.into(),
-        };
-        let number = SequenceNumber::from_bigint(number);
-        Ok(Some(SequencedEvent::new(stored.into(), number, recorded_at)))
-    }
+/// Decodes a row of [`read`].
+pub(crate) fn decode_event(row: &Row) -> Result<SequencedEvent, Error> {
+    let number: i64 = row.try_get(0).map_err(|fault| undecodable(0, fault))?;
+    let fault = |fault: tokio_postgres::Error| undecodable(number, fault);
+    let Time(occurred_at) = row.try_get(2).map_err(fault)?;
+    let Time(recorded_at) = row.try_get(3).map_err(fault)?;
+    let Jsonb(payload) = row.try_get(5).map_err(fault)?;
+    let Jsonb(metadata) = row.try_get(6).map_err(fault)?;
+    let stored = StoredEvent {
+        id: row.try_get(1).map_err(fault)?,
+        event_type: row.try_get::<_, &str>(4).map_err(fault)?.into(),
+        occurred_at,
+        payload: payload.into(),
+        metadata: metadata.into(),
+    };
+    let number = SequenceNumber::from_bigint(number);
+    Ok(SequencedEvent::new(stored.into(), number, recorded_at))
 }
 
 fn undecodable(number: i64, fault: tokio_postgres::Error) -> Error {
