@@ -10,6 +10,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::session::Session;
+use crate::error::Cause;
 use crate::server::Server;
 use crate::{Config, Error, Role, tls};
 
@@ -72,23 +73,25 @@ impl Manager {
     /// Returns why the last connection could not be made, if it could not.
     pub(super) fn last_failure(&self) -> Option<Error> {
         let last = self.failures.last.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some(Error::Unreachable { server: self.server.to_string(), source: Box::new(last) })
+        Some(self.unreachable(last))
+    }
+
+    fn unreachable(&self, source: impl Into<Cause>) -> Error {
+        Error::Unreachable { server: self.server.to_string(), source: source.into() }
     }
 
     /// Makes a connection, within the timeout.
     pub(super) async fn attempt(&self) -> Result<Session, Error> {
         match timeout(self.connect_timeout, self.open()).await {
             Ok(opened) => opened,
-            Err(elapsed) => {
-                Err(Error::Unreachable { server: self.server.to_string(), source: elapsed.into() })
-            }
+            Err(elapsed) => Err(self.unreachable(elapsed)),
         }
     }
 
     async fn open(&self) -> Result<Session, Error> {
         let client = self.postgres.connect().await.map_err(|error| match error.code() {
             Some(_) => self.server.error(error),
-            None => Error::Unreachable { server: self.server.to_string(), source: error.into() },
+            None => self.unreachable(error),
         })?;
         client.batch_execute(&self.settings).await.map_err(|error| self.server.error(error))?;
         self.check(&client).await?;
@@ -142,11 +145,7 @@ impl ManageConnection for Manager {
                 *last = Some(error.clone());
                 drop(last);
                 self.failures.noted.notify_waiters();
-                // The pool only drops what it is given; callers have the noted one.
-                Err(Arc::try_unwrap(error).unwrap_or_else(|error| Error::Unreachable {
-                    server: self.server.to_string(),
-                    source: Box::new(error),
-                }))
+                Err(self.unreachable(error))
             }
         }
     }

@@ -117,15 +117,17 @@ impl<M: Mode> Store<M> {
         read: Option<&sql::Statement<'_>>,
         operation: &mut Operation,
     ) -> Result<Answer, Error> {
-        let mut pools = self.shared.in_turn().into_iter().peekable();
-        loop {
-            let Some(pool) = pools.next() else { unreachable!("a store has a server") };
+        let pools = self.shared.in_turn();
+        let (last, others) = pools.split_last().expect("a store has a server");
+        for pool in others {
             operation.served_by(pool.server());
             match Answer::begin(pool, head, read).await {
-                Err(error) if error.is_of_server() && pools.peek().is_some() => pool.note(true),
+                Err(error) if error.is_of_server() => pool.note(true),
                 result => return result,
             }
         }
+        operation.served_by(last.server());
+        Answer::begin(last, head, read).await
     }
 }
 
