@@ -135,7 +135,7 @@ impl<M: Mode> Store<M> {
 ///
 /// The end is read first, in the same round trip: since numbers become visible in order, the events
 /// of the later snapshot are those of one snapshot at the end, or at the newest of them if that is
-/// higher. One statement for both takes the planner twice as long.
+/// higher. One statement for both was measured to add about twice as much to the read.
 pub(super) struct Answer {
     lease: Lease,
     /// Until they have come to their end; where only the log's end was asked for, there are none.
