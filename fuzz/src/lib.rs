@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use eddyline::{Event, Filter, FilterBuilder, Predicate};
+use eddyline::{Filter, FilterBuilder, Predicate};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
+
+#[path = "../../tests/it/witnesses.rs"]
+mod witnesses;
+
+pub use witnesses::witnesses;
 
 /// An item of a filter, as a user might give it.
 #[derive(Arbitrary, Debug)]
@@ -48,31 +52,4 @@ pub fn filter(items: &[Item]) -> Option<Filter> {
 
 fn predicates(pairs: &[(String, Value)]) -> impl Iterator<Item = Predicate> {
     pairs.iter().map(|(key, value)| Predicate::new(key, value))
-}
-
-#[derive(Deserialize)]
-struct Canonical {
-    items: Vec<Alternative>,
-}
-
-#[derive(Deserialize)]
-struct Alternative {
-    types: Option<Vec<String>>,
-    payload: Option<Vec<Box<RawValue>>>,
-}
-
-/// Returns, for each alternative of a filter, an event that has what it demands and nothing else.
-pub fn witnesses(filter: &Filter) -> Vec<Event> {
-    let canonical: Canonical = serde_json::from_str(filter.canonical()).expect("canonical JSON");
-    let mut witnesses = Vec::new();
-    for Alternative { types, payload } in canonical.items {
-        let types = types.unwrap_or(vec!["a type of no filter".to_owned()]);
-        let none = || vec![RawValue::from_string("{}".to_owned()).expect("JSON")];
-        let payload = payload.unwrap_or_else(none);
-        for event_type in &types {
-            let events = payload.iter().map(|one| Event::new(event_type, one).expect("an event"));
-            witnesses.extend(events);
-        }
-    }
-    witnesses
 }

@@ -17,3 +17,4 @@ mod schema;
 mod support;
 mod telemetry;
 mod traps;
+mod witnesses;
