@@ -1,6 +1,5 @@
 use crate::log::{LogName, check_identifier};
 use crate::pool::{Pool, Session};
-use crate::server::Server;
 use crate::{Config, Error, Role, sql};
 
 /// Creates a log's tables, or brings them to the version that this crate works with.
@@ -65,9 +64,7 @@ impl Schema {
         }
 
         let pools = Pool::for_store(&self.config, &log, Role::Primary)?;
-        let Some(primary) = pools.first() else {
-            return Ok(());
-        };
+        let primary = pools.first().expect("a configuration names a server");
         let failed = |error| primary.server().error(error);
         let mut session = primary.connect().await?;
         // Dropped, the connection closes, and with it the transaction.
@@ -92,7 +89,8 @@ impl Schema {
 }
 
 /// Checks that a log is of the version that this crate works with.
-pub(crate) async fn check(session: &Session, server: &Server, log: &LogName) -> Result<(), Error> {
+pub(crate) async fn check(session: &Session, log: &LogName) -> Result<(), Error> {
+    let server = session.server();
     let versions = sql::versions(log);
     let row = session.client().query_opt(&versions, &[&log.log()]).await;
     let missing = || Error::SchemaMissing { server: server.to_string(), log: log.to_string() };

@@ -122,10 +122,11 @@ impl Alternatives {
             }
         }
 
+        let everyones = self.0.keys().find(|containment| containment.is_empty());
+
         let mut kept = BTreeMap::new();
         for (containment, types) in &self.0 {
             let mut types = types.clone();
-            let everyones = self.0.get_key_value(&Containment::default()).map(|(empty, _)| empty);
             let shared = containment.leaf_names();
             let candidates = shared.iter().filter_map(|leaf| by_first_leaf.get(leaf)).flatten();
             for general in candidates.copied().chain(everyones) {

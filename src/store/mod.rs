@@ -134,7 +134,7 @@ impl Store<ReadOnly> {
 impl Shared {
     async fn check(&self, pool: &Pool) -> Result<(), Error> {
         let session = pool.connect().await?;
-        schema::check(&session, pool.server(), &self.log).await
+        schema::check(&session, &self.log).await
     }
 
     fn note_newest(&self, position: SequenceNumber) {
