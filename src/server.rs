@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use tokio_postgres::config::Host;
 
-use crate::error::Cause;
+use crate::error::{BoxError, cause};
 use crate::log::LogName;
-use crate::{Error, Role, SqlState};
+use crate::{Class, Error, Role, SqlState};
 
 /// A server as a store knows it.
 pub(crate) struct Server {
@@ -52,14 +52,20 @@ impl Server {
         match error.code().map(|code| code.code()) {
             Some("42P01" | "3F000") => Error::SchemaMissing { server, log: self.log.to_string() },
             Some(code) => {
-                Error::Database { server, sqlstate: SqlState::new(code), source: error.into() }
+                let class = Class::Transient;
+                Error::Database {
+                    server,
+                    sqlstate: SqlState::new(code),
+                    class,
+                    source: cause(error),
+                }
             }
-            None => Error::ConnectionLost { server, source: error.into() },
+            None => Error::ConnectionLost { server, source: cause(error) },
         }
     }
 
-    pub(crate) fn lost(&self, source: impl Into<Cause>) -> Error {
-        Error::ConnectionLost { server: self.to_string(), source: source.into() }
+    pub(crate) fn lost(&self, source: impl Into<BoxError>) -> Error {
+        Error::ConnectionLost { server: self.to_string(), source: cause(source) }
     }
 }
 

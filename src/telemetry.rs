@@ -179,7 +179,7 @@ impl Operation {
         }
         let mut attributes = vec![
             KeyValue::new("operation", self.name.as_str()),
-            KeyValue::new("error.type", error.class()),
+            KeyValue::new("error.type", error.class().as_str()),
         ];
         if let Some(sqlstate) = error.sqlstate() {
             let code = sqlstate.as_str().to_owned();
@@ -187,7 +187,7 @@ impl Operation {
         }
         self.instruments.errors.add(1, &attributes);
         self.span.set_attributes(attributes);
-        self.span.set_status(Status::error(error.class()));
+        self.span.set_status(Status::error(error.class().as_str()));
         self.end(if error.is_timeout() { "timeout" } else { "error" });
     }
 

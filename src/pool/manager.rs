@@ -10,9 +10,9 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::session::Session;
-use crate::error::Cause;
+use crate::error::{BoxError, cause};
 use crate::server::Server;
-use crate::{Config, Error, Role, tls};
+use crate::{Class, Config, Error, Role, tls};
 
 /// The oldest server that the crate is made for, as `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
@@ -76,8 +76,9 @@ impl Manager {
         Some(self.unreachable(last))
     }
 
-    fn unreachable(&self, source: impl Into<Cause>) -> Error {
-        Error::Unreachable { server: self.server.to_string(), source: source.into() }
+    fn unreachable(&self, source: impl Into<BoxError>) -> Error {
+        let (server, class) = (self.server.to_string(), Class::Transient);
+        Error::Unreachable { server, class, source: cause(source) }
     }
 
     /// Makes a connection, within the timeout.
@@ -103,6 +104,7 @@ impl Manager {
         let unfit = |reason: String| Error::UnfitServer {
             server: self.server.to_string(),
             reason: reason.into(),
+            class: Class::Transient,
         };
         let answer = client.simple_query(FACTS).await.map_err(|error| self.server.error(error))?;
         let row = answer.iter().find_map(|message| match message {

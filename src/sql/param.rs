@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
-use crate::error::Cause;
+use crate::error::BoxError;
 use crate::event::EARLIEST;
 
 /// A statement's text and the values of its parameters, `$1` first.
@@ -44,7 +44,7 @@ impl Param<'_> {
 }
 
 impl ToSql for Param<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Cause> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         match self {
             Self::BigInt(number) => number.to_sql(ty, out),
             Self::Jsonbs(texts) => {
@@ -75,7 +75,7 @@ pub(super) struct Time(pub(super) Timestamp);
 const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 
 impl ToSql for Time {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Cause> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         out.put_i64(self.0.as_microsecond() - MICROSECONDS_TO_2000);
         Ok(IsNull::No)
     }
@@ -88,7 +88,7 @@ impl ToSql for Time {
 }
 
 impl<'a> FromSql<'a> for Time {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Cause> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
         // The ends of the range stand for the infinities, and jiff's calendar ends before them.
         let microseconds = i64::from_sql(&Type::INT8, raw)?.saturating_add(MICROSECONDS_TO_2000);
         Ok(Self(Timestamp::from_microsecond(microseconds)?))
@@ -104,7 +104,7 @@ impl<'a> FromSql<'a> for Time {
 pub(super) struct Jsonb<'a>(pub(super) &'a str);
 
 impl ToSql for Jsonb<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Cause> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         out.put_u8(JSONB_VERSION);
         out.extend_from_slice(self.0.as_bytes());
         Ok(IsNull::No)
@@ -118,7 +118,7 @@ impl ToSql for Jsonb<'_> {
 }
 
 impl<'a> FromSql<'a> for Jsonb<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Cause> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
         match raw.split_first() {
             Some((&JSONB_VERSION, text)) => Ok(Self(std::str::from_utf8(text)?)),
             _ => Err("unknown version of the binary form of jsonb".into()),

@@ -2,6 +2,7 @@ use tokio_postgres::Row;
 
 use super::filter::{Params, condition, is_selective};
 use super::param::{Jsonb, Param, Statement, Time};
+use crate::error::cause;
 use crate::event::StoredEvent;
 use crate::log::LogName;
 use crate::{Error, Query, SequenceNumber, SequencedEvent};
@@ -70,5 +71,5 @@ pub(crate) fn decode_event(row: &Row) -> Result<SequencedEvent, Error> {
 }
 
 fn undecodable(number: i64, fault: tokio_postgres::Error) -> Error {
-    Error::Decode { sequence_number: SequenceNumber::from_bigint(number), source: fault.into() }
+    Error::Decode { sequence_number: SequenceNumber::from_bigint(number), source: cause(fault) }
 }

@@ -5,12 +5,12 @@ use tokio_postgres::error::Severity;
 use uuid::Uuid;
 
 use super::Store;
-use crate::error::Cause;
+use crate::error::{BoxError, cause};
 use crate::pool::{Lease, sent};
 use crate::server::Server;
 use crate::sql::{self, Append, Staleness, Verdict};
 use crate::telemetry::OperationName;
-use crate::{AppendCondition, Appended, Error, Event, ReadWrite};
+use crate::{AppendCondition, Appended, Class, Error, Event, ReadWrite, Reason};
 
 /// The most events of one append.
 pub const MAX_APPEND_EVENTS: usize = 100_000;
@@ -101,6 +101,7 @@ impl Store<ReadWrite> {
             Verdict::Unlocked => Err(Error::UnfitServer {
                 server: server.to_string(),
                 reason: "the append ran outside of its transaction".into(),
+                class: Class::Permanent(Reason::Bug),
             }),
         }
     }
@@ -156,11 +157,11 @@ fn is_refusal(error: &tokio_postgres::Error) -> bool {
     severity == Some(Some(Severity::Error))
 }
 
-fn outcome_unknown(server: &Server, events: &[Event], source: impl Into<Cause>) -> Error {
+fn outcome_unknown(server: &Server, events: &[Event], source: impl Into<BoxError>) -> Error {
     Error::OutcomeUnknown {
         server: server.to_string(),
         event_ids: events.iter().map(Event::id).collect(),
-        source: source.into(),
+        source: cause(source),
     }
 }
 

@@ -1,19 +1,32 @@
+mod class;
+mod sqlstate;
+
 use std::borrow::Cow;
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use self::class::{Class, Classify, Reason};
+pub use self::sqlstate::SqlState;
 use crate::SequenceNumber;
 
-/// What a failure was caused by, where it has a cause.
-pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+/// What a failure was caused by, shared by the clones of an [`Error`].
+pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Any failure, as drivers and conversions hand it out.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes a failure one that can be shared.
+pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
+    Arc::from(source.into())
+}
 
 /// Says what went wrong, in terms of what it means to the caller.
 ///
 /// Ask it questions ([`is_conflict`](Self::is_conflict), [`sqlstate`](Self::sqlstate), …) rather
 /// than reading its text; the underlying failure is its [`source`](std::error::Error::source).
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A matching event was committed after the position that the append's condition names.
@@ -45,6 +58,8 @@ pub enum Error {
         server: String,
         /// Its reason.
         sqlstate: SqlState,
+        /// What that means here.
+        class: Class,
         /// What it said.
         source: Cause,
     },
@@ -56,6 +71,16 @@ pub enum Error {
         sequence_number: SequenceNumber,
         /// What is wrong with it.
         source: Cause,
+    },
+
+    /// An event of the append is in the log already, and not all of the append's events are: its id
+    /// was used for something else. Nothing was stored.
+    #[error("invalid append: event {event_id} is in the log already, at {position}")]
+    DuplicateEvent {
+        /// The event.
+        event_id: Uuid,
+        /// Where it is.
+        position: SequenceNumber,
     },
 
     /// An append is empty or too large.
@@ -158,6 +183,16 @@ pub enum Error {
         remedy: &'static str,
     },
 
+    /// The server did not answer within the time that an attempt may take, see
+    /// [`RetryPolicy`](crate::RetryPolicy). Nothing was stored.
+    #[error("no answer from {server} within {waited:?}")]
+    TimedOut {
+        /// The server, as `role host:port`.
+        server: String,
+        /// How long the caller waited.
+        waited: Duration,
+    },
+
     /// The server is not one that this store can use.
     #[error("{server} cannot be used: {reason}")]
     UnfitServer {
@@ -165,6 +200,8 @@ pub enum Error {
         server: String,
         /// Why not.
         reason: Cow<'static, str>,
+        /// Whether that may pass: a replica may be promoted, an old server will not grow younger.
+        class: Class,
     },
 
     /// No connection to the server could be made.
@@ -172,29 +209,61 @@ pub enum Error {
     Unreachable {
         /// The server, as `role host:port`.
         server: String,
+        /// Whether that may pass.
+        class: Class,
         /// Why not.
         source: Cause,
     },
 }
 
 impl Error {
-    /// Returns whether the append's condition failed: read again, decide again.
+    /// Returns whether the append's condition does not hold: read again, decide again.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict { .. })
+        self.class() == Class::Conflict
     }
 
     /// Returns whether the events may or may not have been stored.
     pub fn is_outcome_unknown(&self) -> bool {
-        matches!(self, Self::OutcomeUnknown { .. })
+        self.class() == Class::OutcomeUnknown
     }
 
     /// Returns whether a limit of time ended the operation: the pool's, a statement's, the lock's,
-    /// or a wait for a replica.
+    /// an attempt's, or that of a wait for a replica.
     pub fn is_timeout(&self) -> bool {
+        self.class() == Class::Timeout
+    }
+
+    /// Returns whether the same is worth trying again, just as it was. Nothing was stored.
+    pub fn is_transient(&self) -> bool {
+        self.class() == Class::Transient
+    }
+
+    /// Returns whether somebody ended the operation on purpose. Nothing was stored.
+    pub fn is_canceled(&self) -> bool {
+        self.class() == Class::Canceled
+    }
+
+    /// Returns what the failure means, and so what may be done about it.
+    pub fn class(&self) -> Class {
         match self {
-            Self::PoolExhausted { .. } | Self::ReplicaBehind { .. } => true,
-            Self::Database { sqlstate, .. } => matches!(sqlstate.as_str(), "55P03" | "57014"),
-            _ => false,
+            Self::Database { class, .. }
+            | Self::UnfitServer { class, .. }
+            | Self::Unreachable { class, .. } => *class,
+            Self::Conflict { .. } | Self::PositionAhead { .. } => Class::Conflict,
+            Self::ConnectionLost { .. } => Class::Transient,
+            Self::Decode { .. } => Class::Permanent(Reason::Bug),
+            Self::DuplicateEvent { .. }
+            | Self::InvalidAppend { .. }
+            | Self::InvalidConfig { .. }
+            | Self::InvalidEvent { .. }
+            | Self::InvalidFilter { .. } => Class::Permanent(Reason::Invalid),
+            Self::OutcomeUnknown { .. } => Class::OutcomeUnknown,
+            Self::PoolExhausted { .. } | Self::ReplicaBehind { .. } | Self::TimedOut { .. } => {
+                Class::Timeout
+            }
+            Self::SchemaMissing { .. } | Self::SchemaVersion { .. } => {
+                Class::Permanent(Reason::Schema)
+            }
         }
     }
 
@@ -209,28 +278,6 @@ impl Error {
             // The server is starting up or shutting down.
             Self::Database { sqlstate, .. } => sqlstate.as_str().starts_with("57P"),
             _ => false,
-        }
-    }
-
-    /// Names the kind of failure, as metrics and traces do.
-    pub(crate) fn class(&self) -> &'static str {
-        match self {
-            Self::Conflict { .. } => "conflict",
-            Self::ConnectionLost { .. } => "connection_lost",
-            Self::Database { .. } => "database",
-            Self::Decode { .. } => "decode",
-            Self::InvalidAppend { .. } => "invalid_append",
-            Self::InvalidConfig { .. } => "invalid_config",
-            Self::InvalidEvent { .. } => "invalid_event",
-            Self::InvalidFilter { .. } => "invalid_filter",
-            Self::OutcomeUnknown { .. } => "outcome_unknown",
-            Self::PoolExhausted { .. } => "pool_exhausted",
-            Self::PositionAhead { .. } => "position_ahead",
-            Self::ReplicaBehind { .. } => "replica_behind",
-            Self::SchemaMissing { .. } => "schema_missing",
-            Self::SchemaVersion { .. } => "schema_version",
-            Self::UnfitServer { .. } => "unfit_server",
-            Self::Unreachable { .. } => "unreachable",
         }
     }
 
@@ -262,25 +309,8 @@ impl Error {
     }
 }
 
-/// Holds the five characters by which a server names the reason of a failure.
-///
-/// Appendix A of PostgreSQL's manual lists them.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct SqlState(String);
-
-impl SqlState {
-    pub(crate) fn new(code: &str) -> Self {
-        Self(code.to_owned())
-    }
-
-    /// Returns the five characters.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SqlState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl Classify for Error {
+    fn class(&self) -> Class {
+        self.class()
     }
 }
