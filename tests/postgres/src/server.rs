@@ -137,12 +137,25 @@ impl Server {
     ///
     /// [`Error::Io`] when there is no such process.
     pub fn kill_backend(&self, process_id: i32) -> Result<(), Error> {
-        // Zero and negative numbers would stand for groups of processes, or for all of them.
-        let session = if process_id > 1 { Pid::from_raw(process_id) } else { None };
-        session
-            .ok_or(io::ErrorKind::InvalidInput.into())
-            .and_then(|session| Ok(rustix::process::kill_process(session, Signal::KILL)?))
-            .map_err(Error::io("kill a session of", self.data()))
+        self.signal_backend(process_id, Signal::KILL, "kill a session of")
+    }
+
+    /// Freezes one session's process: it neither reads nor writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when there is no such process.
+    pub fn sigstop_backend(&self, process_id: i32) -> Result<(), Error> {
+        self.signal_backend(process_id, Signal::STOP, "freeze a session of")
+    }
+
+    /// Lets a session's frozen process go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when there is no such process.
+    pub fn sigcont_backend(&self, process_id: i32) -> Result<(), Error> {
+        self.signal_backend(process_id, Signal::CONT, "unfreeze a session of")
     }
 
     /// Stops the server in good order and starts it again.
@@ -272,6 +285,20 @@ impl Server {
     /// Returns the deadline of a wait that begins now.
     pub(crate) fn deadline(&self) -> Deadline {
         self.postmaster.deadline()
+    }
+
+    fn signal_backend(
+        &self,
+        process_id: i32,
+        signal: Signal,
+        action: &'static str,
+    ) -> Result<(), Error> {
+        // Zero and negative numbers would stand for groups of processes, or for all of them.
+        let session = if process_id > 1 { Pid::from_raw(process_id) } else { None };
+        session
+            .ok_or(io::ErrorKind::InvalidInput.into())
+            .and_then(|session| Ok(rustix::process::kill_process(session, signal)?))
+            .map_err(Error::io(action, self.data()))
     }
 
     fn take_free_port(&mut self, settings: &Settings) -> Result<(), Error> {

@@ -290,3 +290,22 @@ async fn the_end_of_one_session_by_force_ends_its_neighbours() -> Outcome {
     tokio::time::timeout(Duration::from_secs(30), neighbour_is_ended).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_frozen_session_answers_when_it_goes_on() -> Outcome {
+    let cluster = start(0).await?;
+    let session = connect(cluster.primary(), "postgres").await?;
+    let other = connect(cluster.primary(), "postgres").await?;
+    let process = session.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+
+    cluster.primary().sigstop_backend(process)?;
+    let question = session.batch_execute("SELECT 1");
+    tokio::pin!(question);
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut question).await;
+    other.batch_execute("SELECT 1").await?;
+
+    assert!(waited.is_err());
+    cluster.primary().sigcont_backend(process)?;
+    question.await?;
+    Ok(())
+}
