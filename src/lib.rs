@@ -77,6 +77,7 @@ mod mode;
 mod pool;
 mod position;
 mod query;
+mod retry;
 mod schema;
 mod server;
 mod sql;
@@ -93,6 +94,10 @@ pub use crate::history::{Appended, History};
 pub use crate::mode::{Mode, ReadOnly, ReadWrite, Role};
 pub use crate::position::SequenceNumber;
 pub use crate::query::Query;
+pub use crate::retry::{
+    AsPlanned, Backoff, ByClass, ByClassify, Failed, Hooks, Jitter, Retried, Retry, RetryBudget,
+    RetryOutcome, RetryPolicy, RetryPolicyBuilder, Retrying, Silent,
+};
 pub use crate::schema::Schema;
 pub use crate::store::{EventStream, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, Store};
 pub use crate::telemetry::Telemetry;

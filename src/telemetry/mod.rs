@@ -1,5 +1,7 @@
 //! What the crate tells OpenTelemetry: one guard per operation, told its outcome once.
 
+mod retry;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +11,8 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _};
 use opentelemetry::{KeyValue, StringValue, Value};
 
+pub(crate) use self::retry::RetryCall;
+use self::retry::RetryInstruments;
 use crate::Error;
 use crate::server::Server;
 
@@ -20,9 +24,17 @@ use crate::server::Server;
 /// | `eventstore.events` | counter | `direction`, `server` |
 /// | `eventstore.conflicts` | counter | |
 /// | `eventstore.errors` | counter | `operation`, `error.type`, `db.response.status_code` |
+/// | `eventstore.retry.attempts` | counter | `scope`, `reason`, `attempt` |
+/// | `eventstore.retry.delay` | histogram, s | `scope` |
+/// | `eventstore.retry.outcomes` | counter | `scope`, `outcome` |
 ///
 /// Each operation is a span too (`eventstore.query`, `eventstore.append`, …) of kind client.
 /// Neither holds payloads or the values of filters.
+///
+/// Calls that may be tried again are counted once each, by how they ended: a
+/// [`RetryOutcome`](crate::RetryOutcome), or `canceled`. Each attempt after the first is counted
+/// with the [class](crate::Class) of the failure before it and its number, from `2` to `6` and
+/// `more`, and is an event (`eventstore.retry`) of the caller's span.
 #[derive(Clone)]
 pub struct Telemetry {
     instruments: Arc<Instruments>,
@@ -34,6 +46,7 @@ struct Instruments {
     events: Counter<u64>,
     conflicts: Counter<u64>,
     errors: Counter<u64>,
+    retry: RetryInstruments,
 }
 
 impl Telemetry {
@@ -41,6 +54,7 @@ impl Telemetry {
     pub fn new(meter: &Meter, tracer: BoxedTracer) -> Self {
         let instruments = Instruments {
             tracer,
+            retry: RetryInstruments::new(meter),
             duration: meter
                 .f64_histogram("eventstore.operation.duration")
                 .with_unit("s")

@@ -9,10 +9,11 @@ const VOCABULARY: [&str; 9] =
     ["condition", "error", "event", "filter", "history", "json", "mode", "position", "query"];
 
 /// Each module outside of the vocabulary, with those outside of it that it may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("config", &["log", "telemetry"]),
     ("log", &[]),
     ("pool", &["config", "log", "server", "sql", "tls"]),
+    ("retry", &["telemetry"]),
     ("schema", &["config", "log", "pool", "server", "sql"]),
     ("server", &["log"]),
     ("sql", &["log"]),

@@ -1,0 +1,128 @@
+use std::ffi::OsString;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::budget::{STANDARD_RATIO, STANDARD_TOKENS};
+use super::setting::{Invalid, Setting};
+use super::{Jitter, RetryBudget, RetryPolicy, RetryPolicyBuilder};
+use crate::Error;
+
+/// Where variables are looked up.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Reads a policy.
+pub fn read(lookup: Lookup<'_>) -> Result<RetryPolicy, Error> {
+    builder(lookup).and_then(RetryPolicyBuilder::check).map_err(|invalid| {
+        // What is complained of was set, by the variable that counts.
+        let name = variable(lookup, invalid.setting)
+            .map_or(invalid.setting.variables()[0], |(name, _)| name);
+        invalid.named(name)
+    })
+}
+
+fn builder(lookup: Lookup<'_>) -> Result<RetryPolicyBuilder, Invalid> {
+    let mut builder = RetryPolicy::builder();
+    if let Some(retries) = value(lookup, Setting::Attempts, retries)? {
+        builder = builder.attempts(retries + 1);
+    }
+    if let Some(delay) = value(lookup, Setting::BaseDelay, duration)? {
+        builder = builder.base_delay(delay);
+    }
+    if let Some(delay) = value(lookup, Setting::MaxDelay, duration)? {
+        builder = builder.max_delay(delay);
+    }
+    if let Some(multiplier) = value(lookup, Setting::Multiplier, number)? {
+        builder = builder.multiplier(multiplier);
+    }
+    if let Some(jitter) = value(lookup, Setting::Jitter, jitter)? {
+        builder = builder.jitter(jitter);
+    }
+    builder = match value(lookup, Setting::AttemptTimeout, or_off(duration))? {
+        Some(Some(timeout)) => builder.attempt_timeout(timeout),
+        Some(None) => builder.no_attempt_timeout(),
+        None => builder,
+    };
+    builder = match value(lookup, Setting::Deadline, or_off(duration))? {
+        Some(Some(deadline)) => builder.deadline(deadline),
+        Some(None) => builder.no_deadline(),
+        None => builder,
+    };
+    builder = match value(lookup, Setting::EscalateAfter, or_off(whole))? {
+        Some(Some(rounds)) => builder.escalate_after(rounds),
+        Some(None) => builder.no_escalation(),
+        None => builder,
+    };
+    budget(lookup, builder)
+}
+
+fn budget(lookup: Lookup<'_>, builder: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Invalid> {
+    let tokens = value(lookup, Setting::Budget, or_off(whole))?;
+    let ratio = value(lookup, Setting::BudgetRatio, number)?;
+    Ok(match (tokens, ratio) {
+        (None, None) => builder,
+        (Some(None), None) => builder.no_budget(),
+        (Some(None), Some(_)) => {
+            return Err(Setting::BudgetRatio.invalid("is set, but the budget is off"));
+        }
+        (tokens, ratio) => builder.budget(RetryBudget::check(
+            tokens.flatten().unwrap_or(STANDARD_TOKENS),
+            ratio.unwrap_or(STANDARD_RATIO),
+        )?),
+    })
+}
+
+/// Returns the first of a setting's variables that is set, and not to nothing.
+fn variable(lookup: Lookup<'_>, setting: Setting) -> Option<(&'static str, OsString)> {
+    let mut set = setting.variables().iter().filter_map(|name| Some((*name, lookup(name)?)));
+    set.find(|(_, text)| !text.is_empty())
+}
+
+fn value<T>(
+    lookup: Lookup<'_>,
+    setting: Setting,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Invalid> {
+    let Some((_, text)) = variable(lookup, setting) else { return Ok(None) };
+    let text = text.to_str().ok_or_else(|| setting.invalid("is not UTF-8"))?;
+    parse(text.trim()).map(Some).map_err(|reason| setting.invalid(reason))
+}
+
+fn or_off<T>(
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> impl Fn(&str) -> Result<Option<T>, String> {
+    move |text| match text {
+        "off" => Ok(None),
+        text => parse(text).map(Some).map_err(|reason| format!("{reason}, and \"off\"")),
+    }
+}
+
+fn retries(text: &str) -> Result<u32, String> {
+    // The first attempt counts, too.
+    let retries = text.parse().ok().filter(|retries| *retries < u32::MAX);
+    retries.ok_or_else(|| format!("is {text:?}, allowed are 0 to {}", u32::MAX - 1))
+}
+
+fn whole(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("is {text:?}, allowed are whole numbers to {}", u32::MAX))
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("is {text:?}, allowed are numbers like \"1.5\""))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok();
+    parsed
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| format!("is {text:?}, allowed are durations like \"250ms\" and \"1.5s\""))
+}
+
+fn jitter(text: &str) -> Result<Jitter, String> {
+    match text {
+        "equal" => Ok(Jitter::Equal),
+        "full" => Ok(Jitter::Full),
+        "none" => Ok(Jitter::None),
+        _ => Err(format!("is {text:?}, allowed are \"none\", \"equal\" and \"full\"")),
+    }
+}

@@ -1,0 +1,337 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tokio::time::{Sleep, sleep, sleep_until};
+
+use super::course::{Course, Cut, Verdict};
+use super::hooks::{AsPlanned, ByClass, ByClassify, Hooks, Judge, Silent};
+use super::{Backoff, Retried, RetryPolicy, Retrying};
+use crate::{Class, Classify, Telemetry};
+
+/// Does something again until it succeeds, or until its policy says that this is enough.
+///
+/// The operation is any closure that returns a future of a [`Result`]; each attempt calls it anew.
+/// By default a failure is followed by another attempt if its class
+/// [is retryable](Class::is_retryable), which a conflict is not, and nor is an append whose outcome
+/// is unknown: [`when`](Self::when) says otherwise.
+///
+/// ```
+/// use eddyline::{Error, Failed, Filter, History, ReadOnly, Retry, RetryPolicy, Store};
+///
+/// async fn read(
+///     store: &Store<ReadOnly>,
+///     filter: &Filter,
+///     policy: &RetryPolicy,
+/// ) -> Result<History<ReadOnly>, Failed<Error>> {
+///     let retried = Retry::new(policy, || store.query(filter))
+///         .notify(|retrying| println!("attempt {} follows", retrying.attempt()))
+///         .await;
+///     println!("{} after {} attempts", retried.outcome().as_str(), retried.attempts());
+///     retried.into_result()
+/// }
+/// ```
+///
+/// An error has to tell its class, see [`Classify`]. This one does not:
+///
+/// ```compile_fail,E0277
+/// use eddyline::{Retry, RetryPolicy};
+///
+/// async fn lend() -> Result<(), std::io::Error> {
+///     Ok(())
+/// }
+///
+/// # async fn run() {
+/// let _ = Retry::new(&RetryPolicy::default(), lend).await;
+/// # }
+/// ```
+///
+/// Then somebody else has to tell it:
+///
+/// ```
+/// use eddyline::{Class, Retry, RetryPolicy};
+///
+/// async fn lend() -> Result<(), std::io::Error> {
+///     Ok(())
+/// }
+///
+/// # async fn run() {
+/// let _ = Retry::with_classes(&RetryPolicy::default(), lend, |_| Class::Transient).await;
+/// # }
+/// ```
+///
+/// While its operation is ready at once it allocates nothing, sets no timer and reads no clock.
+///
+/// # Panics
+///
+/// Where a limit of time or a pause needs a timer and there is no tokio runtime that has one, and
+/// when it is polled after it has completed. A panic of the operation or of a hook passes through.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the attempt that is under way, and with it whatever that means to the
+/// operation; nothing is tried again. A call that was never polled has not happened.
+#[pin_project]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Retry<'a, O, F, E, H = Hooks> {
+    operation: O,
+    hooks: H,
+    course: Course<'a, E>,
+    #[pin]
+    state: State<F>,
+}
+
+#[pin_project(project = StateProjection)]
+enum State<F> {
+    Ready,
+    Running {
+        #[pin]
+        attempt: F,
+        #[pin]
+        limit: Limit,
+    },
+    Waiting {
+        #[pin]
+        timer: Sleep,
+        pause: Duration,
+    },
+    Done,
+}
+
+/// What may cut an attempt off. It is asked for when the attempt first waits.
+#[pin_project(project = LimitProjection)]
+enum Limit {
+    Unasked,
+    Unlimited,
+    Until {
+        #[pin]
+        timer: Sleep,
+        cut: Cut,
+    },
+}
+
+impl<'a, O, F, T, E> Retry<'a, O, F, E>
+where
+    O: FnMut() -> F,
+    F: Future<Output = Result<T, E>>,
+{
+    /// Tries an operation under a policy.
+    pub fn new(policy: &'a RetryPolicy, operation: O) -> Self
+    where
+        E: Classify,
+    {
+        Self::with_hooks(policy, operation, ByClassify)
+    }
+}
+
+impl<'a, O, F, T, E, C> Retry<'a, O, F, E, Hooks<Backoff, C>>
+where
+    O: FnMut() -> F,
+    F: Future<Output = Result<T, E>>,
+{
+    /// Tries an operation whose errors do not tell their class themselves.
+    pub fn with_classes(policy: &'a RetryPolicy, operation: O, classes: C) -> Self
+    where
+        C: FnMut(&E) -> Class,
+    {
+        Self::with_hooks(policy, operation, classes)
+    }
+
+    fn with_hooks(policy: &'a RetryPolicy, operation: O, classes: C) -> Self {
+        let backoff = policy.backoff();
+        let hooks = Hooks { backoff, classes, when: ByClass, notify: Silent, adjust: AsPlanned };
+        Self { operation, hooks, course: Course::new(policy), state: State::Ready }
+    }
+}
+
+impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
+    /// Lets every attempt run to its end: neither the attempt timeout nor the deadline cuts it off,
+    /// and the deadline only keeps new ones from beginning.
+    ///
+    /// For operations that must not be dropped half-way, like an append.
+    pub fn uncut(mut self) -> Self {
+        self.course.uncut = true;
+        self
+    }
+
+    /// Counts attempts, pauses and the outcome under a scope, which is one of few: it becomes an
+    /// attribute. Defaults to counting nothing.
+    pub fn telemetry(mut self, telemetry: &'a Telemetry, scope: &'static str) -> Self {
+        self.course.call = Some(telemetry.retry(scope));
+        self
+    }
+
+    fn map_hooks<X>(self, map: impl FnOnce(H) -> X) -> Retry<'a, O, F, E, X> {
+        let Self { operation, hooks, course, state } = self;
+        Retry { operation, hooks: map(hooks), course, state }
+    }
+}
+
+impl<'a, O, F, T, E, B, C, W, N, A> Retry<'a, O, F, E, Hooks<B, C, W, N, A>>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    /// Takes the pauses from an iterator. The call ends with it, and after the policy's attempts.
+    /// Defaults to the policy's [`Backoff`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use eddyline::{Error, Retry, RetryPolicy};
+    ///
+    /// # async fn run() {
+    /// let policy = RetryPolicy::default();
+    /// let pauses = [10, 50].map(Duration::from_millis);
+    /// let retried = Retry::new(&policy, async || Ok::<_, Error>(7)).backoff(pauses).await;
+    /// assert_eq!(retried.into_result().unwrap(), 7);
+    /// # }
+    /// ```
+    pub fn backoff<P, I>(self, pauses: P) -> Retry<'a, O, F, E, Hooks<I, C, W, N, A>>
+    where
+        P: IntoIterator<Item = Duration, IntoIter = I>,
+    {
+        self.map_hooks(|Hooks { backoff: _, classes, when, notify, adjust }| Hooks {
+            backoff: pauses.into_iter(),
+            classes,
+            when,
+            notify,
+            adjust,
+        })
+    }
+
+    /// Says which errors to try again after. Defaults to those whose class
+    /// [is retryable](Class::is_retryable).
+    ///
+    /// It is not asked about attempts that were cut off: these are tried again. Nothing cuts off
+    /// an operation that is [`uncut`](Self::uncut).
+    pub fn when<X>(self, when: X) -> Retry<'a, O, F, E, Hooks<B, C, X, N, A>>
+    where
+        X: FnMut(&E) -> bool,
+    {
+        self.map_hooks(|Hooks { backoff, classes, when: _, notify, adjust }| Hooks {
+            backoff,
+            classes,
+            when,
+            notify,
+            adjust,
+        })
+    }
+
+    /// Tells somebody before each pause. Defaults to nobody.
+    pub fn notify<X>(self, notify: X) -> Retry<'a, O, F, E, Hooks<B, C, W, X, A>>
+    where
+        X: FnMut(&Retrying<'_, E>),
+    {
+        self.map_hooks(|Hooks { backoff, classes, when, notify: _, adjust }| Hooks {
+            backoff,
+            classes,
+            when,
+            notify,
+            adjust,
+        })
+    }
+
+    /// Changes pauses by the error before them, as where a server says when to come back.
+    ///
+    /// It is given the pause that comes, or nothing where there are no more, and returns what is
+    /// to be: a pause, even beyond the last attempt of the policy, or nothing, which ends the call.
+    /// The deadline and the budget hold all the same. It is not asked about attempts that were cut
+    /// off. Defaults to what the back-off has.
+    pub fn adjust<X>(self, adjust: X) -> Retry<'a, O, F, E, Hooks<B, C, W, N, X>>
+    where
+        X: FnMut(&E, Option<Duration>) -> Option<Duration>,
+    {
+        self.map_hooks(|Hooks { backoff, classes, when, notify, adjust: _ }| Hooks {
+            backoff,
+            classes,
+            when,
+            notify,
+            adjust,
+        })
+    }
+}
+
+impl<O, F, T, E, H> Future for Retry<'_, O, F, E, H>
+where
+    O: FnMut() -> F,
+    F: Future<Output = Result<T, E>>,
+    H: Judge<E>,
+{
+    type Output = Retried<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let verdict = match this.state.as_mut().project() {
+                StateProjection::Ready => {
+                    this.course.attempt();
+                    let attempt = (this.operation)();
+                    this.state.set(State::Running { attempt, limit: Limit::Unasked });
+                    continue;
+                }
+                StateProjection::Running { attempt, limit } => match attempt.poll(cx) {
+                    Poll::Ready(Ok(value)) => Verdict::Over(this.course.succeed(value)),
+                    Poll::Ready(Err(error)) => this.course.fail(error, this.hooks),
+                    Poll::Pending => {
+                        let cut = ready!(limit.poll(this.course, cx));
+                        this.course.cut_off(cut, this.hooks)
+                    }
+                },
+                StateProjection::Waiting { timer, pause } => {
+                    ready!(timer.poll(cx));
+                    match this.course.resume(*pause) {
+                        Some(retried) => Verdict::Over(retried),
+                        None => {
+                            this.state.set(State::Ready);
+                            continue;
+                        }
+                    }
+                }
+                StateProjection::Done => panic!("`Retry` polled after completion"),
+            };
+            match verdict {
+                Verdict::Again { pause } => {
+                    this.state.set(State::Waiting { timer: sleep(pause), pause });
+                }
+                Verdict::Over(retried) => {
+                    this.state.set(State::Done);
+                    return Poll::Ready(retried);
+                }
+            }
+        }
+    }
+}
+
+impl Limit {
+    /// Waits for the limit, if there is one.
+    fn poll<E>(
+        mut self: Pin<&mut Self>,
+        course: &mut Course<'_, E>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Cut> {
+        loop {
+            let limit = match self.as_mut().project() {
+                LimitProjection::Unasked => match course.cut() {
+                    Some(cut) => Self::Until { timer: sleep_until(cut.at), cut },
+                    None => Self::Unlimited,
+                },
+                LimitProjection::Unlimited => return Poll::Pending,
+                LimitProjection::Until { timer, cut } => return timer.poll(cx).map(|()| *cut),
+            };
+            self.set(limit);
+        }
+    }
+}
+
+impl<O, F, E, H> fmt::Debug for Retry<'_, O, F, E, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Ready => "ready",
+            State::Running { .. } => "running",
+            State::Waiting { .. } => "waiting",
+            State::Done => "done",
+        };
+        f.debug_struct("Retry").field("state", &state).finish_non_exhaustive()
+    }
+}

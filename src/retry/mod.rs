@@ -1,0 +1,20 @@
+//! Trying again: how often, how long after, and when not to.
+
+mod backoff;
+mod budget;
+mod builder;
+mod course;
+mod env;
+mod future;
+mod hooks;
+mod outcome;
+mod policy;
+mod setting;
+
+pub use self::backoff::{Backoff, Jitter};
+pub use self::budget::RetryBudget;
+pub use self::builder::RetryPolicyBuilder;
+pub use self::future::Retry;
+pub use self::hooks::{AsPlanned, ByClass, ByClassify, Hooks, Retrying, Silent};
+pub use self::outcome::{Failed, Retried, RetryOutcome};
+pub use self::policy::RetryPolicy;

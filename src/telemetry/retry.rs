@@ -1,0 +1,148 @@
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context, KeyValue};
+use tokio::time::Instant;
+
+use super::{SECONDS, Telemetry};
+use crate::Class;
+
+/// Where calls that may be tried again are counted.
+pub(super) struct RetryInstruments {
+    attempts: Counter<u64>,
+    delay: Histogram<f64>,
+    outcomes: Counter<u64>,
+    /// The scopes whose series are known already.
+    scopes: RwLock<Vec<&'static str>>,
+}
+
+impl RetryInstruments {
+    pub(super) fn new(meter: &Meter) -> Self {
+        Self {
+            attempts: meter
+                .u64_counter("eventstore.retry.attempts")
+                .with_unit("{attempt}")
+                .with_description("attempts after the first, when they are decided on")
+                .build(),
+            delay: meter
+                .f64_histogram("eventstore.retry.delay")
+                .with_unit("s")
+                .with_description("pauses before attempts; of one that was cut short, what passed")
+                .with_boundaries(SECONDS.to_vec())
+                .build(),
+            outcomes: meter
+                .u64_counter("eventstore.retry.outcomes")
+                .with_unit("{call}")
+                .with_description("calls that may be tried again, by how they ended")
+                .build(),
+            scopes: RwLock::default(),
+        }
+    }
+
+    /// Makes the series of a scope known before there is anything to count.
+    fn announce(&self, scope: &'static str) {
+        if self.scopes.read().unwrap_or_else(PoisonError::into_inner).contains(&scope) {
+            return;
+        }
+        // Two that come here at once add nothing twice.
+        for outcome in OUTCOMES {
+            self.outcomes
+                .add(0, &[KeyValue::new("scope", scope), KeyValue::new("outcome", outcome)]);
+        }
+        for class in [Class::Conflict, Class::Timeout, Class::Transient] {
+            for attempt in ATTEMPTS {
+                self.attempts.add(0, &attempt_attributes(scope, class, attempt));
+            }
+        }
+        self.scopes.write().unwrap_or_else(PoisonError::into_inner).push(scope);
+    }
+}
+
+impl Telemetry {
+    /// Counts a call that may be tried again, from when it begins.
+    pub(crate) fn retry(&self, scope: &'static str) -> RetryCall<'_> {
+        let instruments = &self.instruments.retry;
+        RetryCall { instruments, scope, under_way: false, pause: None }
+    }
+}
+
+/// A call that may be tried again. It is told its outcome once; dropped untold after it began, it
+/// was canceled.
+pub(crate) struct RetryCall<'a> {
+    instruments: &'a RetryInstruments,
+    scope: &'static str,
+    under_way: bool,
+    /// Since when it pauses, and for how long it means to.
+    pause: Option<(Instant, Duration)>,
+}
+
+impl RetryCall<'_> {
+    /// Begins the call.
+    pub(crate) fn begin(&mut self) {
+        self.instruments.announce(self.scope);
+        self.under_way = true;
+    }
+
+    /// Counts an attempt that follows a pause, which begins.
+    pub(crate) fn retry(&mut self, attempt: u32, reason: Class, pause: Duration) {
+        let label =
+            ATTEMPTS[usize::try_from(attempt.saturating_sub(2)).unwrap_or(usize::MAX).min(5)];
+        self.instruments.attempts.add(1, &attempt_attributes(self.scope, reason, label));
+        Context::map_current(|context| {
+            let event = vec![
+                KeyValue::new("scope", self.scope),
+                KeyValue::new("reason", reason.as_str()),
+                KeyValue::new("attempt", i64::from(attempt)),
+                KeyValue::new("pause", pause.as_secs_f64()),
+            ];
+            context.span().add_event("eventstore.retry", event);
+        });
+        self.pause = Some((Instant::now(), pause));
+    }
+
+    /// Ends the pause as it was meant to end.
+    pub(crate) fn paused(&mut self) {
+        if let Some((_, pause)) = self.pause.take() {
+            self.record(pause);
+        }
+    }
+
+    /// Ends the call.
+    pub(crate) fn end(&mut self, outcome: &'static str) {
+        self.under_way = false;
+        let attributes = [KeyValue::new("scope", self.scope), KeyValue::new("outcome", outcome)];
+        self.instruments.outcomes.add(1, &attributes);
+    }
+
+    fn record(&self, pause: Duration) {
+        self.instruments.delay.record(pause.as_secs_f64(), &[KeyValue::new("scope", self.scope)]);
+    }
+}
+
+impl Drop for RetryCall<'_> {
+    fn drop(&mut self) {
+        if let Some((begun, pause)) = self.pause.take() {
+            self.record(begun.elapsed().min(pause));
+        }
+        if self.under_way {
+            self.end("canceled");
+        }
+    }
+}
+
+fn attempt_attributes(scope: &'static str, reason: Class, attempt: &'static str) -> [KeyValue; 3] {
+    [
+        KeyValue::new("scope", scope),
+        KeyValue::new("reason", reason.as_str()),
+        KeyValue::new("attempt", attempt),
+    ]
+}
+
+/// How calls end.
+const OUTCOMES: [&str; 7] =
+    ["budget", "canceled", "deadline", "exhausted", "first_try", "permanent", "recovered"];
+
+/// The attempts after the first.
+const ATTEMPTS: [&str; 6] = ["2", "3", "4", "5", "6", "more"];
