@@ -1,13 +1,19 @@
 //! What a conditional append costs, beside a plain insert and beside the predecessor's statement.
 
-#[path = "support/mod.rs"]
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/rounds.rs"]
+mod rounds;
+#[path = "support/seed.rs"]
+mod seed;
 
 use std::sync::Arc;
 
+use cluster::connect;
 use eddyline::{AppendCondition, Event, Filter, ReadWrite, Store};
 use local_postgres::Cluster;
-use support::{Contestant, LENDING, Rounds, Seed, connect, ratio, size_name};
+use rounds::{Contestant, Rounds, ratio};
+use seed::{LENDING, Seed, size_name};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
@@ -15,10 +21,10 @@ const CLIENTS: [usize; 2] = [1, 16];
 
 #[tokio::main]
 async fn main() {
-    let cluster = support::cluster().await;
+    let cluster = cluster::cluster().await;
     println!("each append has a boundary of its own; the condition is as old as the last append");
     let mut medians = Vec::new();
-    for events in support::sizes() {
+    for events in seed::sizes() {
         let seed = Seed { events };
         seed.prepare(&cluster).await;
         for clients in CLIENTS {

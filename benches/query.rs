@@ -1,21 +1,27 @@
 //! What a query costs, beside the bare statement and beside the predecessor's.
 
-#[path = "support/mod.rs"]
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/rounds.rs"]
+mod rounds;
+#[path = "support/seed.rs"]
+mod seed;
 
 use std::sync::Arc;
 
+use cluster::connect;
 use eddyline::{Filter, ReadWrite, Store};
 use local_postgres::Cluster;
-use support::{Contestant, LENDING, Rounds, Seed, connect, ratio, size_name};
+use rounds::{Contestant, Rounds, ratio};
+use seed::{LENDING, Seed, size_name};
 use tokio_postgres::{Client, Statement};
 
 #[tokio::main]
 async fn main() {
-    let cluster = support::cluster().await;
+    let cluster = cluster::cluster().await;
     println!("the lending query of a random book and a random reader, about 45 events; 1 client");
     let mut medians = Vec::new();
-    for events in support::sizes() {
+    for events in seed::sizes() {
         let seed = Seed { events };
         seed.prepare(&cluster).await;
         medians.push(compare(&cluster, &seed).await);

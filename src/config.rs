@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::log::LogName;
-use crate::{Error, Telemetry};
+use crate::{Error, RetryPolicy, Telemetry};
 
 /// Says how connections to servers are encrypted.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +48,7 @@ pub struct Config {
     pub(crate) statement_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) replica_timeout: Duration,
+    pub(crate) retry: RetryPolicy,
     pub(crate) telemetry: Telemetry,
 }
 
@@ -74,6 +75,7 @@ impl Config {
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(10),
             replica_timeout: Duration::from_secs(2),
+            retry: RetryPolicy::default(),
             telemetry: Telemetry::default(),
         })
     }
@@ -136,6 +138,15 @@ impl Config {
     /// to 2 seconds.
     pub fn replica_timeout(self, timeout: Duration) -> Self {
         Self { replica_timeout: timeout, ..self }
+    }
+
+    /// Sets what is tried again, how often, and after which pauses. Defaults to
+    /// [`RetryPolicy::default`].
+    ///
+    /// Its attempt timeout and its deadline bound every call of the store, also where a server
+    /// neither answers nor refuses.
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        Self { retry: policy, ..self }
     }
 
     /// Sets where metrics and traces go. Defaults to OpenTelemetry's global providers.

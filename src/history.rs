@@ -89,11 +89,21 @@ impl<M: Mode> fmt::Debug for History<M> {
 pub struct Appended {
     first: SequenceNumber,
     last: SequenceNumber,
+    repeat: bool,
 }
 
 impl Appended {
     pub(crate) fn new(first: SequenceNumber, last: SequenceNumber) -> Self {
-        Self { first, last }
+        Self { first, last, repeat: false }
+    }
+
+    pub(crate) fn repeat(first: SequenceNumber, last: SequenceNumber) -> Self {
+        Self { first, last, repeat: true }
+    }
+
+    /// Takes what an earlier try of the same call has stored as stored by the call.
+    pub(crate) fn as_first(self) -> Self {
+        Self { repeat: false, ..self }
     }
 
     /// Returns the place of the first event.
@@ -101,8 +111,14 @@ impl Appended {
         self.first
     }
 
-    /// Returns the place of the last event; numbers between it and the first may be missing. A read at this position or later sees the append.
+    /// Returns the place of the last event; numbers between it and the first may be missing. A
+    /// read at this position or later sees the append.
     pub fn last(&self) -> SequenceNumber {
         self.last
+    }
+
+    /// Returns whether the events were in the log already, from an earlier append of the same ids.
+    pub fn is_repeat(&self) -> bool {
+        self.repeat
     }
 }

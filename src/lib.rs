@@ -67,6 +67,7 @@
 
 mod condition;
 mod config;
+mod decision;
 mod error;
 mod event;
 mod filter;
@@ -87,6 +88,7 @@ mod tls;
 
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Tls};
+pub use crate::decision::{Decided, Decision};
 pub use crate::error::{Class, Classify, Error, Reason, SqlState};
 pub use crate::event::{Event, MAX_EVENT_TYPE_BYTES, MAX_JSON_BYTES, SequencedEvent};
 pub use crate::filter::{Filter, FilterBuilder, FilterKey, MAX_FILTER_TERMS, Predicate};

@@ -1,3 +1,5 @@
+//! Rounds in which contestants take turns.
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

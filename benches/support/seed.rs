@@ -1,10 +1,12 @@
+//! Logs of a given size, and what they are compared with.
+
 use std::io::Write as _;
 
 use eddyline::{Config, Schema};
 use local_postgres::Cluster;
 use tokio_postgres::Client;
 
-use super::{DATABASE, connect, size_name};
+use crate::cluster::{DATABASE, connect};
 
 /// A log of a given size, and the same events in the tables that it is compared with.
 #[derive(Clone)]
@@ -103,7 +105,7 @@ impl Seed {
                  INSERT INTO {plain} OVERRIDING SYSTEM VALUE SELECT * FROM {log};
                  SELECT setval(pg_get_serial_sequence('{plain}', 'sequence_number'),
                      (SELECT max(sequence_number) FROM {plain}));
-                 ALTER TABLE {plain} ADD PRIMARY KEY (sequence_number);
+                 ALTER TABLE {plain} ADD PRIMARY KEY (sequence_number), ADD UNIQUE (event_id);
                  CREATE INDEX ON {plain} USING gin (payload jsonb_path_ops)
                      WITH (fastupdate = off);
                  CREATE INDEX ON {plain} (event_type);
@@ -142,11 +144,36 @@ impl Seed {
     }
 }
 
-/// Inserts a stretch of events, each of a book and a reader drawn by a hash of its number.
+/// Returns the sizes of log to measure at, in events.
+pub fn sizes() -> Vec<u64> {
+    let sizes = std::env::var("EDDYLINE_BENCH_EVENTS").unwrap_or("10000,2500000".to_owned());
+    sizes.split(',').map(|size| size.trim().parse().expect("a number of events")).collect()
+}
+
+/// The event types that lending a book depends on.
+pub const LENDING: [&str; 6] = [
+    "BookCopyAddedToCirculation",
+    "BookCopyRemovedFromCirculation",
+    "BookCopyLentToReader",
+    "BookCopyReturnedByReader",
+    "ReaderRegistered",
+    "ReaderContractCanceled",
+];
+
+/// Names a size as it stands in the names of results.
+pub fn size_name(events: u64) -> String {
+    match events {
+        millions if millions >= 1_000_000 => format!("{}m", millions as f64 / 1e6),
+        thousands => format!("{}k", thousands / 1_000),
+    }
+}
+
+/// Inserts a stretch of events, whose ids ascend as the crate's do, each of a book and a reader drawn by a hash of its number.
 fn chunk(log: &str, first: u64, last: u64, books: u64, readers: u64) -> String {
     format!(
         "INSERT INTO {log} (event_id, occurred_at, event_type, payload, metadata)
-         SELECT gen_random_uuid(), timestamptz '2020-01-01' + i * interval '1 minute',
+         SELECT (lpad(to_hex(1577836800000 + i), 12, '0') || '7' || substr(md5(i::text), 1, 3)
+                 || '8' || substr(md5(i::text), 4, 15))::uuid, timestamptz '2020-01-01' + i * interval '1 minute',
              CASE WHEN i % 5 = 0 AND i % 8 <> 0 THEN 'BookCopyAddedToCirculation'
                   WHEN i % 40 = 0 THEN 'ReaderRegistered'
                   WHEN i % 2 = 1 THEN 'BookCopyLentToReader'

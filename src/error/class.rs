@@ -13,7 +13,8 @@ pub enum Class {
     OutcomeUnknown,
     /// The same again fails again. Nothing was stored.
     Permanent(Reason),
-    /// A limit of time ended it. Nothing was stored; it may be tried again.
+    /// It took longer than it may, and would again: allow it more time, or give it less to do.
+    /// Nothing was stored.
     Timeout,
     /// It is worth trying again. Nothing was stored.
     Transient,
@@ -38,12 +39,12 @@ pub enum Reason {
 }
 
 impl Class {
-    /// Returns whether the same may be tried again just as it was: after a transient fault and
-    /// after a timeout.
+    /// Returns whether the same is worth trying again just as it was: after a transient fault.
     ///
-    /// After a conflict it may not: a new decision has to be made first.
+    /// After a conflict it is not: a new decision has to be made first. Nor is it after a timeout:
+    /// whoever set the limit wants it kept.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Timeout | Self::Transient)
+        self == Self::Transient
     }
 
     /// Returns the name that metrics and traces give it, a permanent failure's by its reason.

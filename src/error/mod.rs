@@ -231,6 +231,7 @@ impl Error {
     /// an attempt's, or that of a wait for a replica.
     pub fn is_timeout(&self) -> bool {
         self.class() == Class::Timeout
+            || self.sqlstate().is_some_and(|sqlstate| sqlstate.as_str() == "55P03")
     }
 
     /// Returns whether the same is worth trying again, just as it was. Nothing was stored.
@@ -265,6 +266,12 @@ impl Error {
                 Class::Permanent(Reason::Schema)
             }
         }
+    }
+
+    /// Returns whether the store tries again by itself. The time of an attempt is limited so that
+    /// another one can be made.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.class().is_retryable() || matches!(self, Self::TimedOut { .. })
     }
 
     /// Returns whether another server might have answered.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bb8::{PooledConnection, RunError};
 
 use self::manager::Manager;
-pub(crate) use self::session::{Session, sent};
+pub(crate) use self::session::{Session, send, sent};
 use crate::log::LogName;
 use crate::server::Server;
 use crate::{Config, Error, Role, tls};

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     server: Arc<Server>,
     prepared: HashMap<String, tokio_postgres::Statement>,
     reading: bool,
+    /// Whether a transaction is open on it, or it was given up.
+    held: bool,
 }
 
 /// How a statement is sent: by its name, or whole.
@@ -30,7 +32,7 @@ pub(crate) enum Form {
 
 impl Session {
     pub(super) fn new(client: Client, server: Arc<Server>) -> Self {
-        Self { client, server, prepared: HashMap::new(), reading: false }
+        Self { client, server, prepared: HashMap::new(), reading: false, held: false }
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -45,10 +47,10 @@ impl Session {
         &mut self.client
     }
 
-    /// Returns whether the connection cannot be used again: it is closed, or still busy with rows
-    /// that nobody waits for any more.
+    /// Returns whether the connection cannot be used again: it is closed, in a transaction, or still
+    /// busy with rows that nobody waits for any more.
     pub(crate) fn is_spent(&self) -> bool {
-        self.reading || self.client.is_closed()
+        self.reading || self.held || self.client.is_closed()
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
@@ -108,6 +110,17 @@ impl Session {
         self.reading = false;
     }
 
+    /// Keeps the connection from being used by anybody else, until it is released: dropped before,
+    /// it is closed.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Notes that no transaction is open any more.
+    pub(crate) fn release(&mut self) {
+        self.held = false;
+    }
+
     /// Notes that the server refused, or that the connection broke.
     pub(crate) fn failed(&mut self, error: tokio_postgres::Error) -> Error {
         self.reading = false;
@@ -116,7 +129,7 @@ impl Session {
 }
 
 /// Sends a statement whole at its first poll.
-async fn send(
+pub(crate) async fn send(
     client: &Client,
     form: &Form,
     statement: &sql::Statement<'_>,

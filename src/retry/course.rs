@@ -15,7 +15,7 @@ pub struct Course<'a, E> {
     attempts: u32,
     delay: Duration,
     /// Set when a clock is first read, which calls that need none never do.
-    started: Option<Instant>,
+    pub started: Option<Instant>,
     last_error: Option<Failed<E>>,
 }
 

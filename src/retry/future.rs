@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::course::{Course, Cut, Verdict};
 use super::hooks::{AsPlanned, ByClass, ByClassify, Hooks, Judge, Silent};
@@ -153,6 +153,13 @@ impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
     /// For operations that must not be dropped half-way, like an append.
     pub fn uncut(mut self) -> Self {
         self.course.uncut = true;
+        self
+    }
+
+    /// Counts the deadline from an earlier moment than the first poll: that of the call which this
+    /// is part of.
+    pub fn since(mut self, started: Instant) -> Self {
+        self.course.started = Some(started);
         self
     }
 

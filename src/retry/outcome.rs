@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Class, Classify};
+use crate::{Class, Classify, Error};
 
 /// Says how an attempt failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -28,6 +28,12 @@ impl<E> Failed<E> {
             Self::Error(error) => error,
             Self::TimedOut(given) => timed_out(given),
         }
+    }
+}
+
+impl From<Failed<Error>> for Error {
+    fn from(failed: Failed<Error>) -> Self {
+        failed.into_error(|waited| Self::TimedOut { server: "any server".to_owned(), waited })
     }
 }
 

@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use uuid::Uuid;
+
 use super::filter::{Params, condition, is_selective};
 use super::param::{Param, Statement};
 use crate::condition::Guard;
@@ -30,13 +34,45 @@ pub(crate) fn lock(log: &LogName, staleness: Staleness) -> Statement<'static> {
         Staleness::Fresh => "force_generic_plan",
         Staleness::Stale => "force_custom_plan",
     };
+    take_lock(log, &[("plan_cache_mode", plan)])
+}
+
+/// Renders the statement that takes the log's lock for a transaction which goes on reading and
+/// deciding, in milliseconds: how long a statement may take, and how long the server waits for the
+/// next one before it ends the transaction and with it the connection.
+pub(crate) fn lock_to_decide(
+    log: &LogName,
+    statement_timeout: Duration,
+    idle_timeout: Duration,
+) -> Statement<'static> {
+    let statement = statement_timeout.as_millis().to_string();
+    let idle = idle_timeout.as_millis().to_string();
+    take_lock(
+        log,
+        &[("statement_timeout", &statement), ("idle_in_transaction_session_timeout", &idle)],
+    )
+}
+
+fn take_lock(log: &LogName, settings: &[(&str, &str)]) -> Statement<'static> {
     let table = log.table();
-    let text = format!(
+    let mut text = format!(
         "SELECT pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | '{table}'::regclass::oid::bigint),
-                set_config('eddyline.lock', 'held', true),
-                set_config('plan_cache_mode', '{plan}', true)"
+                set_config('eddyline.lock', 'held', true)"
     );
+    for (setting, value) in settings {
+        text += &format!(", set_config('{setting}', '{value}', true)");
+    }
     Statement { text, params: Vec::new() }
+}
+
+/// Whether an append may have been stored before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Occasion {
+    /// Hardly: its ids are looked for only where the condition does not hold, which the append's
+    /// own events may have broken.
+    First,
+    /// Well: its ids are looked for before all else.
+    Repeated,
 }
 
 /// An append's statement: it judges the condition and, if that holds, stores the events.
@@ -44,6 +80,7 @@ pub(crate) struct Append<'a> {
     pub(crate) events: &'a [Event],
     pub(crate) guard: Option<&'a Guard>,
     pub(crate) staleness: Staleness,
+    pub(crate) occasion: Occasion,
 }
 
 impl<'a> Append<'a> {
@@ -51,7 +88,8 @@ impl<'a> Append<'a> {
     pub(crate) fn statement(&self, log: &LogName) -> Statement<'a> {
         let table = log.table();
         let mut params = Params::default();
-        let events = self.bind_events(&mut params);
+        let ids = params.bind(Param::Uuids(self.events.iter().map(Event::id).collect()));
+        let events = self.bind_events(&ids, &mut params);
         let (judgement, holds) = match self.guard {
             None => (
                 "NULL::bigint AS position, NULL::bigint AS sequence_number, NULL::text AS event_type"
@@ -60,6 +98,10 @@ impl<'a> Append<'a> {
             ),
             Some(guard) => self.judge(guard, &table, &mut params),
         };
+        let (sought, is_new) = match self.occasion {
+            Occasion::First => ("(SELECT sequence_number IS NOT NULL FROM verdict)", "true"),
+            Occasion::Repeated => ("true", "(SELECT count = 0 FROM stored)"),
+        };
         // Under any other isolation the snapshot would be that of BEGIN, older than the lock.
         let text = format!(
             "WITH verdict AS MATERIALIZED (
@@ -67,25 +109,31 @@ impl<'a> Append<'a> {
                      current_setting('eddyline.lock', true) = 'held'
                      AND current_setting('transaction_isolation') = 'read committed' AS locked
                  FROM (SELECT {judgement}) AS judged
+             ), stored AS MATERIALIZED (
+                 SELECT count(*) AS count, min(sequence_number) AS first,
+                     max(sequence_number) AS last,
+                     (array_agg(event_id ORDER BY sequence_number))[1] AS event_id
+                 FROM {table}
+                 WHERE event_id = ANY ({ids}::uuid[]) AND {sought}
              ), inserted AS (
                  INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
                  SELECT event_id, occurred_at, event_type, payload, metadata
                  FROM {events}
-                 WHERE (SELECT locked AND {holds} FROM verdict)
+                 WHERE (SELECT locked AND {holds} FROM verdict) AND {is_new}
                  ORDER BY ordinality
                  RETURNING sequence_number
              )
              SELECT locked, position, sequence_number, event_type,
                  (SELECT min(sequence_number) FROM inserted) AS first,
-                 (SELECT max(sequence_number) FROM inserted) AS last
-             FROM verdict"
+                 (SELECT max(sequence_number) FROM inserted) AS last,
+                 stored.count, stored.first, stored.last, stored.event_id
+             FROM verdict, stored"
         );
         Statement { text, params: params.into_vec() }
     }
 
-    fn bind_events(&self, params: &mut Params<'a>) -> String {
+    fn bind_events(&self, ids: &str, params: &mut Params<'a>) -> String {
         let events = self.events;
-        let ids = params.bind(Param::Uuids(events.iter().map(Event::id).collect()));
         let times = params.bind(Param::Times(events.iter().map(Event::occurred_at).collect()));
         let types = params.bind(Param::Texts(events.iter().map(Event::event_type).collect()));
         let payloads = params.bind(Param::Jsonbs(events.iter().map(Event::payload_json).collect()));
@@ -130,6 +178,11 @@ impl<'a> Append<'a> {
     }
 }
 
+/// Names the constraint by which the log refuses an event that it holds already.
+pub(crate) fn ids_constraint(log: &LogName) -> String {
+    format!("{}_event_id_key", log.log())
+}
+
 /// What an append's statement answered.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -139,28 +192,47 @@ pub(crate) enum Verdict {
     Ahead { head: SequenceNumber },
     /// An event came after the condition's position that matches its filter.
     Broken { event: SequenceNumber, event_type: String },
+    /// Some of the events are in the log, others are not.
+    Mixed { event_id: Uuid, position: SequenceNumber },
+    /// All of the events are in the log, from an earlier try.
+    Stored { first: SequenceNumber, last: SequenceNumber },
+    /// An event is in the log, so that the statement failed; which one is to be asked for.
+    Taken,
     /// The statement ran without the log's lock, and stored nothing.
     Unlocked,
 }
 
 impl Verdict {
-    pub(crate) fn decode(row: &tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
+    /// Reads the answer to an append of so many events.
+    pub(crate) fn decode(
+        row: &tokio_postgres::Row,
+        events: usize,
+    ) -> Result<Self, tokio_postgres::Error> {
         let locked: Option<bool> = row.try_get(0)?;
         let position: Option<i64> = row.try_get(1)?;
         let broken: Option<i64> = row.try_get(2)?;
         let event_type: Option<String> = row.try_get(3)?;
-        let first: Option<i64> = row.try_get(4)?;
-        let last: Option<i64> = row.try_get(5)?;
+        let inserted = row.try_get::<_, Option<i64>>(4)?.zip(row.try_get(5)?);
+        let stored_events: i64 = row.try_get(6)?;
+        let stored = row.try_get::<_, Option<i64>>(7)?.zip(row.try_get(8)?);
+        let event_id: Option<Uuid> = row.try_get(9)?;
         let number = SequenceNumber::from_bigint;
-        Ok(match (locked, first.zip(last), broken.zip(event_type), position) {
-            (_, Some((first, last)), _, _) => {
-                Self::Accepted { first: number(first), last: number(last) }
-            }
-            (Some(true), None, Some((event, event_type)), _) => {
-                Self::Broken { event: number(event), event_type }
-            }
-            (Some(true), None, None, Some(head)) => Self::Ahead { head: number(head) },
-            _ => Self::Unlocked,
+        if let Some((first, last)) = inserted {
+            return Ok(Self::Accepted { first: number(first), last: number(last) });
+        }
+        if locked != Some(true) {
+            return Ok(Self::Unlocked);
+        }
+        if let Some(((first, last), event_id)) = stored.zip(event_id) {
+            return Ok(match usize::try_from(stored_events) == Ok(events) {
+                true => Self::Stored { first: number(first), last: number(last) },
+                false => Self::Mixed { event_id, position: number(first) },
+            });
+        }
+        Ok(match (broken.zip(event_type), position) {
+            (Some((event, event_type)), _) => Self::Broken { event: number(event), event_type },
+            (None, Some(head)) => Self::Ahead { head: number(head) },
+            (None, None) => Self::Unlocked,
         })
     }
 }

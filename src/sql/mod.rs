@@ -7,7 +7,9 @@ mod param;
 mod read;
 mod schema;
 
-pub(crate) use self::append::{Append, Staleness, Verdict, lock};
+pub(crate) use self::append::{
+    Append, Occasion, Staleness, Verdict, ids_constraint, lock, lock_to_decide,
+};
 pub(crate) use self::param::Statement;
 pub(crate) use self::read::{decode_event, decode_head, head, read};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};

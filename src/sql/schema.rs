@@ -1,4 +1,4 @@
-use super::append::LOCK_CLASS;
+use super::append::{LOCK_CLASS, ids_constraint};
 use crate::log::LogName;
 
 /// The version of the schema that this crate works with.
@@ -91,10 +91,14 @@ fn sequence(log: &LogName) -> String {
 /// it is early enough to take the lock under which numbers are given in commit order. Numbers must
 /// come from the sequence of the log; `GENERATED ALWAYS` does not bind `COPY`, the trigger does.
 ///
+/// That ids are unique is what keeps an append from being stored twice, however late the first try
+/// arrives.
+///
 /// The index on the payload goes without its pending list, which is flushed while the lock is held
 /// and makes single appends hundredfold slower.
 fn create(log: &LogName) -> String {
     let (schema, name, table, sequence) = (log.schema(), log.log(), log.table(), sequence(log));
+    let ids = ids_constraint(log);
     format!(
         "CREATE TABLE {table} (
              sequence_number bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {sequence}),
@@ -105,6 +109,7 @@ fn create(log: &LogName) -> String {
              payload jsonb NOT NULL,
              metadata jsonb NOT NULL DEFAULT '{{}}',
              CONSTRAINT \"{name}_pkey\" PRIMARY KEY (sequence_number),
+             CONSTRAINT \"{ids}\" UNIQUE (event_id),
              CONSTRAINT \"{name}_event_type_check\"
                  CHECK (octet_length(event_type) BETWEEN 1 AND 255),
              CONSTRAINT \"{name}_occurred_at_check\" CHECK (isfinite(occurred_at)

@@ -1,14 +1,13 @@
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::join4;
-use tokio_postgres::error::Severity;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Store;
-use crate::error::{BoxError, cause};
-use crate::pool::{Lease, sent};
-use crate::server::Server;
-use crate::sql::{self, Append, Staleness, Verdict};
+use super::limit::Limit;
+use super::transact::{Transaction, outcome_unknown};
+use crate::sql::{self, Append, Occasion, Staleness, Verdict};
 use crate::telemetry::OperationName;
 use crate::{AppendCondition, Appended, Class, Error, Event, ReadWrite, Reason};
 
@@ -28,22 +27,32 @@ impl Store<ReadWrite> {
     /// committed after the position that the condition names, by whomever. It is as durable as the
     /// server's `synchronous_commit` says when this returns.
     ///
+    /// # Nothing twice
+    ///
+    /// What may be tried again is, as the store's [`RetryPolicy`](crate::RetryPolicy) says:
+    /// transient faults, of which nothing was stored, and unknown outcomes. The ids of the events
+    /// make that safe, whatever the condition: an append whose events are all in the log already is
+    /// answered with their places. That is so for later calls too, from whichever process and
+    /// however long after, so that a program which was interrupted may just append the same events
+    /// (with the same ids) again. A conflict is never tried again: the decision is out of date.
+    ///
     /// # Errors
     ///
     /// [`Error::Conflict`] where the condition does not hold, [`Error::PositionAhead`] where it
     /// names a position that the log has not reached, [`Error::InvalidAppend`] where there is no
     /// event, two have the same id, or there is more than [`MAX_APPEND_EVENTS`] or
-    /// [`MAX_APPEND_BYTES`] allow, [`Error::Unreachable`], [`Error::PoolExhausted`] and
-    /// [`Error::ConnectionLost`] where the primary could not be asked, [`Error::Database`] where
-    /// it refused. In all of these nothing was stored.
+    /// [`MAX_APPEND_BYTES`] allow, [`Error::DuplicateEvent`] where some of its ids are in the log
+    /// already, [`Error::Unreachable`], [`Error::PoolExhausted`], [`Error::ConnectionLost`] and
+    /// [`Error::TimedOut`] where the primary could not be asked, [`Error::Database`] where it
+    /// refused. In all of these nothing was stored.
     ///
-    /// [`Error::OutcomeUnknown`] where the connection was lost before the answer came: the events
-    /// were stored, all of them, or they were not.
+    /// [`Error::OutcomeUnknown`] where the connection was lost before the answer came, and could
+    /// not be had again before the deadline: the events were stored, all of them, or they were not.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it stores all of its events or none, perhaps a moment later: a condition from before
-    /// may then be broken by them. Which it is can only be known by reading.
+    /// Dropped, it stores all of its events or none, perhaps a moment later. Which it is tells the
+    /// same append, called again.
     pub async fn append(
         &self,
         events: impl IntoIterator<Item = Event>,
@@ -51,28 +60,37 @@ impl Store<ReadWrite> {
     ) -> Result<Appended, Error> {
         let events: Vec<_> = events.into_iter().collect();
         let operation = self.operation(OperationName::Append);
-        let result = self.try_append(&events, &condition).await;
-        operation.finish(result, |_| events.len() as u64)
+        let result = match check(&events) {
+            Ok(()) => Appending::new(self, &events, &condition, Instant::now()).retry().await,
+            Err(error) => Err(error),
+        };
+        operation.finish(result, |appended| match appended.is_repeat() {
+            true => 0,
+            false => events.len() as u64,
+        })
     }
 
-    async fn try_append(
+    /// Renders an append's transaction.
+    pub(super) fn transaction<'a>(
         &self,
-        events: &[Event],
-        condition: &AppendCondition,
-    ) -> Result<Appended, Error> {
-        check(events)?;
+        events: &'a [Event],
+        condition: &'a AppendCondition,
+        occasion: Occasion,
+    ) -> Transaction<'a> {
         let log = &self.shared.log;
         let staleness = self.staleness(condition);
-        let lock = sql::lock(log, staleness);
-        let append = Append { events, guard: condition.guard(), staleness }.statement(log);
-
-        let mut lease = self.first().acquire().await?;
-        let verdict = transact(&mut lease, &lock, &append, events).await?;
-        self.judge(verdict, condition, lease.server())
+        let append = Append { events, guard: condition.guard(), staleness, occasion };
+        Transaction {
+            lock: sql::lock(log, staleness),
+            append: append.statement(log),
+            events,
+            occasion,
+            ids: sql::ids_constraint(log),
+        }
     }
 
     fn staleness(&self, condition: &AppendCondition) -> Staleness {
-        let newest = self.shared.newest.load(std::sync::atomic::Ordering::Relaxed);
+        let newest = self.shared.newest.load(Ordering::Relaxed);
         match condition.guard() {
             Some(guard) if newest.saturating_sub(guard.after.value()) > STALE_AFTER => {
                 Staleness::Stale
@@ -81,13 +99,18 @@ impl Store<ReadWrite> {
         }
     }
 
-    fn judge(
+    /// Says what a verdict means to the caller.
+    pub(super) fn judge(
         &self,
         verdict: Verdict,
         condition: &AppendCondition,
-        server: &Server,
     ) -> Result<Appended, Error> {
         let after = condition.guard().map(|guard| guard.after).unwrap_or_default();
+        let unfit = |reason: &'static str| Error::UnfitServer {
+            server: self.first().server().to_string(),
+            reason: reason.into(),
+            class: Class::Permanent(Reason::Bug),
+        };
         match verdict {
             Verdict::Accepted { first, last } => {
                 self.shared.note_newest(last);
@@ -98,74 +121,118 @@ impl Store<ReadWrite> {
                 self.shared.note_newest(event);
                 Err(Error::Conflict { after, event, event_type })
             }
-            Verdict::Unlocked => Err(Error::UnfitServer {
-                server: server.to_string(),
-                reason: "the append ran outside of its transaction".into(),
-                class: Class::Permanent(Reason::Bug),
-            }),
+            Verdict::Mixed { event_id, position } => {
+                Err(Error::DuplicateEvent { event_id, position })
+            }
+            Verdict::Stored { first, last } => {
+                self.shared.note_newest(last);
+                Ok(Appended::repeat(first, last))
+            }
+            Verdict::Taken => Err(unfit("it holds an event and does not find it")),
+            Verdict::Unlocked => Err(unfit("the append ran outside of its transaction")),
         }
     }
 }
 
-/// Runs the append's transaction in one round trip, and returns what was judged and committed.
-///
-/// All four requests are written at the first poll, before any can be waited for: dropped then or
-/// later, the transaction is complete on the wire, and the connection answers the next request
-/// after it. `COMMIT` of a transaction that failed rolls it back.
-async fn transact(
-    lease: &mut Lease,
-    lock: &sql::Statement<'_>,
-    append: &sql::Statement<'_>,
-    events: &[Event],
-) -> Result<Verdict, Error> {
-    let lock_form = lease.prepare(&lock.text).await?;
-    let append_form = lease.prepare(&append.text).await?;
-    let server = lease.server();
-    let client = lease.client();
-    if client.is_closed() {
-        return Err(server.lost("it was closed before the append was sent"));
+/// An append, with all of its tries.
+pub(super) struct Appending<'a> {
+    store: &'a Store<ReadWrite>,
+    events: &'a [Event],
+    condition: &'a AppendCondition,
+    started: Instant,
+    /// Whether a try may have stored the events.
+    uncertain: AtomicBool,
+}
+
+impl<'a> Appending<'a> {
+    pub(super) fn new(
+        store: &'a Store<ReadWrite>,
+        events: &'a [Event],
+        condition: &'a AppendCondition,
+        started: Instant,
+    ) -> Self {
+        Self { store, events, condition, started, uncertain: AtomicBool::new(false) }
     }
 
-    let (begun, locked, appended, committed) = join4(
-        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
-        sent(client, &lock_form, lock),
-        sent(client, &append_form, append),
-        client.batch_execute("COMMIT"),
-    )
-    .await;
+    /// Tries until the events are stored, or cannot be.
+    async fn retry(&self) -> Result<Appended, Error> {
+        self.tries(|error| error.is_outcome_unknown() || error.is_repeatable()).await
+    }
 
-    let unknown = |error: tokio_postgres::Error| outcome_unknown(server, events, error);
-    let refused = |error: tokio_postgres::Error| match is_refusal(&error) {
-        true => server.error(error),
-        false => unknown(error),
-    };
-    begun.map_err(refused)?;
-    locked.map_err(refused)?;
-    let row = appended.map_err(refused)?;
-    let row = row.ok_or_else(|| server.lost("the append was answered without a row"))?;
-    let verdict = Verdict::decode(&row).map_err(unknown)?;
-    match (committed, &verdict) {
-        (Err(error), Verdict::Accepted { .. }) => Err(refused(error)),
-        _ => Ok(verdict),
+    /// Tries until it is known whether the events are stored.
+    pub(super) async fn settle(&self) -> Result<Appended, Error> {
+        self.tries(Error::is_outcome_unknown).await
+    }
+
+    /// Says what a try has come to, or tries until that is known.
+    pub(super) async fn conclude(
+        &self,
+        verdict: Result<Verdict, Error>,
+    ) -> Result<Appended, Error> {
+        match verdict {
+            Ok(Verdict::Taken) => self.settle().await,
+            Ok(verdict) => self.store.judge(verdict, self.condition),
+            Err(error) if error.is_outcome_unknown() && self.store.retry.attempts() > 1 => {
+                self.uncertain.store(true, Ordering::Relaxed);
+                self.settle().await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn tries(&self, again: impl Fn(&Error) -> bool) -> Result<Appended, Error> {
+        let policy = &self.store.retry;
+        // Whether the events are stored is worth all of the time that there is.
+        let persistent = policy.attempts() > 1 && policy.deadline().is_some();
+        self.store
+            .retry_since(self.started, "append", || self.attempt())
+            .when(again)
+            .adjust(|error, pause| match pause {
+                None if persistent && error.is_outcome_unknown() => Some(policy.max_delay()),
+                pause => pause,
+            })
+            .await
+            .into_result()
+            .map_err(Error::from)
+    }
+
+    async fn attempt(&self) -> Result<Appended, Error> {
+        let limit = Limit::new(&self.store.retry, self.started);
+        let uncertain = self.uncertain.load(Ordering::Relaxed);
+        let verdict = match uncertain {
+            true => self.transact(Occasion::Repeated, limit).await,
+            false => match self.transact(Occasion::First, limit).await {
+                Ok(Verdict::Taken) => self.transact(Occasion::Repeated, limit).await,
+                verdict => verdict,
+            },
+        };
+        match verdict.and_then(|verdict| self.store.judge(verdict, self.condition)) {
+            Err(error) if error.is_outcome_unknown() => {
+                self.uncertain.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+            // An earlier try may still be on its way. Only where it cannot be accepted any more,
+            // whenever it comes, is this one's refusal the answer.
+            Err(error)
+                if uncertain
+                    && !matches!(error, Error::Conflict { .. } | Error::DuplicateEvent { .. }) =>
+            {
+                Err(outcome_unknown(self.store.first().server(), self.events, error))
+            }
+            Ok(appended) if uncertain => Ok(appended.as_first()),
+            result => result,
+        }
+    }
+
+    async fn transact(&self, occasion: Occasion, limit: Limit) -> Result<Verdict, Error> {
+        let transaction = self.store.transaction(self.events, self.condition, occasion);
+        let pool = self.store.first();
+        let mut lease = limit.of(pool.server(), pool.acquire()).await?;
+        transaction.run(&mut lease, limit).await
     }
 }
 
-/// Returns whether the server said that it did not carry a request out. With a fatal error it says
-/// that the connection ends, which may be while it commits.
-fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    let severity = error.as_db_error().map(|error| error.parsed_severity());
-    severity == Some(Some(Severity::Error))
-}
-
-fn outcome_unknown(server: &Server, events: &[Event], source: impl Into<BoxError>) -> Error {
-    Error::OutcomeUnknown {
-        server: server.to_string(),
-        event_ids: events.iter().map(Event::id).collect(),
-        source: cause(source),
-    }
-}
-
-fn check(events: &[Event]) -> Result<(), Error> {
+pub(super) fn check(events: &[Event]) -> Result<(), Error> {
     if events.is_empty() {
         return Err(Error::invalid_append("has no event"));
     }

@@ -1,8 +1,12 @@
 //! The store: what may be asked of a log.
 
 mod append;
+mod decide;
+mod limit;
+mod locked;
 mod read;
 mod stream;
+mod transact;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,12 +14,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
+use self::limit::Limit;
 pub use self::stream::EventStream;
 use crate::log::LogName;
 use crate::pool::Pool;
 use crate::telemetry::{Operation, OperationName, Telemetry};
-use crate::{Config, Error, Mode, ReadOnly, ReadWrite, SequenceNumber, schema};
+use crate::{
+    Classify, Config, Error, Mode, ReadOnly, ReadWrite, Retry, RetryPolicy, SequenceNumber, schema,
+};
 
 /// Reads a log and, if its mode is [`ReadWrite`], appends to it.
 ///
@@ -26,6 +35,8 @@ use crate::{Config, Error, Mode, ReadOnly, ReadWrite, SequenceNumber, schema};
 pub struct Store<M: Mode> {
     shared: Arc<Shared>,
     at_least: SequenceNumber,
+    retry: RetryPolicy,
+    scope: Option<&'static str>,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -38,6 +49,7 @@ struct Shared {
     /// The highest end of the log that was seen, to tell a fresh condition from a stale one.
     newest: AtomicU64,
     replica_timeout: Duration,
+    statement_timeout: Duration,
     telemetry: Telemetry,
 }
 
@@ -55,9 +67,89 @@ impl<M: Mode> Store<M> {
             next: AtomicUsize::new(0),
             newest: AtomicU64::new(0),
             replica_timeout: config.replica_timeout,
+            statement_timeout: config.statement_timeout,
             telemetry,
         };
-        Ok(Self { shared: Arc::new(shared), at_least: SequenceNumber::ZERO, mode: PhantomData })
+        Ok(Self {
+            shared: Arc::new(shared),
+            at_least: SequenceNumber::ZERO,
+            retry: config.retry.clone(),
+            scope: None,
+            mode: PhantomData,
+        })
+    }
+
+    /// Returns a handle that tries again as this policy says, instead of the one in
+    /// [`Config::retry`].
+    pub fn retrying(&self, policy: RetryPolicy) -> Self {
+        Self { retry: policy, ..self.clone() }
+    }
+
+    /// Returns a handle whose retries are counted under a name, a handler's for instance. It is a
+    /// label of metrics, so names must be few.
+    pub fn scope(&self, name: &'static str) -> Self {
+        Self { scope: Some(name), ..self.clone() }
+    }
+
+    /// Returns how this handle tries again.
+    pub fn retry_policy(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// Runs an operation of the caller's again and again, as this handle's policy says, and counts
+    /// it under this handle's scope.
+    ///
+    /// It is for what consists of more than one call of the store: the reading of a stream to its
+    /// end, for instance. Within it use a handle that [never](RetryPolicy::never) tries again
+    /// itself, lest attempts multiply.
+    ///
+    /// ```no_run
+    /// # use eddyline::{Error, Filter, ReadOnly, RetryPolicy, Store};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # async fn count(reader: Store<ReadOnly>) -> Result<(), Error> {
+    /// let once = reader.retrying(RetryPolicy::never());
+    /// let lent = reader
+    ///     .scope("LoansEver")
+    ///     .retry(async || {
+    ///         let filter = Filter::types(["BookCopyLentToReader"]).build()?;
+    ///         let events = once.stream(filter).await?;
+    ///         events.try_fold(0, async |lent, _| Ok(lent + 1)).await
+    ///     })
+    ///     .await
+    ///     .into_result()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retry<O, F, T, E>(&self, operation: O) -> Retry<'_, O, F, E>
+    where
+        O: FnMut() -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Classify,
+    {
+        let scope = self.scope.unwrap_or("operation");
+        Retry::new(&self.retry, operation).telemetry(&self.shared.telemetry, scope)
+    }
+
+    /// Retries what limits the time of its attempts itself.
+    fn retry_since<O, F, T>(
+        &self,
+        started: Instant,
+        scope: &'static str,
+        operation: O,
+    ) -> Retry<'_, O, F, Error>
+    where
+        O: FnMut() -> F,
+        F: Future<Output = Result<T, Error>>,
+    {
+        Retry::new(&self.retry, operation)
+            .uncut()
+            .since(started)
+            .telemetry(&self.shared.telemetry, self.scope.unwrap_or(scope))
+    }
+
+    fn limit(&self, started: Instant) -> Limit {
+        Limit::new(&self.retry, started)
     }
 
     fn operation(&self, name: OperationName) -> Operation {
@@ -137,6 +229,10 @@ impl Shared {
         schema::check(&session, &self.log).await
     }
 
+    fn newest(&self) -> SequenceNumber {
+        SequenceNumber::new(self.newest.load(Ordering::Relaxed))
+    }
+
     fn note_newest(&self, position: SequenceNumber) {
         self.newest.fetch_max(position.value(), Ordering::Relaxed);
     }
@@ -153,7 +249,13 @@ impl Shared {
 
 impl<M: Mode> Clone for Store<M> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), at_least: self.at_least, mode: PhantomData }
+        Self {
+            shared: self.shared.clone(),
+            at_least: self.at_least,
+            retry: self.retry.clone(),
+            scope: self.scope,
+            mode: PhantomData,
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::TryStreamExt;
+use tokio::time::Instant;
 use tokio_postgres::RowStream;
 
 use super::Store;
+use super::limit::{Limit, timed_out};
 use super::stream::EventStream;
 use crate::pool::{Lease, Pool};
+use crate::server::Server;
 use crate::sql;
 use crate::telemetry::{Operation, OperationName};
 use crate::{Error, History, Mode, Query, SequenceNumber, SequencedEvent};
@@ -29,9 +32,26 @@ impl<M: Mode> Store<M> {
     /// Dropped, it changes nothing; its connection is closed if the server was still answering.
     pub async fn query(&self, query: impl Into<Query>) -> Result<History<M>, Error> {
         let query = query.into();
-        let mut operation = self.operation(OperationName::Query);
-        let result = self.collect(&query, &mut operation).await;
-        operation.finish(result, |history| history.events().len() as u64)
+        let started = Instant::now();
+        let asking = Asking::new(self.operation(OperationName::Query));
+        let result = self
+            .retry_since(started, "query", || self.collect(&query, &asking, self.limit(started)))
+            .when(Error::is_repeatable)
+            .await
+            .into_result()
+            .map_err(Error::from);
+        asking.finish(result, |history| history.events().len() as u64)
+    }
+
+    /// Reads as [`query`](Self::query) does, once.
+    pub(super) async fn query_once(
+        &self,
+        query: &Query,
+        limit: Limit,
+    ) -> Result<History<M>, Error> {
+        let asking = Asking::new(self.operation(OperationName::Query));
+        let result = self.collect(query, &asking, limit).await;
+        asking.finish(result, |history| history.events().len() as u64)
     }
 
     /// Reads the events of a query one by one, from one snapshot, without holding them all.
@@ -48,8 +68,17 @@ impl<M: Mode> Store<M> {
     /// Dropped, it or its stream, it changes nothing; its connection is closed.
     pub async fn stream(&self, query: impl Into<Query>) -> Result<EventStream, Error> {
         let query = query.into();
-        let mut operation = self.operation(OperationName::Stream);
-        match self.ask(Some(&sql::read(&self.shared.log, &query)), &mut operation).await {
+        let started = Instant::now();
+        let asking = Asking::new(self.operation(OperationName::Stream));
+        let read = sql::read(&self.shared.log, &query);
+        let answer = self
+            .retry_since(started, "stream", || self.ask(Some(&read), &asking, self.limit(started)))
+            .when(Error::is_repeatable)
+            .await
+            .into_result()
+            .map_err(Error::from);
+        let operation = asking.into_operation();
+        match answer {
             Ok(answer) => Ok(EventStream::new(query, answer, operation)),
             Err(error) => {
                 operation.fail(&error);
@@ -68,17 +97,37 @@ impl<M: Mode> Store<M> {
     ///
     /// As [`query`](Self::query).
     pub async fn head(&self) -> Result<SequenceNumber, Error> {
-        let mut operation = self.operation(OperationName::Head);
-        let result = self.ask(None, &mut operation).await;
-        operation.finish(result.map(|answer| answer.head), |_| 0)
+        let started = Instant::now();
+        let asking = Asking::new(self.operation(OperationName::Head));
+        let result = self
+            .retry_since(started, "head", || self.ask(None, &asking, self.limit(started)))
+            .when(Error::is_repeatable)
+            .await
+            .into_result()
+            .map_err(Error::from);
+        asking.finish(result.map(|answer| answer.head), |_| 0)
     }
 
-    async fn collect(&self, query: &Query, operation: &mut Operation) -> Result<History<M>, Error> {
-        let mut answer = self.ask(Some(&sql::read(&self.shared.log, query)), operation).await?;
-        let mut events = Vec::new();
-        while let Some(event) = answer.try_next().await? {
-            events.push(event);
-        }
+    async fn collect(
+        &self,
+        query: &Query,
+        asking: &Asking,
+        limit: Limit,
+    ) -> Result<History<M>, Error> {
+        let read = sql::read(&self.shared.log, query);
+        let mut answer = self.ask(Some(&read), asking, limit).await?;
+        let server = answer.lease.server().clone();
+        let collected = limit.hold(async {
+            let mut events = Vec::new();
+            while let Some(event) = answer.try_next().await? {
+                events.push(event);
+            }
+            Ok::<_, Error>(events)
+        });
+        let events = match collected.await {
+            Ok(events) => events?,
+            Err(waited) => return Err(self.timed_out(&server, waited)),
+        };
         let last = events.last().map(SequencedEvent::sequence_number);
         let position = query.position(answer.head, events.len(), last);
         Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
@@ -88,19 +137,20 @@ impl<M: Mode> Store<M> {
     async fn ask(
         &self,
         read: Option<&sql::Statement<'_>>,
-        operation: &mut Operation,
+        asking: &Asking,
+        limit: Limit,
     ) -> Result<Answer, Error> {
         let head = sql::head(&self.shared.log);
         let started = Instant::now();
         loop {
-            let answer = self.ask_any(&head, read, operation).await?;
+            let answer = self.ask_any(&head, read, asking, limit).await?;
             if answer.head >= self.at_least {
                 self.shared.note_newest(answer.head);
                 return Ok(answer);
             }
             // The connection is wanted again at once, so its answer is read to the end.
             let (server, reached) = (answer.lease.server().clone(), answer.head);
-            answer.drain().await?;
+            limit.of(&server, answer.drain()).await?;
             let waited = started.elapsed();
             if waited >= self.shared.replica_timeout {
                 let (server, position) = (server.to_string(), self.at_least);
@@ -115,19 +165,68 @@ impl<M: Mode> Store<M> {
         &self,
         head: &sql::Statement<'_>,
         read: Option<&sql::Statement<'_>>,
-        operation: &mut Operation,
+        asking: &Asking,
+        limit: Limit,
     ) -> Result<Answer, Error> {
         let pools = self.shared.in_turn();
         let (last, others) = pools.split_last().expect("a store has a server");
         for pool in others {
-            operation.served_by(pool.server());
-            match Answer::begin(pool, head, read).await {
+            match self.ask_one(pool, head, read, asking, limit).await {
                 Err(error) if error.is_of_server() => pool.note(true),
                 result => return result,
             }
         }
-        operation.served_by(last.server());
-        Answer::begin(last, head, read).await
+        self.ask_one(last, head, read, asking, limit).await
+    }
+
+    async fn ask_one(
+        &self,
+        pool: &Pool,
+        head: &sql::Statement<'_>,
+        read: Option<&sql::Statement<'_>>,
+        asking: &Asking,
+        limit: Limit,
+    ) -> Result<Answer, Error> {
+        asking.served_by(pool.server());
+        match limit.hold(Answer::begin(pool, head, read)).await {
+            Ok(answer) => answer,
+            Err(waited) => Err(self.timed_out(pool.server(), waited)),
+        }
+    }
+
+    /// Says that a server did not answer in time; the next attempt asks another one first.
+    fn timed_out(&self, server: &Server, waited: Duration) -> Error {
+        for pool in &self.shared.pools {
+            if pool.server().name == server.name {
+                pool.note(true);
+            }
+        }
+        timed_out(server, waited)
+    }
+}
+
+/// A read under way, in however many attempts.
+struct Asking(Mutex<Operation>);
+
+impl Asking {
+    fn new(operation: Operation) -> Self {
+        Self(Mutex::new(operation))
+    }
+
+    fn served_by(&self, server: &Server) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).served_by(server);
+    }
+
+    fn into_operation(self) -> Operation {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish<T>(
+        self,
+        result: Result<T, Error>,
+        events: impl FnOnce(&T) -> u64,
+    ) -> Result<T, Error> {
+        self.into_operation().finish(result, events)
     }
 }
 

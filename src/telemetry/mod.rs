@@ -129,6 +129,7 @@ impl fmt::Debug for Telemetry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OperationName {
     Append,
+    Decide,
     Head,
     Query,
     Stream,
@@ -138,6 +139,7 @@ impl OperationName {
     fn as_str(self) -> &'static str {
         match self {
             Self::Append => "append",
+            Self::Decide => "decide",
             Self::Head => "head",
             Self::Query => "query",
             Self::Stream => "stream",
@@ -147,6 +149,7 @@ impl OperationName {
     fn span(self) -> &'static str {
         match self {
             Self::Append => "eventstore.append",
+            Self::Decide => "eventstore.decide",
             Self::Head => "eventstore.head",
             Self::Query => "eventstore.query",
             Self::Stream => "eventstore.stream",
@@ -225,7 +228,7 @@ impl Operation {
         self.ended = true;
         if self.events > 0 {
             let direction = match self.name {
-                OperationName::Append => "appended",
+                OperationName::Append | OperationName::Decide => "appended",
                 OperationName::Head | OperationName::Query | OperationName::Stream => "read",
             };
             let attributes = [KeyValue::new("direction", direction), self.server.clone()];

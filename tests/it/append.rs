@@ -71,19 +71,6 @@ async fn a_refused_append_stores_none_of_its_events() {
 }
 
 #[tokio::test]
-async fn conflicts_with_its_own_event_when_repeated() {
-    let log = Log::new().await;
-    let store = log.writer().await;
-    let history = store.query(loans_of("b-1")).await.unwrap();
-    let loan = lent("b-1", "r-1");
-    store.append([loan.clone()], history.condition()).await.unwrap();
-
-    let repeated = store.append([loan], history.condition()).await;
-
-    assert!(repeated.is_err_and(|error| error.is_conflict()));
-}
-
-#[tokio::test]
 async fn a_condition_on_a_period_is_broken_within_it_only() {
     let log = Log::new().await;
     let store = log.writer().await;

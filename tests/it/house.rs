@@ -5,19 +5,29 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const VOCABULARY: [&str; 9] =
-    ["condition", "error", "event", "filter", "history", "json", "mode", "position", "query"];
+const VOCABULARY: [&str; 10] = [
+    "condition",
+    "decision",
+    "error",
+    "event",
+    "filter",
+    "history",
+    "json",
+    "mode",
+    "position",
+    "query",
+];
 
 /// Each module outside of the vocabulary, with those outside of it that it may use.
 const MAY_USE: [(&str, &[&str]); 10] = [
-    ("config", &["log", "telemetry"]),
+    ("config", &["log", "retry", "telemetry"]),
     ("log", &[]),
     ("pool", &["config", "log", "server", "sql", "tls"]),
     ("retry", &["telemetry"]),
     ("schema", &["config", "log", "pool", "server", "sql"]),
     ("server", &["log"]),
     ("sql", &["log"]),
-    ("store", &["config", "log", "pool", "schema", "server", "sql", "telemetry"]),
+    ("store", &["config", "log", "pool", "retry", "schema", "server", "sql", "telemetry"]),
     ("telemetry", &["server"]),
     ("tls", &["config"]),
 ];
@@ -26,11 +36,13 @@ const MAY_USE: [(&str, &[&str]); 10] = [
 fn used(source: &str) -> BTreeSet<String> {
     let root = fs::read_to_string("src/lib.rs").unwrap();
     let home = |name: &str| {
-        let line = root.lines().find(|line| {
-            line.starts_with("pub use")
-                && line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+        let exported = root.split(';').map(str::trim).find(|statement| {
+            statement.starts_with("pub use")
+                && statement
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .any(|word| word == name)
         })?;
-        line.strip_prefix("pub use crate::")?.split("::").next().map(str::to_owned)
+        exported.strip_prefix("pub use crate::")?.split("::").next().map(str::to_owned)
     };
     let code: Vec<_> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let source = code.join("\n");

@@ -1,4 +1,4 @@
-use eddyline::{AppendCondition, Error, ReadWrite, SequenceNumber, Store};
+use eddyline::{Error, ReadWrite, SequenceNumber, Store};
 use uuid::Uuid;
 
 use crate::commands::{Command, Decision, Reason, decide};
@@ -18,49 +18,49 @@ impl CommandHandler {
 
     /// Runs a command.
     ///
-    /// What it decided from cannot have changed when its event is stored: otherwise the append is
-    /// refused, and the caller told of a conflict.
+    /// What it decided from cannot have changed when its event is stored. Where it did, the command
+    /// is decided anew, as it is after a fault that may pass, as often as the store's
+    /// [`RetryPolicy`](eddyline::RetryPolicy) says.
     ///
     /// # Errors
     ///
     /// [`CommandError::Rejected`] where the rules forbid it, [`CommandError::Store`] where the
-    /// store fails or another command came first
+    /// store fails, or other commands came first each time
     /// ([`is_conflict`](CommandError::is_conflict)), [`CommandError::Decode`] where the log holds
     /// what is not the library's.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the command's event was stored or it was not.
-    pub async fn handle(&self, command: &impl Command) -> Result<Outcome, CommandError> {
-        let filter = command.filter().map_err(CommandError::Store)?;
-        let history = self.store.query(&filter).await.map_err(CommandError::Store)?;
-        let events = history.events().iter().map(DomainEvent::try_from);
-        let events: Vec<_> = events.collect::<Result<_, _>>()?;
-
-        match decide(command, events) {
-            Decision::Idempotent => Ok(Outcome::Idempotent),
-            Decision::Rejected(failure, reason) => Err(CommandError::Rejected {
-                event_type: failure.event_type(),
-                reason,
-                receipt: self.append(&failure, history.condition()).await?,
-            }),
-            Decision::Success(event) => {
-                let receipt = self.append(&event, history.condition()).await?;
-                Ok(Outcome::Success(receipt))
+    pub async fn handle<C: Command>(&self, command: &C) -> Result<Outcome, CommandError> {
+        let filter = command.filter()?;
+        let store = self.store.scope(C::NAME);
+        let decided = store
+            .decide(&filter, |history| {
+                let events = history.events().iter().map(DomainEvent::try_from);
+                let events: Vec<_> = events.collect::<Result<_, _>>()?;
+                let (event, rejection) = match decide(command, events) {
+                    Decision::Idempotent => return Ok(eddyline::Decision::nothing().with(None)),
+                    Decision::Rejected(failure, reason) => {
+                        let rejection = (failure.event_type(), reason);
+                        (failure, Some(rejection))
+                    }
+                    Decision::Success(event) => (event, None),
+                };
+                let event = event.to_event(Uuid::now_v7())?;
+                let told = (event.id(), rejection);
+                Ok::<_, CommandError>(eddyline::Decision::append([event]).with(Some(told)))
+            })
+            .await?;
+        let position = decided.position();
+        match decided.into_value() {
+            None => Ok(Outcome::Idempotent),
+            Some((event_id, None)) => Ok(Outcome::Success(Receipt { event_id, position })),
+            Some((event_id, Some((event_type, reason)))) => {
+                let receipt = Receipt { event_id, position };
+                Err(CommandError::Rejected { event_type, reason, receipt })
             }
         }
-    }
-
-    async fn append(
-        &self,
-        event: &DomainEvent,
-        condition: AppendCondition,
-    ) -> Result<Receipt, CommandError> {
-        let event = event.to_event(Uuid::now_v7()).map_err(CommandError::Store)?;
-        let event_id = event.id();
-        let appended = self.store.append([event], condition).await;
-        let position = appended.map_err(CommandError::Store)?.last();
-        Ok(Receipt { event_id, position })
     }
 }
 
@@ -113,7 +113,7 @@ pub enum CommandError {
 
     /// The store failed.
     #[error(transparent)]
-    Store(Error),
+    Store(#[from] Error),
 }
 
 impl CommandError {

@@ -1,4 +1,6 @@
-use eddyline::{Error, ReadOnly, SequenceNumber, Store};
+use eddyline::{
+    Class, Classify, Error, Failed, Filter, ReadOnly, Reason, RetryPolicy, SequenceNumber, Store,
+};
 use futures_util::TryStreamExt;
 
 use crate::domain::DecodeError;
@@ -24,7 +26,8 @@ impl QueryHandler {
     /// Answers a query.
     ///
     /// The events are folded as they come and never held all at once: the store of a city has
-    /// millions of them.
+    /// millions of them. Where a server fails meanwhile they are folded anew, from another one if
+    /// there is one, as often as the store's [`RetryPolicy`](eddyline::RetryPolicy) says.
     ///
     /// # Errors
     ///
@@ -35,20 +38,35 @@ impl QueryHandler {
     ///
     /// If the future is dropped, nothing has changed.
     pub async fn handle<Q: Query>(&self, query: &Q) -> Result<Answer<Q::Answer>, QueryError> {
-        let filter = query.filter().map_err(QueryError::Store)?;
-        let mut events = self.store.stream(&filter).await.map_err(QueryError::Store)?;
-        let mut projection = Q::Projection::default();
-        while let Some(event) = events.try_next().await.map_err(QueryError::Store)? {
-            projection.apply(Recorded::try_from(&event)?);
-        }
-        Ok(Answer {
-            value: query.answer(projection),
-            position: events
-                .position()
-                .expect("a stream that ended without an error knows its position"),
-            served_by: events.served_by().to_owned(),
+        let filter = query.filter()?;
+        let once = self.store.retrying(RetryPolicy::never());
+        // A fold may take its time: what limits it is the server's statement timeout.
+        let fold = || fold(&once, &filter, query);
+        let answered = self.store.scope(Q::NAME).retry(fold).uncut().await;
+        answered.into_result().map_err(|failed| match failed {
+            Failed::Error(error) => error,
+            Failed::TimedOut(waited) => Error::from(Failed::TimedOut(waited)).into(),
         })
     }
+}
+
+async fn fold<Q: Query>(
+    store: &Store<ReadOnly>,
+    filter: &Filter,
+    query: &Q,
+) -> Result<Answer<Q::Answer>, QueryError> {
+    let mut events = store.stream(filter).await?;
+    let mut projection = Q::Projection::default();
+    while let Some(event) = events.try_next().await? {
+        projection.apply(Recorded::try_from(&event)?);
+    }
+    Ok(Answer {
+        value: query.answer(projection),
+        position: events
+            .position()
+            .expect("a stream that ended without an error knows its position"),
+        served_by: events.served_by().to_owned(),
+    })
 }
 
 /// Is what a query was answered.
@@ -71,5 +89,14 @@ pub enum QueryError {
 
     /// The store failed.
     #[error(transparent)]
-    Store(Error),
+    Store(#[from] Error),
+}
+
+impl Classify for QueryError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Decode(_) => Class::Permanent(Reason::Invalid),
+            Self::Store(error) => error.class(),
+        }
+    }
 }

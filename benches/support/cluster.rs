@@ -1,16 +1,9 @@
-//! What the benches share: a cluster that is kept between runs, logs of a given size, and rounds
-//! in which the contestants take turns.
-
-mod rounds;
-mod seed;
+//! The cluster that is kept between runs.
 
 use std::path::PathBuf;
 
 use local_postgres::Cluster;
 use tokio_postgres::{Client, NoTls};
-
-pub use self::rounds::{Contestant, Rounds, ratio};
-pub use self::seed::Seed;
 
 /// The database of all benches.
 pub const DATABASE: &str = "bench";
@@ -58,28 +51,4 @@ pub async fn connect(cluster: &Cluster) -> Client {
         .await
         .expect("settings");
     client
-}
-
-/// Returns the sizes of log to measure at, in events.
-pub fn sizes() -> Vec<u64> {
-    let sizes = std::env::var("EDDYLINE_BENCH_EVENTS").unwrap_or("10000,2500000".to_owned());
-    sizes.split(',').map(|size| size.trim().parse().expect("a number of events")).collect()
-}
-
-/// The event types that lending a book depends on.
-pub const LENDING: [&str; 6] = [
-    "BookCopyAddedToCirculation",
-    "BookCopyRemovedFromCirculation",
-    "BookCopyLentToReader",
-    "BookCopyReturnedByReader",
-    "ReaderRegistered",
-    "ReaderContractCanceled",
-];
-
-/// Names a size as it stands in the names of results.
-pub fn size_name(events: u64) -> String {
-    match events {
-        millions if millions >= 1_000_000 => format!("{}m", millions as f64 / 1e6),
-        thousands => format!("{}k", thousands / 1_000),
-    }
 }

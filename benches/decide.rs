@@ -1,0 +1,214 @@
+//! What deciding costs where everybody wants the same: one hot boundary, many writers.
+
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/rounds.rs"]
+mod rounds;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cluster::{DATABASE, connect};
+use eddyline::{
+    Config, Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Schema, Store,
+};
+use local_postgres::Cluster;
+use rounds::{Contestant, Rounds, ratio};
+use serde_json::{Value, json};
+use tokio_postgres::{Client, Statement};
+
+const WRITERS: usize = 64;
+/// How many events a boundary has before the writers go on to the next one, as a reader of a
+/// library has after some years.
+const EVENTS: usize = 40;
+const LOG: &str = "hot";
+
+#[tokio::main]
+async fn main() {
+    let cluster = cluster::cluster().await;
+    println!(
+        "{WRITERS} writers on one boundary of up to {EVENTS} events; each decision counts them"
+    );
+    let url = cluster.primary().url(DATABASE);
+    let config = Config::new(&url).expect("an address").log(LOG).max_connections(WRITERS as u32);
+    Schema::new(&config).migrate().await.expect("a log");
+    let store = Store::<ReadWrite>::connect(config).await.expect("a store");
+    let patient = RetryPolicy::builder().attempts(1_000).no_deadline().no_attempt_timeout();
+    let optimistic = patient.no_escalation().build().expect("a policy");
+    let optimistic = store.retrying(optimistic);
+    let hand = by_hand(&cluster).await;
+    let arenas = ["decide", "optimistic", "by hand"].map(Arena::new);
+    let [ours, retried, locked] = arenas.each_ref();
+    let contestants = [
+        contestant("decide", |client| Box::pin(ours.decide(&store, client))),
+        contestant("optimistic, without escalation", |client| {
+            Box::pin(retried.decide(&optimistic, client))
+        }),
+        contestant("lock, read, insert, commit", |client| {
+            Box::pin(locked.decide_by_hand(&hand[client], client))
+        }),
+    ];
+
+    let results = Rounds::default().run(&contestants).await;
+
+    drop(contestants);
+    let sql = connect(&cluster).await;
+    let mut wrong = 0;
+    for arena in &arenas {
+        let (least, most) = arena.spread();
+        let found = arena.wrong(&sql).await;
+        wrong += found;
+        println!(
+            "  {:<30} decisions per writer {least} to {most}, wrong {found}, escalated {}",
+            arena.name,
+            arena.escalated.load(Ordering::Relaxed)
+        );
+        assert!(least > 0, "a writer of {} never got through", arena.name);
+    }
+    let [ours, retried, locked] = results.as_slice() else { unreachable!("three took part") };
+    ratio("decide/hot/64/wrong", wrong as f64, "wrong decisions of all, which must be 0");
+    ratio(
+        "decide/hot/64/optimistic",
+        ours.rate() / retried.rate(),
+        "accepted decisions per second to those that retry only optimistically",
+    );
+    ratio(
+        "decide/hot/64/by-hand",
+        ours.rate() / locked.rate(),
+        "the same to advisory lock, read, insert and commit, a round trip each",
+    );
+}
+
+fn contestant<'a>(
+    name: &'static str,
+    job: impl Fn(usize) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> + 'a,
+) -> Contestant<'a> {
+    Contestant { name, clients: WRITERS, job: Arc::new(move |client, _| job(client)) }
+}
+
+/// Where one way of deciding is tried, apart from the others.
+struct Arena {
+    name: &'static str,
+    boundary: AtomicU64,
+    decisions: Vec<AtomicU64>,
+    escalated: AtomicU64,
+}
+
+impl Arena {
+    fn new(name: &'static str) -> Self {
+        // Runs share the log; their boundaries differ.
+        let start = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO);
+        Self {
+            name,
+            boundary: AtomicU64::new(start.as_millis() as u64 * 1_000),
+            decisions: (0..WRITERS).map(|_| AtomicU64::new(0)).collect(),
+            escalated: AtomicU64::new(0),
+        }
+    }
+
+    fn book(&self, boundary: u64) -> String {
+        format!("{} {boundary}", self.name)
+    }
+
+    /// Counts the events of the boundary, once it has room for another.
+    async fn decide(&self, store: &Store<ReadWrite>, client: usize) {
+        loop {
+            let boundary = self.boundary.load(Ordering::Relaxed);
+            let book = self.book(boundary);
+            let filter = Filter::types(["BookCopyLentToReader"]).any_of([("BookID", &book)]);
+            let decide = |history: &History<ReadWrite>| match history.events().len() {
+                seen if seen >= EVENTS => Ok::<_, Error>(Decision::nothing()),
+                seen => Ok(Decision::append([event(&book, seen)])),
+            };
+            let filter = filter.build().expect("a filter");
+            let decided = store.decide(filter, decide).await.expect("a decision");
+            self.escalated.fetch_add(u64::from(decided.is_escalated()), Ordering::Relaxed);
+            if decided.appended().is_some() {
+                self.decisions[client].fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            self.leave(boundary);
+        }
+    }
+
+    async fn decide_by_hand(&self, (sql, [lock, read, insert]): &Session, client: usize) {
+        loop {
+            let boundary = self.boundary.load(Ordering::Relaxed);
+            let book = self.book(boundary);
+            sql.batch_execute("BEGIN").await.expect("a transaction");
+            sql.execute(lock, &[]).await.expect("a lock");
+            let filter = json!({ "BookID": book });
+            let seen = sql.query(read, &[&filter]).await.expect("events").len();
+            if seen < EVENTS {
+                let event = event(&book, seen);
+                let payload: Value = event.payload().expect("a payload");
+                sql.execute(insert, &[&event.id(), &payload]).await.expect("an insert");
+            }
+            sql.batch_execute("COMMIT").await.expect("a commit");
+            if seen < EVENTS {
+                self.decisions[client].fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            self.leave(boundary);
+        }
+    }
+
+    fn leave(&self, boundary: u64) {
+        let next = boundary + 1;
+        let order = Ordering::Relaxed;
+        // Another may have left it before.
+        let _ = self.boundary.compare_exchange(boundary, next, order, order);
+    }
+
+    fn spread(&self) -> (u64, u64) {
+        let counts = || self.decisions.iter().map(|count| count.load(Ordering::Relaxed));
+        (counts().min().unwrap_or(0), counts().max().unwrap_or(0))
+    }
+
+    /// Counts events that do not say how many there were of their boundary before them.
+    async fn wrong(&self, sql: &Client) -> i64 {
+        let text = format!(
+            "SELECT count(*) FROM (
+                 SELECT (payload ->> 'Seen')::bigint AS seen, row_number()
+                     OVER (PARTITION BY payload ->> 'BookID' ORDER BY sequence_number) - 1 AS true
+                 FROM {LOG} WHERE payload ->> 'BookID' LIKE $1) AS counted
+             WHERE seen <> true"
+        );
+        let name = format!("{} %", self.name);
+        sql.query_one(&text, &[&name]).await.expect("a count").get(0)
+    }
+}
+
+fn event(book: &str, seen: usize) -> Event {
+    Event::new("BookCopyLentToReader", &json!({ "BookID": book, "Seen": seen })).expect("an event")
+}
+
+type Session = (Client, [Statement; 3]);
+
+/// Connects as a program does that does without the crate.
+async fn by_hand(cluster: &Cluster) -> Vec<Session> {
+    let texts = [
+        format!("SELECT pg_advisory_xact_lock('{LOG}'::regclass::oid::bigint)"),
+        format!(
+            "SELECT sequence_number, event_type, payload FROM {LOG}
+             WHERE event_type = 'BookCopyLentToReader' AND payload @> $1 ORDER BY sequence_number"
+        ),
+        format!(
+            "INSERT INTO {LOG} (event_id, occurred_at, event_type, payload)
+             VALUES ($1, now(), 'BookCopyLentToReader', $2)"
+        ),
+    ];
+    let mut sessions = Vec::new();
+    for _ in 0..WRITERS {
+        let sql = connect(cluster).await;
+        sql.batch_execute("SET plan_cache_mode = force_custom_plan").await.expect("settings");
+        let mut statements = Vec::new();
+        for text in &texts {
+            statements.push(sql.prepare(text).await.expect("a statement"));
+        }
+        let statements = statements.try_into().expect("a statement for each text");
+        sessions.push((sql, statements));
+    }
+    sessions
+}

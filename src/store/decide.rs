@@ -1,0 +1,125 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Store;
+use super::append::{Appending, check};
+use super::limit::Limit;
+use crate::{Appended, Decided, Decision, Error, History, Query, ReadWrite, SequenceNumber};
+
+impl Store<ReadWrite> {
+    /// Reads the events of a query, decides from them, and appends what was decided on the
+    /// condition that nothing of the query's filter came in between; again, where something did.
+    ///
+    /// Every attempt reads afresh and asks `decide` anew, which must therefore do nothing but
+    /// decide. Attempts that lost to another append, and such as met a transient fault, are
+    /// repeated as the store's [`RetryPolicy`](crate::RetryPolicy) says. After as many lost rounds
+    /// as it names ([`escalate_after`](crate::RetryPolicyBuilder::escalate_after)) the next one is
+    /// held under the log's lock: read, decide and append, with no one else appending in between,
+    /// so that it cannot lose. Nobody starves, however hot the boundary.
+    ///
+    /// `decide` may refuse with an error of its own, which ends the matter.
+    ///
+    /// ```no_run
+    /// # use eddyline::{Decision, Error, Event, Filter, ReadWrite, Store};
+    /// # async fn lend(writer: Store<ReadWrite>) -> Result<(), Error> {
+    /// let loans = Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
+    ///     .any_of([("BookID", "b-7")])
+    ///     .build()?;
+    /// let decided = writer
+    ///     .decide(&loans, |history| {
+    ///         let last = history.events().last();
+    ///         if last.is_some_and(|last| last.event_type() == "BookCopyLentToReader") {
+    ///             return Ok::<_, Error>(Decision::nothing());
+    ///         }
+    ///         let loan = serde_json::json!({ "BookID": "b-7", "ReaderID": "r-1" });
+    ///         Ok(Decision::append([Event::new("BookCopyLentToReader", &loan)?]))
+    ///     })
+    ///     .await?;
+    /// println!("true at {}, decided {} times", decided.position(), decided.attempts());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `decide` refuses with, as it is. Those of [`query`](Store::query) and
+    /// [`append`](Self::append), of the last attempt where the policy allows no more:
+    /// [`Error::Conflict`] where it lost every round, [`Error::OutcomeUnknown`] where it could not
+    /// find out before the deadline whether its events are stored. With
+    /// [`Error::OutcomeUnknown`] they may be; with every other error nothing was stored.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it stores all events of one decision or none.
+    pub async fn decide<T, E: From<Error>>(
+        &self,
+        query: impl Into<Query>,
+        decide: impl Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
+    ) -> Result<Decided<T>, E> {
+        let query = query.into();
+        let started = Instant::now();
+        let lost = AtomicU32::new(0);
+        let rounds = self.retry.escalate_after().unwrap_or(u32::MAX);
+        let retried = self
+            .retry_since(started, "decide", async || {
+                let escalate = lost.load(Ordering::Relaxed) >= rounds;
+                let round = Round { store: self, query: &query, decide: &decide, started };
+                let result = match escalate {
+                    true => round.locked().await,
+                    false => round.optimistic().await,
+                };
+                if result.as_ref().is_err_and(Error::is_conflict) {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+                result
+            })
+            .when(|error| error.is_conflict() || error.is_repeatable())
+            .await;
+        let (attempts, delay) = (retried.attempts(), retried.delay());
+        let decided = retried.into_result().map_err(Error::from)??;
+        Ok(Decided { attempts, delay, ..decided })
+    }
+}
+
+/// One attempt to decide. What `decide` refuses with is an answer of the attempt, not its failure.
+pub(super) struct Round<'a, D> {
+    pub(super) store: &'a Store<ReadWrite>,
+    pub(super) query: &'a Query,
+    pub(super) decide: &'a D,
+    pub(super) started: Instant,
+}
+
+impl<D> Round<'_, D> {
+    async fn optimistic<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
+    where
+        D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
+    {
+        let limit = Limit::new(&self.store.retry, self.started);
+        let history = self.store.query_once(self.query, limit).await?;
+        let (events, value) = match (self.decide)(&history) {
+            Ok(decision) => decision.into_parts(),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if events.is_empty() {
+            return Ok(Ok(decided(value, None, history.position(), false)));
+        }
+        check(&events)?;
+        let condition = history.condition();
+        let appending = Appending::new(self.store, &events, &condition, self.started);
+        let appended = appending.settle().await?;
+        Ok(Ok(decided(value, Some(appended), appended.last(), false)))
+    }
+}
+
+/// Says how a decision was carried out, at its first attempt; the later ones are added by whoever
+/// counts them.
+pub(super) fn decided<T>(
+    value: T,
+    appended: Option<Appended>,
+    position: SequenceNumber,
+    escalated: bool,
+) -> Decided<T> {
+    Decided { value, appended, position, attempts: 1, delay: Duration::ZERO, escalated }
+}

@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::Error;
+use crate::RetryPolicy;
+use crate::server::Server;
+
+/// Until when an attempt may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    began: Instant,
+    ends: Option<Instant>,
+}
+
+impl Limit {
+    /// Gives an attempt that begins now its time, out of that of a call that began earlier.
+    pub(super) fn new(policy: &RetryPolicy, started: Instant) -> Self {
+        let began = Instant::now();
+        let attempt = policy.attempt_timeout().and_then(|timeout| began.checked_add(timeout));
+        let call = policy.deadline().and_then(|deadline| started.checked_add(deadline));
+        Self { began, ends: attempt.into_iter().chain(call).min() }
+    }
+
+    /// Waits for a future as long as the limit allows, or returns how long the attempt took.
+    pub(super) async fn hold<T>(&self, future: impl Future<Output = T>) -> Result<T, Duration> {
+        let Some(ends) = self.ends else { return Ok(future.await) };
+        timeout_at(ends, future).await.map_err(|_| self.began.elapsed())
+    }
+
+    /// Waits for what a server has to do, where nothing is stored if that takes too long.
+    pub(super) async fn of<T>(
+        &self,
+        server: &Server,
+        future: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.hold(future).await.unwrap_or_else(|waited| Err(timed_out(server, waited)))
+    }
+}
+
+pub(super) fn timed_out(server: &Server, waited: Duration) -> Error {
+    Error::TimedOut { server: server.to_string(), waited }
+}

@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use futures_util::future::join4;
+
+use super::append::{Appending, check};
+use super::decide::{Round, decided};
+use super::limit::Limit;
+use crate::pool::{Lease, send, sent};
+use crate::sql::{self, Occasion};
+use crate::telemetry::{Operation, OperationName};
+use crate::{AppendCondition, Decided, Decision, Error, History, ReadWrite, SequencedEvent};
+
+impl<D> Round<'_, D> {
+    /// Takes the log's lock, reads, decides and appends, all in one transaction.
+    ///
+    /// It is the only one that waits for this process while it holds the lock. A process that dies
+    /// takes its connection along, and with that the transaction; one that is cut off or stands
+    /// still is ended by the server, see [`sql::lock_to_decide`].
+    pub(super) async fn locked<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
+    where
+        D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
+    {
+        let mut operation = self.store.operation(OperationName::Decide);
+        let result = self.hold_and_decide(&mut operation).await;
+        operation.finish(result, |_| 0)
+    }
+
+    async fn hold_and_decide<T, E>(
+        &self,
+        operation: &mut Operation,
+    ) -> Result<Result<Decided<T>, E>, Error>
+    where
+        D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
+    {
+        let limit = Limit::new(&self.store.retry, self.started);
+        let pool = self.store.first();
+        let server = pool.server();
+        let mut lease = limit.of(server, pool.acquire()).await?;
+        let history = limit.of(server, self.lock_and_read(&mut lease)).await?;
+
+        let (events, value) = match (self.decide)(&history) {
+            Ok(decision) => decision.into_parts(),
+            Err(refusal) => {
+                limit.of(server, release(&mut lease)).await?;
+                return Ok(Err(refusal));
+            }
+        };
+        if events.is_empty() {
+            limit.of(server, release(&mut lease)).await?;
+            return Ok(Ok(decided(value, None, history.position(), true)));
+        }
+        check(&events)?;
+        let condition = history.condition();
+        let transaction = self.store.transaction(&events, &condition, Occasion::First);
+        let verdict = transaction.finish(&mut lease, limit).await;
+        if verdict.is_ok() {
+            lease.release();
+        }
+        // Before anything else is tried: the lock goes with the connection.
+        drop(lease);
+
+        let appending = Appending::new(self.store, &events, &condition, self.started);
+        let appended = appending.conclude(verdict).await?;
+        operation.count(events.len() as u64);
+        Ok(Ok(decided(value, Some(appended), appended.last(), true)))
+    }
+
+    /// Begins a transaction under the log's lock and reads in it, in one round trip.
+    async fn lock_and_read(&self, lease: &mut Lease) -> Result<History<ReadWrite>, Error> {
+        let shared = &self.store.shared;
+        let lock = sql::lock_to_decide(&shared.log, HELD.min(shared.statement_timeout), IDLE);
+        let head = sql::head(&shared.log);
+        let read = sql::read(&shared.log, self.query);
+        let lock_form = lease.prepare(&lock.text).await?;
+        let head_form = lease.prepare(&head.text).await?;
+        let read_form = lease.prepare(&read.text).await?;
+        // While the lock is held there is no time for it.
+        let condition = AppendCondition::since(self.query.filter.clone(), shared.newest());
+        let append = self.store.transaction(&[], &condition, Occasion::First).append;
+        lease.prepare(&append.text).await?;
+
+        lease.hold();
+        let server = lease.server();
+        let client = lease.client();
+        let failed = |error| server.error(error);
+        let (begun, locked, head, rows) = join4(
+            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            sent(client, &lock_form, &lock),
+            sent(client, &head_form, &head),
+            send(client, &read_form, &read),
+        )
+        .await;
+        begun.map_err(failed)?;
+        locked.map_err(failed)?;
+        let head = head.map_err(failed)?.ok_or_else(|| server.lost("the answer has no row"))?;
+        let head = sql::decode_head(&head)?;
+        let rows = rows.map_err(failed)?;
+        let events: Vec<SequencedEvent> = rows
+            .map_err(failed)
+            .and_then(async |row| sql::decode_event(&row))
+            .try_collect()
+            .await?;
+
+        shared.note_newest(head);
+        let last = events.last().map(SequencedEvent::sequence_number);
+        let position = self.query.position(head, events.len(), last);
+        Ok(History::new(events, position, self.query.filter.clone(), server.name.clone()))
+    }
+}
+
+/// Ends a transaction that has nothing to store.
+async fn release(lease: &mut Lease) -> Result<(), Error> {
+    let ended = lease.client().batch_execute("ROLLBACK").await;
+    ended.map_err(|error| lease.server().error(error))?;
+    lease.release();
+    Ok(())
+}
+
+/// How long a statement may take while the log's lock is held.
+const HELD: Duration = Duration::from_secs(5);
+
+/// How long the server waits for this process while it holds the log's lock.
+const IDLE: Duration = Duration::from_secs(2);

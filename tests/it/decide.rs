@@ -1,0 +1,257 @@
+//! Reading, deciding and appending, again and again.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use eddyline::{
+    AppendCondition, Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Store,
+};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::{Log, lent, wait_for_lock_waiter, wait_until};
+
+fn loans_of(book: &str) -> Filter {
+    Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
+        .any_of([("BookID", book)])
+        .build()
+        .unwrap()
+}
+
+/// Waits within a decision, which is not async.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
+
+async fn lend(store: &Store<ReadWrite>, book: &str) {
+    store.append([lent(book, "r-0")], AppendCondition::none()).await.unwrap();
+}
+
+fn policy(attempts: u32) -> RetryPolicy {
+    let builder = RetryPolicy::builder().attempts(attempts).no_escalation();
+    builder.base_delay(Duration::from_millis(1)).build().unwrap()
+}
+
+fn escalating(lost: u32) -> RetryPolicy {
+    let builder = RetryPolicy::builder().attempts(lost + 1).escalate_after(lost);
+    builder.base_delay(Duration::from_millis(1)).build().unwrap()
+}
+
+/// Decides what the number of events that it sees is.
+fn count(history: &History<ReadWrite>) -> Result<Decision<usize>, Error> {
+    let seen = history.events().len();
+    let event = Event::new("BookCopyLentToReader", &json!({ "BookID": "b-1", "Seen": seen }))?;
+    Ok(Decision::append([event]).with(seen))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decides_anew_from_what_came_in_between() {
+    let log = Log::new().await;
+    let (store, other) = (log.writer().await.retrying(policy(5)), log.writer().await);
+    let calls = AtomicU32::new(0);
+
+    let decided = store.decide(loans_of("b-1"), |history| {
+        if calls.fetch_add(1, Ordering::Relaxed) < 2 {
+            wait(lend(&other, "b-1"));
+        }
+        count(history)
+    });
+    let decided = decided.await.unwrap();
+
+    assert_eq!(*decided.value(), 2);
+    assert_eq!(decided.attempts(), 3);
+    assert!(!decided.is_escalated());
+    let history = store.query(loans_of("b-1")).await.unwrap();
+    assert_eq!(history.events().len(), 3);
+    assert_eq!(decided.position(), history.position());
+    assert_eq!(decided.appended().unwrap().last(), history.position());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_a_conflict_once_every_round_was_lost() {
+    let log = Log::new().await;
+    let (store, other) = (log.writer().await.retrying(policy(3)), log.writer().await);
+    let calls = AtomicU32::new(0);
+
+    let decided = store.decide(loans_of("b-1"), |history| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        wait(lend(&other, "b-1"));
+        count(history)
+    });
+    let refused = decided.await;
+
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    assert_eq!(calls.into_inner(), 3);
+    assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cannot_lose_once_it_lost_often_enough() {
+    let log = Log::new().await;
+    let (store, other) = (log.writer().await.retrying(escalating(2)), log.writer().await);
+    let (sql, key) = (log.sql().await, log.lock_key().await);
+    let calls = AtomicU32::new(0);
+    let (rivals, rival) = (tokio::runtime::Handle::current(), other.clone());
+
+    let decided = store.decide(loans_of("b-1"), |history| {
+        if calls.fetch_add(1, Ordering::Relaxed) < 2 {
+            wait(lend(&other, "b-1"));
+        } else {
+            let rival = rival.clone();
+            rivals.spawn(async move { lend(&rival, "b-1").await });
+            wait(wait_for_lock_waiter(&sql, key));
+        }
+        count(history)
+    });
+    let decided = decided.await.unwrap();
+
+    assert!(decided.is_escalated());
+    assert_eq!((*decided.value(), decided.attempts()), (2, 3));
+    wait_until(async || store.query(loans_of("b-1")).await.unwrap().events().len() == 4).await;
+    let history = store.query(loans_of("b-1")).await.unwrap();
+    assert_eq!(history.events()[2].sequence_number(), decided.position());
+}
+
+#[tokio::test]
+async fn has_nothing_to_append_where_all_is_as_it_should_be() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    lend(&store, "b-1").await;
+
+    for policy in [policy(1), escalating(1)] {
+        let store = store.retrying(policy);
+        let decided = store.decide(loans_of("b-1"), |history| {
+            Ok::<_, Error>(Decision::nothing().with(history.events().len()))
+        });
+        let decided = decided.await.unwrap();
+
+        assert!(decided.appended().is_none());
+        assert_eq!(*decided.value(), 1);
+        assert_eq!(decided.position(), store.head().await.unwrap());
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("too many loans")]
+    TooManyLoans,
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passes_a_refusal_on_and_asks_no_more() {
+    let log = Log::new().await;
+    let other = log.writer().await;
+    for lost in [0, 1] {
+        let store = log.writer().await.retrying(escalating(1));
+        let calls = AtomicU32::new(0);
+
+        let refused = store.decide(loans_of("b-1"), |history| {
+            if calls.fetch_add(1, Ordering::Relaxed) < lost {
+                wait(lend(&other, "b-1"));
+                return count(history).map_err(Refusal::from);
+            }
+            Err(Refusal::TooManyLoans)
+        });
+        let refused = refused.await;
+
+        assert!(matches!(refused, Err(Refusal::TooManyLoans)), "{refused:?}");
+        assert_eq!(calls.into_inner(), lost + 1);
+        // Neither the log's lock nor a transaction is left behind.
+        lend(&store, "b-2").await;
+        let open = "SELECT FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'
+            AND query LIKE '%' || $1 || '%'";
+        assert!(log.sql().await.query(open, &[&log.name]).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn survives_a_connection_that_is_killed_while_it_decides() {
+    let log = Log::new().await;
+    let (other, sql) = (log.writer().await, log.sql().await);
+    // Before an append, before an escalated append that holds the lock.
+    for lost in [0, 1] {
+        let book = format!("b-{lost}");
+        let config = log.config().max_connections(1);
+        let url = log.primary_url();
+        let named = format!("{url}?application_name={}_{lost}", log.name);
+        drop(config);
+        let config = eddyline::Config::new(&named).unwrap().log(&log.name).max_connections(1);
+        let builder = RetryPolicy::builder().attempts(5).escalate_after(1);
+        let policy = builder.base_delay(Duration::from_millis(1)).build().unwrap();
+        let store = Store::<ReadWrite>::connect(config.retry(policy)).await.unwrap();
+        let calls = AtomicU32::new(0);
+
+        let decided = store.decide(loans_of(&book), |history| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            if call < lost {
+                wait(lend(&other, &book));
+            } else if call == lost {
+                let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                    WHERE application_name = $1";
+                let name = format!("{}_{lost}", log.name);
+                assert_eq!(wait(sql.query(kill, &[&name])).unwrap().len(), 1);
+            }
+            let event = lent(&book, "r-1");
+            Ok::<_, Error>(Decision::append([event]).with(history.events().len()))
+        });
+        let decided = decided.await.unwrap();
+
+        let history = store.query(loans_of(&book)).await.unwrap();
+        assert_eq!(history.events().len(), lost as usize + 1);
+        assert_eq!(history.position(), decided.position());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn does_not_stop_the_log_where_it_stands_still_while_it_decides() {
+    let log = Log::new().await;
+    let store = log.writer().await.retrying(escalating(1));
+    let other = log.writer().await;
+    let calls = AtomicU32::new(0);
+
+    let decided = store.decide(loans_of("b-1"), |history| {
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => wait(lend(&other, "b-1")),
+            // Until the server has ended the transaction this cannot append.
+            1 => wait(lend(&other, "b-2")),
+            _ => {}
+        }
+        count(history)
+    });
+    let decided = decided.await;
+
+    // What it decided is still true, and so it was stored all the same.
+    assert_eq!(*decided.unwrap().value(), 1);
+    assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 2);
+}
+
+/// Every decision counts what was there before it, so that a wrong one would count the same twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_gets_through_on_one_hot_boundary_and_nobody_wrongly() {
+    const WRITERS: usize = 64;
+    const DECISIONS: usize = 4;
+    let log = Log::new().await;
+    let store = log.writer().await;
+
+    let writers = (0..WRITERS).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..DECISIONS {
+                store.decide(loans_of("b-1"), count).await.unwrap();
+            }
+        })
+    });
+    for writer in join_all(writers).await {
+        writer.unwrap();
+    }
+
+    let history = store.query(loans_of("b-1")).await.unwrap();
+    let seen: Vec<_> = history
+        .events()
+        .iter()
+        .map(|event| event.payload::<serde_json::Value>().unwrap()["Seen"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seen, (0..(WRITERS * DECISIONS) as u64).collect::<Vec<_>>());
+}

@@ -1,0 +1,169 @@
+//! An append whose events are in the log already.
+
+use eddyline::{AppendCondition, Error, Event, Filter, ReadWrite, SequenceNumber, Store};
+use proptest::prelude::*;
+use proptest::test_runner::{Config as ProptestConfig, TestRunner};
+
+use crate::support::{Log, Observer, lent, refusal, returned, series};
+
+fn loans_of(book: &str) -> Filter {
+    Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
+        .any_of([("BookID", book)])
+        .build()
+        .unwrap()
+}
+
+async fn events_in(store: &Store<ReadWrite>) -> usize {
+    store.query(Filter::everything()).await.unwrap().events().len()
+}
+
+#[tokio::test]
+async fn is_answered_with_its_first_places_whatever_its_condition() {
+    let log = Log::new().await;
+    let (store, other) = (log.writer().await, log.writer().await);
+    let history = store.query(loans_of("b-1")).await.unwrap();
+    let conditions = [
+        AppendCondition::none(),
+        AppendCondition::no_match(loans_of("b-2")),
+        AppendCondition::no_match(Filter::everything()),
+        AppendCondition::since(loans_of("b-3"), SequenceNumber::ZERO),
+        history.condition(),
+    ];
+    let events = [lent("b-1", "r-1"), returned("b-1", "r-1")];
+    let first = store.append(events.clone(), history.condition()).await.unwrap();
+    store.append([lent("b-1", "r-2")], AppendCondition::none()).await.unwrap();
+
+    for condition in conditions {
+        let repeated = other.append(events.clone(), condition.clone()).await.unwrap();
+
+        assert!(repeated.is_repeat(), "{condition:?}");
+        assert_eq!((repeated.first(), repeated.last()), (first.first(), first.last()));
+    }
+    assert!(!first.is_repeat());
+    assert_eq!(events_in(&store).await, 3);
+}
+
+#[tokio::test]
+async fn is_recognised_beside_an_earlier_event_that_breaks_its_condition() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    let event = lent("b-2", "r-1");
+    store.append([event.clone()], AppendCondition::none()).await.unwrap();
+
+    let repeated = store.append([event], AppendCondition::no_match(loans_of("b-1"))).await;
+
+    assert!(repeated.unwrap().is_repeat());
+    assert_eq!(events_in(&store).await, 2);
+}
+
+#[tokio::test]
+async fn with_other_events_besides_is_refused_and_names_the_event() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let event = lent("b-1", "r-1");
+    let stored = store.append([event.clone()], AppendCondition::none()).await.unwrap();
+    let conditions = [AppendCondition::none(), AppendCondition::no_match(Filter::everything())];
+
+    for condition in conditions {
+        let refused = store.append([lent("b-2", "r-1"), event.clone()], condition).await;
+
+        let Err(Error::DuplicateEvent { event_id, position }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((event_id, position), (event.id(), stored.first()));
+    }
+    assert_eq!(events_in(&store).await, 1);
+}
+
+#[tokio::test]
+async fn is_refused_by_the_server_to_who_inserts_by_hand() {
+    let log = Log::new().await;
+    let event = lent("b-1", "r-1");
+    log.writer().await.append([event.clone()], AppendCondition::none()).await.unwrap();
+
+    let insert = log.insert("b-2").replace("gen_random_uuid()", &format!("'{}'", event.id()));
+    let outcome = log.sql().await.batch_execute(&insert).await;
+
+    assert_eq!(refusal(outcome), "23505");
+}
+
+#[tokio::test]
+async fn is_a_conflict_where_it_was_refused_the_first_time() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let history = store.query(loans_of("b-1")).await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    let events = [lent("b-1", "r-2")];
+
+    for _ in 0..2 {
+        let refused = store.append(events.clone(), history.condition()).await;
+
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn counts_its_events_once() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let config = log.config().telemetry(observer.telemetry());
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let events = [lent("b-1", "r-1"), lent("b-2", "r-1")];
+
+    for _ in 0..3 {
+        store.append(events.clone(), AppendCondition::none()).await.unwrap();
+    }
+
+    let mut counted = observer.counter("eventstore.events");
+    counted.retain(|_, count| *count > 0);
+    assert_eq!(counted, series([("direction=appended server=primary", 2)]));
+}
+
+/// However appends share ids, each id is in the log once, and every answer says the truth.
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_each_id_once_in_any_mix_of_appends() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let runtime = tokio::runtime::Handle::current();
+    let appends = prop::collection::vec(prop::collection::vec(0..6usize, 1..4), 1..8);
+
+    let checked = tokio::task::spawn_blocking(move || {
+        let config = ProptestConfig { cases: 60, failure_persistence: None, ..<_>::default() };
+        TestRunner::new(config).run(&appends, |appends| {
+            let events: Vec<Event> = (0..6).map(|book| lent(&format!("b-{book}"), "r")).collect();
+            runtime.block_on(async {
+                let mut expected = Vec::new();
+                for picks in appends {
+                    let mut picks = picks;
+                    picks.sort_unstable();
+                    picks.dedup();
+                    let known = picks.iter().filter(|pick| expected.contains(*pick)).count();
+                    let append = picks.iter().map(|pick| events[*pick].clone());
+                    let answer = store.append(append, AppendCondition::none()).await;
+                    match (known, answer) {
+                        (0, Ok(answer)) => {
+                            prop_assert!(!answer.is_repeat());
+                            expected.extend(picks);
+                        }
+                        (known, Ok(answer)) if known == picks.len() => {
+                            prop_assert!(answer.is_repeat());
+                        }
+                        (_, Err(Error::DuplicateEvent { event_id, .. })) => {
+                            prop_assert!(known > 0 && known < picks.len());
+                            prop_assert!(picks.iter().any(|pick| events[*pick].id() == event_id));
+                        }
+                        (known, answer) => prop_assert!(false, "{known} known: {answer:?}"),
+                    }
+                }
+                let history = store.query(Filter::everything()).await.unwrap();
+                for (index, event) in events.iter().enumerate() {
+                    let stored = history.events().iter().filter(|one| one.id() == event.id());
+                    prop_assert_eq!(stored.count(), usize::from(expected.contains(&index)));
+                }
+                Ok(())
+            })
+        })
+    });
+
+    checked.await.unwrap().unwrap();
+}

@@ -1,0 +1,198 @@
+//! Appends whose answer does not come.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use eddyline::{
+    AppendCondition, Class, Config, Error, Event, Filter, ReadWrite, RetryPolicy,
+    RetryPolicyBuilder, Store,
+};
+use fault_proxy::{Action, Direction, Ending, Fault, Proxy};
+use uuid::Uuid;
+
+use crate::support::{Log, cluster, lent, wait_until};
+
+/// A store that reaches its log through a proxy.
+struct Line {
+    log: Log,
+    proxy: Proxy,
+    store: Store<ReadWrite>,
+}
+
+impl Line {
+    async fn new(policy: RetryPolicyBuilder) -> Self {
+        let log = Log::new().await;
+        let port = cluster().await.primary().port();
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let proxy = Proxy::start(server).await.unwrap();
+        let url = log.primary_url();
+        let (_, database) = url.rsplit_once('/').unwrap();
+        let url = format!(
+            "postgres://postgres@{}/{database}?application_name={}",
+            proxy.address(),
+            log.name
+        );
+        let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
+        let policy = policy.base_delay(Duration::from_millis(1)).build().unwrap();
+        let store = Store::<ReadWrite>::connect(config.retry(policy)).await.unwrap();
+        // From here on its one connection is made, and statements are prepared on it.
+        for condition in [AppendCondition::none(), AppendCondition::no_match(unrelated())] {
+            store.append([lent("b-0", "r-0")], condition).await.unwrap();
+        }
+        Self { log, proxy, store }
+    }
+
+    /// Returns how often an event is in the log.
+    async fn count(&self, id: Uuid) -> i64 {
+        let text = format!("SELECT count(*) FROM {} WHERE event_id = $1", self.log.name);
+        self.log.sql().await.query_one(&text, &[&id]).await.unwrap().get(0)
+    }
+
+    /// Lets go what a fault holds back though its client is gone, and waits until the server has
+    /// done with it: the store has one connection, each beside it is a lost one.
+    async fn arrive_late(&self, fault: &Fault) {
+        fault.hang_up(Ending::Close);
+        fault.release();
+        let sql = self.log.sql().await;
+        let sessions = "SELECT FROM pg_stat_activity WHERE application_name = $1";
+        wait_until(async || sql.query(sessions, &[&self.log.name]).await.unwrap().len() <= 1).await;
+    }
+}
+
+/// A filter that no event of these tests matches, so that none breaks a condition on it.
+fn unrelated() -> Filter {
+    Filter::types(["ReaderRegistered"]).build().unwrap()
+}
+
+fn impatient() -> RetryPolicyBuilder {
+    RetryPolicy::builder().attempt_timeout(Duration::from_millis(300))
+}
+
+#[tokio::test]
+async fn is_stored_once_where_the_lost_try_arrives_after_the_next_one() {
+    let line = Line::new(impatient()).await;
+    for condition in [AppendCondition::none(), AppendCondition::no_match(unrelated())] {
+        let event = lent("b-1", "r-1");
+        let fault = line.proxy.inflict(Direction::ToServer, 0, Action::Stall);
+
+        let appended = line.store.append([event.clone()], condition).await.unwrap();
+
+        assert!(fault.has_struck());
+        assert!(!appended.is_repeat());
+        line.arrive_late(&fault).await;
+        assert_eq!(line.count(event.id()).await, 1);
+        let history = line.store.query(Filter::everything()).await.unwrap();
+        let stored = history.events().iter().find(|stored| stored.id() == event.id()).unwrap();
+        assert_eq!(stored.sequence_number(), appended.first());
+    }
+}
+
+#[tokio::test]
+async fn is_found_where_only_the_answer_was_lost() {
+    let line = Line::new(RetryPolicy::builder()).await;
+    let before = line.store.query(Filter::everything()).await.unwrap();
+    for condition in [AppendCondition::none(), before.condition()] {
+        let events = [lent("b-1", "r-1"), lent("b-2", "r-1")];
+        let ids = events.each_ref().map(Event::id);
+        let head = line.store.head().await.unwrap();
+        // The answer comes when all is committed: this cuts it off for whoever waits for it.
+        let condition = match condition {
+            condition if head == before.position() => condition,
+            _ => AppendCondition::none(),
+        };
+        let fault = line.proxy.inflict(Direction::ToClient, 0, Action::Cut(Ending::Reset));
+
+        let appended = line.store.append(events, condition).await.unwrap();
+
+        assert!(fault.has_struck());
+        assert!(appended.last() > appended.first());
+        assert!(appended.first() > head);
+        for id in ids {
+            assert_eq!(line.count(id).await, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn is_a_conflict_that_stays_one_where_another_came_before_the_next_try() {
+    let line = Line::new(impatient()).await;
+    let other = line.log.writer().await;
+    let history = line.store.query(Filter::everything()).await.unwrap();
+    let event = lent("b-1", "r-1");
+    let fault = line.proxy.inflict(Direction::ToServer, 0, Action::Stall);
+
+    let (refused, _) =
+        tokio::join!(line.store.append([event.clone()], history.condition()), async {
+            fault.struck().await;
+            other.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap()
+        });
+
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    line.arrive_late(&fault).await;
+    assert_eq!(line.count(event.id()).await, 0);
+}
+
+#[tokio::test]
+async fn stays_unknown_at_the_deadline_where_the_server_cannot_be_reached_again() {
+    let policy = impatient().deadline(Duration::from_millis(1_500));
+    let Line { log, proxy, store } = Line::new(policy).await;
+    let event = lent("b-1", "r-1");
+    let fault = proxy.inflict(Direction::ToServer, 0, Action::Stall);
+
+    let (unknown, ()) =
+        tokio::join!(store.append([event.clone()], AppendCondition::none()), async {
+            fault.struck().await;
+            drop(proxy);
+        });
+
+    let Err(error) = unknown else { panic!("{unknown:?}") };
+    assert_eq!(error.class(), Class::OutcomeUnknown);
+    let Error::OutcomeUnknown { event_ids, .. } = error else { panic!("{error:?}") };
+    assert_eq!(event_ids, [event.id()]);
+    drop(log);
+}
+
+#[tokio::test]
+async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
+    let log = Log::new().await;
+    let line = Line::new(RetryPolicy::builder()).await;
+    let store = line.store.retrying(RetryPolicy::never());
+    let event = lent("b-1", "r-1");
+    let fault = line.proxy.inflict(Direction::ToClient, 0, Action::Cut(Ending::Reset));
+
+    let unknown = store.append([event.clone()], AppendCondition::none()).await;
+
+    assert!(fault.has_struck());
+    assert!(unknown.is_err_and(|error| error.is_outcome_unknown()));
+    // The same again, later, tells.
+    let appended = store.append([event.clone()], AppendCondition::none()).await.unwrap();
+    assert_eq!(line.count(event.id()).await, 1);
+    assert!(appended.is_repeat() || appended.first() == appended.last());
+    drop(log);
+}
+
+/// Part of the transaction arrives, and holds the log's lock; the rest does not come.
+#[tokio::test]
+async fn does_not_stop_the_log_where_half_of_it_arrives() {
+    let line = Line::new(RetryPolicy::builder()).await;
+    let other = line.log.writer().await;
+    let lengths = {
+        let before = line.proxy.passed(Direction::ToServer);
+        line.store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+        line.proxy.passed(Direction::ToServer) - before
+    };
+    let event = lent("b-1", "r-1");
+    // All but the end of COMMIT.
+    let fault = line.proxy.inflict(Direction::ToServer, lengths - 3, Action::Stall);
+
+    let (appended, followed) =
+        tokio::join!(line.store.append([event.clone()], AppendCondition::none()), async {
+            fault.struck().await;
+            other.append([lent("b-2", "r-1")], AppendCondition::none()).await
+        });
+
+    followed.unwrap();
+    appended.unwrap();
+    line.arrive_late(&fault).await;
+    assert_eq!(line.count(event.id()).await, 1);
+}
