@@ -89,7 +89,9 @@ mod tls;
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Tls};
 pub use crate::decision::{Decided, Decision};
-pub use crate::error::{Class, Classify, Error, Reason, SqlState};
+pub use crate::error::{
+    Circumstances, Class, Classify, ConnectionFailure, Error, Failure, Place, Reason, SqlState,
+};
 pub use crate::event::{Event, MAX_EVENT_TYPE_BYTES, MAX_JSON_BYTES, SequencedEvent};
 pub use crate::filter::{Filter, FilterBuilder, FilterKey, MAX_FILTER_TERMS, Predicate};
 pub use crate::history::{Appended, History};

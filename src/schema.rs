@@ -1,6 +1,6 @@
 use crate::log::{LogName, check_identifier};
 use crate::pool::{Pool, Session};
-use crate::{Config, Error, Role, sql};
+use crate::{Config, Error, Place, Role, sql};
 
 /// Creates a log's tables, or brings them to the version that this crate works with.
 ///
@@ -65,7 +65,8 @@ impl Schema {
 
         let pools = Pool::for_store(&self.config, &log, Role::Primary)?;
         let primary = pools.first().expect("a configuration names a server");
-        let failed = |error| primary.server().error(error);
+        let server = primary.server();
+        let failed = |error| server.error(error, server.at(Place::Read));
         let mut session = primary.connect().await?;
         // Dropped, the connection closes, and with it the transaction.
         let transaction = session.client_mut().transaction().await.map_err(failed)?;
@@ -94,8 +95,9 @@ pub(crate) async fn check(session: &Session, log: &LogName) -> Result<(), Error>
     let versions = sql::versions(log);
     let row = session.client().query_opt(&versions, &[&log.log()]).await;
     let missing = || Error::SchemaMissing { server: server.to_string(), log: log.to_string() };
-    let row = row.map_err(|error| server.error(error))?.ok_or_else(missing)?;
-    let found = row.try_get(0).map_err(|error| server.error(error))?;
+    let failed = |error| server.error(error, server.at(Place::Read));
+    let row = row.map_err(failed)?.ok_or_else(missing)?;
+    let found = row.try_get(0).map_err(failed)?;
     if found == sql::VERSION { Ok(()) } else { Err(unknown(log, found)) }
 }
 

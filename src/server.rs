@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio_postgres::config::Host;
+use tokio_postgres::error::Severity;
 
 use crate::error::{BoxError, cause};
 use crate::log::LogName;
-use crate::{Class, Error, Role, SqlState};
+use crate::{Circumstances, Class, ConnectionFailure, Error, Failure, Place, Role, SqlState};
 
 /// A server as a store knows it.
 pub(crate) struct Server {
@@ -45,22 +46,52 @@ impl Server {
         }
     }
 
-    /// Says what a failure of the client means, of a request that changes nothing or of one that
-    /// is known not to have been carried out.
-    pub(crate) fn error(&self, error: tokio_postgres::Error) -> Error {
+    /// Begins the circumstances of a failure that arose at this server.
+    pub(crate) fn at(&self, place: Place) -> Circumstances {
+        Circumstances::new(place, self.role)
+    }
+
+    /// Says what a failure of the client means. An unknown outcome does not name its events, which
+    /// whoever appended has to.
+    pub(crate) fn error(
+        &self,
+        error: tokio_postgres::Error,
+        circumstances: Circumstances,
+    ) -> Error {
         let server = self.to_string();
-        match error.code().map(|code| code.code()) {
-            Some("42P01" | "3F000") => Error::SchemaMissing { server, log: self.log.to_string() },
-            Some(code) => {
-                let class = Class::Transient;
-                Error::Database {
-                    server,
-                    sqlstate: SqlState::new(code),
-                    class,
-                    source: cause(error),
-                }
+        let failure = match error.code() {
+            Some(code) => Failure::Sqlstate(code.code()),
+            None => Failure::Connection(ConnectionFailure::of(&error)),
+        };
+        let class = Class::of(failure, circumstances.ended(ends_connection(&error)));
+        match failure {
+            _ if class == Class::OutcomeUnknown => {
+                Error::OutcomeUnknown { server, event_ids: Vec::new(), source: cause(error) }
             }
-            None => Error::ConnectionLost { server, source: cause(error) },
+            Failure::Sqlstate("42P01" | "3F000") => {
+                Error::SchemaMissing { server, log: self.log.to_string() }
+            }
+            Failure::Sqlstate(code) => {
+                let sqlstate = SqlState::new(code);
+                Error::Database { server, sqlstate, class, source: cause(error) }
+            }
+            Failure::Connection(ConnectionFailure::ReadOnly) => self.takes_no_writes(),
+            Failure::Connection(_) if circumstances.place() == Place::Connect => {
+                Error::Unreachable { server, class, source: cause(error) }
+            }
+            Failure::Connection(ConnectionFailure::Denied) => {
+                let reason = format!("its answer is not of the type that was asked for: {error}");
+                Error::UnfitServer { server, reason: reason.into(), class }
+            }
+            Failure::Connection(_) => Error::ConnectionLost { server, source: cause(error) },
+        }
+    }
+
+    pub(crate) fn takes_no_writes(&self) -> Error {
+        Error::UnfitServer {
+            server: self.to_string(),
+            reason: "it takes no writes: it is a replica, or set to read only".into(),
+            class: Class::Transient,
         }
     }
 
@@ -73,6 +104,13 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}:{}", self.name, self.host, self.port)
     }
+}
+
+/// Returns whether the connection is of no more use. An error that does not say how severe it is, as
+/// some poolers' do not, may be one that ends it.
+pub(crate) fn ends_connection(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().map(|error| error.parsed_severity());
+    severity != Some(Some(Severity::Error))
 }
 
 /// Names the first address of a server.

@@ -1,4 +1,6 @@
 mod class;
+mod classify;
+mod failure;
 mod sqlstate;
 
 use std::borrow::Cow;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub use self::class::{Class, Classify, Reason};
+pub use self::classify::{Circumstances, Place};
+pub use self::failure::{ConnectionFailure, Failure};
 pub use self::sqlstate::SqlState;
 use crate::SequenceNumber;
 
@@ -275,6 +279,9 @@ impl Error {
     }
 
     /// Returns whether another server might have answered.
+    ///
+    /// What is wrong with the request is wrong everywhere; who canceled it does not want it; and
+    /// the time that it took is gone.
     pub(crate) fn is_of_server(&self) -> bool {
         match self {
             Self::ConnectionLost { .. }
@@ -282,8 +289,11 @@ impl Error {
             | Self::SchemaMissing { .. }
             | Self::UnfitServer { .. }
             | Self::Unreachable { .. } => true,
-            // The server is starting up or shutting down.
-            Self::Database { sqlstate, .. } => sqlstate.as_str().starts_with("57P"),
+            Self::Database { class, .. } => match class {
+                Class::Transient => true,
+                Class::Permanent(reason) => *reason != Reason::Invalid,
+                Class::Canceled | Class::Conflict | Class::OutcomeUnknown | Class::Timeout => false,
+            },
             _ => false,
         }
     }

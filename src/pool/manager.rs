@@ -12,7 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::session::Session;
 use crate::error::{BoxError, cause};
 use crate::server::Server;
-use crate::{Class, Config, Error, Role, tls};
+use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Reason, Role, tls};
 
 /// The oldest server that the crate is made for, as `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
@@ -24,6 +24,7 @@ pub(super) struct Manager {
     server: Arc<Server>,
     settings: String,
     connect_timeout: Duration,
+    statement_timeout: Duration,
     failures: Arc<Failures>,
 }
 
@@ -56,6 +57,7 @@ impl Manager {
             settings: settings(config, server.role),
             server,
             connect_timeout: config.connect_timeout,
+            statement_timeout: config.statement_timeout,
             failures: Arc::default(),
         }
     }
@@ -73,30 +75,35 @@ impl Manager {
     /// Returns why the last connection could not be made, if it could not.
     pub(super) fn last_failure(&self) -> Option<Error> {
         let last = self.failures.last.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some(self.unreachable(last))
+        let class = last.class();
+        Some(self.unreachable(last, class))
     }
 
-    fn unreachable(&self, source: impl Into<BoxError>) -> Error {
-        let (server, class) = (self.server.to_string(), Class::Transient);
-        Error::Unreachable { server, class, source: cause(source) }
+    fn unreachable(&self, source: impl Into<BoxError>, class: Class) -> Error {
+        Error::Unreachable { server: self.server.to_string(), class, source: cause(source) }
     }
 
     /// Makes a connection, within the timeout.
     pub(super) async fn attempt(&self) -> Result<Session, Error> {
         match timeout(self.connect_timeout, self.open()).await {
             Ok(opened) => opened,
-            Err(elapsed) => Err(self.unreachable(elapsed)),
+            Err(elapsed) => {
+                let failure = Failure::Connection(ConnectionFailure::TimedOut);
+                let class = Class::of(failure, self.server.at(Place::Connect));
+                Err(self.unreachable(elapsed, class))
+            }
         }
     }
 
     async fn open(&self) -> Result<Session, Error> {
-        let client = self.postgres.connect().await.map_err(|error| match error.code() {
-            Some(_) => self.server.error(error),
-            None => self.unreachable(error),
-        })?;
-        client.batch_execute(&self.settings).await.map_err(|error| self.server.error(error))?;
+        let client = self.postgres.connect().await.map_err(|error| self.refused(error))?;
+        client.batch_execute(&self.settings).await.map_err(|error| self.refused(error))?;
         self.check(&client).await?;
-        Ok(Session::new(client, self.server.clone()))
+        Ok(Session::new(client, self.server.clone(), self.statement_timeout))
+    }
+
+    fn refused(&self, error: tokio_postgres::Error) -> Error {
+        self.server.error(error, self.server.at(Place::Connect))
     }
 
     /// Refuses a server that the store's promises cannot be kept on.
@@ -104,9 +111,9 @@ impl Manager {
         let unfit = |reason: String| Error::UnfitServer {
             server: self.server.to_string(),
             reason: reason.into(),
-            class: Class::Transient,
+            class: Class::Permanent(Reason::Resource),
         };
-        let answer = client.simple_query(FACTS).await.map_err(|error| self.server.error(error))?;
+        let answer = client.simple_query(FACTS).await.map_err(|error| self.refused(error))?;
         let row = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -124,7 +131,7 @@ impl Manager {
         }
         let read_only = fact(3) == "t" || fact(4) == "on";
         if self.server.role == Role::Primary && read_only {
-            return Err(unfit("it takes no writes: it is a replica, or set to read only".into()));
+            return Err(self.server.takes_no_writes());
         }
         Ok(())
     }
@@ -147,7 +154,8 @@ impl ManageConnection for Manager {
                 *last = Some(error.clone());
                 drop(last);
                 self.failures.noted.notify_waiters();
-                Err(self.unreachable(error))
+                let class = error.class();
+                Err(self.unreachable(error, class))
             }
         }
     }
@@ -175,6 +183,9 @@ const FACTS: &str =
 /// Reads are planned for their values: a plan that does not know them reads the whole log. Just-in-
 /// time compilation and parallel workers cost more than any of these statements. A serializable
 /// default would fail on a replica.
+///
+/// No transaction waits for this process, but for the moment of a decision under the log's lock; one
+/// of which only a part has arrived must not hold the lock for long.
 fn settings(config: &Config, role: Role) -> String {
     let mut settings = format!(
         "SET search_path = pg_catalog;
@@ -188,10 +199,13 @@ fn settings(config: &Config, role: Role) -> String {
          SET idle_in_transaction_session_timeout = {}",
         config.statement_timeout.as_millis(),
         config.lock_timeout.as_millis(),
-        config.statement_timeout.as_millis(),
+        IDLE_TIMEOUT.as_millis(),
     );
     if role == Role::Replica {
         settings += "; SET default_transaction_read_only = on";
     }
     settings
 }
+
+/// How long the server waits for the next request of a transaction.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,12 +1,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
-use crate::server::Server;
-use crate::{Error, sql};
+use crate::server::{Server, ends_connection};
+use crate::{Circumstances, Error, Place, Role, sql};
 
 /// How many statements a connection keeps prepared. A program has a few shapes of filter; one that
 /// makes up shapes without end must not fill the server's memory.
@@ -20,8 +21,12 @@ pub(crate) struct Session {
     server: Arc<Server>,
     prepared: HashMap<String, tokio_postgres::Statement>,
     reading: bool,
-    /// Whether a transaction is open on it, or it was given up.
-    held: bool,
+    /// While a transaction waits for its next request: how long each of its statements may take.
+    held: Option<Duration>,
+    /// Whether the connection ended, or leads to a server that is not the right one any more.
+    spent: bool,
+    statement_timeout: Duration,
+    begun: Instant,
 }
 
 /// How a statement is sent: by its name, or whole.
@@ -31,8 +36,17 @@ pub(crate) enum Form {
 }
 
 impl Session {
-    pub(super) fn new(client: Client, server: Arc<Server>) -> Self {
-        Self { client, server, prepared: HashMap::new(), reading: false, held: false }
+    pub(super) fn new(client: Client, server: Arc<Server>, statement_timeout: Duration) -> Self {
+        Self {
+            client,
+            server,
+            prepared: HashMap::new(),
+            reading: false,
+            held: None,
+            spent: false,
+            statement_timeout,
+            begun: Instant::now(),
+        }
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -47,14 +61,24 @@ impl Session {
         &mut self.client
     }
 
-    /// Returns whether the connection cannot be used again: it is closed, in a transaction, or still
-    /// busy with rows that nobody waits for any more.
+    /// Returns whether the connection cannot be used again: it is closed, in a transaction, leads to
+    /// a primary that takes no writes any more, or is still busy with rows that nobody waits for any
+    /// more.
     pub(crate) fn is_spent(&self) -> bool {
-        self.reading || self.held || self.client.is_closed()
+        self.reading || self.held.is_some() || self.spent || self.client.is_closed()
+    }
+
+    /// Notes that a request is about to be sent. The server's clock for it starts later than this
+    /// one, so that a statement is never canceled for its time before that time has passed here.
+    pub(crate) fn begin(&mut self) {
+        self.begun = Instant::now();
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
-        self.client.batch_execute("").await.map_err(|error| self.server.error(error))
+        self.client
+            .batch_execute("")
+            .await
+            .map_err(|error| self.server.error(error, self.server.at(Place::Read)))
     }
 
     /// Prepares a statement, unless it is so long that it is better sent whole each time.
@@ -69,10 +93,11 @@ impl Session {
             self.prepared.clear();
         }
         // Dropped while it waits, the statement would stay on the server without a name here.
+        self.begin();
         self.reading = true;
         let statement = self.client.prepare(text).await;
         self.reading = false;
-        let statement = statement.map_err(|error| self.server.error(error))?;
+        let statement = statement.map_err(|error| self.failed(error))?;
         self.prepared.insert(text.to_owned(), statement.clone());
         Ok(Form::Named(statement))
     }
@@ -87,12 +112,14 @@ impl Session {
     ) -> Result<(Row, Option<RowStream>), Error> {
         let head_form = self.prepare(&head.text).await?;
         let Some(read) = read else {
+            self.begin();
             self.reading = true;
             let row = sent(&self.client, &head_form, head).await;
             self.reading = false;
             return Ok((self.only(row)?, None));
         };
         let form = self.prepare(&read.text).await?;
+        self.begin();
         self.reading = true;
         let (row, rows) =
             join(sent(&self.client, &head_form, head), send(&self.client, &form, read)).await;
@@ -100,8 +127,8 @@ impl Session {
         Ok((row, Some(rows.map_err(|error| self.failed(error))?)))
     }
 
-    fn only(&self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
-        let row = row.map_err(|error| self.server.error(error))?;
+    fn only(&mut self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
+        let row = row.map_err(|error| self.fail(error, self.server.at(Place::Read)))?;
         row.ok_or_else(|| self.server.lost("the answer has no row"))
     }
 
@@ -110,21 +137,40 @@ impl Session {
         self.reading = false;
     }
 
-    /// Keeps the connection from being used by anybody else, until it is released: dropped before,
-    /// it is closed.
-    pub(crate) fn hold(&mut self) {
-        self.held = true;
+    /// Notes that a transaction is about to be opened whose statements may take so long each. Until
+    /// it is [released](Self::release) the connection is closed if it is dropped.
+    pub(crate) fn hold(&mut self, statement_timeout: Duration) {
+        self.held = Some(statement_timeout);
     }
 
     /// Notes that no transaction is open any more.
     pub(crate) fn release(&mut self) {
-        self.held = false;
+        self.held = None;
+    }
+
+    /// Notes that the connection is not to be used again.
+    pub(crate) fn give_up(&mut self) {
+        self.spent = true;
     }
 
     /// Notes that the server refused, or that the connection broke.
     pub(crate) fn failed(&mut self, error: tokio_postgres::Error) -> Error {
         self.reading = false;
-        self.server.error(error)
+        self.fail(error, self.server.at(Place::Read))
+    }
+
+    /// Says what the failure of an append that had been sent means; if its outcome is unknown, the
+    /// events have yet to be named.
+    pub(crate) fn failed_append(&mut self, error: tokio_postgres::Error) -> Error {
+        self.fail(error, self.server.at(Place::Append).sent(true))
+    }
+
+    fn fail(&mut self, error: tokio_postgres::Error, circumstances: Circumstances) -> Error {
+        let overdue = self.begun.elapsed() >= self.held.unwrap_or(self.statement_timeout);
+        let replaced = self.server.role == Role::Primary
+            && error.code().is_some_and(|code| code.code() == "25006");
+        self.spent |= replaced || ends_connection(&error);
+        self.server.error(error, circumstances.overdue(overdue))
     }
 }
 

@@ -38,19 +38,9 @@ pub(crate) fn lock(log: &LogName, staleness: Staleness) -> Statement<'static> {
 }
 
 /// Renders the statement that takes the log's lock for a transaction which goes on reading and
-/// deciding, in milliseconds: how long a statement may take, and how long the server waits for the
-/// next one before it ends the transaction and with it the connection.
-pub(crate) fn lock_to_decide(
-    log: &LogName,
-    statement_timeout: Duration,
-    idle_timeout: Duration,
-) -> Statement<'static> {
-    let statement = statement_timeout.as_millis().to_string();
-    let idle = idle_timeout.as_millis().to_string();
-    take_lock(
-        log,
-        &[("statement_timeout", &statement), ("idle_in_transaction_session_timeout", &idle)],
-    )
+/// deciding, and whose statements may take so long each.
+pub(crate) fn lock_to_decide(log: &LogName, statement_timeout: Duration) -> Statement<'static> {
+    take_lock(log, &[("statement_timeout", &statement_timeout.as_millis().to_string())])
 }
 
 fn take_lock(log: &LogName, settings: &[(&str, &str)]) -> Statement<'static> {

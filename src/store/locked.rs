@@ -16,7 +16,7 @@ impl<D> Round<'_, D> {
     ///
     /// It is the only one that waits for this process while it holds the lock. A process that dies
     /// takes its connection along, and with that the transaction; one that is cut off or stands
-    /// still is ended by the server, see [`sql::lock_to_decide`].
+    /// still is ended by the server after the idle timeout of the connection.
     pub(super) async fn locked<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
@@ -69,7 +69,8 @@ impl<D> Round<'_, D> {
     /// Begins a transaction under the log's lock and reads in it, in one round trip.
     async fn lock_and_read(&self, lease: &mut Lease) -> Result<History<ReadWrite>, Error> {
         let shared = &self.store.shared;
-        let lock = sql::lock_to_decide(&shared.log, HELD.min(shared.statement_timeout), IDLE);
+        let statement_timeout = HELD.min(shared.statement_timeout);
+        let lock = sql::lock_to_decide(&shared.log, statement_timeout);
         let head = sql::head(&shared.log);
         let read = sql::read(&shared.log, self.query);
         let lock_form = lease.prepare(&lock.text).await?;
@@ -80,10 +81,9 @@ impl<D> Round<'_, D> {
         let append = self.store.transaction(&[], &condition, Occasion::First).append;
         lease.prepare(&append.text).await?;
 
-        lease.hold();
-        let server = lease.server();
+        lease.hold(statement_timeout);
+        lease.begin();
         let client = lease.client();
-        let failed = |error| server.error(error);
         let (begun, locked, head, rows) = join4(
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
             sent(client, &lock_form, &lock),
@@ -91,34 +91,30 @@ impl<D> Round<'_, D> {
             send(client, &read_form, &read),
         )
         .await;
-        begun.map_err(failed)?;
-        locked.map_err(failed)?;
-        let head = head.map_err(failed)?.ok_or_else(|| server.lost("the answer has no row"))?;
+        begun.map_err(|error| lease.failed(error))?;
+        locked.map_err(|error| lease.failed(error))?;
+        let head = head.map_err(|error| lease.failed(error))?;
+        let head = head.ok_or_else(|| lease.server().lost("the answer has no row"))?;
         let head = sql::decode_head(&head)?;
-        let rows = rows.map_err(failed)?;
-        let events: Vec<SequencedEvent> = rows
-            .map_err(failed)
-            .and_then(async |row| sql::decode_event(&row))
-            .try_collect()
-            .await?;
+        let rows = rows.map_err(|error| lease.failed(error))?;
+        let rows: Vec<_> = rows.try_collect().await.map_err(|error| lease.failed(error))?;
+        let events: Vec<_> = rows.iter().map(sql::decode_event).collect::<Result<_, _>>()?;
 
         shared.note_newest(head);
         let last = events.last().map(SequencedEvent::sequence_number);
         let position = self.query.position(head, events.len(), last);
-        Ok(History::new(events, position, self.query.filter.clone(), server.name.clone()))
+        Ok(History::new(events, position, self.query.filter.clone(), lease.server().name.clone()))
     }
 }
 
 /// Ends a transaction that has nothing to store.
 async fn release(lease: &mut Lease) -> Result<(), Error> {
+    lease.begin();
     let ended = lease.client().batch_execute("ROLLBACK").await;
-    ended.map_err(|error| lease.server().error(error))?;
+    ended.map_err(|error| lease.failed(error))?;
     lease.release();
     Ok(())
 }
 
 /// How long a statement may take while the log's lock is held.
 const HELD: Duration = Duration::from_secs(5);
-
-/// How long the server waits for this process while it holds the log's lock.
-const IDLE: Duration = Duration::from_secs(2);

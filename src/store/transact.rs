@@ -1,11 +1,12 @@
+use std::time::Duration;
+
 use futures_util::future::{join, join4};
-use tokio_postgres::error::Severity;
 use uuid::Uuid;
 
 use super::limit::{Limit, timed_out};
 use crate::error::{BoxError, cause};
 use crate::pool::{Lease, sent};
-use crate::server::Server;
+use crate::server::{Server, ends_connection};
 use crate::sql::{self, Occasion, Verdict};
 use crate::{Error, Event};
 
@@ -33,83 +34,83 @@ impl Transaction<'_> {
                 Ok((lock, lease.prepare(&self.append.text).await?))
             })
             .await?;
-        let client = lease.client();
-        if client.is_closed() {
+        if lease.client().is_closed() {
             return Err(server.lost("it was closed before the append was sent"));
         }
 
+        lease.begin();
+        let client = lease.client();
         let answers = join4(
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
             sent(client, &lock, &self.lock),
             sent(client, &append, &self.append),
             client.batch_execute("COMMIT"),
         );
-        let (begun, locked, appended, committed) = match limit.hold(answers).await {
+        let answers = limit.hold(answers).await;
+        let (begun, locked, appended, committed) = match answers {
             Ok(answers) => answers,
-            Err(waited) => {
-                // Nobody knows when it will answer again.
-                lease.hold();
-                return Err(outcome_unknown(&server, self.events, timed_out(&server, waited)));
-            }
+            Err(waited) => return Err(self.unanswered(lease, waited)),
         };
-
-        begun.map_err(|error| self.refused(&server, error))?;
-        locked.map_err(|error| self.refused(&server, error))?;
-        self.verdict(&server, appended, committed)
+        begun.map_err(|error| self.failed(lease, error))?;
+        locked.map_err(|error| self.failed(lease, error))?;
+        self.verdict(lease, appended, committed)
     }
 
     /// Ends a transaction in which the lock is held already: sends the append and the `COMMIT`.
     pub(super) async fn finish(&self, lease: &mut Lease, limit: Limit) -> Result<Verdict, Error> {
         let server = lease.server().clone();
         let append = limit.of(&server, lease.prepare(&self.append.text)).await?;
+        lease.begin();
         let client = lease.client();
         let answers = join(sent(client, &append, &self.append), client.batch_execute("COMMIT"));
-        match limit.hold(answers).await {
-            Ok((appended, committed)) => self.verdict(&server, appended, committed),
-            Err(waited) => Err(outcome_unknown(&server, self.events, timed_out(&server, waited))),
+        let answers = limit.hold(answers).await;
+        match answers {
+            Ok((appended, committed)) => self.verdict(lease, appended, committed),
+            Err(waited) => Err(self.unanswered(lease, waited)),
         }
     }
 
     fn verdict(
         &self,
-        server: &Server,
+        lease: &mut Lease,
         appended: Result<Option<tokio_postgres::Row>, tokio_postgres::Error>,
         committed: Result<(), tokio_postgres::Error>,
     ) -> Result<Verdict, Error> {
         let row = match appended {
             Ok(row) => row,
             Err(error) if self.finds_ids_taken(&error) => return Ok(Verdict::Taken),
-            Err(error) => return Err(self.refused(server, error)),
+            Err(error) => return Err(self.failed(lease, error)),
         };
-        let unknown = |source: BoxError| outcome_unknown(server, self.events, source);
+        let unknown = |source: BoxError| outcome_unknown(lease.server(), self.events, source);
         let row = row.ok_or_else(|| unknown("the append was answered without a row".into()))?;
         let verdict = Verdict::decode(&row, self.events.len());
         let verdict = verdict.map_err(|error| unknown(error.into()))?;
         match (committed, &verdict) {
-            (Err(error), Verdict::Accepted { .. }) => Err(self.refused(server, error)),
+            (Err(error), Verdict::Accepted { .. }) => Err(self.failed(lease, error)),
             _ => Ok(verdict),
         }
     }
 
     fn finds_ids_taken(&self, error: &tokio_postgres::Error) -> bool {
         self.occasion == Occasion::First
-            && is_refusal(error)
+            && !ends_connection(error)
             && error.as_db_error().is_some_and(|error| error.constraint() == Some(&self.ids))
     }
 
-    fn refused(&self, server: &Server, error: tokio_postgres::Error) -> Error {
-        match is_refusal(&error) {
-            true => server.error(error),
-            false => outcome_unknown(server, self.events, error),
+    fn failed(&self, lease: &mut Lease, error: tokio_postgres::Error) -> Error {
+        match lease.failed_append(error) {
+            Error::OutcomeUnknown { source, .. } => {
+                outcome_unknown(lease.server(), self.events, source)
+            }
+            error => error,
         }
     }
-}
 
-/// Returns whether the server said that it did not carry a request out. With a fatal error it says
-/// that the connection ends, which may be while it commits.
-fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    let severity = error.as_db_error().map(|error| error.parsed_severity());
-    severity == Some(Some(Severity::Error))
+    /// Gives up a connection of which nobody knows when it will answer.
+    fn unanswered(&self, lease: &mut Lease, waited: Duration) -> Error {
+        lease.give_up();
+        outcome_unknown(lease.server(), self.events, timed_out(lease.server(), waited))
+    }
 }
 
 /// Says that the events may have been stored.

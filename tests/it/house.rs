@@ -36,13 +36,11 @@ const MAY_USE: [(&str, &[&str]); 10] = [
 fn used(source: &str) -> BTreeSet<String> {
     let root = fs::read_to_string("src/lib.rs").unwrap();
     let home = |name: &str| {
-        let exported = root.split(';').map(str::trim).find(|statement| {
-            statement.starts_with("pub use")
-                && statement
-                    .split(|c: char| !c.is_alphanumeric() && c != '_')
-                    .any(|word| word == name)
+        let item = root.split(';').map(str::trim).find(|item| {
+            item.starts_with("pub use")
+                && item.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
         })?;
-        exported.strip_prefix("pub use crate::")?.split("::").next().map(str::to_owned)
+        item.strip_prefix("pub use crate::")?.split("::").next().map(str::to_owned)
     };
     let code: Vec<_> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let source = code.join("\n");
