@@ -298,6 +298,8 @@ where
                 StateProjection::Done => panic!("`Retry` polled after completion"),
             };
             match verdict {
+                // A timer would wait for its next tick.
+                Verdict::Again { pause } if pause.is_zero() => this.state.set(State::Ready),
                 Verdict::Again { pause } => {
                     this.state.set(State::Waiting { timer: sleep(pause), pause });
                 }

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -6,7 +7,10 @@ use tokio::time::Instant;
 use super::Store;
 use super::append::{Appending, check};
 use super::limit::Limit;
-use crate::{Appended, Decided, Decision, Error, History, Query, ReadWrite, SequenceNumber};
+use super::turns::{Turn, Turns};
+use crate::{
+    Appended, Decided, Decision, Error, Filter, History, Query, ReadWrite, SequenceNumber,
+};
 
 impl Store<ReadWrite> {
     /// Reads the events of a query, decides from them, and appends what was decided on the
@@ -60,26 +64,64 @@ impl Store<ReadWrite> {
     ) -> Result<Decided<T>, E> {
         let query = query.into();
         let started = Instant::now();
-        let lost = AtomicU32::new(0);
+        let contest = Contest::new(&self.shared.turns, &query.filter);
         let rounds = self.retry.escalate_after().unwrap_or(u32::MAX);
         let retried = self
             .retry_since(started, "decide", async || {
-                let escalate = lost.load(Ordering::Relaxed) >= rounds;
+                contest.wait_for_turn(self.limit(started)).await;
                 let round = Round { store: self, query: &query, decide: &decide, started };
-                let result = match escalate {
+                let result = match contest.lost() >= rounds {
                     true => round.locked().await,
                     false => round.optimistic().await,
                 };
                 if result.as_ref().is_err_and(Error::is_conflict) {
-                    lost.fetch_add(1, Ordering::Relaxed);
+                    contest.lose();
                 }
                 result
             })
             .when(|error| error.is_conflict() || error.is_repeatable())
+            .adjust(|error, pause| match error.is_conflict() {
+                true => pause.map(|_| Duration::ZERO),
+                false => pause,
+            })
             .await;
         let (attempts, delay) = (retried.attempts(), retried.delay());
         let decided = retried.into_result().map_err(Error::from)??;
         Ok(Decided { attempts, delay, ..decided })
+    }
+}
+
+/// The rounds that a decision has lost to others, and its turn among those of this process.
+struct Contest<'a> {
+    turns: &'a Turns,
+    filter: &'a Filter,
+    lost: AtomicU32,
+    turn: Mutex<Option<Turn<'a>>>,
+}
+
+impl<'a> Contest<'a> {
+    fn new(turns: &'a Turns, filter: &'a Filter) -> Self {
+        Self { turns, filter, lost: AtomicU32::new(0), turn: Mutex::default() }
+    }
+
+    fn lost(&self) -> u32 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for its turn where the boundary is contested, and keeps it. It goes on without where
+    /// that takes longer than an attempt may: somebody slow must not hold up everybody else.
+    async fn wait_for_turn(&self, limit: Limit) {
+        let has_turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if has_turn || self.lost() == 0 && !self.turns.is_contested(self.filter) {
+            return;
+        }
+        if let Ok(turn) = limit.hold(self.turns.wait(self.filter)).await {
+            *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        }
     }
 }
 

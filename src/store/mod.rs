@@ -7,6 +7,7 @@ mod locked;
 mod read;
 mod stream;
 mod transact;
+mod turns;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
 use self::limit::Limit;
 pub use self::stream::EventStream;
+use self::turns::Turns;
 use crate::log::LogName;
 use crate::pool::Pool;
 use crate::telemetry::{Operation, OperationName, Telemetry};
@@ -48,6 +50,7 @@ struct Shared {
     next: AtomicUsize,
     /// The highest end of the log that was seen, to tell a fresh condition from a stale one.
     newest: AtomicU64,
+    turns: Turns,
     replica_timeout: Duration,
     statement_timeout: Duration,
     telemetry: Telemetry,
@@ -66,6 +69,7 @@ impl<M: Mode> Store<M> {
             pools,
             next: AtomicUsize::new(0),
             newest: AtomicU64::new(0),
+            turns: Turns::default(),
             replica_timeout: config.replica_timeout,
             statement_timeout: config.statement_timeout,
             telemetry,
