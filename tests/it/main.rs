@@ -14,6 +14,7 @@ mod numbers;
 mod read;
 mod repeat;
 mod replica;
+mod retry;
 mod roles;
 mod schema;
 mod support;

@@ -57,12 +57,17 @@ impl Observer {
 
     /// Returns how many operations there were and how long they took in all, by their attributes.
     pub fn durations(&self) -> BTreeMap<String, (u64, f64)> {
-        self.instrument("eventstore.operation.duration", |metric| match metric.data() {
+        self.histogram("eventstore.operation.duration")
+    }
+
+    /// Returns how many values a histogram was given, and their sum, by its attributes.
+    pub fn histogram(&self, name: &str) -> BTreeMap<String, (u64, f64)> {
+        self.instrument(name, |metric| match metric.data() {
             AggregatedMetrics::F64(MetricData::Histogram(histogram)) => histogram
                 .data_points()
                 .map(|point| (text(point.attributes()), (point.count(), point.sum())))
                 .collect(),
-            other => panic!("no histogram of seconds: {other:?}"),
+            other => panic!("{name} is no histogram of seconds: {other:?}"),
         })
     }
 
