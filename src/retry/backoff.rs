@@ -63,6 +63,10 @@ impl Backoff {
         Self { rng: Some(Rng::with_seed(seed)), ..self }
     }
 
+    pub(super) fn cap(&self) -> Duration {
+        self.cap
+    }
+
     fn spread(&mut self, pause: Duration) -> Duration {
         let longest = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         let varied = match self.jitter {

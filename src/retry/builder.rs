@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::setting::{Invalid, Setting};
-use super::{Jitter, RetryBudget, RetryPolicy};
+use super::{Backoff, Jitter, RetryBudget, RetryPolicy};
 use crate::Error;
 
 /// Builds a [`RetryPolicy`].
@@ -192,10 +192,13 @@ impl RetryPolicyBuilder {
         let (attempt_timeout, deadline) = (self.attempt_timeout.value(), self.deadline.value());
         RetryPolicy {
             attempts,
-            base_delay,
-            multiplier: self.multiplier.unwrap_or(MULTIPLIER),
-            max_delay: self.max_delay.unwrap_or(base_delay.max(CAP)),
-            jitter: self.jitter.unwrap_or(Jitter::Full),
+            backoff: Backoff::new(
+                attempts - 1,
+                base_delay,
+                self.multiplier.unwrap_or(MULTIPLIER),
+                self.max_delay.unwrap_or(base_delay.max(CAP)),
+                self.jitter.unwrap_or(Jitter::Full),
+            ),
             attempt_timeout: self.attempt_timeout.or_default(|| {
                 Some(deadline.map_or(ATTEMPT_TIMEOUT, |deadline| deadline.min(ATTEMPT_TIMEOUT)))
             }),

@@ -84,8 +84,13 @@ impl<'a, E> Course<'a, E> {
 
     /// Ends the call well.
     pub fn succeed<T>(&mut self, value: T) -> Retried<T, E> {
+        if self.attempts == 1 {
+            self.end(RetryOutcome::FirstTry);
+            return Retried::succeeded(value, RetryOutcome::FirstTry, 1, Duration::ZERO, None);
+        }
+        self.end(RetryOutcome::Recovered);
         let last_error = self.last_error.take();
-        self.end(Retried::succeeded(value, self.attempts, self.delay, last_error))
+        Retried::succeeded(value, RetryOutcome::Recovered, self.attempts, self.delay, last_error)
     }
 
     /// Judges an attempt that was cut off.
@@ -121,7 +126,7 @@ impl<'a, E> Course<'a, E> {
             return None;
         }
         let failed = self.last_error.take()?;
-        Some(self.end(Retried::failed(failed, self.attempts, self.delay, RetryOutcome::Deadline)))
+        Some(self.give_up(failed, RetryOutcome::Deadline))
     }
 
     /// Returns the pause that the back-off has next, while there are attempts left.
@@ -163,14 +168,18 @@ impl<'a, E> Course<'a, E> {
     }
 
     fn over<T>(&mut self, failed: Failed<E>, outcome: RetryOutcome) -> Verdict<T, E> {
-        Verdict::Over(self.end(Retried::failed(failed, self.attempts, self.delay, outcome)))
+        Verdict::Over(self.give_up(failed, outcome))
     }
 
-    fn end<T>(&mut self, retried: Retried<T, E>) -> Retried<T, E> {
+    fn give_up<T>(&mut self, failed: Failed<E>, outcome: RetryOutcome) -> Retried<T, E> {
+        self.end(outcome);
+        Retried::failed(failed, outcome, self.attempts, self.delay)
+    }
+
+    fn end(&mut self, outcome: RetryOutcome) {
         if let Some(call) = &mut self.call {
-            call.end(retried.outcome().as_str());
+            call.end(outcome.as_str());
         }
-        retried
     }
 
     /// Returns when the call has to be over, if ever.

@@ -278,7 +278,10 @@ where
                     continue;
                 }
                 StateProjection::Running { attempt, limit } => match attempt.poll(cx) {
-                    Poll::Ready(Ok(value)) => Verdict::Over(this.course.succeed(value)),
+                    Poll::Ready(Ok(value)) => {
+                        this.state.set(State::Done);
+                        return Poll::Ready(this.course.succeed(value));
+                    }
                     Poll::Ready(Err(error)) => this.course.fail(error, this.hooks),
                     Poll::Pending => {
                         let cut = ready!(limit.poll(this.course, cx));

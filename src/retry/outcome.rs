@@ -98,19 +98,19 @@ struct Success<T, E> {
 impl<T, E> Retried<T, E> {
     pub(super) fn succeeded(
         value: T,
+        outcome: RetryOutcome,
         attempts: u32,
         delay: Duration,
         last_error: Option<Failed<E>>,
     ) -> Self {
-        let outcome = if attempts == 1 { RetryOutcome::FirstTry } else { RetryOutcome::Recovered };
         Self { attempts, delay, outcome, end: Ok(Success { value, last_error }) }
     }
 
     pub(super) fn failed(
         failed: Failed<E>,
+        outcome: RetryOutcome,
         attempts: u32,
         delay: Duration,
-        outcome: RetryOutcome,
     ) -> Self {
         Self { attempts, delay, outcome, end: Err(failed) }
     }

@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::{Backoff, Jitter, RetryBudget, RetryPolicyBuilder, env};
+use super::{Backoff, RetryBudget, RetryPolicyBuilder, env};
 use crate::Error;
 
 /// Says how often, how long and how hard to try.
@@ -25,10 +25,8 @@ use crate::Error;
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
     pub(super) attempts: u32,
-    pub(super) base_delay: Duration,
-    pub(super) multiplier: f64,
-    pub(super) max_delay: Duration,
-    pub(super) jitter: Jitter,
+    /// Copied for each call, so that what is derived from the settings is so once.
+    pub(super) backoff: Backoff,
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) budget: Option<RetryBudget>,
@@ -57,14 +55,8 @@ impl RetryPolicy {
 
     /// Makes a single attempt, with no limit of time and no budget.
     pub fn never() -> Self {
-        Self {
-            attempts: 1,
-            attempt_timeout: None,
-            deadline: None,
-            budget: None,
-            escalate_after: None,
-            ..Self::default()
-        }
+        let once = Self::builder().attempts(1).no_attempt_timeout().no_deadline();
+        once.no_budget().no_escalation().resolve()
     }
 
     /// Reads the settings that are in the environment; the others are as by
@@ -132,7 +124,7 @@ impl RetryPolicy {
 
     /// Returns what no pause exceeds.
     pub fn max_delay(&self) -> Duration {
-        self.max_delay
+        self.backoff.cap()
     }
 
     /// Returns after how many lost rounds a decision takes the log's lock before it reads.
@@ -147,8 +139,7 @@ impl RetryPolicy {
 
     /// Returns the pauses of a call, one fewer than its attempts.
     pub fn backoff(&self) -> Backoff {
-        let pauses = self.attempts - 1;
-        Backoff::new(pauses, self.base_delay, self.multiplier, self.max_delay, self.jitter)
+        self.backoff.clone()
     }
 }
 
