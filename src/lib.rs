@@ -61,6 +61,12 @@
 //! Every failure is an [`Error`], with methods that tell what it means. `SAFETY.md` beside the
 //! sources has each promise of this crate, how it is kept, and the tests that try to break it.
 //!
+//! # Trying again
+//!
+//! A [`Retry`] does anything again after faults that pass, under a [`RetryPolicy`]: how often, how
+//! long after, until when, and with which share of all calls, so that retries do not become a
+//! storm. [`RetryPolicy::from_env`] reads it from the environment.
+//!
 //! # Telemetry
 //!
 //! Operations are measured and traced through OpenTelemetry's API: see [`Telemetry`].

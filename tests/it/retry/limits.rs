@@ -135,15 +135,35 @@ async fn an_uncut_attempt_may_succeed_after_the_deadline() {
 
 /// The runtime wakes a task late when it has much to do.
 #[tokio::test(start_paused = true)]
-async fn no_attempt_begins_after_the_deadline_though_the_pause_ended_late() {
+async fn no_attempt_begins_at_the_deadline_or_after_it_though_the_pause_ended_late() {
+    for (woken, attempts) in [(99, 2), (100, 1), (120, 1)] {
+        let policy = plain(8).deadline(ms(100)).build().unwrap();
+
+        let call = tokio::spawn(async move { Retry::new(&policy, fails).backoff([ms(50)]).await });
+        tokio::task::yield_now().await;
+        advance(ms(woken)).await;
+
+        let (_, made, delay) = told(&call.await.unwrap());
+        assert_eq!((made, delay), (attempts, ms(50)), "woken after {woken} ms");
+    }
+}
+
+/// A call may be part of another that began earlier.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_may_count_from_an_earlier_moment() {
     let policy = plain(8).deadline(ms(100)).build().unwrap();
+    let earlier = Instant::now();
+    advance(ms(70)).await;
 
-    let call = tokio::spawn(async move { Retry::new(&policy, fails).backoff([ms(50)]).await });
-    tokio::task::yield_now().await;
-    advance(ms(120)).await;
+    let cut = Retry::new(&policy, pending::<Result<(), Fault>>).since(earlier).await;
+    let late = Retry::new(&policy, pending::<Result<(), Fault>>).since(earlier).await;
+    let ready = Retry::new(&policy, script([])).since(earlier).await;
 
-    let retried = call.await.unwrap();
-    assert_eq!(told(&retried), (RetryOutcome::Deadline, 1, ms(50)));
+    assert_eq!(told(&cut), (RetryOutcome::Deadline, 1, ms(0)));
+    assert_eq!(cut.into_result(), Err(Failed::TimedOut(ms(30))));
+    assert_eq!(late.into_result(), Err(Failed::TimedOut(ms(0))));
+    assert_eq!(ready.into_result(), Ok("lent"));
+    assert_eq!(earlier.elapsed(), ms(100));
 }
 
 #[tokio::test(start_paused = true)]
