@@ -41,7 +41,8 @@ impl RetryPolicyBuilder {
     }
 
     /// Sets the first pause, before jitter. Defaults to 10 milliseconds, or to the cap where that
-    /// is set to less.
+    /// is set to less. With 0 there are no pauses, but other tasks have their turn before each
+    /// attempt.
     pub fn base_delay(self, delay: Duration) -> Self {
         Self { base_delay: Some(delay), ..self }
     }

@@ -4,10 +4,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::course::{Course, Cut, Verdict};
+use super::course::{Course, Verdict};
 use super::hooks::{AsPlanned, ByClass, ByClassify, Hooks, Judge, Silent};
+use super::limit::Limit;
 use super::{Backoff, Retried, RetryPolicy, Retrying};
 use crate::{Class, Classify, Telemetry};
 
@@ -94,22 +95,10 @@ enum State<F> {
     },
     Waiting {
         #[pin]
-        timer: Sleep,
+        timer: Option<Sleep>,
         pause: Duration,
     },
     Done,
-}
-
-/// What may cut an attempt off. It is asked for when the attempt first waits.
-#[pin_project(project = LimitProjection)]
-enum Limit {
-    Unasked,
-    Unlimited,
-    Until {
-        #[pin]
-        timer: Sleep,
-        cut: Cut,
-    },
 }
 
 impl<'a, O, F, T, E> Retry<'a, O, F, E>
@@ -210,8 +199,9 @@ where
     /// Says which errors to try again after. Defaults to those whose class
     /// [is retryable](Class::is_retryable).
     ///
-    /// It is not asked about attempts that were cut off: these are tried again. Nothing cuts off
-    /// an operation that is [`uncut`](Self::uncut).
+    /// It is not asked about attempts that were cut off, which are tried again: a limit of one
+    /// attempt is there so that another can be made. Nothing cuts off an operation that is
+    /// [`uncut`](Self::uncut).
     pub fn when<X>(self, when: X) -> Retry<'a, O, F, E, Hooks<B, C, X, N, A>>
     where
         X: FnMut(&E) -> bool,
@@ -278,10 +268,7 @@ where
                     continue;
                 }
                 StateProjection::Running { attempt, limit } => match attempt.poll(cx) {
-                    Poll::Ready(Ok(value)) => {
-                        this.state.set(State::Done);
-                        return Poll::Ready(this.course.succeed(value));
-                    }
+                    Poll::Ready(Ok(value)) => Verdict::Over(this.course.succeed(value)),
                     Poll::Ready(Err(error)) => this.course.fail(error, this.hooks),
                     Poll::Pending => {
                         let cut = ready!(limit.poll(this.course, cx));
@@ -289,7 +276,9 @@ where
                     }
                 },
                 StateProjection::Waiting { timer, pause } => {
-                    ready!(timer.poll(cx));
+                    if let Some(timer) = timer.as_pin_mut() {
+                        ready!(timer.poll(cx));
+                    }
                     match this.course.resume(*pause) {
                         Some(retried) => Verdict::Over(retried),
                         None => {
@@ -301,37 +290,21 @@ where
                 StateProjection::Done => panic!("`Retry` polled after completion"),
             };
             match verdict {
-                // A timer would wait for its next tick.
-                Verdict::Again { pause } if pause.is_zero() => this.state.set(State::Ready),
+                Verdict::Again { pause } if pause.is_zero() => {
+                    // A timer would wait for its next tick. Other tasks have their turn all the
+                    // same, and whoever wants to cancel the call.
+                    this.state.set(State::Waiting { timer: None, pause });
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Verdict::Again { pause } => {
-                    this.state.set(State::Waiting { timer: sleep(pause), pause });
+                    this.state.set(State::Waiting { timer: Some(sleep(pause)), pause });
                 }
                 Verdict::Over(retried) => {
                     this.state.set(State::Done);
                     return Poll::Ready(retried);
                 }
             }
-        }
-    }
-}
-
-impl Limit {
-    /// Waits for the limit, if there is one.
-    fn poll<E>(
-        mut self: Pin<&mut Self>,
-        course: &mut Course<'_, E>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Cut> {
-        loop {
-            let limit = match self.as_mut().project() {
-                LimitProjection::Unasked => match course.cut() {
-                    Some(cut) => Self::Until { timer: sleep_until(cut.at), cut },
-                    None => Self::Unlimited,
-                },
-                LimitProjection::Unlimited => return Poll::Pending,
-                LimitProjection::Until { timer, cut } => return timer.poll(cx).map(|()| *cut),
-            };
-            self.set(limit);
         }
     }
 }

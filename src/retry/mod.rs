@@ -7,6 +7,7 @@ mod course;
 mod env;
 mod future;
 mod hooks;
+mod limit;
 mod outcome;
 mod policy;
 mod setting;

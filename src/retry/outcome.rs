@@ -120,8 +120,8 @@ impl<T, E> Retried<T, E> {
         self.attempts
     }
 
-    /// Returns how long the pauses were in all. The runtime's timer makes each up to a millisecond
-    /// longer, which is not counted.
+    /// Returns how long the pauses were in all. The runtime's timer makes each that is not 0 up to a
+    /// millisecond longer, which is not counted.
     pub fn delay(&self) -> Duration {
         self.delay
     }

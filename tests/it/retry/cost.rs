@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eddyline::{
     Config, Error, Filter, ReadOnly, ReadWrite, Retried, Retry, RetryBudget, RetryOutcome,
@@ -11,7 +12,7 @@ use eddyline::{
 };
 use futures_util::FutureExt;
 
-use super::Fault;
+use super::{Fault, plain};
 
 fn lend() -> Ready<Result<u64, Fault>> {
     ready(Ok(black_box(7)))
@@ -40,6 +41,23 @@ fn an_operation_that_is_ready_needs_no_timer() {
 
     assert_eq!(done.into_result(), Ok(7));
     assert_eq!(failed.unwrap().outcome(), RetryOutcome::Permanent);
+}
+
+/// A timer would wait for the next millisecond; whoever shares the thread is not to wait at all.
+#[test]
+fn a_pause_of_nothing_lets_others_run_and_needs_no_timer() {
+    let policy = plain(3).base_delay(Duration::ZERO).build().unwrap();
+    let mut attempts = 0;
+    let mut call = pin!(Retry::new(&policy, || {
+        attempts += 1;
+        ready(Err::<(), _>(Fault::Transient))
+    }));
+
+    let polls = std::iter::from_fn(|| Some(call.as_mut().now_or_never())).take(3);
+    let polls: Vec<_> = polls.map(|polled| polled.map(|retried| retried.attempts())).collect();
+
+    assert_eq!(polls, [None, None, Some(3)]);
+    assert_eq!(attempts, 3);
 }
 
 fn sent<T: Send>(value: T) -> T {
