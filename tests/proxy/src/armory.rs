@@ -91,11 +91,13 @@ impl Armory {
         let mut room = waiting;
         let mut index = 0;
         while let Some(fault) = state.faults.get(index) {
-            let since = passed - fault.before.get(&connection).copied().unwrap_or(0);
-            let left = fault.after.saturating_sub(since);
             if fault.direction != direction {
                 index += 1;
-            } else if left > 0 || (waiting == 0 && fault.after == 0) {
+                continue;
+            }
+            let since = passed - fault.before.get(&connection).copied().unwrap_or(0);
+            let left = fault.after.saturating_sub(since);
+            if left > 0 || (waiting == 0 && fault.after == 0) {
                 room = room.min(usize::try_from(left).unwrap_or(usize::MAX));
                 index += 1;
             } else {

@@ -61,6 +61,21 @@ async fn counts_from_the_moment_that_a_fault_is_armed() {
 }
 
 #[tokio::test]
+async fn counts_each_direction_apart() {
+    let line = Line::new().await;
+    let (mut client, mut server) = line.connect().await;
+    say(&mut client, b"good morning").await;
+    hear(&mut server, 12).await;
+
+    let _fault = line.proxy.inflict(Direction::ToServer, 4, Action::Cut(Ending::Close));
+    say(&mut server, b"hello").await;
+    assert_eq!(hear(&mut client, 5).await, b"hello");
+    say(&mut client, b"lend a book").await;
+
+    assert_eq!(hear_out(&mut server).await, (b"lend".to_vec(), Ok(())));
+}
+
+#[tokio::test]
 async fn counts_each_connection_apart_and_strikes_the_first() {
     let line = Line::new().await;
     let (mut first, mut first_server) = line.connect().await;
