@@ -14,6 +14,11 @@ pub enum Direction {
     ToServer,
 }
 
+impl Direction {
+    /// Both directions.
+    pub const BOTH: [Self; 2] = [Self::ToClient, Self::ToServer];
+}
+
 /// Says how a connection ends.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Ending {

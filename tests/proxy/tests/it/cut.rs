@@ -2,13 +2,13 @@ use std::io::ErrorKind;
 
 use fault_proxy::{Action, Direction, Ending};
 
-use crate::support::{BOTH, Line, hear, hear_out, say};
+use crate::support::{Line, hear, hear_out, say};
 
 #[tokio::test]
 async fn ends_both_sides_after_exactly_so_many_bytes() {
     let line = Line::new().await;
     let words = b"lend a book";
-    for direction in BOTH {
+    for direction in Direction::BOTH {
         for after in 0..=words.len() {
             let (mut client, mut server) = line.connect().await;
             let fault = line.proxy.inflict(direction, after as u64, Action::Cut(Ending::Close));
@@ -29,7 +29,7 @@ async fn ends_both_sides_after_exactly_so_many_bytes() {
 #[tokio::test]
 async fn resets_both_sides() {
     let line = Line::new().await;
-    for direction in BOTH {
+    for direction in Direction::BOTH {
         let (mut client, mut server) = line.connect().await;
         let _fault = line.proxy.inflict(direction, 0, Action::Cut(Ending::Reset));
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use fault_proxy::{Direction, Fault, Proxy};
+use fault_proxy::{Fault, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -51,5 +51,3 @@ pub async fn stalled(fault: &Fault, client: &mut TcpStream, bytes: &[u8]) {
     say(client, bytes).await;
     fault.struck().await;
 }
-
-pub const BOTH: [Direction; 2] = [Direction::ToClient, Direction::ToServer];

@@ -1,0 +1,47 @@
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// The kinds of fire.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+pub enum Campaign {
+    /// The connection is cut after each byte of an append's exchange, in both directions.
+    Cut,
+    /// The bytes after each byte of the exchange are held back; those for the server are delivered
+    /// when the caller has been answered, or has given up.
+    Stall,
+    /// Half of what was said is delivered; after a pause the connection is cut, or goes on.
+    Half,
+    /// Anything, anywhere on any connection, its set-up included, and callers that give up.
+    Anywhere,
+    /// A backend is killed by SIGKILL, whereupon the server recovers.
+    Kill,
+    /// A backend is ended by `pg_terminate_backend`.
+    Terminate,
+    /// The primary is stopped in immediate mode and started again.
+    Restart,
+    /// Other clients take the last connection slots.
+    Slots,
+    /// Somebody holds the log's lock for longer than the lock timeout and the statement timeout.
+    Timeouts,
+    /// The server and all of its sessions stop for a while, and then go on.
+    Freeze,
+}
+
+impl Campaign {
+    /// Returns its share of the appends, to that of others.
+    pub(crate) fn weight(self) -> u64 {
+        match self {
+            Self::Cut | Self::Half | Self::Stall => 8,
+            Self::Anywhere => 4,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Campaign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.pad(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}

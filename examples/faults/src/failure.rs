@@ -1,0 +1,93 @@
+//! What ends the program early, and how it is told.
+
+use std::error::Error;
+use std::io::{self, Write};
+
+use crate::Campaign;
+
+/// The run could not be held or judged.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The local cluster failed.
+    #[error("cannot start or control the cluster")]
+    Cluster(#[source] local_postgres::Error),
+    /// A file could not be read.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The outcome could not be printed.
+    #[error("cannot print the outcome")]
+    Print(#[source] io::Error),
+    /// The proxy could not be started.
+    #[error("cannot start a proxy")]
+    Proxy(#[source] fault_proxy::Error),
+    /// The server refused what is not under test.
+    #[error("cannot {action}")]
+    Sql {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: tokio_postgres::Error,
+    },
+    /// The store could not be set up.
+    #[error("cannot {action}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: eddyline::Error,
+    },
+    /// A task of the program panicked.
+    #[error("a task failed")]
+    Task(#[source] tokio::task::JoinError),
+    /// Something did not come about.
+    #[error("{what} did not come about within {seconds} s")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        seconds: u64,
+    },
+    /// A writer got nowhere.
+    #[error("{campaign}: {faults} attempts failed in a row, the last: {last}")]
+    Stuck {
+        /// The campaign.
+        campaign: Campaign,
+        /// How many failed.
+        faults: u32,
+        /// Why the last one did.
+        last: String,
+    },
+}
+
+impl Failure {
+    pub(crate) fn sql(action: &'static str) -> impl Fn(tokio_postgres::Error) -> Self {
+        move |source| Self::Sql { action, source }
+    }
+
+    pub(crate) fn store(action: &'static str) -> impl Fn(eddyline::Error) -> Self {
+        move |source| Self::Store { action, source }
+    }
+}
+
+/// Tells an error with all its causes, in one line.
+pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let mut parts: Vec<String> = Vec::new();
+    for cause in causes.map(ToString::to_string) {
+        // Some errors repeat their cause in their own text.
+        if !parts.last().is_some_and(|last| last.contains(&cause)) {
+            parts.push(cause);
+        }
+    }
+    parts.join(": ").replace('\n', " ")
+}
+
+/// Tells a line on standard error, if anybody still listens.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

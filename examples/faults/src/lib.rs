@@ -1,0 +1,56 @@
+//! Appends under fire, and compares the log with what each caller was told.
+//!
+//! A run has campaigns, each with a kind of fire of its own. In each, writers append through the
+//! store and note what they were told: accepted and where, not applied, or that it is not known.
+//! In the end, when nobody is connected any more, the log is read by plain SQL and judged.
+
+mod args;
+mod campaign;
+mod checker;
+mod draft;
+mod failure;
+mod fire;
+mod notes;
+mod progress;
+mod report;
+mod server_log;
+mod site;
+mod writer;
+
+use std::sync::Arc;
+
+pub use crate::args::{Args, Plan};
+pub use crate::campaign::Campaign;
+pub use crate::checker::{Faults, Verdict};
+pub use crate::failure::{Failure, in_one_line, tell};
+pub use crate::progress::Progress;
+pub use crate::report::{Conclusion, Report};
+
+use crate::checker::judge;
+use crate::notes::Notes;
+use crate::site::Site;
+
+/// Runs every campaign of the plan on a cluster of its own, and judges the log.
+///
+/// # Errors
+///
+/// [`Failure`] where that could not be done; nothing is then known of the store.
+pub async fn run(plan: Plan, progress: Progress) -> Result<Report, Failure> {
+    let notes = Arc::new(Notes::default());
+    let site = Site::prepare(plan, Arc::clone(&notes)).await?;
+    for &campaign in &site.plan.campaigns {
+        let shown = progress.show(campaign, &notes);
+        let fought = fire::fight(&site, campaign).await;
+        shown.end();
+        fought?;
+        site.settle().await?;
+    }
+    let log = site.read_logs().await?;
+    let (testimony, tallies) = notes.take();
+    Ok(Report {
+        verdict: judge(&log, &testimony),
+        tallies,
+        events: log.len(),
+        seed: site.plan.seed,
+    })
+}

@@ -1,0 +1,215 @@
+//! The server, and the ways to it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use eddyline::{Config, ReadWrite, RetryPolicy, Schema, Store};
+use fault_proxy::Proxy;
+use local_postgres::{Cluster, find_or_install};
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, NoTls};
+
+use crate::checker::{DEADLINE, Entry};
+use crate::notes::Notes;
+use crate::{Campaign, Failure, Plan, tell};
+
+/// A primary, with empty logs on it: one for all, and some more for writers whose locks would be in
+/// the way of too many others.
+pub struct Site {
+    pub plan: Plan,
+    pub notes: Arc<Notes>,
+    pub cluster: Cluster,
+    proxies: Mutex<Vec<(Campaign, Arc<Proxy>)>>,
+}
+
+/// How the store of a campaign differs from those of others.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Which of the logs it appends to.
+    pub log: usize,
+    pub max_connections: u32,
+    pub lock_timeout: Duration,
+    pub statement_timeout: Duration,
+}
+
+impl Setting {
+    pub const DEFAULT: Self = Self {
+        log: 0,
+        max_connections: 8,
+        lock_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_secs(30),
+    };
+}
+
+impl Site {
+    pub async fn prepare(plan: Plan, notes: Arc<Notes>) -> Result<Self, Failure> {
+        let programs = find_or_install(plan.pg_bin.as_deref(), tell);
+        let cluster = Cluster::builder()
+            .programs(programs.await.map_err(Failure::Cluster)?)
+            .fsync(plan.fsync)
+            .max_connections(CONNECTIONS)
+            .start()
+            .await
+            .map_err(Failure::Cluster)?;
+        cluster.create_database(NAME).await.map_err(Failure::Cluster)?;
+        let site = Self { plan, notes, cluster, proxies: Mutex::default() };
+        let failed = Failure::store("make a log");
+        let config = Config::new(&site.cluster.primary().url(NAME)).map_err(&failed)?;
+        for log in site.logs() {
+            let schema = Schema::new(&config.clone().log(log)).writer_role(NAME);
+            schema.migrate().await.map_err(&failed)?;
+        }
+        // A superuser would be let in where others find all slots taken.
+        let login = format!("ALTER ROLE {NAME} LOGIN");
+        let control = site.control().await?;
+        control.batch_execute(&login).await.map_err(Failure::sql("make a role"))?;
+        Ok(site)
+    }
+
+    /// Starts a proxy in front of the server, until the campaign is over.
+    pub async fn proxy(&self, campaign: Campaign) -> Result<Arc<Proxy>, Failure> {
+        let server = SocketAddr::from(([127, 0, 0, 1], self.cluster.primary().port()));
+        let proxy = Arc::new(Proxy::start(server).await.map_err(Failure::Proxy)?);
+        let kept = (campaign, Arc::clone(&proxy));
+        self.proxies.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+        Ok(proxy)
+    }
+
+    /// Connects a store through the proxy.
+    pub async fn store(
+        &self,
+        proxy: &Proxy,
+        setting: Setting,
+    ) -> Result<Store<ReadWrite>, Failure> {
+        let failed = Failure::store("connect a store");
+        let url = format!("postgres://{NAME}@{}/{NAME}", proxy.address());
+        let policy = match self.plan.retry {
+            true => retry().map_err(&failed)?,
+            false => RetryPolicy::never(),
+        };
+        let config = Config::new(&url)
+            .map_err(&failed)?
+            .log(log_name(setting.log))
+            .retry(policy)
+            .max_connections(setting.max_connections)
+            .lock_timeout(setting.lock_timeout)
+            .statement_timeout(setting.statement_timeout);
+        Store::<ReadWrite>::connect(config).await.map_err(failed)
+    }
+
+    /// Connects as the superuser, not through a proxy; tries for as long as the server is away.
+    pub async fn control(&self) -> Result<Client, Failure> {
+        self.connect(&self.cluster.primary().url(NAME)).await
+    }
+
+    /// Connects as any client would, not through a proxy.
+    pub async fn client(&self) -> Result<Client, tokio_postgres::Error> {
+        let url = self.cluster.primary().url(NAME).replacen("postgres@", &format!("{NAME}@"), 1);
+        connect(&url).await
+    }
+
+    async fn connect(&self, url: &str) -> Result<Client, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match connect(url).await {
+                Err(error) if Instant::now() > deadline => {
+                    return Err(Failure::sql("connect")(error));
+                }
+                Err(_) => sleep(PAUSE).await,
+                Ok(client) => return Ok(client),
+            }
+        }
+    }
+
+    /// Returns the process ids of the writers' sessions, busy ones first.
+    pub async fn backends(&self, control: &Client) -> Result<Vec<i32>, Failure> {
+        let text = format!(
+            "SELECT pid FROM pg_stat_activity WHERE usename = '{NAME}' AND application_name <> ''
+             ORDER BY state <> 'active'"
+        );
+        let rows = control.query(&text, &[]).await.map_err(Failure::sql("list the sessions"))?;
+        let pids: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        pids.map_err(Failure::sql("list the sessions"))
+    }
+
+    /// Ends a campaign whose stores have been dropped: everything that was held back is delivered,
+    /// and when this returns, nobody is connected who could still append.
+    pub async fn settle(&self) -> Result<(), Failure> {
+        let proxies =
+            std::mem::take(&mut *self.proxies.lock().unwrap_or_else(PoisonError::into_inner));
+        let control = self.control().await?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // What was accepted a moment ago may be held back now.
+            proxies.iter().for_each(|(_, proxy)| proxy.release_all());
+            if self.backends(&control).await?.is_empty() {
+                break;
+            }
+            if Instant::now() > deadline {
+                let what = "the end of the writers' sessions".to_owned();
+                return Err(Failure::TimedOut { what, seconds: PATIENCE.as_secs() });
+            }
+            sleep(PAUSE).await;
+        }
+        for (campaign, proxy) in proxies {
+            self.notes.connected(campaign, proxy.accepted());
+        }
+        Ok(())
+    }
+
+    /// Reads the logs, each in order.
+    pub async fn read_logs(&self) -> Result<Vec<Entry>, Failure> {
+        let failed = Failure::sql("read a log");
+        let control = self.control().await?;
+        let mut entries = Vec::new();
+        for log in self.logs() {
+            let text =
+                format!("SELECT sequence_number, event_id FROM {log} ORDER BY sequence_number");
+            for row in control.query(&text, &[]).await.map_err(&failed)? {
+                let number: i64 = row.try_get(0).map_err(&failed)?;
+                let id = row.try_get(1).map_err(&failed)?;
+                entries.push(Entry { number: number.cast_unsigned(), id });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn logs(&self) -> impl Iterator<Item = String> + use<> {
+        (0..=self.plan.writers.div_ceil(WRITERS_OF_A_LOG)).map(log_name)
+    }
+}
+
+/// The policy under which outcomes are found out. A budget is for servers that fail under their
+/// load; here every other append fails on purpose.
+fn retry() -> Result<RetryPolicy, eddyline::Error> {
+    RetryPolicy::builder()
+        .attempts(12)
+        .attempt_timeout(Duration::from_secs(1))
+        .deadline(DEADLINE)
+        .no_budget()
+        .build()
+}
+
+fn log_name(log: usize) -> String {
+    if log == 0 { "events".to_owned() } else { format!("events_{log}") }
+}
+
+async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    // Whoever uses the client comes to know of an error of the connection.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
+}
+
+/// How many writers share one of the logs that are not for all.
+pub const WRITERS_OF_A_LOG: usize = 2;
+
+/// The database, and the role of the writers.
+const NAME: &str = "faults";
+
+/// So few that they can be exhausted soon.
+const CONNECTIONS: u32 = 90;
+
+const PAUSE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,89 @@
+//! Who may hold a log's lock, and for how long.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use eddyline::{AppendCondition, Config, Event, ReadWrite, RetryPolicy, Schema, Store};
+use fault_proxy::{Action, Direction, Ending, Proxy};
+use local_postgres::Cluster;
+
+struct Line {
+    cluster: Cluster,
+    proxy: Proxy,
+}
+
+impl Line {
+    async fn new() -> Self {
+        let cluster = Cluster::builder().fsync(false).start().await.unwrap();
+        let config = Config::new(&cluster.primary().url("postgres")).unwrap();
+        Schema::new(&config).migrate().await.unwrap();
+        let server = SocketAddr::from(([127, 0, 0, 1], cluster.primary().port()));
+        let proxy = Proxy::start(server).await.unwrap();
+        Self { cluster, proxy }
+    }
+
+    /// Connects a store with one connection, through the proxy.
+    async fn store(&self) -> Store<ReadWrite> {
+        let url = format!("postgres://postgres@{}/postgres", self.proxy.address());
+        connect(&url).await
+    }
+}
+
+async fn connect(url: &str) -> Store<ReadWrite> {
+    let policy = RetryPolicy::builder().attempt_timeout(Duration::from_secs(20)).build().unwrap();
+    let config = Config::new(url).unwrap().max_connections(1).retry(policy);
+    Store::<ReadWrite>::connect(config).await.unwrap()
+}
+
+fn lent(pages: usize) -> Event {
+    let payload = format!(r#"{{"Pages":"{}"}}"#, "x".repeat(pages));
+    Event::from_json("BookCopyLentToReader", payload).unwrap()
+}
+
+/// The lock is taken and the append has been carried out, but for its last message, which ends the
+/// implicit part of the protocol: until it comes, the server is not idle in a transaction.
+#[ignore = "the server waits for the rest of the append, with the lock, for as long as it takes"]
+#[tokio::test]
+async fn half_an_append_does_not_hold_the_lock_for_long() {
+    let line = Line::new().await;
+    let lost = line.store().await;
+    let mut length = 0;
+    for _ in 0..3 {
+        let before = line.proxy.passed(Direction::ToServer);
+        lost.append([lent(9)], AppendCondition::none()).await.unwrap();
+        length = line.proxy.passed(Direction::ToServer) - before;
+    }
+    let (commit, sync) = (b"Q\0\0\0\x0bCOMMIT\0".len() as u64, b"S\0\0\0\x04".len() as u64);
+    let fault = line.proxy.inflict(Direction::ToServer, length - commit - sync, Action::Stall);
+    tokio::select! {
+        _ = lost.append([lent(9)], AppendCondition::none()) => unreachable!("it is stalled"),
+        () = fault.struck() => fault.hang_up(Ending::Reset),
+    }
+
+    let other = connect(&line.cluster.primary().url("postgres")).await;
+    let appended = other.append([lent(9)], AppendCondition::none()).await;
+
+    appended.unwrap();
+}
+
+/// It takes the server longer to receive the append than it lets a transaction be idle.
+#[ignore = "the server gives up on a transaction whose next request takes 2 s to arrive"]
+#[tokio::test]
+async fn a_large_append_may_take_its_time_on_a_slow_network() {
+    let line = Line::new().await;
+    let store = line.store().await;
+    store.append([lent(9)], AppendCondition::none()).await.unwrap();
+    let slow = async {
+        loop {
+            let pause = Action::Delay(Duration::from_millis(2_500));
+            line.proxy.inflict(Direction::ToServer, 1 << 20, pause).struck().await;
+        }
+    };
+
+    let appended = tokio::select! {
+        appended = store.append([lent(3 << 20)], AppendCondition::none()) => appended,
+        () = slow => unreachable!("it has no end"),
+    };
+
+    appended.unwrap();
+}
