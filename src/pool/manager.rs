@@ -1,9 +1,9 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bb8::ManageConnection;
+use bb8::{ErrorSink, ManageConnection};
 use bb8_postgres::PostgresConnectionManager;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -25,14 +25,48 @@ pub(super) struct Manager {
     settings: String,
     connect_timeout: Duration,
     statement_timeout: Duration,
-    failures: Arc<Failures>,
+    attempts: Sink,
 }
 
-/// Why the last connection could not be made; the pool itself keeps trying and does not tell.
-#[derive(Default)]
-struct Failures {
-    last: Mutex<Option<Arc<Error>>>,
-    noted: Notify,
+/// What came of the attempts to make a connection.
+#[derive(Debug, Default)]
+struct Attempts {
+    failure: Option<Error>,
+    /// Whether the last attempt failed.
+    failing: bool,
+}
+
+/// Where the pool leaves what failed.
+///
+/// It does so when it has given the attempt up. Who is told earlier, and asks for a connection at
+/// once, has the pool believe that one is under way.
+#[derive(Clone, Debug, Default)]
+struct Sink(Arc<watch::Sender<Attempts>>);
+
+impl ErrorSink<Error> for Sink {
+    fn sink(&self, error: Error) {
+        self.0.send_replace(Attempts { failure: Some(error), failing: true });
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<Error>> {
+        Box::new(self.clone())
+    }
+}
+
+/// Hears of each connection that cannot be made from now on.
+pub(super) struct Failures(watch::Receiver<Attempts>);
+
+impl Failures {
+    /// Waits for a connection that cannot be made.
+    pub(super) async fn next(&mut self) -> Error {
+        while self.0.changed().await.is_ok() {
+            if let Some(error) = &self.0.borrow_and_update().failure {
+                return error.clone();
+            }
+        }
+        // Nobody makes connections any more.
+        std::future::pending().await
+    }
 }
 
 impl Manager {
@@ -58,40 +92,41 @@ impl Manager {
             server,
             connect_timeout: config.connect_timeout,
             statement_timeout: config.statement_timeout,
-            failures: Arc::default(),
+            attempts: Sink::default(),
         }
     }
 
-    /// Waits for a connection that cannot be made.
-    pub(super) async fn failure(&self) -> Error {
-        loop {
-            self.failures.noted.notified().await;
-            if let Some(error) = self.last_failure() {
-                return error;
-            }
-        }
+    /// Returns where the pool leaves what failed.
+    pub(super) fn sink(&self) -> Box<dyn ErrorSink<Error>> {
+        self.attempts.boxed_clone()
+    }
+
+    /// Begins to listen for connections that cannot be made.
+    pub(super) fn failures(&self) -> Failures {
+        Failures(self.attempts.0.subscribe())
     }
 
     /// Returns why the last connection could not be made, if it could not.
     pub(super) fn last_failure(&self) -> Option<Error> {
-        let last = self.failures.last.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let class = last.class();
-        Some(self.unreachable(last, class))
+        let attempts = self.attempts.0.borrow();
+        attempts.failure.clone().filter(|_| attempts.failing)
     }
 
-    fn unreachable(&self, source: impl Into<BoxError>, class: Class) -> Error {
-        Error::Unreachable { server: self.server.to_string(), class, source: cause(source) }
+    /// Says that a connection was not made in time.
+    pub(super) fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
+        let failure = Failure::Connection(ConnectionFailure::TimedOut);
+        Error::Unreachable {
+            server: self.server.to_string(),
+            class: Class::of(failure, self.server.at(Place::Connect)),
+            source: cause(elapsed),
+        }
     }
 
     /// Makes a connection, within the timeout.
     pub(super) async fn attempt(&self) -> Result<Session, Error> {
         match timeout(self.connect_timeout, self.open()).await {
             Ok(opened) => opened,
-            Err(elapsed) => {
-                let failure = Failure::Connection(ConnectionFailure::TimedOut);
-                let class = Class::of(failure, self.server.at(Place::Connect));
-                Err(self.unreachable(elapsed, class))
-            }
+            Err(elapsed) => Err(self.timed_out(elapsed)),
         }
     }
 
@@ -142,22 +177,13 @@ impl ManageConnection for Manager {
     type Error = Error;
 
     async fn connect(&self) -> Result<Session, Error> {
-        let opened = self.attempt().await;
-        let mut last = self.failures.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match opened {
-            Ok(session) => {
-                *last = None;
-                Ok(session)
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                *last = Some(error.clone());
-                drop(last);
-                self.failures.noted.notify_waiters();
-                let class = error.class();
-                Err(self.unreachable(error, class))
-            }
-        }
+        let session = self.attempt().await?;
+        // Nobody waits to hear of it from here.
+        self.attempts.0.send_if_modified(|attempts| {
+            attempts.failing = false;
+            false
+        });
+        Ok(session)
     }
 
     async fn is_valid(&self, session: &mut Session) -> Result<(), Error> {

@@ -4,22 +4,26 @@ mod manager;
 mod session;
 
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bb8::{PooledConnection, RunError};
+use tokio::time::timeout;
 
 use self::manager::Manager;
 pub(crate) use self::session::{Session, send, sent};
+use crate::error::BoxError;
 use crate::log::LogName;
 use crate::server::Server;
-use crate::{Config, Error, Role, tls};
+use crate::{Class, Config, Error, Role, tls};
 
 /// The connections to one server.
 pub(crate) struct Pool {
     server: Arc<Server>,
     manager: Manager,
     connections: bb8::Pool<Manager>,
+    max_connections: u32,
     acquire_timeout: Duration,
     /// Whether to give up at the first connection that fails, because another server may answer.
     fail_fast: bool,
@@ -44,15 +48,17 @@ impl Pool {
                 // Whether a connection still lives shows when it is used; to ask before would cost
                 // each operation a round trip.
                 .test_on_check_out(false)
-                // Between its tries the pool pauses, ever longer, with nobody to wake it.
-                .retry_connection(!fail_fast)
+                // The pool would go on when nobody waits any more, and pause where nobody can wake
+                // it: who waits tries again.
+                .retry_connection(false)
+                .error_sink(manager.sink())
                 .build_unchecked(manager.clone());
-            let acquire_timeout = config.acquire_timeout;
             Self {
                 server,
                 manager,
                 connections,
-                acquire_timeout,
+                max_connections: config.max_connections,
+                acquire_timeout: config.acquire_timeout,
                 fail_fast,
                 failed: Mutex::default(),
             }
@@ -71,24 +77,58 @@ impl Pool {
 
     /// Takes a connection from the pool.
     pub(crate) async fn acquire(&self) -> Result<Lease, Error> {
-        let failure = async {
-            match self.fail_fast {
-                true => self.manager.failure().await,
-                false => std::future::pending().await,
-            }
-        };
-        let acquired = tokio::select! {
-            biased;
-            // First, so that it listens before the pool tries.
-            error = failure => Err(error),
-            connection = self.connections.get_owned() => match connection {
-                Ok(connection) => Ok(Lease { connection }),
-                Err(RunError::User(error)) => Err(error),
-                Err(RunError::TimedOut) => Err(self.timed_out()),
-            },
+        let acquired = match timeout(self.acquire_timeout, self.wait()).await {
+            Ok(acquired) => acquired,
+            Err(elapsed) => Err(self.timed_out(elapsed)),
         };
         self.note(acquired.is_err());
         acquired
+    }
+
+    /// Waits until a connection comes back or can be made.
+    ///
+    /// The pool makes one attempt for each time that it is asked while it has too few, and tells
+    /// nobody when that fails. So it is asked again after a pause, during which the turn is kept:
+    /// who waits takes what comes back.
+    async fn wait(&self) -> Result<Lease, Error> {
+        // It listens before the pool tries.
+        let mut failures = self.manager.failures();
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let mut connection = pin!(self.take());
+            let error = tokio::select! {
+                biased;
+                taken = &mut connection => return taken,
+                error = failures.next() => error,
+            };
+            if self.is_final(&error) {
+                return Err(error);
+            }
+            if let Ok(taken) = timeout(pause, connection).await {
+                return taken;
+            }
+            pause = LONGEST_PAUSE.min(2 * pause);
+        }
+    }
+
+    /// Takes a connection that still lives, as far as is known without asking.
+    async fn take(&self) -> Result<Lease, Error> {
+        loop {
+            match self.connections.get_owned().await {
+                // Dropped, it makes room for another one.
+                Ok(connection) if connection.is_spent() => {}
+                Ok(connection) => return Ok(Lease { connection }),
+                Err(RunError::User(error)) => return Err(error),
+                // The caller's own limit is the same, and tells why.
+                Err(RunError::TimedOut) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Returns whether to give up rather than wait for what may come back or be made later.
+    fn is_final(&self, error: &Error) -> bool {
+        let is_lasting = matches!(error.class(), Class::Permanent(_));
+        self.fail_fast || is_lasting && self.connections.state().connections == 0
     }
 
     /// Returns whether the server failed a moment ago, so that another one should be asked first.
@@ -103,11 +143,17 @@ impl Pool {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 
-    fn timed_out(&self) -> Error {
-        self.manager.last_failure().unwrap_or_else(|| Error::PoolExhausted {
-            server: self.server.to_string(),
-            waited: self.acquire_timeout,
-        })
+    fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
+        if let Some(failure) = self.manager.last_failure() {
+            return failure;
+        }
+        match self.connections.state().connections < self.max_connections {
+            true => self.manager.timed_out(elapsed),
+            false => Error::PoolExhausted {
+                server: self.server.to_string(),
+                waited: self.acquire_timeout,
+            },
+        }
     }
 }
 
@@ -132,3 +178,8 @@ impl DerefMut for Lease {
 
 /// How long a server that failed is asked last.
 const SUSPICION: Duration = Duration::from_secs(1);
+
+/// How long to wait before a connection is tried again, at first.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait before a connection is tried again, in the end.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);

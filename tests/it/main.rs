@@ -11,6 +11,7 @@ mod generate;
 mod house;
 mod limits;
 mod numbers;
+mod pool;
 mod read;
 mod repeat;
 mod replica;

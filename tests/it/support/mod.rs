@@ -1,5 +1,6 @@
 //! One cluster for all tests, and a log of its own for each.
 
+mod fragile;
 mod observer;
 mod replicated;
 mod secure;
@@ -14,6 +15,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+pub use self::fragile::Fragile;
 pub use self::observer::{Observer, attribute, series};
 pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};

@@ -11,7 +11,7 @@ use tokio_postgres::NoTls;
 
 use super::{as_user, connect, wait_until};
 
-/// The only user who is asked for a password.
+/// A user who is asked for a password, as few are.
 pub const MEMBER: &str = "member";
 pub const PASSWORD: &str = "shelf-mark";
 
@@ -45,16 +45,17 @@ impl SecureServer {
         self.cluster.directory().join(name)
     }
 
-    async fn ask_for_a_password(&self) {
+    /// Makes a superuser who is asked for a password.
+    pub async fn let_in_by_password(&self, name: &str, password: &str) {
         let sql = connect(&self.url_by_address()).await;
-        sql.batch_execute(&format!("CREATE ROLE {MEMBER} SUPERUSER LOGIN PASSWORD '{PASSWORD}'"))
+        sql.batch_execute(&format!("CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{password}'"))
             .await
             .unwrap();
         let rules = self.cluster.primary().data().join("pg_hba.conf");
-        let rule = format!("host all {MEMBER} all scram-sha-256\n");
+        let rule = format!("host all {name} all scram-sha-256\n");
         fs::write(&rules, rule + &fs::read_to_string(&rules).unwrap()).unwrap();
         sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-        let without = as_user(&self.url_by_address(), MEMBER);
+        let without = as_user(&self.url_by_address(), name);
         wait_until(async || tokio_postgres::connect(&without, NoTls).await.is_err()).await;
     }
 }
@@ -72,7 +73,7 @@ pub async fn secure_server() -> &'static SecureServer {
             let server = SecureServer { cluster: builder.start().await.unwrap() };
             fs::write(server.authority(), authority.pem()).unwrap();
             fs::write(server.other_authority(), self::authority().pem()).unwrap();
-            server.ask_for_a_password().await;
+            server.let_in_by_password(MEMBER, PASSWORD).await;
             Schema::new(&Config::new(&server.url()).unwrap()).migrate().await.unwrap();
             server
         })

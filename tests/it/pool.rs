@@ -1,0 +1,189 @@
+//! How connections are had, and what is said when they are not.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use eddyline::{AppendCondition, Class, Config, Error, Filter, ReadWrite, Reason, Schema, Store};
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+
+use crate::support::{
+    Fragile, Log, as_user, cluster, connect, lent, next, secure_server, wait_until,
+};
+
+/// Longer than any test may take that does not have to wait for it.
+const FOREVER: Duration = Duration::from_secs(60);
+
+/// A role that may write to a log, and that the server limits as it does no superuser.
+struct Writer {
+    name: String,
+    log: Log,
+}
+
+impl Writer {
+    async fn new() -> Self {
+        let (name, log) = (format!("writer_{}", next()), Log::new().await);
+        Schema::new(&log.config()).writer_role(&name).migrate().await.unwrap();
+        let writer = Self { name, log };
+        writer.alter("LOGIN").await;
+        writer
+    }
+
+    async fn alter(&self, option: &str) {
+        let alter = format!("ALTER ROLE {} {option}", self.name);
+        self.log.sql().await.batch_execute(&alter).await.unwrap();
+    }
+
+    fn config(&self) -> Config {
+        let url = as_user(&self.log.primary_url(), &self.name);
+        Config::new(&url).unwrap().log(&self.log.name)
+    }
+
+    /// Returns how often the server has turned the role away. Its log names nobody else.
+    async fn refusals(&self) -> usize {
+        let log = std::fs::read_to_string(cluster().await.primary().log()).unwrap();
+        log.matches(&format!("\"{}\"", self.name)).count()
+    }
+}
+
+/// A password that was changed does not come right by waiting.
+#[tokio::test]
+async fn what_will_not_pass_is_told_at_once() {
+    let server = secure_server().await;
+    let (name, log) = (format!("writer_{}", next()), format!("log_{}", next()));
+    let owner = Config::new(&server.url_by_address()).unwrap().log(&log);
+    Schema::new(&owner).migrate().await.unwrap();
+    let sql = connect(&server.url_by_address()).await;
+    server.let_in_by_password(&name, "shelf-mark").await;
+    let url = as_user(&server.url(), &format!("{name}:shelf-mark"));
+    let config = Config::new(&url).unwrap().log(&log).acquire_timeout(FOREVER);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    sql.batch_execute(&format!("ALTER ROLE {name} PASSWORD 'other'")).await.unwrap();
+
+    let started = Instant::now();
+    for _ in 0..3 {
+        let error = store.head().await.unwrap_err();
+
+        assert_eq!(error.sqlstate().unwrap().as_str(), "28P01", "{error:?}");
+        assert_eq!(error.class(), Class::Permanent(Reason::Authentication));
+    }
+    assert!(started.elapsed() < FOREVER / 10, "{:?}", started.elapsed());
+    sql.batch_execute(&format!("ALTER ROLE {name} PASSWORD 'shelf-mark'")).await.unwrap();
+    store.head().await.unwrap();
+}
+
+/// Another connection cannot be made, so who waits gets the one that there is.
+#[tokio::test]
+async fn what_will_not_pass_is_waited_out_while_there_is_a_connection() {
+    let writer = Writer::new().await;
+    let store = Store::<ReadWrite>::connect(writer.config()).await.unwrap();
+    let stream = store.stream(Filter::everything()).await.unwrap();
+    writer.alter("NOLOGIN").await;
+
+    let read = store.head();
+    let end = async {
+        wait_until(async || writer.refusals().await > 1).await;
+        stream.try_collect::<Vec<_>>().await.unwrap();
+    };
+    let (head, ()) = tokio::join!(read, end);
+
+    head.unwrap();
+}
+
+#[tokio::test]
+async fn what_may_pass_is_waited_out() {
+    let writer = Writer::new().await;
+    let config = writer.config().acquire_timeout(FOREVER);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    writer.alter("CONNECTION LIMIT 0").await;
+
+    let reads = join_all((0..4).map(|_| store.head()));
+    let end = async {
+        wait_until(async || writer.refusals().await > 8).await;
+        writer.alter("CONNECTION LIMIT -1").await;
+    };
+    let (heads, ()) = tokio::join!(reads, end);
+
+    assert!(heads.iter().all(Result::is_ok), "{heads:?}");
+}
+
+/// The pool stays smaller than it might be, and those who wait take turns.
+#[tokio::test]
+async fn fewer_connections_than_wanted_are_shared() {
+    let writer = Writer::new().await;
+    writer.alter("CONNECTION LIMIT 2").await;
+    let config = writer.config().max_connections(8);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+
+    let appends = (0..100)
+        .map(|book| store.append([lent(&format!("b-{book}"), "r-1")], AppendCondition::none()));
+    let outcomes = join_all(appends).await;
+
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn who_waited_in_vain_is_told_why() {
+    let writer = Writer::new().await;
+    let timeout = Duration::from_millis(300);
+    let config = writer.config().acquire_timeout(timeout);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    writer.alter("CONNECTION LIMIT 0").await;
+
+    let started = Instant::now();
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    let waited = started.elapsed();
+
+    let error = append.unwrap_err();
+    assert!(matches!(error, Error::Database { .. }), "{error:?}");
+    assert_eq!(error.sqlstate().unwrap().as_str(), "53300");
+    assert_eq!(error.class(), Class::Transient);
+    assert!(waited >= timeout, "{waited:?}");
+    assert!(writer.refusals().await > 1, "it was tried once");
+}
+
+#[tokio::test]
+async fn who_finds_nobody_is_told_so_once() {
+    let fragile = Fragile::new().await;
+    let config = fragile.config().acquire_timeout(Duration::from_millis(300));
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    fragile.cluster.primary().stop().await.unwrap();
+
+    let error = store.head().await.unwrap_err();
+
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.class(), Class::Transient);
+    assert!(!error.source().unwrap().to_string().contains("primary"), "{error:?}");
+}
+
+/// Its only fault is that it is slow: the pool is empty, not in use.
+#[tokio::test]
+async fn a_connection_that_is_not_made_in_time_is_not_one_in_use() {
+    let fragile = Fragile::new().await;
+    let config = fragile.config().acquire_timeout(Duration::from_millis(200));
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    fragile.cluster.primary().sigstop().unwrap();
+
+    let error = store.head().await.unwrap_err();
+
+    fragile.cluster.primary().sigcont().unwrap();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(error.is_timeout());
+}
+
+/// There was one dead connection for each that the pool had.
+#[tokio::test]
+async fn connections_that_are_known_to_be_closed_are_not_handed_out() {
+    let fragile = Fragile::new().await;
+    let store = fragile.writer().await;
+    let event = || [lent("b-1", "r-1")];
+    for outcome in join_all((0..8).map(|_| store.append(event(), AppendCondition::none()))).await {
+        outcome.unwrap();
+    }
+    fragile.cluster.primary().stop_immediately().await.unwrap();
+    fragile.cluster.primary().start().await.unwrap();
+
+    for _ in 0..8 {
+        store.append(event(), AppendCondition::none()).await.unwrap();
+    }
+}

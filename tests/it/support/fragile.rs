@@ -1,0 +1,66 @@
+//! A cluster for tests that break its primary.
+
+use eddyline::{Config, ReadWrite, Schema, Store};
+use local_postgres::Cluster;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio_postgres::Client;
+
+use super::{connect, next};
+
+/// A log on a primary that tests stop, crash and freeze, one test at a time, and on a replica that
+/// lets no reader hold up its replay.
+pub struct Fragile {
+    pub cluster: MutexGuard<'static, Cluster>,
+    pub log: String,
+}
+
+impl Fragile {
+    pub async fn new() -> Self {
+        static CLUSTER: OnceCell<Mutex<Cluster>> = OnceCell::const_new();
+        let cluster =
+            CLUSTER.get_or_init(|| async { Mutex::new(start().await) }).await.lock().await;
+        // The test before may have failed at any point.
+        let primary = cluster.primary();
+        if primary.is_running() {
+            primary.sigcont().unwrap();
+        }
+        for server in cluster.servers() {
+            server.start().await.unwrap();
+        }
+        let fragile = Self { cluster, log: format!("log_{}", next()) };
+        let sql = fragile.sql().await;
+        sql.batch_execute("ALTER SYSTEM RESET ALL").await.unwrap();
+        sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        Schema::new(&fragile.config()).migrate().await.unwrap();
+        fragile.cluster.wait_for_replay().await.unwrap();
+        fragile
+    }
+
+    pub fn primary_url(&self) -> String {
+        self.cluster.primary().url("postgres")
+    }
+
+    pub fn config(&self) -> Config {
+        Config::new(&self.primary_url()).unwrap().log(&self.log)
+    }
+
+    pub async fn writer(&self) -> Store<ReadWrite> {
+        Store::<ReadWrite>::connect(self.config()).await.unwrap()
+    }
+
+    /// Connects to the primary without the crate.
+    pub async fn sql(&self) -> Client {
+        connect(&self.primary_url()).await
+    }
+}
+
+async fn start() -> Cluster {
+    Cluster::builder()
+        .standbys(1)
+        .fsync(false)
+        .setting("max_standby_streaming_delay", 0)
+        .setting("wal_retrieve_retry_interval", "100ms")
+        .start()
+        .await
+        .unwrap()
+}
