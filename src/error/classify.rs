@@ -76,7 +76,7 @@ impl Class {
     /// | denied, not while connecting | bug | this crate and the table differ on a type |
     /// | garbled | transient | the next connection begins in step again |
     /// | read-only | transient | while a primary is replaced, there is none |
-    /// | timed out | timeout | |
+    /// | timed out | timeout | the limit is the caller's, who may wait again |
     /// | unreachable | transient | as broken; names and routes come back too |
     ///
     /// # Codes
@@ -104,19 +104,19 @@ impl Class {
     /// | 25006 | read-only | transient on a primary | it became a replica: another connection finds the new primary |
     /// | 25006 | read-only | bug on a replica | what writes there is not this crate's |
     /// | 25P02 | failed transaction | bug | whose failure was told to somebody else |
-    /// | 25P03, 25P04 | idle in transaction, transaction timeout | timeout | |
+    /// | 25P03, 25P04 | idle in transaction, transaction timeout | timeout | a limit of time passed |
     /// | 26 | statement name | bug | a pooler hands out a server that has not prepared it |
     /// | 27 | triggered data change | bug | a trigger is at fault |
-    /// | 28 | authorization | authentication | |
+    /// | 28 | authorization | authentication | who asks stays who it is |
     /// | 2B | dependent objects | schema | what is to be dropped is used by something unknown |
     /// | 2D, 2F | transaction termination, routine | bug | a function is at fault |
     /// | 34 | cursor name | bug | none is used |
     /// | 38, 39, 3B | external routine, savepoint | bug | a function is at fault |
-    /// | 3D, 3F | no such database, schema | schema | |
-    /// | 40 | rollback | transient | 40001 and 40P01 hit whoever was the last; on a replica replay hits readers |
+    /// | 3D, 3F | no such database, schema | schema | somebody has to make it |
+    /// | 40 | rollback | transient | whoever was in the way (40001, 40P01) is gone, on a replica it was the replay |
     /// | 40002 | deferred constraint | invalid | as 23 |
     /// | 42 | syntax or access rule | bug | the statements are this crate's |
-    /// | 42501 | privilege | permission | |
+    /// | 42501 | privilege | permission | somebody has to grant it |
     /// | 42703, 42704, 42804, 42809, 42846, 42883, 42P01 | no such column, object, function, table, or of another type | schema | the statements are right for the schema that they are made for |
     /// | 42701, 42710, 42723, 42P04, 42P06, 42P07 | exists already | schema | something else has the name |
     /// | 44 | check option | invalid | as 23 |
@@ -126,18 +126,18 @@ impl Class {
     /// | 55 | prerequisite state | schema | the database or the log was set to refuse it |
     /// | 55006 | object in use | transient | until it is not |
     /// | 55P02 | fixed setting | bug | this crate sets none of those |
-    /// | 55P03 | lock | timeout | |
+    /// | 55P03 | lock | timeout | a limit of time passed: the crate waits for locks no other way |
     /// | 57 | operator | transient | shut down, crashed, starting (57P01 to 57P03), idle for too long (57P05): the next connection has a server |
     /// | 57014 | canceled | canceled | somebody asked for it |
     /// | 57014 | canceled, overdue or while connecting | timeout | the statement's, or the server's for logins; nobody asked |
-    /// | 57P04 | database dropped | schema | |
+    /// | 57P04 | database dropped | schema | somebody has to make it again |
     /// | 58 | system | resource | a disk or a file needs repair |
     /// | 72 | snapshot too old | transient | the next one is newer |
     /// | F0 | configuration file | resource | somebody has to repair it |
     /// | HV | foreign data | schema | the log is not this server's table |
     /// | P0 | PL/pgSQL | bug | a trigger is at fault |
     /// | P0001 | raised | invalid | a trigger of somebody's refuses it |
-    /// | XX | internal | bug | |
+    /// | XX | internal | bug | of the server, or its files are corrupted |
     /// | any other | | bug | nobody knows whether it would do any good to try again |
     pub fn of(failure: Failure<'_>, circumstances: Circumstances) -> Self {
         if circumstances.may_have_been_stored() && leaves_in_doubt(failure, circumstances) {

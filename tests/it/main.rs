@@ -4,6 +4,7 @@ mod agreement;
 mod append;
 mod cancel;
 mod canonical;
+mod classify;
 mod connect;
 mod decide;
 mod encryption;
