@@ -59,7 +59,7 @@ impl Case {
 }
 
 /// Returns the list that the server was built from, and the codes that it lacks.
-async fn codes() -> BTreeSet<String> {
+pub async fn codes() -> BTreeSet<String> {
     let sql = connect(&cluster().await.primary().url("postgres")).await;
     let list = "SELECT pg_read_file(setting || '/errcodes.txt') FROM pg_config
         WHERE name = 'SHAREDIR'";

@@ -8,6 +8,7 @@ mod classify;
 mod connect;
 mod decide;
 mod encryption;
+mod failures;
 mod generate;
 mod house;
 mod limits;

@@ -3,9 +3,9 @@
 use eddyline::{Config, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, NoTls};
 
-use super::{connect, next};
+use super::{connect, next, wait_until};
 
 /// A log on a primary that tests stop, crash and freeze, one test at a time, and on a replica that
 /// lets no reader hold up its replay.
@@ -27,6 +27,9 @@ impl Fragile {
         for server in cluster.servers() {
             server.start().await.unwrap();
         }
+        // A crash may be mended by the server itself, which takes a moment.
+        let url = cluster.primary().url("postgres");
+        wait_until(async || tokio_postgres::connect(&url, NoTls).await.is_ok()).await;
         let fragile = Self { cluster, log: format!("log_{}", next()) };
         let sql = fragile.sql().await;
         sql.batch_execute("ALTER SYSTEM RESET ALL").await.unwrap();

@@ -2,6 +2,7 @@
 
 mod fragile;
 mod observer;
+mod provoked;
 mod replicated;
 mod secure;
 
@@ -17,6 +18,7 @@ use tokio_postgres::{Client, NoTls};
 
 pub use self::fragile::Fragile;
 pub use self::observer::{Observer, attribute, series};
+pub use self::provoked::{SLEEP, asleep, log_that_runs, named, run_after_appends};
 pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};
 

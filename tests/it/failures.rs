@@ -1,0 +1,327 @@
+//! Failures as servers really have them, and what the store says that they mean.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use eddyline::{
+    AppendCondition, Circumstances, Class, Config, Error, Failure, Filter, Place, ReadOnly,
+    ReadWrite, Reason, Role, Schema, Store,
+};
+use local_postgres::Cluster;
+use tokio_postgres::Client;
+
+use crate::classify;
+use crate::support::{
+    Fragile, Log, SLEEP, asleep, connect, lent, log_that_runs, named, next, run_after_appends,
+    wait_until,
+};
+
+/// Reads a log that sleeps, and does something about it meanwhile.
+async fn read_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> Error {
+    let sql = log.sql().await;
+    let name = log_that_runs(&sql, SLEEP).await;
+    let (url, application) = named(&log.primary_url());
+    let store = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&name)).await.unwrap();
+
+    let end = async { end(&sql, asleep(&sql, &application).await).await };
+    let (read, ()) = tokio::join!(store.head(), end);
+
+    read.unwrap_err()
+}
+
+/// Appends to a log that sleeps then, does something about it meanwhile, and returns what was said
+/// and how many events are there.
+async fn append_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> (Error, usize) {
+    let sql = log.sql().await;
+    run_after_appends(&sql, &log.name, SLEEP).await;
+    let (url, application) = named(&log.primary_url());
+    let config = Config::new(&url).unwrap().log(&log.name);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none());
+    let end = async { end(&sql, asleep(&sql, &application).await).await };
+    let (append, ()) = tokio::join!(append, end);
+
+    let stored = store.query(Filter::everything()).await.unwrap().events().len();
+    (append.unwrap_err(), stored)
+}
+
+async fn signal(sql: &Client, function: &str, process: i32) {
+    sql.execute(&format!("SELECT {function}($1)"), &[&process]).await.unwrap();
+}
+
+fn said(error: &Error) -> (Option<&str>, Class) {
+    (error.sqlstate().map(|state| state.as_str()), error.class())
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_a_timeout() {
+    let log = Log::new().await;
+    let limit = Duration::from_millis(100);
+    let slow = log_that_runs(&log.sql().await, SLEEP).await;
+    let config = log.config().statement_timeout(limit);
+    let reader = Store::<ReadWrite>::connect(config.clone().log(slow)).await.unwrap();
+    run_after_appends(&log.sql().await, &log.name, SLEEP).await;
+    let writer = Store::<ReadWrite>::connect(config).await.unwrap();
+
+    let errors = [
+        reader.head().await.unwrap_err(),
+        reader.query(Filter::everything()).await.unwrap_err(),
+        reader.stream(Filter::everything()).await.unwrap_err(),
+        writer.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err(),
+    ];
+
+    for error in errors {
+        assert_eq!(said(&error), (Some("57014"), Class::Timeout), "{error:?}");
+    }
+    assert!(writer.query(Filter::everything()).await.unwrap().events().is_empty());
+}
+
+#[tokio::test]
+async fn a_statement_that_somebody_cancels_is_canceled() {
+    let cancel = async |sql: &Client, process: i32| signal(sql, "pg_cancel_backend", process).await;
+    let log = Log::new().await;
+
+    let read = read_failing(&log, cancel).await;
+    let (append, stored) = append_failing(&log, cancel).await;
+
+    for error in [read, append] {
+        assert_eq!(said(&error), (Some("57014"), Class::Canceled), "{error:?}");
+        assert!(error.is_canceled());
+    }
+    assert_eq!(stored, 0);
+}
+
+#[tokio::test]
+async fn a_session_that_is_shut_down_leaves_an_append_in_doubt() {
+    let end = async |sql: &Client, process: i32| {
+        signal(sql, "pg_terminate_backend", process).await;
+    };
+    let log = Log::new().await;
+
+    let read = read_failing(&log, end).await;
+    let (append, stored) = append_failing(&log, end).await;
+
+    assert_eq!(said(&read), (Some("57P01"), Class::Transient), "{read:?}");
+    let Error::OutcomeUnknown { event_ids, .. } = &append else { panic!("{append:?}") };
+    assert_eq!((event_ids.len(), stored), (1, 0));
+}
+
+/// The first dies without a word; what its neighbours are told is no error by its severity.
+#[tokio::test]
+async fn a_crash_leaves_appends_in_doubt() {
+    let fragile = Fragile::new().await;
+    let sql = fragile.sql().await;
+    let slow = log_that_runs(&sql, SLEEP).await;
+    run_after_appends(&sql, &fragile.log, SLEEP).await;
+    let store = async |log: &str| {
+        let (url, application) = named(&fragile.primary_url());
+        let config = Config::new(&url).unwrap().log(log);
+        (Store::<ReadWrite>::connect(config).await.unwrap(), application)
+    };
+    let (reader, reading) = store(&slow).await;
+    let (writer, writing) = store(&fragile.log).await;
+
+    let crash = async {
+        asleep(&sql, &writing).await;
+        let process = asleep(&sql, &reading).await;
+        fragile.cluster.primary().kill_backend(process).unwrap();
+    };
+    let append = writer.append([lent("b-1", "r-1")], AppendCondition::none());
+    let (read, append, ()) = tokio::join!(reader.head(), append, crash);
+
+    let (read, append) = (read.unwrap_err(), append.unwrap_err());
+    assert!(matches!(read, Error::ConnectionLost { .. }), "{read:?}");
+    assert_eq!(said(&read), (None, Class::Transient));
+    assert!(matches!(append, Error::OutcomeUnknown { .. }), "{append:?}");
+    wait_until(async || writer.head().await.is_ok()).await;
+    assert!(writer.query(Filter::everything()).await.unwrap().events().is_empty());
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_had_in_time_is_a_timeout() {
+    let log = Log::new().await;
+    let config = log.config().lock_timeout(Duration::from_millis(50));
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let holder = log.sql().await;
+    holder.batch_execute(&format!("BEGIN; {}", log.insert("b-held"))).await.unwrap();
+
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+    holder.batch_execute(&format!("LOCK TABLE {}", log.name)).await.unwrap();
+    let read = store.head().await.unwrap_err();
+
+    for error in [append, read] {
+        assert_eq!(said(&error), (Some("55P03"), Class::Timeout), "{error:?}");
+    }
+}
+
+/// Who waits first looks first, and gives way.
+#[tokio::test]
+async fn a_deadlock_may_be_tried_again() {
+    let log = Log::alone().await;
+    let (holder, observer, key) = (log.sql().await, log.sql().await, log.lock_key().await);
+    let store = log.writer().await;
+    // What is yet to be prepared would wait for the table before it has the log's lock.
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    let lock =
+        format!("BEGIN; SET deadlock_timeout = '10min'; LOCK TABLE {} IN SHARE MODE", log.name);
+    holder.batch_execute(&lock).await.unwrap();
+
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none());
+    let close = async {
+        let waiting = format!(
+            "SELECT FROM pg_locks WHERE relation = '{}'::regclass AND NOT granted",
+            log.name
+        );
+        wait_until(async || !observer.query(&waiting, &[]).await.unwrap().is_empty()).await;
+        holder.execute("SELECT pg_advisory_xact_lock($1)", &[&key]).await.unwrap();
+    };
+    let (append, ()) = tokio::join!(append, close);
+
+    let error = append.unwrap_err();
+    assert_eq!(said(&error), (Some("40P01"), Class::Transient), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_read_that_replay_cancels_may_be_tried_again() {
+    let fragile = Fragile::new().await;
+    let sql = fragile.sql().await;
+    let name = log_that_runs(&sql, SLEEP).await;
+    fragile.cluster.wait_for_replay().await.unwrap();
+    let (url, application) = named(&fragile.cluster.standbys()[0].url("postgres"));
+    let replica = connect(&url).await;
+    let store = Store::<ReadOnly>::connect(Config::new(&url).unwrap().log(&name)).await.unwrap();
+
+    let lock = async {
+        asleep(&replica, &application).await;
+        let lock = format!("BEGIN; LOCK TABLE {name}_books IN ACCESS EXCLUSIVE MODE; COMMIT");
+        sql.batch_execute(&lock).await.unwrap();
+    };
+    let (read, ()) = tokio::join!(store.head(), lock);
+
+    let error = read.unwrap_err();
+    assert_eq!(said(&error), (Some("40001"), Class::Transient), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_dropped_stays_so() {
+    let log = Log::alone().await;
+    log.reader().await;
+    let sql = log.sql().await;
+    let name = log_that_runs(&sql, SLEEP).await;
+    log.reader().await;
+    let (url, application) = named(&log.replica_url());
+    let database = url.split(['/', '?']).nth(3).unwrap().to_owned();
+    let others = |url: &str| url.replace(&database, "postgres");
+    let (replica, primary) =
+        (connect(&others(&log.replica_url())).await, connect(&others(&log.primary_url())).await);
+    let store = Store::<ReadOnly>::connect(Config::new(&url).unwrap().log(&name)).await.unwrap();
+
+    let drop = async {
+        asleep(&replica, &application).await;
+        let drop = format!("DROP DATABASE {database} WITH (FORCE)");
+        primary.batch_execute(&drop).await.unwrap();
+    };
+    let (read, ()) = tokio::join!(store.head(), drop);
+
+    let schema = Class::Permanent(Reason::Schema);
+    let error = read.unwrap_err();
+    assert_eq!(said(&error), (Some("57P04"), schema), "{error:?}");
+    let error = store.head().await.unwrap_err();
+    // Until it is gone for good it is called invalid.
+    assert!(["3D000", "55000"].contains(&said(&error).0.unwrap()), "{error:?}");
+    assert_eq!(error.class(), schema);
+}
+
+/// A server that shuts down waits for its sessions, and lets nobody else in.
+#[tokio::test]
+async fn a_server_that_shuts_down_may_come_back() {
+    let fragile = Fragile::new().await;
+    let config = fragile.config().acquire_timeout(Duration::from_millis(300));
+    let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+    let last = fragile.sql().await;
+    let postmaster = fragile.cluster.primary().process_id().unwrap().to_string();
+    std::process::Command::new("kill").args(["-TERM", &postmaster]).status().unwrap();
+    let url = fragile.primary_url();
+    wait_until(async || tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_err()).await;
+
+    let errors = [
+        Store::<ReadWrite>::connect(config).await.unwrap_err(),
+        store.head().await.unwrap_err(),
+        store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err(),
+    ];
+
+    for error in errors {
+        assert_eq!(said(&error), (Some("57P03"), Class::Transient), "{error:?}");
+    }
+    drop(last);
+    wait_until(async || !fragile.cluster.primary().is_running()).await;
+}
+
+/// Another connection finds the one that takes writes now.
+#[tokio::test]
+async fn a_primary_that_takes_no_writes_any_more_is_left_for_the_new_one() {
+    let cluster = Cluster::builder().standbys(1).fsync(false).start().await.unwrap();
+    let (old, new) = (cluster.primary(), &cluster.standbys()[0]);
+    let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}", old.port(), new.port());
+    let config = Config::new(&format!("{url}/postgres")).unwrap().max_connections(1);
+    Schema::new(&config).migrate().await.unwrap();
+    cluster.wait_for_replay().await.unwrap();
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let append = async || store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    append().await.unwrap();
+    new.promote().await.unwrap();
+    let sql = connect(&old.url("postgres")).await;
+    sql.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
+    sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+
+    // Its session is told a moment later.
+    let refused = RefCell::new(None);
+    wait_until(async || {
+        refused.replace(append().await.err());
+        refused.borrow().is_some()
+    })
+    .await;
+    let after = append().await;
+
+    let refused = refused.into_inner().unwrap();
+    assert_eq!(said(&refused), (Some("25006"), Class::Transient), "{refused:?}");
+    after.unwrap();
+    let everything = "SELECT count(*) FROM events";
+    let new = connect(&new.url("postgres")).await.query_one(everything, &[]).await.unwrap();
+    assert!(new.get::<_, i64>(0) > 0);
+}
+
+/// What the server says is what the store says that it means, whichever code it is.
+#[tokio::test]
+async fn a_refusal_is_classified_by_its_code_and_its_place() {
+    let log = Log::new().await;
+    let (sql, codes) = (log.sql().await, format!("codes_{}", next()));
+    sql.batch_execute(&format!("CREATE TABLE {codes} AS SELECT '00000' AS code")).await.unwrap();
+    let raise = format!("RAISE 'provoked' USING ERRCODE = (SELECT code FROM public.{codes});");
+    run_after_appends(&sql, &log.name, &raise).await;
+    let raising = log.config().log(log_that_runs(&sql, &raise).await);
+    let (writer, decider) =
+        (log.writer().await, Store::<ReadWrite>::connect(raising.clone()).await);
+    let (decider, reader) = (decider.unwrap(), Store::<ReadOnly>::connect(raising).await.unwrap());
+    // Success cannot be raised.
+    for code in classify::codes().await.into_iter().filter(|code| code != "00000") {
+        sql.execute(&format!("UPDATE {codes} SET code = $1"), &[&code]).await.unwrap();
+
+        let append = writer.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+        let decide = decider.head().await;
+        let read = reader.head().await;
+
+        let class = |place, role| {
+            Class::of(Failure::Sqlstate(&code), Circumstances::new(place, role).sent(true))
+        };
+        let append = append.unwrap_err();
+        assert_eq!(append.class(), class(Place::Append, Role::Primary), "{append:?}");
+        assert_eq!(decide.unwrap_err().class(), class(Place::Read, Role::Primary), "{code}");
+        assert_eq!(read.unwrap_err().class(), class(Place::Read, Role::Replica), "{code}");
+        let unknown = matches!(append, Error::OutcomeUnknown { .. });
+        assert_eq!(append.is_outcome_unknown(), unknown, "{append:?}");
+    }
+    let events = format!("SELECT count(*) FROM {}", log.name);
+    assert_eq!(sql.query_one(&events, &[]).await.unwrap().get::<_, i64>(0), 0);
+}

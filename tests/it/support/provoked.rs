@@ -1,0 +1,55 @@
+//! Logs that run what a test likes while they are read or appended to.
+
+use tokio_postgres::Client;
+
+use super::{next, wait_until};
+
+/// Keeps a statement busy until somebody ends it.
+pub const SLEEP: &str = "PERFORM pg_sleep(600);";
+
+/// Makes a log that runs a piece of PL/pgSQL whenever it is read, in a database that has logs.
+pub async fn log_that_runs(sql: &Client, body: &str) -> String {
+    let name = format!("log_{}", next());
+    sql.batch_execute(&format!(
+        "CREATE TABLE {name}_books ();
+         CREATE FUNCTION {name}_events() RETURNS TABLE (sequence_number bigint, event_id uuid,
+             occurred_at timestamptz, recorded_at timestamptz, event_type text, payload jsonb,
+             metadata jsonb) LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM FROM public.{name}_books;
+             {body}
+         END $$;
+         CREATE VIEW {name} AS SELECT * FROM {name}_events();
+         INSERT INTO eddyline_schema (log, version)
+             SELECT '{name}', version FROM eddyline_schema LIMIT 1"
+    ))
+    .await
+    .unwrap();
+    name
+}
+
+/// Has a log run a piece of PL/pgSQL after each append, in its transaction.
+pub async fn run_after_appends(sql: &Client, log: &str, body: &str) {
+    sql.batch_execute(&format!(
+        "CREATE FUNCTION {log}_trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             {body}
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER trap AFTER INSERT ON {log} EXECUTE FUNCTION {log}_trap()"
+    ))
+    .await
+    .unwrap();
+}
+
+/// Waits until a session sleeps, and returns its process.
+pub async fn asleep(sql: &Client, application: &str) -> i32 {
+    let process = "SELECT pid FROM pg_stat_activity
+        WHERE application_name = $1 AND wait_event = 'PgSleep'";
+    wait_until(async || !sql.query(process, &[&application]).await.unwrap().is_empty()).await;
+    sql.query_one(process, &[&application]).await.unwrap().get(0)
+}
+
+/// Adds a name to an address by which its sessions can be found.
+pub fn named(url: &str) -> (String, String) {
+    let name = format!("branch_{}", next());
+    (format!("{url}?application_name={name}"), name)
+}
