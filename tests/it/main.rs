@@ -5,6 +5,7 @@ mod append;
 mod cancel;
 mod canonical;
 mod classify;
+mod codes;
 mod connect;
 mod decide;
 mod encryption;

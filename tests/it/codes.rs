@@ -1,0 +1,135 @@
+//! Codes that servers say where no store listens, and what they mean.
+
+use std::future::poll_fn;
+
+use eddyline::{Circumstances, Class, Failure, Place, Role};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+use crate::support::{Fragile, Log, asleep, cluster, named, refusal};
+
+/// Connects, and returns what the server says unasked until it ends the connection.
+async fn listen(url: &str) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
+    let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let said = tokio::spawn(async move {
+        let mut codes = Vec::new();
+        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+            match message {
+                Ok(AsyncMessage::Notice(notice)) => codes.push(notice.code().code().to_owned()),
+                Ok(_) => {}
+                Err(error) => {
+                    codes.extend(error.code().map(|code| code.code().to_owned()));
+                    break;
+                }
+            }
+        }
+        codes
+    });
+    (client, said)
+}
+
+/// Returns the class of a code in a read, and in an append that had been sent.
+fn classes(code: &str, ended: bool) -> [Class; 2] {
+    [Place::Read, Place::Append].map(|place| {
+        let circumstances = Circumstances::new(place, Role::Primary).sent(true).ended(ended);
+        Class::of(Failure::Sqlstate(code), circumstances)
+    })
+}
+
+#[tokio::test]
+async fn a_session_that_idles_for_too_long_is_closed_without_harm() {
+    let (client, said) = listen(&cluster().await.primary().url("postgres")).await;
+    client.batch_execute("SET idle_session_timeout = 10").await.unwrap();
+
+    let said = said.await.unwrap();
+
+    assert_eq!(said, ["57P05"]);
+    assert_eq!(classes(&said[0], true), [Class::Transient, Class::OutcomeUnknown]);
+}
+
+#[tokio::test]
+async fn a_transaction_that_idles_for_too_long_is_a_timeout() {
+    let (client, said) = listen(&cluster().await.primary().url("postgres")).await;
+    let begin = "SET idle_in_transaction_session_timeout = 10; BEGIN";
+    client.batch_execute(begin).await.unwrap();
+
+    let said = said.await.unwrap();
+
+    assert_eq!(said, ["25P03"]);
+    assert_eq!(classes(&said[0], true), [Class::Timeout, Class::OutcomeUnknown]);
+}
+
+/// Servers older than 17 do not say so by themselves.
+#[tokio::test]
+async fn a_transaction_that_takes_too_long_is_a_timeout() {
+    let cluster = cluster().await;
+    let (client, said) = listen(&cluster.primary().url("postgres")).await;
+    let code = if cluster.programs().major_version() < 17 {
+        let raise = "DO $$ BEGIN RAISE 'too long' USING ERRCODE = '25P04'; END $$";
+        refusal(client.batch_execute(raise).await)
+    } else {
+        client.batch_execute("SET transaction_timeout = 10; BEGIN").await.unwrap();
+        said.await.unwrap().remove(0)
+    };
+
+    assert_eq!(code, "25P04");
+    assert_eq!(classes(&code, true), [Class::Timeout, Class::OutcomeUnknown]);
+}
+
+#[tokio::test]
+async fn who_lost_a_race_on_the_primary_may_run_again() {
+    let log = Log::new().await;
+    let (sql, name) = (log.sql().await, &log.name);
+    let (first, second) = (log.sql().await, log.sql().await);
+    sql.batch_execute(&format!("CREATE TABLE {name}_shelf AS SELECT 1 AS books")).await.unwrap();
+    let take = format!("UPDATE {name}_shelf SET books = books - 1");
+    let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM {name}_shelf");
+    first.batch_execute(&begin).await.unwrap();
+    second.batch_execute(&format!("{begin}; {take}; COMMIT")).await.unwrap();
+
+    let code = refusal(first.batch_execute(&take).await);
+
+    assert_eq!(code, "40001");
+    assert_eq!(classes(&code, false), [Class::Transient; 2]);
+}
+
+#[tokio::test]
+async fn neighbours_of_a_session_that_crashed_are_sent_away_with_a_code() {
+    let fragile = Fragile::new().await;
+    let (url, application) = named(&fragile.primary_url());
+    let (neighbour, said) = listen(&fragile.primary_url()).await;
+    neighbour.batch_execute("SELECT 1").await.unwrap();
+    let (victim, _) = listen(&url).await;
+
+    let sleep = victim.batch_execute("SELECT pg_sleep(600)");
+    let crash = async {
+        let process = asleep(&neighbour, &application).await;
+        fragile.cluster.primary().kill_backend(process).unwrap();
+    };
+    let (slept, ()) = tokio::join!(sleep, crash);
+
+    assert!(slept.unwrap_err().is_closed());
+    assert_eq!(said.await.unwrap(), ["57P02"]);
+    assert_eq!(classes("57P02", true), [Class::Transient, Class::OutcomeUnknown]);
+}
+
+/// A message of a type that there is none of, after a login.
+#[tokio::test]
+async fn what_a_server_cannot_understand_breaks_the_connection() {
+    let port = cluster().await.primary().port();
+    let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut login = vec![0, 0, 0, 0, 0, 3, 0, 0];
+    login.extend_from_slice(b"user\0postgres\0\0");
+    login[3] = login.len() as u8;
+    server.write_all(&login).await.unwrap();
+    server.write_all(b"!\0\0\0\x04").await.unwrap();
+    let mut said = Vec::new();
+    server.read_to_end(&mut said).await.unwrap();
+
+    let at = said.windows(2).rposition(|field| field == b"\0C").unwrap() + 2;
+    let code = std::str::from_utf8(&said[at..at + 5]).unwrap();
+
+    assert_eq!(code, "08P01");
+    assert_eq!(classes(code, true), [Class::Transient, Class::OutcomeUnknown]);
+}
