@@ -58,7 +58,8 @@
 //!
 //! # What can go wrong
 //!
-//! Every failure is an [`Error`], with methods that tell what it means. `SAFETY.md` beside the
+//! Every failure is an [`Error`], whose [`Class`] tells what may be done about it: try the same
+//! again, decide again, look whether it was done, or change something first. `SAFETY.md` beside the
 //! sources has each promise of this crate, how it is kept, and the tests that try to break it.
 //!
 //! # Trying again

@@ -106,8 +106,8 @@ impl fmt::Display for Server {
     }
 }
 
-/// Returns whether the connection is of no more use. An error that does not say how severe it is, as
-/// some poolers' do not, may be one that ends it.
+/// Returns whether the connection is of no more use. An error that does not say how severe it is,
+/// as some poolers' do not, may be one that ends it.
 pub(crate) fn ends_connection(error: &tokio_postgres::Error) -> bool {
     let severity = error.as_db_error().map(|error| error.parsed_severity());
     severity != Some(Some(Severity::Error))

@@ -5,18 +5,19 @@
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Class {
-    /// Somebody ended it on purpose. Nothing was stored.
+    /// Somebody ended it on purpose, as by `pg_cancel_backend`. Nothing was stored.
     Canceled,
     /// The append's condition does not hold: read again, decide again. Nothing was stored.
     Conflict,
-    /// The append may have been stored, wholly, or not at all.
+    /// The append may have been stored, wholly, or not at all: its connection ended before it was
+    /// answered.
     OutcomeUnknown,
     /// The same again fails again. Nothing was stored.
     Permanent(Reason),
     /// It took longer than it may, and would again: allow it more time, or give it less to do.
     /// Nothing was stored.
     Timeout,
-    /// It is worth trying again. Nothing was stored.
+    /// It is worth trying again: what is in the way goes away by itself. Nothing was stored.
     Transient,
 }
 
@@ -24,7 +25,8 @@ pub enum Class {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The server does not believe who is asking, or cannot be believed itself.
+    /// The server does not believe who is asking, or cannot be believed itself, as without the
+    /// encryption that was demanded.
     Authentication,
     /// The server, this crate or what lies between them is at fault.
     Bug,

@@ -61,8 +61,8 @@ impl Class {
     ///
     /// # Append
     ///
-    /// An append that had been sent has an unknown outcome whenever its connection ended: by itself,
-    /// by the severity of the server's error, or by a code that ends connections (08, 57P, 25P03,
+    /// An append that had been sent has an unknown outcome whenever its connection ended: by
+    /// itself, by the severity of the server's error, or by a code that ends connections (08, 57P, 25P03,
     /// 25P04) or that says as much (40003), whatever its severity. An error that leaves the
     /// connection alone is a refusal: the transaction is rolled back, nothing was stored. In all
     /// other cases the place makes no difference but where it is named below.

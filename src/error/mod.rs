@@ -28,8 +28,20 @@ pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
 
 /// Says what went wrong, in terms of what it means to the caller.
 ///
-/// Ask it questions ([`is_conflict`](Self::is_conflict), [`sqlstate`](Self::sqlstate), …) rather
-/// than reading its text; the underlying failure is its [`source`](std::error::Error::source).
+/// Ask it questions rather than reading its text; the underlying failure is its
+/// [`source`](std::error::Error::source). What may be done about it is its [`class`](Self::class):
+///
+/// | question | class | what to do |
+/// | --- | --- | --- |
+/// | [`is_conflict`](Self::is_conflict) | [`Class::Conflict`] | read again, decide again |
+/// | [`is_transient`](Self::is_transient) | [`Class::Transient`] | the same again, after a pause |
+/// | [`is_timeout`](Self::is_timeout) | [`Class::Timeout`] | the same again, if there is time |
+/// | [`is_outcome_unknown`](Self::is_outcome_unknown) | [`Class::OutcomeUnknown`] | look for the events before appending them again |
+/// | [`is_canceled`](Self::is_canceled) | [`Class::Canceled`] | nothing: somebody wanted it so |
+/// | | [`Class::Permanent`] | tell whoever can change what its [`Reason`] names |
+///
+/// In all but the unknown outcome nothing was stored. [`Class::of`] has the class of each SQLSTATE,
+/// and of each way in which a connection fails.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -249,6 +261,9 @@ impl Error {
     }
 
     /// Returns what the failure means, and so what may be done about it.
+    ///
+    /// For what servers and connections say it was told by [`Class::of`] when it arose, where more
+    /// was known than the error keeps.
     pub fn class(&self) -> Class {
         match self {
             Self::Database { class, .. }

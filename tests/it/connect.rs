@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use eddyline::{AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, Schema, Store};
-use futures_util::TryStreamExt;
+use eddyline::{
+    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Reason, Schema, Store,
+};
 
 use crate::support::{
     Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, nowhere, secure_server,
-    wait_until,
 };
 
 /// Long enough for a busy machine, and shorter than any default timeout.
@@ -151,10 +151,10 @@ async fn an_address_that_nobody_listens_at_is_unreachable_at_once() {
 
         let errors = [write_error(config.clone()).await, read_error(config).await];
 
-        assert!(
-            errors.iter().all(|error| matches!(error, Error::Unreachable { .. })),
-            "{errors:?}"
-        );
+        for error in errors {
+            assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+            assert_eq!(error.class(), Class::Transient, "{error:?}");
+        }
         assert!(started.elapsed() < 2 * QUICKLY, "{:?}", started.elapsed());
     }
 }
@@ -169,6 +169,7 @@ async fn a_server_that_never_answers_is_unreachable_within_the_timeout() {
     let error = write_error(Config::new(&url).unwrap().connect_timeout(timeout)).await;
 
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.class(), Class::Timeout);
     let waited = started.elapsed();
     assert!(waited >= timeout && waited < QUICKLY, "{waited:?}");
 }
@@ -194,6 +195,8 @@ async fn what_is_no_postgresql_server_is_unreachable() {
             let error = write_error(Config::new(&url).unwrap().connect_timeout(timeout)).await;
 
             assert!(matches!(error, Error::Unreachable { .. }), "{url}: {error:?}");
+            // An answer that is not about encryption says that there is none.
+            assert!(mode == "require" || error.class().is_retryable(), "{url}: {error:?}");
         }
     }
 }
@@ -201,18 +204,31 @@ async fn what_is_no_postgresql_server_is_unreachable() {
 #[tokio::test]
 async fn a_refused_login_has_the_reason_of_the_server() {
     let url = cluster().await.primary().url("library");
-    for (url, sqlstate) in [
-        (as_user(&url, "nobody_of_that_name"), "28000"),
-        (cluster().await.primary().url("no_such_library"), "3D000"),
-        (as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}s")), "28P01"),
+    let wrong = as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}s"));
+    for (url, sqlstate, reason) in [
+        (as_user(&url, "nobody_of_that_name"), "28000", Reason::Authentication),
+        (cluster().await.primary().url("no_such_library"), "3D000", Reason::Schema),
+        (wrong, "28P01", Reason::Authentication),
     ] {
         let config = Config::new(&url).unwrap();
 
         for error in [write_error(config.clone()).await, read_error(config).await] {
             assert!(matches!(error, Error::Database { .. }), "{error:?}");
             assert_eq!(error.sqlstate().map(|state| state.as_str()), Some(sqlstate), "{error:?}");
+            assert_eq!(error.class(), Class::Permanent(reason), "{error:?}");
         }
     }
+}
+
+/// The driver does not even ask.
+#[tokio::test]
+async fn a_login_without_a_password_is_denied() {
+    let url = as_user(&secure_server().await.url(), MEMBER);
+
+    let error = write_error(Config::new(&url).unwrap()).await;
+
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.class(), Class::Permanent(Reason::Authentication));
 }
 
 #[tokio::test]
@@ -230,6 +246,7 @@ async fn a_read_write_store_refuses_a_replica() {
     let error = write_error(log.replica_config()).await;
 
     assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    assert_eq!(error.class(), Class::Transient, "it may be promoted");
     let migrated = Schema::new(&log.replica_config()).migrate().await;
     assert!(matches!(migrated, Err(Error::UnfitServer { .. })), "{migrated:?}");
 }
@@ -249,6 +266,19 @@ async fn a_read_write_store_finds_the_primary_among_several_hosts() {
 }
 
 #[tokio::test]
+async fn a_read_write_store_waits_for_a_primary_among_several_hosts() {
+    let log = Log::new().await;
+    log.reader().await;
+    let port = cluster().await.standbys()[0].port();
+    let url = format!("postgres://postgres@127.0.0.1:{port},127.0.0.1:{port}/library");
+
+    let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
+
+    assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    assert_eq!(error.class(), Class::Transient);
+}
+
+#[tokio::test]
 async fn a_read_write_store_refuses_a_server_that_is_set_to_read_only() {
     let log = Log::alone().await;
     let sql = log.sql().await;
@@ -260,6 +290,7 @@ async fn a_read_write_store_refuses_a_server_that_is_set_to_read_only() {
     let error = write_error(log.config()).await;
 
     assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    assert_eq!(error.class(), Class::Transient);
     assert!(Store::<ReadOnly>::connect(log.config()).await.is_ok());
 }
 
@@ -281,6 +312,7 @@ async fn a_database_of_another_encoding_is_refused() {
         for error in errors {
             assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
             assert!(error.to_string().contains(encoding), "{error}");
+            assert_eq!(error.class(), Class::Permanent(Reason::Resource));
         }
     }
 }
@@ -302,7 +334,8 @@ async fn a_server_that_is_too_old_is_refused() {
 
     let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
 
-    let Error::UnfitServer { reason, .. } = error else { panic!("{error:?}") };
+    let Error::UnfitServer { reason, class, .. } = error else { panic!("{error:?}") };
+    assert_eq!(class, Class::Permanent(Reason::Resource));
     assert!(reason.contains("oldest supported is 13"), "{reason}");
 }
 
@@ -321,55 +354,4 @@ fn disguise(mut server: TcpStream, mut client: TcpStream, real: &[u8], feigned: 
         }
     }
     let _ = client.shutdown(Shutdown::Both);
-}
-
-#[tokio::test]
-async fn a_pool_whose_connections_are_all_in_use_says_so_and_recovers() {
-    let log = Log::new().await;
-    let timeout = Duration::from_millis(150);
-    let config = log.config().max_connections(1).acquire_timeout(timeout);
-    let store = Store::<ReadWrite>::connect(config).await.unwrap();
-    let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
-    store.append(events, AppendCondition::none()).await.unwrap();
-    let mut stream = store.stream(Filter::everything()).await.unwrap();
-    stream.try_next().await.unwrap();
-
-    let started = Instant::now();
-    let query = store.query(Filter::everything()).await.unwrap_err();
-    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
-    let elapsed = started.elapsed();
-
-    for error in [query, append] {
-        let Error::PoolExhausted { waited, .. } = error else { panic!("{error:?}") };
-        assert_eq!(waited, timeout);
-    }
-    assert!(elapsed >= 2 * timeout && elapsed < QUICKLY, "{elapsed:?}");
-    drop(stream);
-    let last = store.query(Query::new(&Filter::everything()).limit(1)).await.unwrap();
-    assert_eq!(last.events().len(), 1);
-}
-
-/// At most each connection that the pool held fails once.
-#[tokio::test]
-async fn a_store_outlives_its_connections() {
-    let log = Log::new().await;
-    let name = format!("branch_{}", next());
-    let url = format!("{}?application_name={name}", log.primary_url());
-    let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
-    let store = Store::<ReadWrite>::connect(config).await.unwrap();
-    store.head().await.unwrap();
-    let sql = log.sql().await;
-    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = $1";
-    sql.execute(sessions, &[&name]).await.unwrap();
-    wait_until(async || sql.query(sessions, &[&name]).await.unwrap().is_empty()).await;
-
-    let first = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
-    let second = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
-
-    if let Err(error) = first {
-        let lost = matches!(error, Error::ConnectionLost { .. } | Error::OutcomeUnknown { .. });
-        assert!(lost, "{error:?}");
-    }
-    assert!(second.is_ok(), "{second:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use eddyline::{Config, Error, Filter, ReadWrite, Store, Tls};
+use eddyline::{Class, Config, Error, Filter, ReadWrite, Reason, Store, Tls};
 
 use crate::support::{Log, MEMBER, PASSWORD, as_user, connect, next, secure_server};
 
@@ -31,6 +31,7 @@ fn verify(ca_file: impl Into<std::path::PathBuf>) -> Option<Tls> {
 fn assert_unreachable(outcome: Result<bool, Error>, cause: &str) {
     let error = outcome.expect_err("connected");
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.class(), Class::Permanent(Reason::Authentication), "{error:?}");
     // No question tells one failed handshake from another.
     assert!(format!("{error:?}").contains(cause), "{error:?}");
 }

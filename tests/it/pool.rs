@@ -3,7 +3,9 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use eddyline::{AppendCondition, Class, Config, Error, Filter, ReadWrite, Reason, Schema, Store};
+use eddyline::{
+    AppendCondition, Class, Config, Error, Filter, Query, ReadWrite, Reason, Schema, Store,
+};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
@@ -13,6 +15,9 @@ use crate::support::{
 
 /// Longer than any test may take that does not have to wait for it.
 const FOREVER: Duration = Duration::from_secs(60);
+
+/// Long enough for a busy machine, and shorter than any default timeout.
+const QUICKLY: Duration = Duration::from_secs(3);
 
 /// A role that may write to a log, and that the server limits as it does no superuser.
 struct Writer {
@@ -186,4 +191,55 @@ async fn connections_that_are_known_to_be_closed_are_not_handed_out() {
     for _ in 0..8 {
         store.append(event(), AppendCondition::none()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_pool_whose_connections_are_all_in_use_says_so_and_recovers() {
+    let log = Log::new().await;
+    let timeout = Duration::from_millis(150);
+    let config = log.config().max_connections(1).acquire_timeout(timeout);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+    store.append(events, AppendCondition::none()).await.unwrap();
+    let mut stream = store.stream(Filter::everything()).await.unwrap();
+    stream.try_next().await.unwrap();
+
+    let started = Instant::now();
+    let query = store.query(Filter::everything()).await.unwrap_err();
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+    let elapsed = started.elapsed();
+
+    for error in [query, append] {
+        let Error::PoolExhausted { waited, .. } = error else { panic!("{error:?}") };
+        assert_eq!(waited, timeout);
+    }
+    assert!(elapsed >= 2 * timeout && elapsed < QUICKLY, "{elapsed:?}");
+    drop(stream);
+    let last = store.query(Query::new(&Filter::everything()).limit(1)).await.unwrap();
+    assert_eq!(last.events().len(), 1);
+}
+
+/// A connection fails where it is in use, or where its end is not known yet.
+#[tokio::test]
+async fn a_store_outlives_its_connections() {
+    let log = Log::new().await;
+    let name = format!("branch_{}", next());
+    let url = format!("{}?application_name={name}", log.primary_url());
+    let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.head().await.unwrap();
+    let sql = log.sql().await;
+    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = $1";
+    sql.execute(sessions, &[&name]).await.unwrap();
+    wait_until(async || sql.query(sessions, &[&name]).await.unwrap().is_empty()).await;
+
+    let first = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    let second = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+
+    if let Err(error) = first {
+        let lost = matches!(error, Error::ConnectionLost { .. } | Error::OutcomeUnknown { .. });
+        assert!(lost, "{error:?}");
+    }
+    assert!(second.is_ok(), "{second:?}");
 }
