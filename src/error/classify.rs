@@ -77,6 +77,7 @@ impl Class {
     /// | garbled | transient | the next connection begins in step again |
     /// | read-only | transient | while a primary is replaced, there is none |
     /// | timed out | timeout | the limit is the caller's, who may wait again |
+    /// | timed out, while connecting | transient | as unreachable |
     /// | unreachable | transient | as broken; names and routes come back too |
     ///
     /// # Codes
@@ -126,7 +127,7 @@ impl Class {
     /// | 55 | prerequisite state | schema | the database or the log was set to refuse it |
     /// | 55006 | object in use | transient | until it is not |
     /// | 55P02 | fixed setting | bug | this crate sets none of those |
-    /// | 55P03 | lock | timeout | a limit of time passed: the crate waits for locks no other way |
+    /// | 55P03 | lock | transient | whoever holds it lets go of it |
     /// | 57 | operator | transient | shut down, crashed, starting (57P01 to 57P03), idle for too long (57P05): the next connection has a server |
     /// | 57014 | canceled | canceled | somebody asked for it |
     /// | 57014 | canceled, overdue or while connecting | timeout | the statement's, or the server's for logins; nobody asked |
@@ -170,10 +171,11 @@ fn of_connection(failure: ConnectionFailure, place: Place) -> Class {
             Class::Permanent(Reason::Authentication)
         }
         ConnectionFailure::Denied => Class::Permanent(Reason::Bug),
-        ConnectionFailure::TimedOut => Class::Timeout,
+        ConnectionFailure::TimedOut if place != Place::Connect => Class::Timeout,
         ConnectionFailure::Broken
         | ConnectionFailure::Garbled
         | ConnectionFailure::ReadOnly
+        | ConnectionFailure::TimedOut
         | ConnectionFailure::Unreachable => Class::Transient,
     }
 }
@@ -182,8 +184,8 @@ fn of_connection(failure: ConnectionFailure, place: Place) -> Class {
 fn of_code(code: &str, circumstances: Circumstances) -> Option<Class> {
     Some(match code {
         "25006" if circumstances.role == Role::Primary => Class::Transient,
-        "25P03" | "25P04" | "55P03" => Class::Timeout,
-        "55006" => Class::Transient,
+        "25P03" | "25P04" => Class::Timeout,
+        "55006" | "55P03" => Class::Transient,
         "57014" if circumstances.overdue || circumstances.place == Place::Connect => Class::Timeout,
         "57014" => Class::Canceled,
         "55P02" => Class::Permanent(Reason::Bug),

@@ -151,7 +151,7 @@ async fn a_lock_that_is_not_had_in_time_is_a_timeout() {
     let read = store.head().await.unwrap_err();
 
     for error in [append, read] {
-        assert_eq!(said(&error), (Some("55P03"), Class::Timeout), "{error:?}");
+        assert_eq!(said(&error), (Some("55P03"), Class::Transient), "{error:?}");
     }
 }
 

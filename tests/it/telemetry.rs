@@ -96,8 +96,8 @@ async fn every_operation_is_counted_once_by_its_outcome() {
     assert_eq!(
         observer.counter("eventstore.errors"),
         series([
-            ("db.response.status_code=55P03 error.type=timeout operation=append", 1),
-            ("db.response.status_code=55P03 error.type=timeout operation=query", 1),
+            ("db.response.status_code=55P03 error.type=transient operation=append", 1),
+            ("db.response.status_code=55P03 error.type=transient operation=query", 1),
             ("error.type=invalid operation=append", 1),
             ("error.type=schema operation=query", 1),
         ])
