@@ -12,7 +12,7 @@ use bb8::{PooledConnection, RunError};
 use tokio::time::timeout;
 
 use self::manager::Manager;
-pub(crate) use self::session::{Session, send, sent};
+pub(crate) use self::session::{Form, Session, send, sent};
 use crate::error::BoxError;
 use crate::log::LogName;
 use crate::server::Server;

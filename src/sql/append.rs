@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use super::filter::{Params, condition, is_selective};
@@ -8,10 +6,6 @@ use crate::condition::Guard;
 use crate::log::LogName;
 use crate::{Event, SequenceNumber};
 
-/// The upper half of the key of a log's advisory lock; the lower half is the oid of its table.
-/// The trigger of the schema takes the same key.
-pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;
-
 /// How far a condition's position lies behind the end of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Staleness {
@@ -19,40 +13,6 @@ pub(crate) enum Staleness {
     Fresh,
     /// Many did: an index looks for those of the filter.
     Stale,
-}
-
-/// Renders the statement that takes the log's lock to the end of the transaction.
-///
-/// It stands alone because a statement's snapshot is older than a lock taken within it. It marks
-/// the transaction as holding the lock, so that an insert which for any reason runs outside of
-/// that transaction stores nothing. The name of the table is resolved again by PostgreSQL whenever
-/// the table was dropped and made anew.
-pub(crate) fn lock(log: &LogName, staleness: Staleness) -> Statement<'static> {
-    // The look through recent events is best with a plan that does not depend on values and need
-    // not be made again; the look by index needs one that does.
-    let plan = match staleness {
-        Staleness::Fresh => "force_generic_plan",
-        Staleness::Stale => "force_custom_plan",
-    };
-    take_lock(log, &[("plan_cache_mode", plan)])
-}
-
-/// Renders the statement that takes the log's lock for a transaction which goes on reading and
-/// deciding, and whose statements may take so long each.
-pub(crate) fn lock_to_decide(log: &LogName, statement_timeout: Duration) -> Statement<'static> {
-    take_lock(log, &[("statement_timeout", &statement_timeout.as_millis().to_string())])
-}
-
-fn take_lock(log: &LogName, settings: &[(&str, &str)]) -> Statement<'static> {
-    let table = log.table();
-    let mut text = format!(
-        "SELECT pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | '{table}'::regclass::oid::bigint),
-                set_config('eddyline.lock', 'held', true)"
-    );
-    for (setting, value) in settings {
-        text += &format!(", set_config('{setting}', '{value}', true)");
-    }
-    Statement { text, params: Vec::new() }
 }
 
 /// Whether an append may have been stored before.

@@ -3,13 +3,13 @@
 
 mod append;
 mod filter;
+mod lock;
 mod param;
 mod read;
 mod schema;
 
-pub(crate) use self::append::{
-    Append, Occasion, Staleness, Verdict, ids_constraint, lock, lock_to_decide,
-};
+pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
+pub(crate) use self::lock::{lock, lock_holder, lock_to_decide};
 pub(crate) use self::param::Statement;
 pub(crate) use self::read::{decode_event, decode_head, head, read};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};

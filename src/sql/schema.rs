@@ -1,4 +1,5 @@
-use super::append::{LOCK_CLASS, ids_constraint};
+use super::append::ids_constraint;
+use super::lock::LOCK_CLASS;
 use crate::log::LogName;
 
 /// The version of the schema that this crate works with.

@@ -82,6 +82,7 @@ impl Store<ReadWrite> {
         let append = Append { events, guard: condition.guard(), staleness, occasion };
         Transaction {
             lock: sql::lock(log, staleness),
+            holder: sql::lock_holder(log),
             append: append.statement(log),
             events,
             occasion,

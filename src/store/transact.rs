@@ -4,8 +4,8 @@ use futures_util::future::{join, join4};
 use uuid::Uuid;
 
 use super::limit::{Limit, timed_out};
-use crate::error::{BoxError, cause};
-use crate::pool::{Lease, sent};
+use crate::error::{BoxError, Cause, cause};
+use crate::pool::{Form, Lease, sent};
 use crate::server::{Server, ends_connection};
 use crate::sql::{self, Occasion, Verdict};
 use crate::{Error, Event};
@@ -13,6 +13,8 @@ use crate::{Error, Event};
 /// An append's transaction, to be run as often as it takes.
 pub(super) struct Transaction<'a> {
     pub(super) lock: sql::Statement<'static>,
+    /// Asks who holds the lock that could not be had.
+    pub(super) holder: sql::Statement<'static>,
     pub(super) append: sql::Statement<'a>,
     pub(super) events: &'a [Event],
     pub(super) occasion: Occasion,
@@ -52,7 +54,10 @@ impl Transaction<'_> {
             Err(waited) => return Err(self.unanswered(lease, waited)),
         };
         begun.map_err(|error| self.failed(lease, error))?;
-        locked.map_err(|error| self.failed(lease, error))?;
+        if let Err(error) = locked {
+            let error = self.failed(lease, error);
+            return Err(self.name_holder(lease, error, limit).await);
+        }
         self.verdict(lease, appended, committed)
     }
 
@@ -106,6 +111,22 @@ impl Transaction<'_> {
         }
     }
 
+    /// Adds to a failure to get the lock who has it, as far as can be known.
+    async fn name_holder(&self, lease: &mut Lease, mut error: Error, limit: Limit) -> Error {
+        if let Error::Database { sqlstate, source, .. } = &mut error
+            && sqlstate.as_str() == "55P03"
+        {
+            let asked = sent(lease.client(), &Form::Unnamed, &self.holder);
+            if let Ok(Ok(Some(row))) = limit.hold(asked).await
+                && let Ok(holder) = row.try_get(0)
+            {
+                let held = LockHeld { holder, source: source.clone() };
+                *source = cause(held);
+            }
+        }
+        error
+    }
+
     /// Gives up a connection of which nobody knows when it will answer.
     fn unanswered(&self, lease: &mut Lease, waited: Duration) -> Error {
         lease.give_up();
@@ -124,4 +145,12 @@ pub(super) fn outcome_unknown(
         event_ids: events.iter().map(Event::id).collect::<Vec<Uuid>>(),
         source: cause(source),
     }
+}
+
+/// The log's lock could not be had in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the log's lock is held by {holder}")]
+struct LockHeld {
+    holder: String,
+    source: Cause,
 }

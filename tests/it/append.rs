@@ -1,4 +1,8 @@
-use eddyline::{AppendCondition, Error, Event, Filter, Query, ReadWrite, SequenceNumber, Store};
+use std::time::Duration;
+
+use eddyline::{
+    AppendCondition, Error, Event, Filter, Query, ReadWrite, RetryPolicy, SequenceNumber, Store,
+};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
@@ -129,4 +133,24 @@ async fn concurrent_decisions_never_miss_an_event() {
         }
         assert!(history.events().len() > 25);
     }
+}
+
+#[tokio::test]
+async fn says_who_holds_the_log_where_it_cannot_have_it_in_time() {
+    let log = Log::new().await;
+    let config = log.config().lock_timeout(Duration::from_millis(50));
+    let store = Store::<ReadWrite>::connect(config.retry(RetryPolicy::never())).await.unwrap();
+    let holder = log.sql().await;
+    let name = format!("holder of {}", log.name);
+    holder.batch_execute(&format!("SET application_name = '{name}'")).await.unwrap();
+    holder.batch_execute(&format!("BEGIN; {}", log.insert("b-1"))).await.unwrap();
+
+    let refused = store.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap_err();
+
+    assert_eq!(refused.sqlstate().unwrap().as_str(), "55P03");
+    assert!(refused.is_timeout() && refused.is_transient());
+    let told = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(told.contains(&name) && told.contains("idle in transaction"), "{told}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    store.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
 }

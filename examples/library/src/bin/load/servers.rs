@@ -1,6 +1,6 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use eddyline::{Config, Error, ReadOnly, ReadWrite, Schema, Store};
+use eddyline::{Config, Error, ReadOnly, ReadWrite, Retry, RetryPolicy, Schema, Store};
 use local_postgres::Cluster;
 
 use crate::args::Args;
@@ -68,9 +68,10 @@ impl Servers {
         args: &Args,
         cluster: Option<Cluster>,
     ) -> Result<Self, Failure> {
+        let retry = RetryPolicy::from_env().map_err(Failure::Store)?;
         let config = |url: &str| {
             let config = Config::new(url).map_err(Failure::Store)?;
-            Ok(config.log(&args.log).max_connections(args.clients))
+            Ok(config.log(&args.log).max_connections(args.clients).retry(retry.clone()))
         };
         let (first, others) = replicas.split_first().expect("a primary comes with a replica");
         let readers = others
@@ -108,15 +109,19 @@ impl Servers {
 
 /// Connects to replicas, once they have the log.
 async fn connect_replica(config: Config) -> Result<Store<ReadOnly>, Failure> {
-    let started = Instant::now();
-    loop {
-        match Store::<ReadOnly>::connect(config.clone()).await {
-            Err(Error::SchemaMissing { .. }) if started.elapsed() < PATIENCE => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            result => return result.map_err(Failure::Store),
-        }
-    }
+    let policy = RetryPolicy::builder()
+        .attempts(u32::MAX)
+        .base_delay(PAUSE)
+        .max_delay(PAUSE)
+        .deadline(PATIENCE)
+        .no_budget()
+        .build()
+        .map_err(Failure::Store)?;
+    Retry::new(&policy, || Store::<ReadOnly>::connect(config.clone()))
+        .when(|error| matches!(error, Error::SchemaMissing { .. }))
+        .await
+        .into_result()
+        .map_err(|failed| Failure::Store(failed.into()))
 }
 
 /// Reads a log from end to end, which takes as long as it takes.

@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use super::append::Staleness;
+use super::param::Statement;
+use crate::log::LogName;
+
+/// The upper half of the key of a log's advisory lock; the lower half is the oid of its table.
+/// The trigger of the schema takes the same key.
+pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;
+
+/// Renders the statement that takes the log's lock to the end of the transaction.
+///
+/// It stands alone because a statement's snapshot is older than a lock taken within it. It marks
+/// the transaction as holding the lock, so that an insert which for any reason runs outside of
+/// that transaction stores nothing. The name of the table is resolved again by PostgreSQL whenever
+/// the table was dropped and made anew.
+pub(crate) fn lock(log: &LogName, staleness: Staleness) -> Statement<'static> {
+    // The look through recent events is best with a plan that does not depend on values and need
+    // not be made again; the look by index needs one that does.
+    let plan = match staleness {
+        Staleness::Fresh => "force_generic_plan",
+        Staleness::Stale => "force_custom_plan",
+    };
+    take_lock(log, &[("plan_cache_mode", plan)])
+}
+
+/// Renders the statement that takes the log's lock for a transaction which goes on reading and
+/// deciding, and whose statements may take so long each.
+pub(crate) fn lock_to_decide(log: &LogName, statement_timeout: Duration) -> Statement<'static> {
+    take_lock(log, &[("statement_timeout", &statement_timeout.as_millis().to_string())])
+}
+
+/// Renders the question who holds the log's lock. It answers with a row of words, if anybody does.
+pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
+    let table = log.table();
+    let text = format!(
+        "SELECT format('process %s (%s of %s from %s), %s, in its transaction for %s',
+             activity.pid, coalesce(nullif(application_name, ''), 'a program'), usename,
+             coalesce(host(client_addr), 'the server''s machine'), coalesce(state, 'at work'),
+             coalesce(date_trunc('milliseconds', clock_timestamp() - xact_start)::text, 'some time'))
+         FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
+         WHERE locktype = 'advisory' AND granted AND objsubid = 1
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             AND classid = {LOCK_CLASS}::oid AND objid = '{table}'::regclass::oid
+         LIMIT 1"
+    );
+    Statement { text, params: Vec::new() }
+}
+
+fn take_lock(log: &LogName, settings: &[(&str, &str)]) -> Statement<'static> {
+    let table = log.table();
+    let mut text = format!(
+        "SELECT pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | '{table}'::regclass::oid::bigint),
+                set_config('eddyline.lock', 'held', true)"
+    );
+    for (setting, value) in settings {
+        text += &format!(", set_config('{setting}', '{value}', true)");
+    }
+    Statement { text, params: Vec::new() }
+}
