@@ -104,11 +104,15 @@ pub struct Faults {
 }
 
 impl Faults {
-    fn add(&mut self, campaign: Campaign, example: impl FnOnce() -> String) {
+    fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
-            self.examples.push(format!("{campaign}: {}", example()));
+            self.examples.push(example());
         }
+    }
+
+    fn add_of(&mut self, campaign: Campaign, example: impl FnOnce() -> String) {
+        self.add(|| format!("{campaign}: {}", example()));
     }
 }
 
@@ -131,8 +135,7 @@ pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
     let known: HashSet<Uuid> =
         testimony.facts.iter().flat_map(|fact| fact.ids.iter().copied()).collect();
     for entry in log.iter().filter(|entry| !known.contains(&entry.id)) {
-        verdict.ghosts.count += 1;
-        verdict.ghosts.examples.push(format!("{} is in the log, of nobody", entry.number));
+        verdict.ghosts.add(|| format!("{} is in the log, of nobody", entry.number));
     }
     verdict
 }
@@ -145,32 +148,32 @@ impl Verdict {
         for numbers in &numbers {
             for again in numbers.iter().skip(1) {
                 let example = || format!("{again} is the event of {} again", numbers[0]);
-                self.twice.add(*campaign, example);
+                self.twice.add_of(*campaign, example);
             }
         }
         if present > 0 && present < ids.len() {
             let example = || format!("of {} events {present} are in the log", ids.len());
-            self.torn.add(*campaign, example);
+            self.torn.add_of(*campaign, example);
         }
         match *told {
             Told::Accepted { first, last } => {
                 for _ in present..ids.len() {
                     let example =
                         || format!("an event of the append at {first} to {last} is not there");
-                    self.lost.add(*campaign, example);
+                    self.lost.add_of(*campaign, example);
                 }
                 let found: Vec<u64> =
                     numbers.iter().filter_map(|one| one.first().copied()).collect();
                 let as_told = found.first() == Some(&first) && found.last() == Some(&last);
                 if present == ids.len() && !(as_told && found.is_sorted()) {
                     let example = || format!("the append at {first} to {last} is at {found:?}");
-                    self.lost.add(*campaign, example);
+                    self.lost.add_of(*campaign, example);
                 }
             }
             Told::Refused { class } => {
                 for number in numbers.iter().filter_map(|numbers| numbers.first()) {
                     let example = || format!("{number} was refused ({class}) and is in the log");
-                    self.ghosts.add(*campaign, example);
+                    self.ghosts.add_of(*campaign, example);
                 }
             }
             Told::GivenUp | Told::Unknown { .. } => {}
@@ -183,7 +186,7 @@ impl Verdict {
         let deadline = started + DEADLINE;
         if !outages.iter().any(|(from, to)| (*from..*to).contains(&deadline)) {
             let example = || format!("an append of {} events", fact.ids.len());
-            self.needless.add(fact.campaign, example);
+            self.needless.add_of(fact.campaign, example);
         }
     }
 }
