@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fault_proxy::{Action, Direction, Ending, Proxy};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::crew::Crew;
@@ -19,21 +18,26 @@ pub async fn fight(site: &Site) -> Result<(), Failure> {
     crew.impatience = 5;
     let proxy = Arc::clone(&crew.proxy);
     crew.hold_out(async |director| {
-        let mut under_way = FuturesUnordered::new();
+        let mut under_way = JoinSet::new();
         for _ in 0..director.one_in(4) {
             if under_way.len() == MOST_ARMED {
-                under_way.next().await;
+                ended(under_way.join_next().await)?;
                 director.struck(1);
             }
             director.pace(4).await;
-            under_way.push(blow(&proxy, &mut director.random));
+            under_way.spawn(blow(&proxy, &mut director.random));
         }
-        while under_way.next().await.is_some() {
+        while !under_way.is_empty() {
+            ended(under_way.join_next().await)?;
             director.struck(1);
         }
         Ok(())
     })
     .await
+}
+
+fn ended(blow: Option<Result<(), JoinError>>) -> Result<(), Failure> {
+    blow.unwrap_or(Ok(())).map_err(Failure::Task)
 }
 
 /// Strikes once; some bytes of a new connection are counted from its set-up on.
