@@ -62,8 +62,8 @@ impl Class {
     /// # Append
     ///
     /// An append that had been sent has an unknown outcome whenever its connection ended: by
-    /// itself, by the severity of the server's error, or by a code that ends connections (08, 57P, 25P03,
-    /// 25P04) or that says as much (40003), whatever its severity. An error that leaves the
+    /// itself, by the severity of the server's error, or by a code that ends connections (08, 57P,
+    /// 25P03, 25P04) or that says as much (40003), whatever its severity. An error that leaves the
     /// connection alone is a refusal: the transaction is rolled back, nothing was stored. In all
     /// other cases the place makes no difference but where it is named below.
     ///
@@ -76,8 +76,8 @@ impl Class {
     /// | denied, not while connecting | bug | this crate and the table differ on a type |
     /// | garbled | transient | the next connection begins in step again |
     /// | read-only | transient | while a primary is replaced, there is none |
-    /// | timed out | timeout | the limit is the caller's, who may wait again |
-    /// | timed out, while connecting | transient | as unreachable |
+    /// | timed out | timeout | what was asked for took its time, and would again |
+    /// | timed out, while connecting | transient | as unreachable: whether somebody says no is no difference |
     /// | unreachable | transient | as broken; names and routes come back too |
     ///
     /// # Codes
@@ -130,7 +130,8 @@ impl Class {
     /// | 55P03 | lock | transient | whoever holds it lets go of it |
     /// | 57 | operator | transient | shut down, crashed, starting (57P01 to 57P03), idle for too long (57P05): the next connection has a server |
     /// | 57014 | canceled | canceled | somebody asked for it |
-    /// | 57014 | canceled, overdue or while connecting | timeout | the statement's, or the server's for logins; nobody asked |
+    /// | 57014 | canceled when overdue | timeout | its time was up; nobody asked for it |
+    /// | 57014 | canceled while connecting | transient | the server's own time for logins was up: it is busy |
     /// | 57P04 | database dropped | schema | somebody has to make it again |
     /// | 58 | system | resource | a disk or a file needs repair |
     /// | 72 | snapshot too old | transient | the next one is newer |
@@ -186,7 +187,8 @@ fn of_code(code: &str, circumstances: Circumstances) -> Option<Class> {
         "25006" if circumstances.role == Role::Primary => Class::Transient,
         "25P03" | "25P04" => Class::Timeout,
         "55006" | "55P03" => Class::Transient,
-        "57014" if circumstances.overdue || circumstances.place == Place::Connect => Class::Timeout,
+        "57014" if circumstances.place == Place::Connect => Class::Transient,
+        "57014" if circumstances.overdue => Class::Timeout,
         "57014" => Class::Canceled,
         "55P02" => Class::Permanent(Reason::Bug),
         "40002" | "P0001" => Class::Permanent(Reason::Invalid),

@@ -35,7 +35,7 @@ pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
 /// | --- | --- | --- |
 /// | [`is_conflict`](Self::is_conflict) | [`Class::Conflict`] | read again, decide again |
 /// | [`is_transient`](Self::is_transient) | [`Class::Transient`] | the same again, after a pause |
-/// | [`is_timeout`](Self::is_timeout) | [`Class::Timeout`] | the same again, if there is time |
+/// | [`is_timeout`](Self::is_timeout) | [`Class::Timeout`] | allow more time, or ask for less |
 /// | [`is_outcome_unknown`](Self::is_outcome_unknown) | [`Class::OutcomeUnknown`] | look for the events before appending them again |
 /// | [`is_canceled`](Self::is_canceled) | [`Class::Canceled`] | nothing: somebody wanted it so |
 /// | | [`Class::Permanent`] | tell whoever can change what its [`Reason`] names |

@@ -135,8 +135,11 @@ fn the_two_codes_of_two_classes_have_them_for_a_reason() {
         assert_eq!(case.code("25006").as_str(), class, "{case:?}");
     }
     for case in Case::all().filter(|case| !case.is_in_doubt("57014")) {
-        let nobody_asked = case.overdue || case.place == Place::Connect;
-        let class = if nobody_asked { Class::Timeout } else { Class::Canceled };
+        let class = match (case.place, case.overdue) {
+            (Place::Connect, _) => Class::Transient,
+            (_, true) => Class::Timeout,
+            (_, false) => Class::Canceled,
+        };
         assert_eq!(case.code("57014"), class, "{case:?}");
     }
 }
@@ -164,6 +167,9 @@ fn every_way_to_lose_a_connection_has_the_class_of_its_row() {
                 ConnectionFailure::Broken => "broken",
                 ConnectionFailure::Garbled => "garbled",
                 ConnectionFailure::ReadOnly => "read-only",
+                ConnectionFailure::TimedOut if case.place == Place::Connect => {
+                    "timed out, while connecting"
+                }
                 ConnectionFailure::TimedOut => "timed out",
                 ConnectionFailure::Unreachable => "unreachable",
                 other => panic!("{other:?}"),

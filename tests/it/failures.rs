@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eddyline::{
     AppendCondition, Circumstances, Class, Config, Error, Failure, Filter, Place, ReadOnly,
-    ReadWrite, Reason, Role, Schema, Store,
+    ReadWrite, Reason, RetryPolicy, Role, Schema, Store,
 };
 use local_postgres::Cluster;
 use tokio_postgres::Client;
@@ -16,12 +16,18 @@ use crate::support::{
     wait_until,
 };
 
+/// Says what a try is told, where the store would try again.
+fn once(config: Config) -> Config {
+    config.retry(RetryPolicy::never())
+}
+
 /// Reads a log that sleeps, and does something about it meanwhile.
 async fn read_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> Error {
     let sql = log.sql().await;
     let name = log_that_runs(&sql, SLEEP).await;
     let (url, application) = named(&log.primary_url());
-    let store = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&name)).await.unwrap();
+    let store =
+        Store::<ReadWrite>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
 
     let end = async { end(&sql, asleep(&sql, &application).await).await };
     let (read, ()) = tokio::join!(store.head(), end);
@@ -35,7 +41,7 @@ async fn append_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> (Erro
     let sql = log.sql().await;
     run_after_appends(&sql, &log.name, SLEEP).await;
     let (url, application) = named(&log.primary_url());
-    let config = Config::new(&url).unwrap().log(&log.name);
+    let config = once(Config::new(&url).unwrap().log(&log.name));
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
 
     let append = store.append([lent("b-1", "r-1")], AppendCondition::none());
@@ -59,7 +65,7 @@ async fn a_statement_that_takes_too_long_is_a_timeout() {
     let log = Log::new().await;
     let limit = Duration::from_millis(100);
     let slow = log_that_runs(&log.sql().await, SLEEP).await;
-    let config = log.config().statement_timeout(limit);
+    let config = once(log.config()).statement_timeout(limit);
     let reader = Store::<ReadWrite>::connect(config.clone().log(slow)).await.unwrap();
     run_after_appends(&log.sql().await, &log.name, SLEEP).await;
     let writer = Store::<ReadWrite>::connect(config).await.unwrap();
@@ -116,7 +122,7 @@ async fn a_crash_leaves_appends_in_doubt() {
     run_after_appends(&sql, &fragile.log, SLEEP).await;
     let store = async |log: &str| {
         let (url, application) = named(&fragile.primary_url());
-        let config = Config::new(&url).unwrap().log(log);
+        let config = once(Config::new(&url).unwrap().log(log));
         (Store::<ReadWrite>::connect(config).await.unwrap(), application)
     };
     let (reader, reading) = store(&slow).await;
@@ -139,9 +145,9 @@ async fn a_crash_leaves_appends_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_had_in_time_is_a_timeout() {
+async fn a_lock_that_is_not_had_in_time_may_be_tried_again() {
     let log = Log::new().await;
-    let config = log.config().lock_timeout(Duration::from_millis(50));
+    let config = once(log.config()).lock_timeout(Duration::from_millis(50));
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     let holder = log.sql().await;
     holder.batch_execute(&format!("BEGIN; {}", log.insert("b-held"))).await.unwrap();
@@ -160,7 +166,7 @@ async fn a_lock_that_is_not_had_in_time_is_a_timeout() {
 async fn a_deadlock_may_be_tried_again() {
     let log = Log::alone().await;
     let (holder, observer, key) = (log.sql().await, log.sql().await, log.lock_key().await);
-    let store = log.writer().await;
+    let store = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
     // What is yet to be prepared would wait for the table before it has the log's lock.
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     let lock =
@@ -190,7 +196,8 @@ async fn a_read_that_replay_cancels_may_be_tried_again() {
     fragile.cluster.wait_for_replay().await.unwrap();
     let (url, application) = named(&fragile.cluster.standbys()[0].url("postgres"));
     let replica = connect(&url).await;
-    let store = Store::<ReadOnly>::connect(Config::new(&url).unwrap().log(&name)).await.unwrap();
+    let store =
+        Store::<ReadOnly>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
 
     let lock = async {
         asleep(&replica, &application).await;
@@ -215,7 +222,8 @@ async fn a_database_that_is_dropped_stays_so() {
     let others = |url: &str| url.replace(&database, "postgres");
     let (replica, primary) =
         (connect(&others(&log.replica_url())).await, connect(&others(&log.primary_url())).await);
-    let store = Store::<ReadOnly>::connect(Config::new(&url).unwrap().log(&name)).await.unwrap();
+    let store =
+        Store::<ReadOnly>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
 
     let drop = async {
         asleep(&replica, &application).await;
@@ -237,7 +245,7 @@ async fn a_database_that_is_dropped_stays_so() {
 #[tokio::test]
 async fn a_server_that_shuts_down_may_come_back() {
     let fragile = Fragile::new().await;
-    let config = fragile.config().acquire_timeout(Duration::from_millis(300));
+    let config = once(fragile.config()).acquire_timeout(Duration::from_millis(300));
     let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
     let last = fragile.sql().await;
     let postmaster = fragile.cluster.primary().process_id().unwrap().to_string();
@@ -264,7 +272,7 @@ async fn a_primary_that_takes_no_writes_any_more_is_left_for_the_new_one() {
     let cluster = Cluster::builder().standbys(1).fsync(false).start().await.unwrap();
     let (old, new) = (cluster.primary(), &cluster.standbys()[0]);
     let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}", old.port(), new.port());
-    let config = Config::new(&format!("{url}/postgres")).unwrap().max_connections(1);
+    let config = once(Config::new(&format!("{url}/postgres")).unwrap().max_connections(1));
     Schema::new(&config).migrate().await.unwrap();
     cluster.wait_for_replay().await.unwrap();
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
@@ -300,10 +308,10 @@ async fn a_refusal_is_classified_by_its_code_and_its_place() {
     sql.batch_execute(&format!("CREATE TABLE {codes} AS SELECT '00000' AS code")).await.unwrap();
     let raise = format!("RAISE 'provoked' USING ERRCODE = (SELECT code FROM public.{codes});");
     run_after_appends(&sql, &log.name, &raise).await;
-    let raising = log.config().log(log_that_runs(&sql, &raise).await);
-    let (writer, decider) =
-        (log.writer().await, Store::<ReadWrite>::connect(raising.clone()).await);
-    let (decider, reader) = (decider.unwrap(), Store::<ReadOnly>::connect(raising).await.unwrap());
+    let raising = once(log.config()).log(log_that_runs(&sql, &raise).await);
+    let writer = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
+    let decider = Store::<ReadWrite>::connect(raising.clone()).await.unwrap();
+    let reader = Store::<ReadOnly>::connect(raising).await.unwrap();
     // Success cannot be raised.
     for code in classify::codes().await.into_iter().filter(|code| code != "00000") {
         sql.execute(&format!("UPDATE {codes} SET code = $1"), &[&code]).await.unwrap();

@@ -1,6 +1,6 @@
 //! A cluster for tests that break its primary.
 
-use eddyline::{Config, ReadWrite, Schema, Store};
+use eddyline::{Config, Schema};
 use local_postgres::Cluster;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio_postgres::{Client, NoTls};
@@ -45,10 +45,6 @@ impl Fragile {
 
     pub fn config(&self) -> Config {
         Config::new(&self.primary_url()).unwrap().log(&self.log)
-    }
-
-    pub async fn writer(&self) -> Store<ReadWrite> {
-        Store::<ReadWrite>::connect(self.config()).await.unwrap()
     }
 
     /// Connects to the primary without the crate.
