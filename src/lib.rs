@@ -6,7 +6,7 @@
 //! hold while deciding.
 //!
 //! ```no_run
-//! use eddyline::{Config, Event, Filter, ReadOnly, ReadWrite, Schema, Store};
+//! use eddyline::{Config, Decision, Error, Event, Filter, ReadOnly, ReadWrite, Schema, Store};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), eddyline::Error> {
@@ -17,20 +17,22 @@
 //! let loans = Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
 //!     .any_of([("BookID", "b-7")])
 //!     .build()?;
-//! let history = writer.query(&loans).await?;
-//! let is_lent =
-//!     history.events().last().is_some_and(|last| last.event_type() == "BookCopyLentToReader");
-//! if !is_lent {
-//!     let loan = serde_json::json!({ "BookID": "b-7", "ReaderID": "r-1" });
-//!     let lent = Event::new("BookCopyLentToReader", &loan)?;
-//!     let appended = writer.append([lent], history.condition()).await?;
+//! let decided = writer
+//!     .decide(&loans, |history| {
+//!         let last = history.events().last();
+//!         if last.is_some_and(|last| last.event_type() == "BookCopyLentToReader") {
+//!             return Ok::<_, Error>(Decision::nothing());
+//!         }
+//!         let loan = serde_json::json!({ "BookID": "b-7", "ReaderID": "r-1" });
+//!         Ok(Decision::append([Event::new("BookCopyLentToReader", &loan)?]))
+//!     })
+//!     .await?;
 //!
-//!     let replicas = Config::new("postgres://replica-a/library")?
-//!         .replica("postgres://replica-b/library")?;
-//!     let reader = Store::<ReadOnly>::connect(replicas).await?;
-//!     let seen = reader.at_least(appended.last()).query(&loans).await?;
-//!     assert!(seen.position() >= appended.last());
-//! }
+//! let replicas = Config::new("postgres://replica-a/library")?
+//!     .replica("postgres://replica-b/library")?;
+//! let reader = Store::<ReadOnly>::connect(replicas).await?;
+//! let seen = reader.at_least(decided.position()).query(&loans).await?;
+//! assert!(seen.position() >= decided.position());
 //! # Ok(())
 //! # }
 //! ```
@@ -47,7 +49,7 @@
 //! A [`Filter`] selects events. An [`AppendCondition`] says which events must not have come, and
 //! since when: usually those of a [`History`], since it was read. Where one has come the append
 //! fails with [`Error::Conflict`], which names it; then read and decide again. Appends whose events
-//! do not match each other's filters never fail each other.
+//! do not match each other's filters never fail each other. [`Store::decide`] does all of it.
 //!
 //! # One log, one order
 //!
@@ -63,6 +65,9 @@
 //! sources has each promise of this crate, how it is kept, and the tests that try to break it.
 //!
 //! # Trying again
+//!
+//! A store tries again what may be tried again, and finds out what became of an append whose answer
+//! was lost: [`Config::retry`]. The events' ids see to it that nothing is stored twice.
 //!
 //! A [`Retry`] does anything again after faults that pass, under a [`RetryPolicy`]: how often, how
 //! long after, until when, and with which share of all calls, so that retries do not become a

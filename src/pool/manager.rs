@@ -9,10 +9,11 @@ use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::backend::Backend;
 use super::session::Session;
 use crate::error::{BoxError, cause};
 use crate::server::Server;
-use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Reason, Role, tls};
+use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Reason, Role, sql, tls};
 
 /// The oldest server that the crate is made for, as `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
@@ -83,6 +84,15 @@ impl Manager {
             // Of several hosts the one that takes writes is the primary, also after a promotion.
             address.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
+        if address.get_keepalives_idle() == UNSET_KEEPALIVES_IDLE {
+            address.keepalives_idle(PROBE_AFTER);
+        }
+        if address.get_keepalives_interval().is_none() {
+            address.keepalives_interval(PROBE_EVERY);
+        }
+        if address.get_keepalives_retries().is_none() {
+            address.keepalives_retries(PROBES);
+        }
         if address.get_application_name().is_none() {
             address.application_name(format!("eddyline {}", server.role));
         }
@@ -133,22 +143,22 @@ impl Manager {
     async fn open(&self) -> Result<Session, Error> {
         let client = self.postgres.connect().await.map_err(|error| self.refused(error))?;
         client.batch_execute(&self.settings).await.map_err(|error| self.refused(error))?;
-        self.check(&client).await?;
-        Ok(Session::new(client, self.server.clone(), self.statement_timeout))
+        let backend = self.check(&client).await?;
+        Ok(Session::new(client, self.server.clone(), backend, self.statement_timeout))
     }
 
     fn refused(&self, error: tokio_postgres::Error) -> Error {
         self.server.error(error, self.server.at(Place::Connect))
     }
 
-    /// Refuses a server that the store's promises cannot be kept on.
-    async fn check(&self, client: &Client) -> Result<(), Error> {
+    /// Refuses a server that the store's promises cannot be kept on; returns its process.
+    async fn check(&self, client: &Client) -> Result<Backend, Error> {
         let unfit = |reason: String| Error::UnfitServer {
             server: self.server.to_string(),
             reason: reason.into(),
             class: Class::Permanent(Reason::Resource),
         };
-        let answer = client.simple_query(FACTS).await.map_err(|error| self.refused(error))?;
+        let answer = client.simple_query(&facts()).await.map_err(|error| self.refused(error))?;
         let row = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -168,7 +178,8 @@ impl Manager {
         if self.server.role == Role::Primary && read_only {
             return Err(self.server.takes_no_writes());
         }
-        Ok(())
+        let number = |column| fact(column).parse().unwrap_or_default();
+        Ok(Backend { process: number(5), started: number(6) })
     }
 }
 
@@ -196,10 +207,14 @@ impl ManageConnection for Manager {
 }
 
 /// What is asked of each new connection.
-const FACTS: &str =
-    "SELECT current_setting('server_version_num'), current_setting('server_version'),
-    current_setting('server_encoding'), pg_is_in_recovery(),
-    current_setting('default_transaction_read_only')";
+fn facts() -> String {
+    format!(
+        "SELECT current_setting('server_version_num'), current_setting('server_version'),
+             current_setting('server_encoding'), pg_is_in_recovery(),
+             current_setting('default_transaction_read_only'), {}",
+        sql::own_backend()
+    )
+}
 
 /// What each connection is set to.
 ///
@@ -211,7 +226,9 @@ const FACTS: &str =
 /// default would fail on a replica.
 ///
 /// No transaction waits for this process, but for the moment of a decision under the log's lock; one
-/// of which only a part has arrived must not hold the lock for long.
+/// of which only a part has arrived must not hold the lock for long. Nor must one whose client is
+/// gone without a word, and by their defaults servers notice that after two hours. What a client does
+/// not take it is allowed to leave as long as a statement may take: streams are read slowly.
 fn settings(config: &Config, role: Role) -> String {
     let mut settings = format!(
         "SET search_path = pg_catalog;
@@ -222,10 +239,17 @@ fn settings(config: &Config, role: Role) -> String {
          SET max_parallel_workers_per_gather = 0;
          SET statement_timeout = {};
          SET lock_timeout = {};
-         SET idle_in_transaction_session_timeout = {}",
+         SET idle_in_transaction_session_timeout = {};
+         SET tcp_keepalives_idle = {idle};
+         SET tcp_keepalives_interval = {interval};
+         SET tcp_keepalives_count = {PROBES};
+         SET tcp_user_timeout = {}",
         config.statement_timeout.as_millis(),
         config.lock_timeout.as_millis(),
-        IDLE_TIMEOUT.as_millis(),
+        sql::IDLE_TIMEOUT.as_millis(),
+        config.statement_timeout.as_millis(),
+        idle = PROBE_AFTER.as_secs(),
+        interval = PROBE_EVERY.as_secs(),
     );
     if role == Role::Replica {
         settings += "; SET default_transaction_read_only = on";
@@ -233,5 +257,10 @@ fn settings(config: &Config, role: Role) -> String {
     settings
 }
 
-/// How long the server waits for the next request of a transaction.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer may be silent before it is asked for a sign of life, how often it is, and how many
+/// times.
+const PROBE_AFTER: Duration = Duration::from_secs(5);
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBES: u32 = 3;
+/// What the driver takes where an address does not say.
+const UNSET_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);

@@ -1,5 +1,6 @@
 //! A pool of connections per server, and what a connection remembers.
 
+mod backend;
 mod manager;
 mod session;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use bb8::{PooledConnection, RunError};
 use tokio::time::timeout;
 
+use self::backend::Abandoned;
 use self::manager::Manager;
 pub(crate) use self::session::{Form, Session, send, sent};
 use crate::error::BoxError;
@@ -28,6 +30,7 @@ pub(crate) struct Pool {
     /// Whether to give up at the first connection that fails, because another server may answer.
     fail_fast: bool,
     failed: Mutex<Option<Instant>>,
+    abandoned: Arc<Abandoned>,
 }
 
 impl Pool {
@@ -61,6 +64,7 @@ impl Pool {
                 acquire_timeout: config.acquire_timeout,
                 fail_fast,
                 failed: Mutex::default(),
+                abandoned: Arc::default(),
             }
         });
         Ok(pools.collect())
@@ -116,8 +120,13 @@ impl Pool {
         loop {
             match self.connections.get_owned().await {
                 // Dropped, it makes room for another one.
-                Ok(connection) if connection.is_spent() => {}
-                Ok(connection) => return Ok(Lease { connection }),
+                Ok(connection) if connection.is_spent() => {
+                    self.abandoned.add(connection.backend());
+                }
+                Ok(connection) => {
+                    self.abandoned.end(connection.client()).await;
+                    return Ok(Lease { connection, abandoned: self.abandoned.clone() });
+                }
                 Err(RunError::User(error)) => return Err(error),
                 // The caller's own limit is the same, and tells why.
                 Err(RunError::TimedOut) => std::future::pending().await,
@@ -160,6 +169,16 @@ impl Pool {
 /// A connection out of the pool; dropped, it goes back.
 pub(crate) struct Lease {
     connection: PooledConnection<'static, Manager>,
+    abandoned: Arc<Abandoned>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // One that is merely busy with rows ends by itself.
+        if self.connection.is_lost() {
+            self.abandoned.add(self.connection.backend());
+        }
+    }
 }
 
 impl Deref for Lease {

@@ -6,6 +6,7 @@ use futures_util::future::join;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
+use super::backend::Backend;
 use crate::server::{Server, ends_connection};
 use crate::{Circumstances, Error, Place, Role, sql};
 
@@ -19,6 +20,7 @@ const MAX_PREPARED_TEXT: usize = 8 << 10;
 pub(crate) struct Session {
     client: Client,
     server: Arc<Server>,
+    backend: Backend,
     prepared: HashMap<String, tokio_postgres::Statement>,
     reading: bool,
     /// While a transaction waits for its next request: how long each of its statements may take.
@@ -36,10 +38,16 @@ pub(crate) enum Form {
 }
 
 impl Session {
-    pub(super) fn new(client: Client, server: Arc<Server>, statement_timeout: Duration) -> Self {
+    pub(super) fn new(
+        client: Client,
+        server: Arc<Server>,
+        backend: Backend,
+        statement_timeout: Duration,
+    ) -> Self {
         Self {
             client,
             server,
+            backend,
             prepared: HashMap::new(),
             reading: false,
             held: None,
@@ -51,6 +59,10 @@ impl Session {
 
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    pub(super) fn backend(&self) -> Backend {
+        self.backend
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -65,7 +77,12 @@ impl Session {
     /// a primary that takes no writes any more, or is still busy with rows that nobody waits for any
     /// more.
     pub(crate) fn is_spent(&self) -> bool {
-        self.reading || self.held.is_some() || self.spent || self.client.is_closed()
+        self.reading || self.is_lost()
+    }
+
+    /// Returns whether nobody can say what the server's process at the other end does now.
+    pub(super) fn is_lost(&self) -> bool {
+        self.held.is_some() || self.spent || self.client.is_closed()
     }
 
     /// Notes that a request is about to be sent. The server's clock for it starts later than this
@@ -148,7 +165,7 @@ impl Session {
         self.held = None;
     }
 
-    /// Notes that the connection is not to be used again.
+    /// Notes that nobody knows when the server will answer, so that it is not to be used again.
     pub(crate) fn give_up(&mut self) {
         self.spent = true;
     }

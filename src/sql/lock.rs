@@ -14,20 +14,32 @@ pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;
 /// the transaction as holding the lock, so that an insert which for any reason runs outside of
 /// that transaction stores nothing. The name of the table is resolved again by PostgreSQL whenever
 /// the table was dropped and made anew.
-pub(crate) fn lock(log: &LogName, staleness: Staleness) -> Statement<'static> {
+///
+/// What comes after it may be so large that it takes longer to arrive than the server lets a
+/// transaction be idle: it can be given more time.
+pub(crate) fn lock(
+    log: &LogName,
+    staleness: Staleness,
+    idle_timeout: Option<Duration>,
+) -> Statement<'static> {
     // The look through recent events is best with a plan that does not depend on values and need
     // not be made again; the look by index needs one that does.
     let plan = match staleness {
         Staleness::Fresh => "force_generic_plan",
         Staleness::Stale => "force_custom_plan",
     };
-    take_lock(log, &[("plan_cache_mode", plan)])
+    let mut settings = vec![("plan_cache_mode", plan.to_owned())];
+    if let Some(timeout) = idle_timeout {
+        let timeout = timeout.as_millis().to_string();
+        settings.push(("idle_in_transaction_session_timeout", timeout));
+    }
+    take_lock(log, &settings)
 }
 
 /// Renders the statement that takes the log's lock for a transaction which goes on reading and
 /// deciding, and whose statements may take so long each.
 pub(crate) fn lock_to_decide(log: &LogName, statement_timeout: Duration) -> Statement<'static> {
-    take_lock(log, &[("statement_timeout", &statement_timeout.as_millis().to_string())])
+    take_lock(log, &[("statement_timeout", statement_timeout.as_millis().to_string())])
 }
 
 /// Renders the question who holds the log's lock. It answers with a row of words, if anybody does.
@@ -47,7 +59,7 @@ pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
     Statement { text, params: Vec::new() }
 }
 
-fn take_lock(log: &LogName, settings: &[(&str, &str)]) -> Statement<'static> {
+fn take_lock(log: &LogName, settings: &[(&str, String)]) -> Statement<'static> {
     let table = log.table();
     let mut text = format!(
         "SELECT pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | '{table}'::regclass::oid::bigint),
@@ -58,3 +70,7 @@ fn take_lock(log: &LogName, settings: &[(&str, &str)]) -> Statement<'static> {
     }
     Statement { text, params: Vec::new() }
 }
+
+/// How long the server waits for the next request of a transaction, before it ends the transaction
+/// and with it the connection.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -2,6 +2,7 @@
 //! numbers; every value is bound.
 
 mod append;
+mod backend;
 mod filter;
 mod lock;
 mod param;
@@ -9,7 +10,8 @@ mod read;
 mod schema;
 
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
-pub(crate) use self::lock::{lock, lock_holder, lock_to_decide};
+pub(crate) use self::backend::{end_backend, own_backend};
+pub(crate) use self::lock::{IDLE_TIMEOUT, lock, lock_holder, lock_to_decide};
 pub(crate) use self::param::Statement;
 pub(crate) use self::read::{decode_event, decode_head, head, read};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};

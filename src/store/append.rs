@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -81,7 +82,7 @@ impl Store<ReadWrite> {
         let staleness = self.staleness(condition);
         let append = Append { events, guard: condition.guard(), staleness, occasion };
         Transaction {
-            lock: sql::lock(log, staleness),
+            lock: sql::lock(log, staleness, time_to_arrive(events)),
             holder: sql::lock_holder(log),
             append: append.statement(log),
             events,
@@ -233,6 +234,24 @@ impl<'a> Appending<'a> {
     }
 }
 
+/// Returns how long the server has to wait for a large append, at the pace of a slow network; in
+/// powers of two, so that few different statements come about.
+fn time_to_arrive(events: &[Event]) -> Option<Duration> {
+    let seconds = bytes_of(events) / BYTES_PER_SECOND;
+    if seconds == 0 {
+        return None;
+    }
+    let seconds = (seconds as u64 + sql::IDLE_TIMEOUT.as_secs()).next_power_of_two();
+    Some(Duration::from_secs(seconds))
+}
+
+fn bytes_of(events: &[Event]) -> usize {
+    events.iter().map(|event| event.payload_json().len() + event.metadata_json().len()).sum()
+}
+
+/// The pace at which a large append arrives at least, unless it does not arrive at all.
+const BYTES_PER_SECOND: usize = 64 << 10;
+
 pub(super) fn check(events: &[Event]) -> Result<(), Error> {
     if events.is_empty() {
         return Err(Error::invalid_append("has no event"));
@@ -242,8 +261,7 @@ pub(super) fn check(events: &[Event]) -> Result<(), Error> {
         let reason = format!("has {count} events, the most are {MAX_APPEND_EVENTS}");
         return Err(Error::invalid_append(reason));
     }
-    let bytes: usize =
-        events.iter().map(|event| event.payload_json().len() + event.metadata_json().len()).sum();
+    let bytes = bytes_of(events);
     if bytes > MAX_APPEND_BYTES {
         let reason = format!("has {bytes} bytes of JSON, the most are {MAX_APPEND_BYTES}");
         return Err(Error::invalid_append(reason));

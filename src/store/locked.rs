@@ -5,7 +5,7 @@ use futures_util::future::join4;
 
 use super::append::{Appending, check};
 use super::decide::{Round, decided};
-use super::limit::Limit;
+use super::limit::{Limit, timed_out};
 use crate::pool::{Lease, send, sent};
 use crate::sql::{self, Occasion};
 use crate::telemetry::{Operation, OperationName};
@@ -37,7 +37,14 @@ impl<D> Round<'_, D> {
         let pool = self.store.first();
         let server = pool.server();
         let mut lease = limit.of(server, pool.acquire()).await?;
-        let history = limit.of(server, self.lock_and_read(&mut lease)).await?;
+        let history = limit.hold(self.lock_and_read(&mut lease)).await;
+        let history = match history {
+            Ok(history) => history?,
+            Err(waited) => {
+                lease.give_up();
+                return Err(timed_out(server, waited));
+            }
+        };
 
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),

@@ -124,9 +124,13 @@ impl<M: Mode> Store<M> {
             }
             Ok::<_, Error>(events)
         });
-        let events = match collected.await {
+        let collected = collected.await;
+        let events = match collected {
             Ok(events) => events?,
-            Err(waited) => return Err(self.timed_out(&server, waited)),
+            Err(waited) => {
+                answer.lease.give_up();
+                return Err(self.timed_out(&server, waited));
+            }
         };
         let last = events.last().map(SequencedEvent::sequence_number);
         let position = query.position(answer.head, events.len(), last);
@@ -188,10 +192,21 @@ impl<M: Mode> Store<M> {
         limit: Limit,
     ) -> Result<Answer, Error> {
         asking.served_by(pool.server());
-        match limit.hold(Answer::begin(pool, head, read)).await {
-            Ok(answer) => answer,
-            Err(waited) => Err(self.timed_out(pool.server(), waited)),
-        }
+        let server = pool.server();
+        let mut lease = match limit.hold(pool.acquire()).await {
+            Ok(lease) => lease?,
+            Err(waited) => return Err(self.timed_out(server, waited)),
+        };
+        let answer = limit.hold(lease.read(head, read)).await;
+        let (row, rows) = match answer {
+            Ok(answer) => answer?,
+            Err(waited) => {
+                lease.give_up();
+                return Err(self.timed_out(server, waited));
+            }
+        };
+        let head = sql::decode_head(&row)?;
+        Ok(Answer { lease, rows: rows.map(Box::pin), head })
     }
 
     /// Says that a server did not answer in time; the next attempt asks another one first.
@@ -243,17 +258,6 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    async fn begin(
-        pool: &Pool,
-        head: &sql::Statement<'_>,
-        read: Option<&sql::Statement<'_>>,
-    ) -> Result<Self, Error> {
-        let mut lease = pool.acquire().await?;
-        let (row, rows) = lease.read(head, read).await?;
-        let head = sql::decode_head(&row)?;
-        Ok(Self { lease, rows: rows.map(Box::pin), head })
-    }
-
     /// Returns where the log ended, as far as the events that were yielded show.
     pub(super) fn head(&self) -> SequenceNumber {
         self.head

@@ -127,7 +127,6 @@ impl Transaction<'_> {
         error
     }
 
-    /// Gives up a connection of which nobody knows when it will answer.
     fn unanswered(&self, lease: &mut Lease, waited: Duration) -> Error {
         lease.give_up();
         outcome_unknown(lease.server(), self.events, timed_out(lease.server(), waited))

@@ -27,7 +27,6 @@ async fn connections_cut_at_any_byte() {
     holds(Campaign::Cut, 400).await;
 }
 
-#[ignore = "fails for the reason of `lock::half_an_append_does_not_hold_the_lock_for_long`"]
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_arrive_late() {
     holds(Campaign::Stall, 100).await;
