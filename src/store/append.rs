@@ -60,15 +60,7 @@ impl Store<ReadWrite> {
         condition: AppendCondition,
     ) -> Result<Appended, Error> {
         let events: Vec<_> = events.into_iter().collect();
-        let operation = self.operation(OperationName::Append);
-        let result = match check(&events) {
-            Ok(()) => Appending::new(self, &events, &condition, Instant::now()).retry().await,
-            Err(error) => Err(error),
-        };
-        operation.finish(result, |appended| match appended.is_repeat() {
-            true => 0,
-            false => events.len() as u64,
-        })
+        Appending::new(self, &events, &condition, Instant::now()).retry().await
     }
 
     /// Renders an append's transaction.
@@ -158,12 +150,31 @@ impl<'a> Appending<'a> {
 
     /// Tries until the events are stored, or cannot be.
     async fn retry(&self) -> Result<Appended, Error> {
-        self.tries(|error| error.is_outcome_unknown() || error.is_repeatable()).await
+        let again = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
+        self.operate(self.store.scope_or(SCOPE), again).await
     }
 
     /// Tries until it is known whether the events are stored.
+    ///
+    /// These tries are part of a decision, whose own are counted under its scope.
     pub(super) async fn settle(&self) -> Result<Appended, Error> {
-        self.tries(Error::is_outcome_unknown).await
+        self.operate(SCOPE, Error::is_outcome_unknown).await
+    }
+
+    async fn operate(
+        &self,
+        scope: &'static str,
+        again: impl Fn(&Error) -> bool,
+    ) -> Result<Appended, Error> {
+        let mut operation = self.store.operation(OperationName::Append);
+        let result = match check(self.events) {
+            Ok(()) => self.tries(scope, again).await,
+            Err(error) => Err(error),
+        };
+        if let Ok(appended) = &result {
+            operation.count_appended(self.new_events(appended));
+        }
+        operation.finish(result)
     }
 
     /// Says what a try has come to, or tries until that is known.
@@ -172,22 +183,31 @@ impl<'a> Appending<'a> {
         verdict: Result<Verdict, Error>,
     ) -> Result<Appended, Error> {
         match verdict {
-            Ok(Verdict::Taken) => self.settle().await,
+            Ok(Verdict::Taken) => self.tries(SCOPE, Error::is_outcome_unknown).await,
             Ok(verdict) => self.store.judge(verdict, self.condition),
             Err(error) if error.is_outcome_unknown() && self.store.retry.attempts() > 1 => {
                 self.uncertain.store(true, Ordering::Relaxed);
-                self.settle().await
+                self.tries(SCOPE, Error::is_outcome_unknown).await
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn tries(&self, again: impl Fn(&Error) -> bool) -> Result<Appended, Error> {
+    /// Returns how many events were not in the log before.
+    pub(super) fn new_events(&self, appended: &Appended) -> u64 {
+        if appended.is_repeat() { 0 } else { self.events.len() as u64 }
+    }
+
+    async fn tries(
+        &self,
+        scope: &'static str,
+        again: impl Fn(&Error) -> bool,
+    ) -> Result<Appended, Error> {
         let policy = &self.store.retry;
         // Whether the events are stored is worth all of the time that there is.
         let persistent = policy.attempts() > 1 && policy.deadline().is_some();
         self.store
-            .retry_since(self.started, "append", || self.attempt())
+            .retry_since(self.started, scope, || self.attempt())
             .when(again)
             .adjust(|error, pause| match pause {
                 None if persistent && error.is_outcome_unknown() => Some(policy.max_delay()),
@@ -248,6 +268,9 @@ fn time_to_arrive(events: &[Event]) -> Option<Duration> {
 fn bytes_of(events: &[Event]) -> usize {
     events.iter().map(|event| event.payload_json().len() + event.metadata_json().len()).sum()
 }
+
+/// What the tries of appends are counted under.
+const SCOPE: &str = "append";
 
 /// The pace at which a large append arrives at least, unless it does not arrive at all.
 const BYTES_PER_SECOND: usize = 64 << 10;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Store;
-use super::append::{Appending, check};
+use super::append::Appending;
 use super::limit::Limit;
 use super::turns::{Turn, Turns};
 use crate::{
@@ -67,7 +67,7 @@ impl Store<ReadWrite> {
         let contest = Contest::new(&self.shared.turns, &query.filter);
         let rounds = self.retry.escalate_after().unwrap_or(u32::MAX);
         let retried = self
-            .retry_since(started, "decide", async || {
+            .retry_since(started, self.scope_or("decide"), async || {
                 contest.wait_for_turn(self.limit(started)).await;
                 let round = Round { store: self, query: &query, decide: &decide, started };
                 let result = match contest.lost() >= rounds {
@@ -147,7 +147,6 @@ impl<D> Round<'_, D> {
         if events.is_empty() {
             return Ok(Ok(decided(value, None, history.position(), false)));
         }
-        check(&events)?;
         let condition = history.condition();
         let appending = Appending::new(self.store, &events, &condition, self.started);
         let appended = appending.settle().await?;

@@ -23,7 +23,7 @@ impl<D> Round<'_, D> {
     {
         let mut operation = self.store.operation(OperationName::Decide);
         let result = self.hold_and_decide(&mut operation).await;
-        operation.finish(result, |_| 0)
+        operation.finish(result)
     }
 
     async fn hold_and_decide<T, E>(
@@ -45,6 +45,8 @@ impl<D> Round<'_, D> {
                 return Err(timed_out(server, waited));
             }
         };
+
+        operation.count_read(history.events().len() as u64);
 
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),
@@ -69,7 +71,7 @@ impl<D> Round<'_, D> {
 
         let appending = Appending::new(self.store, &events, &condition, self.started);
         let appended = appending.conclude(verdict).await?;
-        operation.count(events.len() as u64);
+        operation.count_appended(appending.new_events(&appended));
         Ok(Ok(decided(value, Some(appended), appended.last(), true)))
     }
 

@@ -131,7 +131,7 @@ impl<M: Mode> Store<M> {
         F: Future<Output = Result<T, E>>,
         E: Classify,
     {
-        let scope = self.scope.unwrap_or("operation");
+        let scope = self.scope_or("operation");
         Retry::new(&self.retry, operation).telemetry(&self.shared.telemetry, scope)
     }
 
@@ -149,7 +149,12 @@ impl<M: Mode> Store<M> {
         Retry::new(&self.retry, operation)
             .uncut()
             .since(started)
-            .telemetry(&self.shared.telemetry, self.scope.unwrap_or(scope))
+            .telemetry(&self.shared.telemetry, scope)
+    }
+
+    /// Returns what a call's tries are counted under, where it has no name of its own.
+    fn scope_or(&self, default: &'static str) -> &'static str {
+        self.scope.unwrap_or(default)
     }
 
     fn limit(&self, started: Instant) -> Limit {

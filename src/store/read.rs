@@ -35,7 +35,9 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Query));
         let result = self
-            .retry_since(started, "query", || self.collect(&query, &asking, self.limit(started)))
+            .retry_since(started, self.scope_or("query"), || {
+                self.collect(&query, &asking, self.limit(started))
+            })
             .when(Error::is_repeatable)
             .await
             .into_result()
@@ -72,7 +74,9 @@ impl<M: Mode> Store<M> {
         let asking = Asking::new(self.operation(OperationName::Stream));
         let read = sql::read(&self.shared.log, &query);
         let answer = self
-            .retry_since(started, "stream", || self.ask(Some(&read), &asking, self.limit(started)))
+            .retry_since(started, self.scope_or("stream"), || {
+                self.ask(Some(&read), &asking, self.limit(started))
+            })
             .when(Error::is_repeatable)
             .await
             .into_result()
@@ -100,7 +104,9 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Head));
         let result = self
-            .retry_since(started, "head", || self.ask(None, &asking, self.limit(started)))
+            .retry_since(started, self.scope_or("head"), || {
+                self.ask(None, &asking, self.limit(started))
+            })
             .when(Error::is_repeatable)
             .await
             .into_result()
@@ -241,7 +247,11 @@ impl Asking {
         result: Result<T, Error>,
         events: impl FnOnce(&T) -> u64,
     ) -> Result<T, Error> {
-        self.into_operation().finish(result, events)
+        let mut operation = self.into_operation();
+        if let Ok(answer) = &result {
+            operation.count_read(events(answer));
+        }
+        operation.finish(result)
     }
 }
 

@@ -53,7 +53,7 @@ impl Stream for EventStream {
             Some(Ok(event)) => {
                 this.events += 1;
                 if let Some(operation) = &mut this.operation {
-                    operation.count(1);
+                    operation.count_read(1);
                 }
                 this.last = Some(event.sequence_number());
             }

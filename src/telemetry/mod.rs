@@ -104,7 +104,8 @@ impl Telemetry {
             name,
             server: server.attribute(),
             address: server.address(),
-            events: 0,
+            read: 0,
+            appended: 0,
             started: Instant::now(),
             span,
             ended: false,
@@ -164,8 +165,9 @@ pub(crate) struct Operation {
     server: KeyValue,
     /// Told once, at the end: a span keeps every value that it is given for a key.
     address: [KeyValue; 2],
-    /// How many events were read or appended so far.
-    events: u64,
+    /// How many events were so far.
+    read: u64,
+    appended: u64,
     started: Instant,
     span: BoxedSpan,
     ended: bool,
@@ -178,9 +180,14 @@ impl Operation {
         self.address = server.address();
     }
 
-    /// Counts events that were read or appended.
-    pub(crate) fn count(&mut self, events: u64) {
-        self.events += events;
+    /// Counts events that were read.
+    pub(crate) fn count_read(&mut self, events: u64) {
+        self.read += events;
+    }
+
+    /// Counts events that were appended.
+    pub(crate) fn count_appended(&mut self, events: u64) {
+        self.appended += events;
     }
 
     /// Ends the operation well.
@@ -209,16 +216,9 @@ impl Operation {
     }
 
     /// Ends the operation as its result says, and passes that on.
-    pub(crate) fn finish<T>(
-        mut self,
-        result: Result<T, Error>,
-        events: impl FnOnce(&T) -> u64,
-    ) -> Result<T, Error> {
+    pub(crate) fn finish<T>(self, result: Result<T, Error>) -> Result<T, Error> {
         match &result {
-            Ok(answer) => {
-                self.count(events(answer));
-                self.succeed();
-            }
+            Ok(_) => self.succeed(),
             Err(error) => self.fail(error),
         }
         result
@@ -226,13 +226,11 @@ impl Operation {
 
     fn end(&mut self, outcome: &'static str) {
         self.ended = true;
-        if self.events > 0 {
-            let direction = match self.name {
-                OperationName::Append | OperationName::Decide => "appended",
-                OperationName::Head | OperationName::Query | OperationName::Stream => "read",
-            };
-            let attributes = [KeyValue::new("direction", direction), self.server.clone()];
-            self.instruments.events.add(self.events, &attributes);
+        for (direction, events) in [("read", self.read), ("appended", self.appended)] {
+            if events > 0 {
+                let attributes = [KeyValue::new("direction", direction), self.server.clone()];
+                self.instruments.events.add(events, &attributes);
+            }
         }
         self.span.set_attributes(self.address.clone());
         self.span.set_attribute(KeyValue::new("outcome", outcome));

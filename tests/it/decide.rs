@@ -9,7 +9,7 @@ use eddyline::{
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Log, lent, wait_for_lock_waiter, wait_until};
+use crate::support::{Log, Observer, lent, series, wait_for_lock_waiter, wait_until};
 
 fn loans_of(book: &str) -> Filter {
     Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
@@ -254,4 +254,51 @@ async fn everybody_gets_through_on_one_hot_boundary_and_nobody_wrongly() {
         .map(|event| event.payload::<serde_json::Value>().unwrap()["Seen"].as_u64().unwrap())
         .collect();
     assert_eq!(seen, (0..(WRITERS * DECISIONS) as u64).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_what_it_read_and_appended_and_how_often_it_tried() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let config = log.config().telemetry(observer.telemetry()).retry(escalating(2));
+    let store = Store::<ReadWrite>::connect(config).await.unwrap().scope("LendBookCopy");
+    let other = log.writer().await;
+    let calls = AtomicU32::new(0);
+
+    for _ in 0..2 {
+        let decided = store.decide(loans_of("b-1"), |history| {
+            if calls.fetch_add(1, Ordering::Relaxed) < 2 {
+                wait(lend(&other, "b-1"));
+            }
+            count(history)
+        });
+        decided.await.unwrap();
+    }
+
+    // Of the first call two attempts lost, and the third was held under the lock.
+    assert_eq!(
+        observer.counts(),
+        series([
+            ("operation=append outcome=conflict server=primary", 2),
+            ("operation=append outcome=success server=primary", 1),
+            ("operation=decide outcome=success server=primary", 1),
+            ("operation=query outcome=success server=primary", 3),
+        ])
+    );
+    assert_eq!(
+        observer.counter("eventstore.events"),
+        series([
+            ("direction=appended server=primary", 2),
+            ("direction=read server=primary", 0 + 1 + 2 + 3),
+        ])
+    );
+    assert_eq!(observer.counter("eventstore.conflicts"), series([("", 2)]));
+    let mut outcomes = observer.counter("eventstore.retry.outcomes");
+    outcomes.retain(|series, count| series.contains("LendBookCopy") && *count > 0);
+    assert_eq!(
+        outcomes,
+        series([
+            ("outcome=first_try scope=LendBookCopy", 1),
+            ("outcome=recovered scope=LendBookCopy", 1),
+        ])
+    );
 }
