@@ -7,14 +7,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::support::{Log, lent, returned};
-
-fn loans_of(book: &str) -> Filter {
-    Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
-        .any_of([("BookID", book)])
-        .build()
-        .unwrap()
-}
+use crate::support::{Log, lent, loans_of, returned};
 
 #[tokio::test]
 async fn stores_events_in_the_order_given_and_says_where() {

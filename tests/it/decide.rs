@@ -3,20 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use eddyline::{
-    AppendCondition, Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Store,
-};
+use eddyline::{AppendCondition, Decision, Error, Event, History, ReadWrite, RetryPolicy, Store};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Log, Observer, lent, series, wait_for_lock_waiter, wait_until};
-
-fn loans_of(book: &str) -> Filter {
-    Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
-        .any_of([("BookID", book)])
-        .build()
-        .unwrap()
-}
+use crate::support::{Log, Observer, lent, loans_of, series, wait_for_lock_waiter, wait_until};
 
 /// Waits within a decision, which is not async.
 fn wait<T>(future: impl Future<Output = T>) -> T {

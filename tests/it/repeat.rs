@@ -4,14 +4,7 @@ use eddyline::{AppendCondition, Error, Event, Filter, ReadWrite, SequenceNumber,
 use proptest::prelude::*;
 use proptest::test_runner::{Config as ProptestConfig, TestRunner};
 
-use crate::support::{Log, Observer, lent, refusal, returned, series};
-
-fn loans_of(book: &str) -> Filter {
-    Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
-        .any_of([("BookID", book)])
-        .build()
-        .unwrap()
-}
+use crate::support::{Log, Observer, lent, loans_of, refusal, returned, series};
 
 async fn events_in(store: &Store<ReadWrite>) -> usize {
     store.query(Filter::everything()).await.unwrap().events().len()

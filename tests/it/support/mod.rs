@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use eddyline::{Config, Event, ReadOnly, ReadWrite, Schema, Store};
+use eddyline::{Config, Event, Filter, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
 use tokio::net::TcpSocket;
 use tokio::sync::OnceCell;
@@ -179,4 +179,12 @@ pub fn returned(book: &str, reader: &str) -> Event {
 
 fn loan(event_type: &str, book: &str, reader: &str) -> Event {
     Event::from_json(event_type, format!(r#"{{"BookID":"{book}","ReaderID":"{reader}"}}"#)).unwrap()
+}
+
+/// A book's loans, and their ends.
+pub fn loans_of(book: &str) -> Filter {
+    Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
+        .any_of([("BookID", book)])
+        .build()
+        .unwrap()
 }
