@@ -8,7 +8,7 @@ use crate::Error;
 ///
 /// A default gives way to what was set: where the two contradict each other it moves as far as it
 /// has to, or is off if it cannot. So a deadline of 5 seconds shortens the default attempt timeout
-/// to that, a base delay of 3 seconds raises the default cap to that, and with 3 attempts no
+/// to that, a base delay of 3 seconds raises the default cap to that, and with 2 attempts no
 /// decision escalates by default. What was set is taken as it is or refused.
 #[derive(Clone, Debug, Default)]
 #[must_use]
@@ -104,8 +104,8 @@ impl RetryPolicyBuilder {
     }
 
     /// Sets after how many lost rounds a decision takes the log's lock before it reads, so that it
-    /// cannot lose again: at least 1, and fewer than the attempts. Defaults to 3, or to never where
-    /// the attempts are set to 3 or fewer.
+    /// cannot lose again: at least 1, and fewer than the attempts. Defaults to 2, or to never where
+    /// the attempts are set to 2 or fewer.
     pub fn escalate_after(self, rounds: u32) -> Self {
         Self { escalate_after: Choice::Set(rounds), ..self }
     }
@@ -239,4 +239,4 @@ const MULTIPLIER: f64 = 2.0;
 const CAP: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(30);
-const ESCALATE_AFTER: u32 = 3;
+const ESCALATE_AFTER: u32 = 2;

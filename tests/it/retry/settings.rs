@@ -128,8 +128,8 @@ fn a_default_gives_way_to_what_is_set() {
     assert!(quick.backoff().eq([ms(4); 7]));
     let immediate = built(|policy| policy.base_delay(Duration::ZERO));
     assert!(immediate.backoff().eq([Duration::ZERO; 7]));
-    assert_eq!(built(|policy| policy.attempts(4)).escalate_after(), Some(3));
-    assert_eq!(built(|policy| policy.attempts(3)).escalate_after(), None);
+    assert_eq!(built(|policy| policy.attempts(3)).escalate_after(), Some(2));
+    assert_eq!(built(|policy| policy.attempts(2)).escalate_after(), None);
     assert_eq!(built(|policy| policy.escalate_after(7)).attempts(), 8);
     assert_eq!(built(|policy| policy.escalate_after(8)).attempts(), 9);
     assert_eq!(built(|policy| policy.escalate_after(u32::MAX - 1)).attempts(), u32::MAX);
@@ -143,7 +143,7 @@ fn the_default_is_what_its_documentation_says() {
     assert_eq!(policy.max_delay(), Duration::from_secs(1));
     assert_eq!(policy.attempt_timeout(), Some(Duration::from_secs(10)));
     assert_eq!(policy.deadline(), Some(Duration::from_secs(30)));
-    assert_eq!(policy.escalate_after(), Some(3));
+    assert_eq!(policy.escalate_after(), Some(2));
     assert_eq!(policy.budget().unwrap().tokens(), 100);
     assert_eq!(shown(&policy), shown(&RetryPolicy::builder().build().unwrap()));
     assert_eq!(shown(&policy), shown(&RetryPolicy::from_lookup(|_| None).unwrap()));
@@ -220,7 +220,7 @@ fn a_name_of_our_own_counts_before_one_that_others_may_use() {
 #[test]
 fn a_default_gives_way_to_a_variable() {
     assert_eq!(from([("MAX_RETRIES", "0")]).unwrap().attempts(), 1);
-    assert_eq!(from([("MAX_RETRIES", "2")]).unwrap().escalate_after(), None);
+    assert_eq!(from([("MAX_RETRIES", "1")]).unwrap().escalate_after(), None);
     assert_eq!(from([("MAX_RETRIES", "4294967294")]).unwrap().attempts(), u32::MAX);
     let hasty = from([("EDDYLINE_RETRY_DEADLINE", "5s")]).unwrap();
     assert_eq!(hasty.attempt_timeout(), Some(Duration::from_secs(5)));
