@@ -48,8 +48,8 @@ impl ProtocolName {
 /// A connected protocol; it is shared by all actors of a process.
 #[derive(Debug)]
 pub enum Protocol {
-    Predecessor(Predecessor),
-    Store(EventStore),
+    Predecessor(Box<Predecessor>),
+    Store(Box<EventStore>),
 }
 
 /// What a reader learned of its boundary.
@@ -108,10 +108,12 @@ impl Protocol {
         let table = name.table();
         Ok(match name {
             ProtocolName::Eddyline => {
-                Self::Store(EventStore::connect(addresses, table, connections).await?)
+                let store = EventStore::connect(addresses, table, connections).await?;
+                Self::Store(Box::new(store))
             }
             ProtocolName::Predecessor => {
-                Self::Predecessor(Predecessor::connect(addresses, table, connections).await?)
+                let predecessor = Predecessor::connect(addresses, table, connections).await?;
+                Self::Predecessor(Box::new(predecessor))
             }
         })
     }

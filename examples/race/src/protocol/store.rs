@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eddyline::{
     AppendCondition, Config, Error, Event, Filter, History, Mode, Query, ReadOnly, ReadWrite,
-    Schema, SequenceNumber, Store,
+    RetryPolicy, Schema, SequenceNumber, Store,
 };
 use futures_util::{TryStreamExt, pin_mut};
 
@@ -19,7 +19,10 @@ use crate::sql::Table;
 /// The store, in both of its modes.
 #[derive(Debug)]
 pub struct EventStore {
+    /// Tries once: a fault is told to whoever met it, and counted.
     primary: Store<ReadWrite>,
+    /// Tries again by the default policy, after whose retries nothing may be there twice.
+    persistent: Store<ReadWrite>,
     replica: Option<Store<ReadOnly>>,
 }
 
@@ -38,16 +41,16 @@ impl EventStore {
         let failed = Failure::store("connect");
         let connections = u32::try_from(connections).unwrap_or(u32::MAX);
         let config = |url| Ok(config(url, table)?.max_connections(connections));
-        let primary = Store::<ReadWrite>::connect(config(&addresses.primary)?);
-        let primary = primary.await.map_err(&failed)?;
+        let persistent = Store::<ReadWrite>::connect(config(&addresses.primary)?);
+        let persistent = persistent.await.map_err(&failed)?;
         let replica = match &addresses.replica {
             None => None,
             Some(replica) => {
                 let replica = Store::<ReadOnly>::connect(config(replica)?);
-                Some(replica.await.map_err(&failed)?)
+                Some(replica.await.map_err(&failed)?.retrying(RetryPolicy::never()))
             }
         };
-        Ok(Self { primary, replica })
+        Ok(Self { primary: persistent.retrying(RetryPolicy::never()), persistent, replica })
     }
 
     /// Reads a boundary; the condition comes of the history, or is pieced together of what could
@@ -67,16 +70,16 @@ impl EventStore {
     }
 
     pub async fn append(&self, events: &[NewEvent], basis: Basis) -> Outcome {
-        let condition = match basis {
-            Basis::Anything => AppendCondition::none(),
-            Basis::Condition(condition) => condition,
+        let (store, condition) = match basis {
+            Basis::Anything => (&self.persistent, AppendCondition::none()),
+            Basis::Condition(condition) => (&self.primary, condition),
             Basis::Highest(..) => return Outcome::Refused("no condition of the store".to_owned()),
         };
         let events = match events.iter().map(to_event).collect::<Result<Vec<_>, _>>() {
             Ok(events) => events,
             Err(error) => return Outcome::Refused(in_one_line(&error)),
         };
-        match self.primary.append(events, condition).await {
+        match store.append(events, condition).await {
             Ok(appended) => {
                 Outcome::Accepted { first: appended.first().value(), last: appended.last().value() }
             }
