@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::boundary::FilterKind;
+use crate::event::Decision;
 use crate::filter::FilterSpec;
 use crate::seen::SeenNumbers;
 
@@ -17,6 +18,8 @@ pub enum Fact {
     Accepted { ids: Vec<Uuid>, first: u64, last: u64 },
     /// An append was refused because its condition was broken.
     Conflict(Conflict),
+    /// It was decided to append nothing.
+    DecidedNothing(Decision),
     /// Nobody can say whether these events were stored.
     Doubtful { ids: Vec<Uuid> },
     /// The worker has ended; the end of its report says so.
@@ -47,8 +50,17 @@ pub struct Conflict {
     pub event: Option<(u64, String)>,
     /// Where the log ended when the error had come; only asked where no event is named.
     pub head: Option<u64>,
-    /// Whether nobody else writes to the boundary.
-    pub private: bool,
+    /// Why there should have been none, whatever came.
+    pub immunity: Option<Immunity>,
+}
+
+/// What keeps a decision from conflicts.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Immunity {
+    /// It was taken under the log's lock.
+    Locked,
+    /// Nobody else writes to the boundary.
+    Private,
 }
 
 /// What a tailing reader saw.

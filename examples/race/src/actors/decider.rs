@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use super::{Race, Trouble};
 use crate::boundary::{Boundary, FilterKind, OLD};
 use crate::event::{Decision, NewEvent, ids, new_events};
-use crate::fact::{Conflict, Fact, Kind};
+use crate::fact::{Conflict, Fact, Immunity, Kind};
 use crate::failure::Failure;
 use crate::filter::FilterSpec;
 use crate::protocol::{Broken, Outcome, Reading};
@@ -158,7 +158,8 @@ impl Decider<'_> {
             self.race.count(Kind::Conflict);
         }
         let filter = filter.clone();
-        let conflict = Conflict { filter, read_at, after, event, head, private };
+        let immunity = private.then_some(Immunity::Private);
+        let conflict = Conflict { filter, read_at, after, event, head, immunity };
         self.race.tell(Fact::Conflict(conflict)).await;
         self.race.tell(Fact::Refused { ids: ids(events), fault: None }).await;
     }

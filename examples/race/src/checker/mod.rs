@@ -12,13 +12,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use self::log::{Entry, Matches};
-use crate::fact::{Conflict, Fact, Tail};
+use crate::event::Decision;
+use crate::fact::{Conflict, Fact, Immunity, Tail};
 
 /// What the workers told.
 #[derive(Debug, Default)]
 pub struct Testimony {
     accepted: Vec<Accepted>,
     conflicts: Vec<Conflict>,
+    decided_nothing: Vec<Decision>,
     doubtful: HashSet<Uuid>,
     tails: Vec<Tail>,
 }
@@ -38,6 +40,7 @@ impl Testimony {
                 self.accepted.push(Accepted { ids, first, last });
             }
             Fact::Conflict(conflict) => self.conflicts.push(conflict),
+            Fact::DecidedNothing(decision) => self.decided_nothing.push(decision),
             Fact::Doubtful { ids } => self.doubtful.extend(ids),
             Fact::Tailed(tail) => self.tails.push(tail),
             // Whatever was not accepted was refused.
@@ -50,7 +53,8 @@ impl Testimony {
 /// The faults found.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
-    /// Decisions that were accepted although the log below them is not what they were taken from.
+    /// Decisions that were accepted, or taken to append nothing, although the log below them is not
+    /// what they were taken from.
     pub wrong: Faults,
     /// Events that a tailing reader passed without seeing them.
     pub missed: Faults,
@@ -106,9 +110,10 @@ impl Faults {
 pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
     let decided = log.iter().filter_map(|entry| Some(&entry.stamp.decision.as_ref()?.filter));
     let conflicts = testimony.conflicts.iter().map(|conflict| &conflict.filter);
-    let matches = Matches::find(log, decided.chain(conflicts));
+    let nothing = testimony.decided_nothing.iter().map(|decision| &decision.filter);
+    let matches = Matches::find(log, decided.chain(conflicts).chain(nothing));
     Verdict {
-        wrong: wrong_decisions(log, &matches),
+        wrong: wrong_decisions(log, &testimony.decided_nothing, &matches),
         missed: missed_events(log, &testimony.tails),
         unfounded: unfounded_conflicts(log, &testimony.conflicts, &matches),
         lost: lost_events(log, testimony),
@@ -117,7 +122,7 @@ pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
     }
 }
 
-fn wrong_decisions(log: &[Entry], matches: &Matches<'_>) -> Faults {
+fn wrong_decisions(log: &[Entry], nothing: &[Decision], matches: &Matches<'_>) -> Faults {
     let mut faults = Faults::default();
     for Entry { number, stamp, .. } in log {
         let Some(decision) = &stamp.decision else { continue };
@@ -129,6 +134,17 @@ fn wrong_decisions(log: &[Entry], matches: &Matches<'_>) -> Faults {
                 format!(
                     "the decision at {number}, read at {read_at}, was taken from {count} events; \
                      the log has {then} up to {read_at} and {found} below {number}"
+                )
+            });
+        }
+    }
+    for Decision { filter, count, read_at } in nothing {
+        let found = matches.count_below(filter, read_at + 1) as u64;
+        if found != *count {
+            faults.add(|| {
+                format!(
+                    "a decision for nothing, read at {read_at}, was taken from {count} events; the \
+                     log has {found} up to there"
                 )
             });
         }
@@ -167,7 +183,12 @@ fn unfounded_conflicts(log: &[Entry], conflicts: &[Conflict], matches: &Matches<
 
 /// Says why a conflict is none.
 fn lack_of_cause(log: &[Entry], conflict: &Conflict, matches: &Matches<'_>) -> Option<String> {
-    let Conflict { filter, read_at, after, event, head, private } = conflict;
+    let Conflict { filter, read_at, after, event, head, immunity } = conflict;
+    match immunity {
+        Some(Immunity::Locked) => return Some("it was decided under the log's lock".to_owned()),
+        Some(Immunity::Private) => return Some("nobody else writes to its boundary".to_owned()),
+        None => {}
+    }
     let cause = matches.first_above(filter, *read_at);
     let Some((number, event_type)) = event else {
         let known = head.unwrap_or(u64::MAX);
@@ -175,9 +196,6 @@ fn lack_of_cause(log: &[Entry], conflict: &Conflict, matches: &Matches<'_>) -> O
             .is_none_or(|cause| cause > known)
             .then(|| format!("no event of its filter came up to {known}"));
     };
-    if *private {
-        return Some(format!("it names {number}, but nobody else writes to its boundary"));
-    }
     if after != read_at {
         return Some(format!("it speaks of the position {after}"));
     }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::event::{Decision, Stamp};
-use crate::fact::{Server, Way};
+use crate::fact::{Immunity, Server, Way};
 use crate::filter::{FilterSpec, ItemSpec};
 use crate::seen::SeenNumbers;
 
@@ -68,7 +68,7 @@ fn conflict() -> Conflict {
         after: 2,
         event: Some((4, "BookCopyLentToReader".into())),
         head: None,
-        private: false,
+        immunity: None,
     }
 }
 
@@ -97,6 +97,17 @@ fn wrong_counts_a_decision_from_a_read_that_saw_too_much() {
     story.accept(6, "b", Some((4, 5)));
 
     assert_eq!(story.verdict(), [1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn wrong_counts_a_decision_for_nothing_from_a_read_that_was_not_so() {
+    for (count, read_at, faults) in [(1, 2, 0), (1, 3, 0), (2, 4, 0), (1, 4, 1), (2, 3, 1)] {
+        let mut story = Story::clean();
+        let filter = book_filter("b");
+        story.tell(Fact::DecidedNothing(Decision { filter, count, read_at }));
+
+        assert_eq!(story.verdict(), [faults, 0, 0, 0, 0, 0], "{count} at {read_at}");
+    }
 }
 
 #[test]
@@ -135,12 +146,24 @@ fn false_counts_a_conflict_that_names_an_event_without_cause() {
         Conflict { event: Some((5, lent.into())), ..conflict() },
         Conflict { event: Some((4, "ReaderRegistered".into())), ..conflict() },
         Conflict { after: 1, ..conflict() },
-        Conflict { private: true, ..conflict() },
     ] {
         let mut story = Story::clean();
         story.tell(Fact::Conflict(planted.clone()));
 
         assert_eq!(story.verdict(), [0, 0, 1, 0, 0, 0], "{planted:?}");
+    }
+}
+
+#[test]
+fn false_counts_a_conflict_that_cannot_be_whatever_came() {
+    for immunity in [Immunity::Locked, Immunity::Private] {
+        for event in [conflict().event, None] {
+            let mut story = Story::clean();
+            let immunity = Some(immunity);
+            story.tell(Fact::Conflict(Conflict { event, immunity, ..conflict() }));
+
+            assert_eq!(story.verdict(), [0, 0, 1, 0, 0, 0], "{immunity:?}");
+        }
     }
 }
 
