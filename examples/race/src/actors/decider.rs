@@ -97,7 +97,7 @@ impl Decider<'_> {
     ) -> Result<Option<Ended>, Failure> {
         let Reading { count, position, basis } = reading;
         let decision = Decision { filter: filter.clone(), count, read_at: position };
-        let events = self.events(decision, random);
+        let events = events(&self.boundary, self.kind, decision, random);
         let outcome = self.race.append(&events, basis, random).await;
         let Some(outcome) = outcome else {
             // What may yet be stored would break the next condition on a private boundary.
@@ -120,17 +120,6 @@ impl Decider<'_> {
                 Ok(None)
             }
         }
-    }
-
-    fn events(&self, decision: Decision, random: &mut SmallRng) -> Vec<NewEvent> {
-        let events = if random.random_ratio(1, 4) { random.random_range(2..5) } else { 1 };
-        let count = decision.count;
-        let contents = (0..events).map(|_| {
-            let (event_type, mut payload) = self.boundary.event(self.kind, random);
-            payload["Count"] = count.into();
-            (event_type, payload)
-        });
-        new_events(contents, Some(decision))
     }
 
     async fn accepted(&self, events: &[NewEvent], first: u64, last: u64) {
@@ -163,4 +152,21 @@ impl Decider<'_> {
         self.race.tell(Fact::Conflict(conflict)).await;
         self.race.tell(Fact::Refused { ids: ids(events), fault: None }).await;
     }
+}
+
+/// Makes the events of a decision.
+pub fn events(
+    boundary: &Boundary,
+    kind: FilterKind,
+    decision: Decision,
+    random: &mut SmallRng,
+) -> Vec<NewEvent> {
+    let events = if random.random_ratio(1, 4) { random.random_range(2..5) } else { 1 };
+    let count = decision.count;
+    let contents = (0..events).map(|_| {
+        let (event_type, mut payload) = boundary.event(kind, random);
+        payload["Count"] = count.into();
+        (event_type, payload)
+    });
+    new_events(contents, Some(decision))
 }

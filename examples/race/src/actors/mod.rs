@@ -115,6 +115,15 @@ impl Race {
         Fact::Tally(tally.iter().map(|(&kind, &count)| (kind, count)).collect())
     }
 
+    /// Waits for a future, or now and then gives up on it half-way.
+    async fn wait<T>(&self, future: impl Future<Output = T>, random: &mut SmallRng) -> Option<T> {
+        if !random.random_ratio(1, 40) {
+            return Some(future.await);
+        }
+        let patience = Duration::from_micros(random.random_range(0..8_000));
+        tokio::time::timeout(patience, future).await.ok()
+    }
+
     /// Appends, or now and then gives up on it half-way; `None` then, and if it is not known
     /// whether the events were stored.
     async fn append(
@@ -123,14 +132,7 @@ impl Race {
         basis: Basis,
         random: &mut SmallRng,
     ) -> Option<Outcome> {
-        let append = self.protocol.append(events, basis);
-        let outcome = if random.random_ratio(1, 40) {
-            let patience = Duration::from_micros(random.random_range(0..4_000));
-            tokio::time::timeout(patience, append).await.ok()
-        } else {
-            Some(append.await)
-        };
-        match outcome {
+        match self.wait(self.protocol.append(events, basis), random).await {
             None => self.count(Kind::Abandoned),
             Some(Outcome::Unknown(_)) => {}
             known => return known,
