@@ -22,7 +22,8 @@ use crate::protocol::ProtocolName;
 pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How many writers there are: deciding, unconditional, inserting, and on boundaries of their own.
+    /// How many writers there are: deciding by themselves, leaving it to the store, unconditional,
+    /// inserting, and on boundaries of their own.
     #[arg(long, default_value_t = 8, value_parser = writers)]
     pub writers: usize,
     /// How many processes they are spread over.

@@ -25,7 +25,15 @@ impl Boundaries {
 
     /// Returns any of them.
     pub fn any(&self, random: &mut SmallRng) -> Boundary {
-        let place = random.random_range(0..self.ages.len());
+        self.at(random.random_range(0..self.ages.len()))
+    }
+
+    /// Returns the one where more writers meet than anywhere else.
+    pub fn hottest(&self) -> Boundary {
+        self.at(0)
+    }
+
+    fn at(&self, place: usize) -> Boundary {
         let age = self.ages[place].load(Ordering::Relaxed);
         Boundary { name: format!("{place}.{age}"), shared: Some((place, age)) }
     }

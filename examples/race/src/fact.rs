@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::boundary::FilterKind;
 use crate::event::Decision;
 use crate::filter::FilterSpec;
+use crate::protocol::ProtocolName;
 use crate::seen::SeenNumbers;
 
 /// A line of a worker's report.
@@ -91,6 +92,8 @@ pub enum Kind {
     Decision(FilterKind),
     /// A decision of several events was accepted.
     DecisionOfMany,
+    /// A decision that was left to the store ended.
+    Left(Ending),
     /// A decision on a private boundary was accepted.
     PrivateDecision,
     /// An append was refused by its condition.
@@ -108,8 +111,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Lists the kinds that belong to a race on these servers.
-    pub fn expected(servers: &[Server]) -> Vec<Self> {
+    /// Lists the kinds that belong to a race of this protocol on these servers.
+    pub fn expected(protocol: ProtocolName, servers: &[Server]) -> Vec<Self> {
+        let left = match protocol {
+            ProtocolName::Eddyline => &Ending::ALL[..],
+            ProtocolName::Predecessor => &[],
+        };
+        let left = left.iter().copied().map(Self::Left);
         let decisions = FilterKind::ALL.map(Self::Decision);
         let plain = [
             Self::DecisionOfMany,
@@ -125,7 +133,7 @@ impl Kind {
         let tails = Way::ALL
             .into_iter()
             .flat_map(|way| servers.iter().map(move |&server| Self::Tail(way, server)));
-        decisions.into_iter().chain(plain).chain(inserts).chain(tails).collect()
+        decisions.into_iter().chain(left).chain(plain).chain(inserts).chain(tails).collect()
     }
 }
 
@@ -134,6 +142,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Decision(filter) => write!(f, "decisions by {}", filter.name()),
             Self::DecisionOfMany => f.write_str("decisions of several events"),
+            Self::Left(ending) => write!(f, "decisions left to the store, {}", ending.name()),
             Self::PrivateDecision => f.write_str("decisions on private boundaries"),
             Self::Conflict => f.write_str("conflicts"),
             Self::Abandoned => f.write_str("appends abandoned half-way"),
@@ -143,6 +152,50 @@ impl fmt::Display for Kind {
                 write!(f, "{} inserts, {}", isolation.sql().to_lowercase(), form.name())
             }
             Self::Tail(way, server) => write!(f, "{} reads of the {server}", way.name()),
+        }
+    }
+}
+
+/// How a decision ends that is left to the store.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Ending {
+    /// It was dropped before it was answered.
+    Abandoned,
+    /// Its events were appended at the first attempt.
+    AtOnce,
+    /// They were after lost rounds, without the lock.
+    Later,
+    /// They were under the log's lock.
+    Locked,
+    /// It lost all of its rounds.
+    Lost,
+    /// It was for appending nothing.
+    Nothing,
+    /// It was for appending nothing, under the log's lock.
+    NothingLocked,
+}
+
+impl Ending {
+    pub const ALL: [Self; 7] = [
+        Self::Abandoned,
+        Self::AtOnce,
+        Self::Later,
+        Self::Locked,
+        Self::Lost,
+        Self::Nothing,
+        Self::NothingLocked,
+    ];
+
+    /// Names it for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Abandoned => "abandoned half-way",
+            Self::AtOnce => "at the first attempt",
+            Self::Later => "after lost rounds",
+            Self::Locked => "under the log's lock",
+            Self::Lost => "given up to conflicts",
+            Self::Nothing => "for nothing",
+            Self::NothingLocked => "for nothing under the lock",
         }
     }
 }

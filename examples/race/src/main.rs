@@ -135,6 +135,7 @@ async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
         tally,
         length,
         events: log.len(),
+        protocol: args.protocol,
         servers: servers.addresses.servers(),
         trouble,
         seed: assignment.seed,

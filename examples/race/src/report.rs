@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checker::Verdict;
 use crate::fact::{Kind, Server};
+use crate::protocol::ProtocolName;
 use crate::tally::Tally;
 
 /// What a race came to.
@@ -18,6 +19,7 @@ pub struct Report {
     pub length: Duration,
     /// How many events the final log has.
     pub events: usize,
+    pub protocol: ProtocolName,
     pub servers: Vec<Server>,
     pub trouble: Trouble,
     pub seed: u64,
@@ -65,7 +67,7 @@ impl Report {
 
     /// Lists the kinds of work that did not occur.
     pub fn absent(&self) -> Vec<Kind> {
-        let expected = Kind::expected(&self.servers).into_iter();
+        let expected = Kind::expected(self.protocol, &self.servers).into_iter();
         expected.filter(|&kind| self.tally.of(kind) == 0).collect()
     }
 
@@ -91,7 +93,7 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let faults = self.verdict.all().map(|(name, faults)| (name.to_owned(), json!(faults)));
         let rates = self.rates().into_iter().map(|(name, rate)| (name, json!(rate)));
-        let kinds = Kind::expected(&self.servers).into_iter();
+        let kinds = Kind::expected(self.protocol, &self.servers).into_iter();
         let work = kinds.map(|kind| (kind.to_string(), json!(self.tally.of(kind))));
         json!({
             "faults": Map::from_iter(faults),
@@ -114,7 +116,7 @@ impl fmt::Display for Report {
         writeln!(f, "\nper second, over {:.1} s:", self.length.as_secs_f64())?;
         self.rates().iter().try_for_each(|(name, rate)| writeln!(f, "{rate:9.1}  {name}"))?;
         writeln!(f, "\nat work, for a log of {} events:", self.events)?;
-        for kind in Kind::expected(&self.servers) {
+        for kind in Kind::expected(self.protocol, &self.servers) {
             writeln!(f, "{:9}  {kind}", self.tally.of(kind))?;
         }
         let mut troubled = String::new();
@@ -135,13 +137,15 @@ mod tests {
         verdict.wrong.count = wrong;
         let servers = vec![Server::Primary];
         let mut tally = Tally::default();
-        let kinds = Kind::expected(&servers).into_iter();
+        let protocol = ProtocolName::Eddyline;
+        let kinds = Kind::expected(protocol, &servers).into_iter();
         tally.set(0, kinds.filter(|&kind| Some(kind) != absent).map(|kind| (kind, 1)).collect());
         Report {
             verdict,
             tally,
             length: Duration::from_secs(2),
             events: 0,
+            protocol,
             servers,
             trouble: Trouble::default(),
             seed: 1,
@@ -178,6 +182,6 @@ mod tests {
     fn gives_rates_per_second() {
         let json = report(None, 0).to_json();
 
-        assert_eq!(json["rates"]["conflicts"], 0.5);
+        assert_eq!(json["rates"]["conflicts"], 1.0);
     }
 }

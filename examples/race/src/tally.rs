@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::fact::{Form, Kind, Server};
+use crate::fact::{Ending, Form, Kind, Server};
 
 /// Each worker's counts.
 #[derive(Debug, Default)]
@@ -29,12 +29,19 @@ impl Tally {
 
     /// Returns how many decisions were accepted.
     pub fn decisions(&self) -> u64 {
-        self.sum(|kind| matches!(kind, Kind::Decision(_) | Kind::PrivateDecision))
+        self.sum(|kind| match kind {
+            Kind::Decision(_) | Kind::PrivateDecision => true,
+            Kind::Left(ending) => {
+                matches!(ending, Ending::AtOnce | Ending::Later | Ending::Locked)
+            }
+            _ => false,
+        })
     }
 
-    /// Returns how many appends were refused by their condition.
+    /// Returns how many conflicts writers were told of; rounds that the store lost and made good
+    /// for are not among them.
     pub fn conflicts(&self) -> u64 {
-        self.of(Kind::Conflict)
+        self.of(Kind::Conflict) + self.of(Kind::Left(Ending::Lost))
     }
 
     /// Returns how many appends without condition were accepted.
@@ -65,8 +72,9 @@ mod tests {
         tally.set(0, vec![(Kind::Conflict, 1)]);
         tally.set(0, vec![(Kind::Conflict, 3), (Kind::Decision(FilterKind::Ids), 5)]);
         tally.set(1, vec![(Kind::Conflict, 4), (Kind::PrivateDecision, 2)]);
+        tally.set(2, Ending::ALL.map(|ending| (Kind::Left(ending), 1)).into());
 
-        assert_eq!((tally.conflicts(), tally.decisions()), (7, 7));
+        assert_eq!((tally.conflicts(), tally.decisions()), (8, 10));
     }
 
     #[test]

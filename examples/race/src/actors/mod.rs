@@ -1,5 +1,6 @@
 //! Those who race, and what they have in common.
 
+mod contender;
 mod decider;
 mod inserter;
 mod tail;
@@ -20,7 +21,7 @@ use crate::boundary::Boundaries;
 use crate::event::{NewEvent, ids};
 use crate::fact::{Fact, Kind, Way};
 use crate::failure::Failure;
-use crate::protocol::{Basis, Outcome, Protocol, ProtocolName};
+use crate::protocol::{Basis, Outcome, Protocol, ProtocolName, Tenacity};
 use crate::servers::Addresses;
 
 /// What a worker needs to know of the race, and which part of it is its own.
@@ -117,7 +118,7 @@ impl Race {
 
     /// Waits for a future, or now and then gives up on it half-way.
     async fn wait<T>(&self, future: impl Future<Output = T>, random: &mut SmallRng) -> Option<T> {
-        if !random.random_ratio(1, 40) {
+        if !random.random_ratio(1, 20) {
             return Some(future.await);
         }
         let patience = Duration::from_micros(random.random_range(0..8_000));
@@ -169,6 +170,7 @@ impl Trouble {
 /// The parts that writers play.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Part {
+    Contender(Tenacity),
     Decider,
     Inserter,
     Private,
@@ -189,6 +191,10 @@ pub async fn assemble(race: &Arc<Race>, assignment: &Assignment) -> Result<Cast,
     for writer in (0..assignment.writers).filter(|writer| own(writer + writer / PARTS.len())) {
         let (race, random) = (Arc::clone(race), random(writer));
         match PARTS[writer % PARTS.len()] {
+            Part::Contender(tenacity) => {
+                cast.writers
+                    .spawn(async move { contender::run(&race, tenacity, writer, random).await });
+            }
             Part::Decider => {
                 cast.writers.spawn(async move { decider::shared(&race, writer, random).await });
             }
@@ -216,20 +222,22 @@ pub async fn assemble(race: &Arc<Race>, assignment: &Assignment) -> Result<Cast,
     Ok(cast)
 }
 
-/// How the writers divide up; the first four make a race.
-const PARTS: [Part; 8] = [
+/// How the writers divide up; the first six make a race.
+const PARTS: [Part; 10] = [
     Part::Decider,
     Part::Unconditional,
     Part::Inserter,
     Part::Private,
+    Part::Contender(Tenacity::Optimistic),
+    Part::Contender(Tenacity::Escalating),
     Part::Decider,
-    Part::Decider,
-    Part::Decider,
+    Part::Contender(Tenacity::Optimistic),
+    Part::Contender(Tenacity::Escalating),
     Part::Decider,
 ];
 
 /// The fewest writers among whom every part is played.
-pub const FEWEST_WRITERS: usize = 4;
+pub const FEWEST_WRITERS: usize = 6;
 
 /// The most connections to a server that all processes share out.
 const MOST_CONNECTIONS: usize = 200;
@@ -245,7 +253,7 @@ mod tests {
     fn the_fewest_writers_play_every_part() {
         let parts = &PARTS[..FEWEST_WRITERS];
 
-        for part in [Part::Decider, Part::Inserter, Part::Private, Part::Unconditional] {
+        for part in PARTS {
             assert!(parts.contains(&part));
         }
     }

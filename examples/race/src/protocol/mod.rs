@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 
 use self::predecessor::Predecessor;
-use self::store::EventStore;
+pub use self::store::{EventStore, Stop, Tenacity};
 use crate::event::NewEvent;
 use crate::fact::{Server, Way};
 use crate::failure::Failure;

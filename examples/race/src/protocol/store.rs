@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use eddyline::{
-    AppendCondition, Config, Error, Event, Filter, History, Mode, Query, ReadOnly, ReadWrite,
-    RetryPolicy, Schema, SequenceNumber, Store,
+    AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Jitter, Mode, Query,
+    ReadOnly, ReadWrite, RetryPolicy, Schema, SequenceNumber, Store,
 };
 use futures_util::{TryStreamExt, pin_mut};
 
@@ -23,7 +23,31 @@ pub struct EventStore {
     primary: Store<ReadWrite>,
     /// Tries again by the default policy, after whose retries nothing may be there twice.
     persistent: Store<ReadWrite>,
+    /// Decide again, as these say.
+    escalating: Store<ReadWrite>,
+    optimistic: Store<ReadWrite>,
     replica: Option<Store<ReadOnly>>,
+}
+
+/// How long a decision that is left to the store goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tenacity {
+    /// It takes the log's lock after the first lost round.
+    Escalating,
+    /// It never takes the lock, and gives up after a few lost rounds.
+    Optimistic,
+}
+
+/// Why the store ended a decision without appending.
+pub enum Stop {
+    /// It lost as many rounds as it has.
+    Conflict(Broken),
+    /// The boundary has had its time.
+    Old,
+    /// Nothing was stored, for another reason.
+    Refused(String),
+    /// Its events may have been stored.
+    Unknown(String),
 }
 
 /// Makes the log's tables.
@@ -50,7 +74,15 @@ impl EventStore {
                 Some(replica.await.map_err(&failed)?.retrying(RetryPolicy::never()))
             }
         };
-        Ok(Self { primary: persistent.retrying(RetryPolicy::never()), persistent, replica })
+        let tenacious =
+            |tenacity: Tenacity| Ok(persistent.retrying(tenacity.policy().map_err(&failed)?));
+        Ok(Self {
+            primary: persistent.retrying(RetryPolicy::never()),
+            escalating: tenacious(Tenacity::Escalating)?,
+            optimistic: tenacious(Tenacity::Optimistic)?,
+            persistent,
+            replica,
+        })
     }
 
     /// Reads a boundary; the condition comes of the history, or is pieced together of what could
@@ -83,14 +115,34 @@ impl EventStore {
             Ok(appended) => {
                 Outcome::Accepted { first: appended.first().value(), last: appended.last().value() }
             }
-            Err(Error::Conflict { after, event, event_type }) => Outcome::Conflict(Broken {
-                after: after.value(),
-                event: Some((event.value(), event_type)),
-                head: None,
-            }),
-            Err(error) if error.is_outcome_unknown() => Outcome::Unknown(in_one_line(&error)),
-            Err(error) => Outcome::Refused(in_one_line(&error)),
+            Err(error) => match error.into() {
+                Stop::Conflict(broken) => Outcome::Conflict(broken),
+                Stop::Old => Outcome::Refused("a boundary is old".to_owned()),
+                Stop::Refused(fault) => Outcome::Refused(fault),
+                Stop::Unknown(fault) => Outcome::Unknown(fault),
+            },
         }
+    }
+
+    /// Leaves it to the store to read, to append what is chosen, and to do so again. The choice is
+    /// made from a count and the position that it is true at; there is none if the boundary is old.
+    pub async fn decide(
+        &self,
+        tenacity: Tenacity,
+        filter: &FilterSpec,
+        choose: impl Fn(u64, u64) -> Option<Vec<NewEvent>>,
+    ) -> Result<Decided, Stop> {
+        let store = match tenacity {
+            Tenacity::Escalating => &self.escalating,
+            Tenacity::Optimistic => &self.optimistic,
+        };
+        let decide = |history: &History<ReadWrite>| {
+            let (count, position) = (history.events().len() as u64, history.position().value());
+            let events = choose(count, position).ok_or(Stop::Old)?;
+            let events = events.iter().map(to_event).collect::<Result<Vec<_>, _>>()?;
+            Ok(Decision::append(events))
+        };
+        store.decide(&filter.to_filter()?, decide).await
     }
 
     pub async fn tail(
@@ -106,6 +158,47 @@ impl EventStore {
             (Server::Replica, None) => return Err("there is no replica".to_owned()),
         };
         answer.map_err(|error| in_one_line(&error))
+    }
+}
+
+impl Tenacity {
+    /// How often it decides at most.
+    pub fn attempts(self) -> u32 {
+        match self {
+            Self::Escalating => 4,
+            Self::Optimistic => 3,
+        }
+    }
+
+    /// After how many lost rounds it decides under the log's lock.
+    pub fn escalates_after(self) -> Option<u32> {
+        (self == Self::Escalating).then_some(1)
+    }
+
+    /// Pauses are made after faults only, and without jitter each takes its time: a decision that
+    /// made none has lost every round but the last.
+    fn policy(self) -> Result<RetryPolicy, Error> {
+        let policy = RetryPolicy::builder().attempts(self.attempts()).jitter(Jitter::None);
+        match self.escalates_after() {
+            Some(rounds) => policy.escalate_after(rounds),
+            None => policy.no_escalation(),
+        }
+        .build()
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        let told = in_one_line(&error);
+        match error {
+            Error::Conflict { after, event, event_type } => Self::Conflict(Broken {
+                after: after.value(),
+                event: Some((event.value(), event_type)),
+                head: None,
+            }),
+            error if error.is_outcome_unknown() => Self::Unknown(told),
+            _ => Self::Refused(told),
+        }
     }
 }
 
