@@ -53,6 +53,9 @@ impl<'a> Append<'a> {
             Occasion::Repeated => ("true", "(SELECT count = 0 FROM stored)"),
         };
         // Under any other isolation the snapshot would be that of BEGIN, older than the lock.
+        //
+        // Events that are found may be on no standby yet, where whoever stored them could not wait
+        // for it. A transaction that writes nothing waits for no standby: so it writes a word.
         let text = format!(
             "WITH verdict AS MATERIALIZED (
                  SELECT judged.*,
@@ -76,7 +79,9 @@ impl<'a> Append<'a> {
              SELECT locked, position, sequence_number, event_type,
                  (SELECT min(sequence_number) FROM inserted) AS first,
                  (SELECT max(sequence_number) FROM inserted) AS last,
-                 stored.count, stored.first, stored.last, stored.event_id
+                 stored.count, stored.first, stored.last, stored.event_id,
+                 CASE WHEN stored.count > 0
+                     THEN pg_logical_emit_message(true, 'eddyline', ''::text) END
              FROM verdict, stored"
         );
         Statement { text, params: params.into_vec() }

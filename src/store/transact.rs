@@ -91,7 +91,9 @@ impl Transaction<'_> {
         let verdict = Verdict::decode(&row, self.events.len());
         let verdict = verdict.map_err(|error| unknown(error.into()))?;
         match (committed, &verdict) {
-            (Err(error), Verdict::Accepted { .. }) => Err(self.failed(lease, error)),
+            (Err(error), Verdict::Accepted { .. } | Verdict::Stored { .. }) => {
+                Err(self.failed(lease, error))
+            }
             _ => Ok(verdict),
         }
     }

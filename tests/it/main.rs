@@ -8,6 +8,7 @@ mod classify;
 mod codes;
 mod connect;
 mod decide;
+mod durable;
 mod encryption;
 mod failures;
 mod generate;

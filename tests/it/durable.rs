@@ -1,0 +1,60 @@
+//! What an answer says of the standby that the server waits for.
+
+use std::time::Duration;
+
+use eddyline::{AppendCondition, Event, Filter, ReadWrite, RetryPolicy, Store};
+
+use crate::support::{Fragile, lent, wait_until};
+
+/// A log whose server waits for a standby that is down.
+struct Undermanned {
+    fragile: Fragile,
+    store: Store<ReadWrite>,
+}
+
+impl Undermanned {
+    async fn new() -> Self {
+        let fragile = Fragile::new().await;
+        let sql = fragile.sql().await;
+        sql.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
+        fragile.cluster.standbys()[0].stop().await.unwrap();
+        fragile.cluster.primary().restart().await.unwrap();
+        let policy = RetryPolicy::builder()
+            .base_delay(Duration::from_millis(1))
+            .attempt_timeout(Duration::from_millis(400))
+            .deadline(Duration::from_millis(1_500));
+        let config = fragile.config().retry(policy.build().unwrap());
+        let store = Store::<ReadWrite>::connect(config).await.unwrap();
+        Self { fragile, store }
+    }
+
+    async fn wait_for_commit(&self) {
+        let waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        let sql = self.fragile.sql().await;
+        wait_until(async || !sql.query(waiting, &[]).await.unwrap().is_empty()).await;
+    }
+
+    async fn bring_back_the_standby(&self) {
+        self.fragile.cluster.standbys()[0].start().await.unwrap();
+    }
+}
+
+/// Whoever looks sees the events once the wait for the standby was given up, but they could still
+/// be lost with the primary.
+#[tokio::test]
+async fn an_append_is_not_answered_before_its_standby_has_it_however_it_was_found() {
+    let server = Undermanned::new().await;
+    let (event, store) = (lent("b-1", "r-1"), &server.store);
+    let append = || store.append([event.clone()], AppendCondition::none());
+
+    let (unknown, ()) = tokio::join!(append(), server.wait_for_commit());
+
+    assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
+    let history = store.query(Filter::everything()).await.unwrap();
+    let seen: Vec<_> = history.events().iter().map(|event| event.id()).collect();
+    assert_eq!(seen, [Event::id(&event)]);
+    let unknown = append().await;
+    assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
+    server.bring_back_the_standby().await;
+    wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
+}
