@@ -49,8 +49,8 @@ impl<'a> Append<'a> {
             Some(guard) => self.judge(guard, &table, &mut params),
         };
         let (sought, is_new) = match self.occasion {
-            Occasion::First => ("(SELECT sequence_number IS NOT NULL FROM verdict)", "true"),
-            Occasion::Repeated => ("true", "(SELECT count = 0 FROM stored)"),
+            Occasion::First => (format!("(SELECT NOT ({holds}) FROM verdict)"), "true"),
+            Occasion::Repeated => ("true".to_owned(), "(SELECT count = 0 FROM stored)"),
         };
         // Under any other isolation the snapshot would be that of BEGIN, older than the lock.
         //
