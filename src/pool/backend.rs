@@ -1,9 +1,6 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio_postgres::Client;
-
-use super::session::{Form, sent};
-use crate::sql;
+use super::session::Session;
 
 /// A process of the server, at the other end of a connection.
 ///
@@ -24,22 +21,23 @@ pub(super) struct Abandoned(Mutex<Vec<Backend>>);
 
 impl Abandoned {
     pub(super) fn add(&self, backend: Backend) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(backend);
+        self.lock().push(backend);
     }
 
-    /// Ends the processes; those that cannot be ended now are left to the next one who tries.
-    pub(super) async fn end(&self, client: &Client) {
-        loop {
-            let Some(backend) = self.first() else { return };
-            let end = sql::end_backend(backend.process, backend.started);
-            if sent(client, &Form::Unnamed, &end).await.is_err() {
-                return;
-            }
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| *one != backend);
+    /// Ends the processes. Where the connection is lost meanwhile they are left to the next one;
+    /// where the server refuses, to themselves.
+    pub(super) async fn end(&self, session: &mut Session) {
+        let backends = self.lock().clone();
+        if backends.is_empty() {
+            return;
+        }
+        let _refused = session.end(&backends).await;
+        if !session.is_spent() {
+            self.lock().retain(|backend| !backends.contains(backend));
         }
     }
 
-    fn first(&self) -> Option<Backend> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).first().copied()
+    fn lock(&self) -> MutexGuard<'_, Vec<Backend>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

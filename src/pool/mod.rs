@@ -81,12 +81,23 @@ impl Pool {
 
     /// Takes a connection from the pool.
     pub(crate) async fn acquire(&self) -> Result<Lease, Error> {
-        let acquired = match timeout(self.acquire_timeout, self.wait()).await {
+        let acquired = match timeout(self.acquire_timeout, self.ready()).await {
             Ok(acquired) => acquired,
             Err(elapsed) => Err(self.timed_out(elapsed)),
         };
         self.note(acquired.is_err());
         acquired
+    }
+
+    /// Waits for a connection, and ends by it what lost ones left behind.
+    async fn ready(&self) -> Result<Lease, Error> {
+        loop {
+            let mut lease = self.wait().await?;
+            self.abandoned.end(&mut lease).await;
+            if !lease.is_spent() {
+                return Ok(lease);
+            }
+        }
     }
 
     /// Waits until a connection comes back or can be made.
@@ -124,7 +135,6 @@ impl Pool {
                     self.abandoned.add(connection.backend());
                 }
                 Ok(connection) => {
-                    self.abandoned.end(connection.client()).await;
                     return Ok(Lease { connection, abandoned: self.abandoned.clone() });
                 }
                 Err(RunError::User(error)) => return Err(error),

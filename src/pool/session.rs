@@ -98,6 +98,18 @@ impl Session {
             .map_err(|error| self.server.error(error, self.server.at(Place::Read)))
     }
 
+    /// Ends processes of the server. Dropped meanwhile, the connection is closed: whether it answers
+    /// at all is not known.
+    pub(super) async fn end(&mut self, backends: &[Backend]) -> Result<(), Error> {
+        let backends: Vec<_> = backends.iter().map(|one| (one.process, one.started)).collect();
+        let end = sql::end_backends(&backends);
+        self.begin();
+        self.reading = true;
+        let ended = sent(&self.client, &Form::Unnamed, &end).await;
+        self.reading = false;
+        ended.map(drop).map_err(|error| self.failed(error))
+    }
+
     /// Prepares a statement, unless it is so long that it is better sent whole each time.
     pub(crate) async fn prepare(&mut self, text: &str) -> Result<Form, Error> {
         if text.len() > MAX_PREPARED_TEXT {

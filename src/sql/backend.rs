@@ -1,13 +1,14 @@
 use super::param::{Param, Statement};
 
-/// Renders the end of a process of the server, given its number and the microseconds since 1970 at
-/// which it was started; by then another process may have the number.
-pub(crate) fn end_backend(process: i64, started: i64) -> Statement<'static> {
+/// Renders the end of processes of the server, given their numbers and the microseconds since 1970 at
+/// which each was started; by then another process may have the number.
+pub(crate) fn end_backends(backends: &[(i64, i64)]) -> Statement<'static> {
     let text = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE pid = $1 AND {STARTED} = $2"
+         WHERE (pid, {STARTED}) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))"
     );
-    Statement { text, params: vec![Param::BigInt(process), Param::BigInt(started)] }
+    let (processes, started) = backends.iter().copied().unzip();
+    Statement { text, params: vec![Param::BigInts(processes), Param::BigInts(started)] }
 }
 
 /// The two values by which a connection's own process is known.

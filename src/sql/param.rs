@@ -23,6 +23,7 @@ impl Statement<'_> {
 #[derive(Debug)]
 pub(crate) enum Param<'a> {
     BigInt(i64),
+    BigInts(Vec<i64>),
     Jsonbs(Vec<&'a str>),
     Texts(Vec<&'a str>),
     Time(Timestamp),
@@ -34,6 +35,7 @@ impl Param<'_> {
     fn sql_type(&self) -> Type {
         match self {
             Self::BigInt(_) => Type::INT8,
+            Self::BigInts(_) => Type::INT8_ARRAY,
             Self::Jsonbs(_) => Type::JSONB_ARRAY,
             Self::Texts(_) => Type::TEXT_ARRAY,
             Self::Time(_) => Type::TIMESTAMPTZ,
@@ -47,6 +49,7 @@ impl ToSql for Param<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         match self {
             Self::BigInt(number) => number.to_sql(ty, out),
+            Self::BigInts(numbers) => numbers.to_sql(ty, out),
             Self::Jsonbs(texts) => {
                 texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
             }

@@ -16,6 +16,7 @@ use crate::support::{Log, cluster, lent, wait_until};
 struct Line {
     log: Log,
     proxy: Proxy,
+    config: Config,
     store: Store<ReadWrite>,
 }
 
@@ -34,12 +35,13 @@ impl Line {
         );
         let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
         let policy = policy.base_delay(Duration::from_millis(1)).build().unwrap();
-        let store = Store::<ReadWrite>::connect(config.retry(policy)).await.unwrap();
+        let config = config.retry(policy);
+        let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
         // From here on its one connection is made, and statements are prepared on it.
         for condition in [AppendCondition::none(), AppendCondition::no_match(unrelated())] {
             store.append([lent("b-0", "r-0")], condition).await.unwrap();
         }
-        Self { log, proxy, store }
+        Self { log, proxy, config, store }
     }
 
     /// Returns how often an event is in the log.
@@ -53,6 +55,11 @@ impl Line {
     async fn arrive_late(&self, fault: &Fault) {
         fault.hang_up(Ending::Close);
         fault.release();
+        self.is_alone().await;
+    }
+
+    /// Waits until the store's connection is the only one.
+    async fn is_alone(&self) {
         let sql = self.log.sql().await;
         let sessions = "SELECT FROM pg_stat_activity WHERE application_name = $1";
         wait_until(async || sql.query(sessions, &[&self.log.name]).await.unwrap().len() <= 1).await;
@@ -135,7 +142,7 @@ async fn is_a_conflict_that_stays_one_where_another_came_before_the_next_try() {
 #[tokio::test]
 async fn stays_unknown_at_the_deadline_where_the_server_cannot_be_reached_again() {
     let policy = impatient().deadline(Duration::from_millis(1_500));
-    let Line { log, proxy, store } = Line::new(policy).await;
+    let Line { log, proxy, store, .. } = Line::new(policy).await;
     let event = lent("b-1", "r-1");
     let fault = proxy.inflict(Direction::ToServer, 0, Action::Stall);
 
@@ -169,6 +176,25 @@ async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
     assert_eq!(line.count(event.id()).await, 1);
     assert!(appended.is_repeat() || appended.first() == appended.last());
     drop(log);
+}
+
+/// The connection that is made in place of a lost one stands still as well, for good.
+#[tokio::test]
+async fn is_tried_on_a_third_connection_where_the_second_stands_still() {
+    let line = Line::new(impatient().deadline(Duration::from_secs(10))).await;
+    let before = line.proxy.passed(Direction::ToServer);
+    drop(Store::<ReadWrite>::connect(line.config.clone()).await.unwrap());
+    line.is_alone().await;
+    let checked = line.proxy.passed(Direction::ToServer) - before;
+    let event = lent("b-1", "r-1");
+    let first = line.proxy.inflict(Direction::ToServer, 0, Action::Stall);
+    // It has logged in by then, and is about to be used.
+    let second = line.proxy.inflict(Direction::ToServer, checked - 60, Action::Stall);
+
+    line.store.append([event.clone()], AppendCondition::none()).await.unwrap();
+
+    assert!(first.has_struck() && second.has_struck());
+    assert_eq!(line.count(event.id()).await, 1);
 }
 
 /// Part of the transaction arrives, and holds the log's lock; the rest does not come.
