@@ -16,12 +16,10 @@ pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;
 /// the table was dropped and made anew.
 ///
 /// What comes after it may be so large that it takes longer to arrive than the server lets a
-/// transaction be idle: it can be given more time.
-pub(crate) fn lock(
-    log: &LogName,
-    staleness: Staleness,
-    idle_timeout: Option<Duration>,
-) -> Statement<'static> {
+/// transaction be idle: it can be given more time. And who sends it may have less time than the
+/// server lets a lock be waited for: then the server has to give up first, or nobody knows what
+/// became of the rest.
+pub(crate) fn lock(log: &LogName, staleness: Staleness, waits: Waits) -> Statement<'static> {
     // The look through recent events is best with a plan that does not depend on values and need
     // not be made again; the look by index needs one that does.
     let plan = match staleness {
@@ -29,11 +27,20 @@ pub(crate) fn lock(
         Staleness::Stale => "force_custom_plan",
     };
     let mut settings = vec![("plan_cache_mode", plan.to_owned())];
-    if let Some(timeout) = idle_timeout {
-        let timeout = timeout.as_millis().to_string();
-        settings.push(("idle_in_transaction_session_timeout", timeout));
+    for (setting, timeout) in [
+        ("lock_timeout", waits.for_lock),
+        ("idle_in_transaction_session_timeout", waits.for_client),
+    ] {
+        settings.extend(timeout.map(|timeout| (setting, timeout.as_millis().to_string())));
     }
     take_lock(log, &settings)
+}
+
+/// How long the server may wait, where that is not what the connection is set to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) for_lock: Option<Duration>,
+    pub(crate) for_client: Option<Duration>,
 }
 
 /// Renders the statement that takes the log's lock for a transaction which goes on reading and
@@ -61,13 +68,15 @@ pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
 
 fn take_lock(log: &LogName, settings: &[(&str, String)]) -> Statement<'static> {
     let table = log.table();
-    let mut text = format!(
-        "SELECT pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | '{table}'::regclass::oid::bigint),
-                set_config('eddyline.lock', 'held', true)"
-    );
+    let mut text = "SELECT ".to_owned();
+    // Before the lock, whose wait one of them limits.
     for (setting, value) in settings {
-        text += &format!(", set_config('{setting}', '{value}', true)");
+        text += &format!("set_config('{setting}', '{value}', true), ");
     }
+    text += &format!(
+        "pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | '{table}'::regclass::oid::bigint),
+             set_config('eddyline.lock', 'held', true)"
+    );
     Statement { text, params: Vec::new() }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Store;
 use super::limit::Limit;
 use super::transact::{Transaction, outcome_unknown};
-use crate::sql::{self, Append, Occasion, Staleness, Verdict};
+use crate::sql::{self, Append, Occasion, Staleness, Verdict, Waits};
 use crate::telemetry::OperationName;
 use crate::{AppendCondition, Appended, Class, Error, Event, ReadWrite, Reason};
 
@@ -63,18 +63,23 @@ impl Store<ReadWrite> {
         Appending::new(self, &events, &condition, Instant::now()).retry().await
     }
 
-    /// Renders an append's transaction.
+    /// Renders an append's transaction, to be run within a limit.
     pub(super) fn transaction<'a>(
         &self,
         events: &'a [Event],
         condition: &'a AppendCondition,
         occasion: Occasion,
+        limit: Limit,
     ) -> Transaction<'a> {
         let log = &self.shared.log;
         let staleness = self.staleness(condition);
         let append = Append { events, guard: condition.guard(), staleness, occasion };
+        let waits = Waits {
+            for_lock: limit.lock_timeout(self.shared.lock_timeout),
+            for_client: time_to_arrive(events),
+        };
         Transaction {
-            lock: sql::lock(log, staleness, time_to_arrive(events)),
+            lock: sql::lock(log, staleness, waits),
             holder: sql::lock_holder(log),
             append: append.statement(log),
             events,
@@ -247,9 +252,9 @@ impl<'a> Appending<'a> {
     }
 
     async fn transact(&self, occasion: Occasion, limit: Limit) -> Result<Verdict, Error> {
-        let transaction = self.store.transaction(self.events, self.condition, occasion);
         let pool = self.store.first();
         let mut lease = limit.of(pool.server(), pool.acquire()).await?;
+        let transaction = self.store.transaction(self.events, self.condition, occasion, limit);
         transaction.run(&mut lease, limit).await
     }
 }

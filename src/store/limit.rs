@@ -22,6 +22,19 @@ impl Limit {
         Self { began, ends: attempt.into_iter().chain(call).min() }
     }
 
+    /// Returns how long the server may let the attempt wait for a lock, if that is less than it is
+    /// set to: so long that there is time left to hear of it. In powers of two, so that few
+    /// different statements come about.
+    pub(super) fn lock_timeout(&self, setting: Duration) -> Option<Duration> {
+        let left = self.ends?.saturating_duration_since(Instant::now());
+        let allowed = left - left / 8;
+        if setting <= allowed {
+            return None;
+        }
+        let exponent = u64::try_from(allowed.as_millis()).ok()?.checked_ilog2().unwrap_or(0);
+        Some(Duration::from_millis(1 << exponent))
+    }
+
     /// Waits for a future as long as the limit allows, or returns how long the attempt took.
     pub(super) async fn hold<T>(&self, future: impl Future<Output = T>) -> Result<T, Duration> {
         let Some(ends) = self.ends else { return Ok(future.await) };

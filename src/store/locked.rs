@@ -37,7 +37,7 @@ impl<D> Round<'_, D> {
         let pool = self.store.first();
         let server = pool.server();
         let mut lease = limit.of(server, pool.acquire()).await?;
-        let history = limit.hold(self.lock_and_read(&mut lease)).await;
+        let history = limit.hold(self.lock_and_read(&mut lease, limit)).await;
         let history = match history {
             Ok(history) => history?,
             Err(waited) => {
@@ -61,7 +61,7 @@ impl<D> Round<'_, D> {
         }
         check(&events)?;
         let condition = history.condition();
-        let transaction = self.store.transaction(&events, &condition, Occasion::First);
+        let transaction = self.store.transaction(&events, &condition, Occasion::First, limit);
         let verdict = transaction.finish(&mut lease, limit).await;
         if verdict.is_ok() {
             lease.release();
@@ -76,7 +76,11 @@ impl<D> Round<'_, D> {
     }
 
     /// Begins a transaction under the log's lock and reads in it, in one round trip.
-    async fn lock_and_read(&self, lease: &mut Lease) -> Result<History<ReadWrite>, Error> {
+    async fn lock_and_read(
+        &self,
+        lease: &mut Lease,
+        limit: Limit,
+    ) -> Result<History<ReadWrite>, Error> {
         let shared = &self.store.shared;
         let statement_timeout = HELD.min(shared.statement_timeout);
         let lock = sql::lock_to_decide(&shared.log, statement_timeout);
@@ -87,7 +91,7 @@ impl<D> Round<'_, D> {
         let read_form = lease.prepare(&read.text).await?;
         // While the lock is held there is no time for it.
         let condition = AppendCondition::since(self.query.filter.clone(), shared.newest());
-        let append = self.store.transaction(&[], &condition, Occasion::First).append;
+        let append = self.store.transaction(&[], &condition, Occasion::First, limit).append;
         lease.prepare(&append.text).await?;
 
         lease.hold(statement_timeout);

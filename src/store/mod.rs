@@ -51,6 +51,7 @@ struct Shared {
     /// The highest end of the log that was seen, to tell a fresh condition from a stale one.
     newest: AtomicU64,
     turns: Turns,
+    lock_timeout: Duration,
     replica_timeout: Duration,
     statement_timeout: Duration,
     telemetry: Telemetry,
@@ -70,6 +71,7 @@ impl<M: Mode> Store<M> {
             next: AtomicUsize::new(0),
             newest: AtomicU64::new(0),
             turns: Turns::default(),
+            lock_timeout: config.lock_timeout,
             replica_timeout: config.replica_timeout,
             statement_timeout: config.statement_timeout,
             telemetry,

@@ -1,5 +1,6 @@
 //! Appends whose answer does not come.
 
+use std::error::Error as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -164,6 +165,8 @@ async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
     let log = Log::new().await;
     let line = Line::new(RetryPolicy::builder()).await;
     let store = line.store.retrying(RetryPolicy::never());
+    // With other limits its statements are others.
+    store.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
     let event = lent("b-1", "r-1");
     let fault = line.proxy.inflict(Direction::ToClient, 0, Action::Cut(Ending::Reset));
 
@@ -195,6 +198,20 @@ async fn is_tried_on_a_third_connection_where_the_second_stands_still() {
 
     assert!(first.has_struck() && second.has_struck());
     assert_eq!(line.count(event.id()).await, 1);
+}
+
+#[tokio::test]
+async fn is_known_where_the_lock_is_not_had_in_the_time_that_an_attempt_has() {
+    let policy = RetryPolicy::builder().attempts(2).attempt_timeout(Duration::from_secs(1));
+    let line = Line::new(policy).await;
+    let holder = line.log.sql().await;
+    holder.batch_execute(&format!("BEGIN; {}", line.log.insert("b-held"))).await.unwrap();
+
+    let refused = line.store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+
+    let error = refused.unwrap_err();
+    assert_eq!(error.sqlstate().map(|state| state.as_str()), Some("55P03"), "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("held by"), "{error:?}");
 }
 
 /// Part of the transaction arrives, and holds the log's lock; the rest does not come.
