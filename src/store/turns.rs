@@ -13,12 +13,17 @@ use crate::Filter;
 /// as far as this process goes.
 #[derive(Default)]
 pub(super) struct Turns {
-    lines: Mutex<HashMap<Filter, Arc<Line>>>,
+    lines: Mutex<HashMap<Filter, Line>>,
     /// How many lines there are; mostly there is none.
     contested: AtomicUsize,
 }
 
-type Line = tokio::sync::Mutex<()>;
+#[derive(Default)]
+struct Line {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// How many are in it. What holds the turn is let go of later than that is counted.
+    places: usize,
+}
 
 /// The turn of a decision; dropped, it is the next one's.
 pub(super) struct Turn<'a> {
@@ -30,7 +35,7 @@ pub(super) struct Turn<'a> {
 struct Place<'a> {
     turns: &'a Turns,
     filter: Filter,
-    line: Arc<Line>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Turns {
@@ -42,18 +47,20 @@ impl Turns {
     /// Goes to the end of a filter's line, and waits for its turn.
     pub(super) async fn wait(&self, filter: &Filter) -> Turn<'_> {
         let place = self.enter(filter);
-        let turn = place.line.clone().lock_owned().await;
+        let turn = place.turn.clone().lock_owned().await;
         Turn { _turn: turn, _place: place }
     }
 
     fn enter(&self, filter: &Filter) -> Place<'_> {
         let mut lines = self.lines();
-        let line = lines.entry(filter.clone()).or_default().clone();
+        let line = lines.entry(filter.clone()).or_default();
+        line.places += 1;
+        let turn = line.turn.clone();
         self.contested.store(lines.len(), Ordering::Relaxed);
-        Place { turns: self, filter: filter.clone(), line }
+        Place { turns: self, filter: filter.clone(), turn }
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<Filter, Arc<Line>>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<Filter, Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,8 +68,9 @@ impl Turns {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut lines = self.turns.lines();
-        // This one and that of the map: whoever enters does so under the lock.
-        if Arc::strong_count(&self.line) == 2 {
+        let Some(line) = lines.get_mut(&self.filter) else { return };
+        line.places -= 1;
+        if line.places == 0 {
             lines.remove(&self.filter);
             self.turns.contested.store(lines.len(), Ordering::Relaxed);
         }
@@ -106,6 +114,28 @@ mod tests {
 
         assert!(turns.is_contested(&loans_of("b-1")));
         assert!(!turns.is_contested(&loans_of("b-2")));
+    }
+
+    /// Those who leave at once must not each take the other for one that stays.
+    #[test]
+    fn leave_nothing_behind_where_several_leave_at_once() {
+        let turns = Turns::default();
+        let filters: Vec<_> = (0..20_000).map(|book| loans_of(&format!("b-{book}"))).collect();
+        let both = std::sync::Barrier::new(2);
+        let pass = || {
+            for filter in &filters {
+                let place = turns.enter(filter);
+                both.wait();
+                drop(place);
+            }
+        };
+
+        std::thread::scope(|scope| {
+            scope.spawn(pass);
+            pass();
+        });
+
+        assert_eq!(turns.lines().len(), 0);
     }
 
     #[tokio::test]
