@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Store;
 use super::append::Appending;
@@ -113,13 +113,15 @@ impl<'a> Contest<'a> {
     }
 
     /// Waits for its turn where the boundary is contested, and keeps it. It goes on without where
-    /// that takes longer than an attempt may: somebody slow must not hold up everybody else.
+    /// that takes longer than an attempt may, and than ten seconds: somebody slow must not hold up
+    /// everybody else, and one that is decided within another must not wait for that for ever.
     async fn wait_for_turn(&self, limit: Limit) {
         let has_turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if has_turn || self.lost() == 0 && !self.turns.is_contested(self.filter) {
             return;
         }
-        if let Ok(turn) = limit.hold(self.turns.wait(self.filter)).await {
+        let turn = timeout(PATIENCE, self.turns.wait(self.filter));
+        if let Ok(Ok(turn)) = limit.hold(turn).await {
             *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
         }
     }
@@ -163,4 +165,25 @@ pub(super) fn decided<T>(
     escalated: bool,
 ) -> Decided<T> {
     Decided { value, appended, position, attempts: 1, delay: Duration::ZERO, escalated }
+}
+
+/// How long to wait for a turn at most.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RetryPolicy;
+
+    #[tokio::test(start_paused = true)]
+    async fn goes_on_without_a_turn_that_does_not_come() {
+        let (turns, filter) = (Turns::default(), Filter::everything());
+        let first = turns.wait(&filter).await;
+
+        let second = Contest::new(&turns, &filter);
+        second.wait_for_turn(Limit::new(&RetryPolicy::never(), Instant::now())).await;
+
+        assert!(second.turn.lock().unwrap().is_none());
+        drop(first);
+    }
 }
