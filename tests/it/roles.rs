@@ -1,6 +1,9 @@
 //! What the roles of a log may do, and what they may not.
 
-use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
+use eddyline::{
+    AppendCondition, Config, Decision, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Schema,
+    Store,
+};
 use tokio_postgres::Client;
 
 use crate::support::{Log, as_user, cluster, connect, lent, next, refusal};
@@ -83,6 +86,27 @@ async fn a_writer_reads_and_appends_through_the_store() {
 
     assert!(first.is_ok(), "{first:?}");
     assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_repeats_and_decides_under_the_lock_through_the_store() {
+    let guarded = Guarded::for_writer().await;
+    let policy = RetryPolicy::builder().attempts(2).escalate_after(1).build().unwrap();
+    let store = Store::<ReadWrite>::connect(guarded.config().retry(policy)).await.unwrap();
+    let event = lent("b-1", "r-1");
+    store.append([event.clone()], AppendCondition::none()).await.unwrap();
+
+    let repeated = store.append([event], AppendCondition::none()).await.unwrap();
+    let decided = store.decide(Filter::everything(), |history| {
+        if history.events().len() == 1 {
+            let other = store.append([lent("b-2", "r-1")], AppendCondition::none());
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(other))?;
+        }
+        Ok::<_, Error>(Decision::append([lent("b-3", "r-1")]))
+    });
+
+    assert!(repeated.is_repeat());
+    assert!(decided.await.unwrap().is_escalated());
 }
 
 #[tokio::test]
