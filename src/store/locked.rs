@@ -97,6 +97,7 @@ impl<D> Round<'_, D> {
         lease.hold(statement_timeout);
         lease.begin();
         let client = lease.client();
+        // The read comes last: until its rows are read, nothing after them is answered.
         let (begun, locked, head, rows) = join4(
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
             sent(client, &lock_form, &lock),

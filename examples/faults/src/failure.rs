@@ -1,7 +1,6 @@
 //! What ends the program early, and how it is told.
 
-use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 
 use crate::Campaign;
 
@@ -72,22 +71,4 @@ impl Failure {
     pub(crate) fn store(action: &'static str) -> impl Fn(eddyline::Error) -> Self {
         move |source| Self::Store { action, source }
     }
-}
-
-/// Tells an error with all its causes, in one line.
-pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    let mut parts: Vec<String> = Vec::new();
-    for cause in causes.map(ToString::to_string) {
-        // Some errors repeat their cause in their own text.
-        if !parts.last().is_some_and(|last| last.contains(&cause)) {
-            parts.push(cause);
-        }
-    }
-    parts.join(": ").replace('\n', " ")
-}
-
-/// Tells a line on standard error, if anybody still listens.
-pub fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use crate::args::{Args, Plan};
 pub use crate::campaign::Campaign;
 pub use crate::checker::{Faults, Verdict};
-pub use crate::failure::{Failure, in_one_line, tell};
+pub use crate::failure::Failure;
 pub use crate::progress::Progress;
 pub use crate::report::{Conclusion, Report};
 

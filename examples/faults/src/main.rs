@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use faults::{Args, Conclusion, Failure, Progress, Report, in_one_line, run, tell};
+use console::{in_one_line, tell};
+use faults::{Args, Conclusion, Failure, Progress, Report, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use console::in_one_line;
 use eddyline::{Appended, Error};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::Campaign;
 use crate::checker::{Fact, Testimony, Told};
-use crate::{Campaign, in_one_line};
 
 /// Notes that everybody writes to.
 #[derive(Debug, Default)]

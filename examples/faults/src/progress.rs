@@ -4,12 +4,13 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::tell;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
+use crate::Campaign;
 use crate::notes::Notes;
-use crate::{Campaign, tell};
 
 /// A line on a terminal that changes, or a line now and then elsewhere; on standard error in any
 /// case.

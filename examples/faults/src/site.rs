@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use console::tell;
 use eddyline::{Config, ReadWrite, RetryPolicy, Schema, Store};
 use fault_proxy::Proxy;
 use local_postgres::{Cluster, find_or_install};
@@ -12,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::checker::{DEADLINE, Entry};
 use crate::notes::Notes;
-use crate::{Campaign, Failure, Plan, tell};
+use crate::{Campaign, Failure, Plan};
 
 /// A primary, with empty logs on it: one for all, and some more for writers whose locks would be in
 /// the way of too many others.

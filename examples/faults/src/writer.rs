@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::in_one_line;
 use eddyline::{Error, ReadWrite, Store};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -10,7 +11,7 @@ use rand::rngs::SmallRng;
 use crate::draft::{Draft, Form};
 use crate::notes::Notes;
 use crate::site::Site;
-use crate::{Campaign, Failure, in_one_line};
+use crate::{Campaign, Failure};
 
 /// A caller of the store.
 pub struct Writer {

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use console::{in_one_line, tell};
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -34,7 +35,7 @@ use crate::args::{Args, Command};
 use crate::checker::{Testimony, judge};
 use crate::crew::{Crew, Stage};
 use crate::fact::{Fact, Order};
-use crate::failure::{Failure, in_one_line, tell};
+use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::report::{Conclusion, Report, Trouble};
 use crate::servers::Servers;

@@ -3,9 +3,9 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use console::tell;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::tell;
 use crate::tally::Tally;
 
 /// A bar on a terminal, or a line now and then elsewhere; on standard error in any case.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use console::tell;
 use local_postgres::{Cluster, find_or_install};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -9,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use crate::args::Args;
 use crate::fact::Server;
-use crate::failure::{Failure, tell};
+use crate::failure::Failure;
 use crate::protocol::ProtocolName;
 use crate::sql;
 

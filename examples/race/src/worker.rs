@@ -4,12 +4,13 @@ use std::io::{BufRead, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::in_one_line;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::actors::{Assignment, Phase, Race, assemble};
 use crate::fact::{Fact, Order};
-use crate::failure::{Failure, in_one_line};
+use crate::failure::Failure;
 
 /// Takes part in a race, as standard input says; every failure is told like any other fact.
 pub async fn run() -> Result<(), Failure> {

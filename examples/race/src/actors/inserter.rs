@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use console::in_one_line;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio_postgres::{Client, Error};
@@ -10,7 +11,7 @@ use super::unconditional::content;
 use super::{Race, Trouble};
 use crate::event::{NewEvent, ids, new_events};
 use crate::fact::{Fact, Form, Isolation, Kind};
-use crate::failure::{Failure, in_one_line};
+use crate::failure::Failure;
 use crate::servers::Addresses;
 use crate::sql::{self, Table};
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use console::in_one_line;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
@@ -9,7 +10,7 @@ use tokio_postgres::Client;
 
 use super::{Assignment, Phase, Race, Trouble};
 use crate::fact::{Fact, Kind, Server, Tail, Way};
-use crate::failure::{Failure, in_one_line};
+use crate::failure::Failure;
 use crate::protocol::Page;
 use crate::seen::SeenNumbers;
 use crate::sql::{self, Table};

@@ -6,13 +6,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use console::in_one_line;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::{Basis, Broken, Outcome, Page, Reading};
 use crate::event::NewEvent;
 use crate::fact::Server;
-use crate::failure::{Failure, in_one_line};
+use crate::failure::Failure;
 use crate::filter::{FilterSpec, ItemSpec};
 use crate::servers::Addresses;
 use crate::sql::{self, Columns, Table};

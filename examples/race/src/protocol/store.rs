@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use console::in_one_line;
 use eddyline::{
     AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Jitter, Mode, Query,
     ReadOnly, ReadWrite, RetryPolicy, Schema, SequenceNumber, Store,
@@ -11,7 +12,7 @@ use futures_util::{TryStreamExt, pin_mut};
 use super::{Basis, Broken, Outcome, Page, Reading};
 use crate::event::NewEvent;
 use crate::fact::{Server, Way};
-use crate::failure::{Failure, in_one_line};
+use crate::failure::Failure;
 use crate::filter::FilterSpec;
 use crate::servers::Addresses;
 use crate::sql::Table;

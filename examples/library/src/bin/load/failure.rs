@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -35,25 +34,4 @@ pub(crate) enum Failure {
     /// The store failed.
     #[error(transparent)]
     Store(eddyline::Error),
-}
-
-impl Failure {
-    /// Returns what went wrong with all of its causes.
-    pub(crate) fn in_one_line(&self) -> String {
-        in_one_line(self)
-    }
-}
-
-/// Writes an error and what it was caused by into one line.
-pub(crate) fn in_one_line(error: &dyn Error) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        texts.push(error.to_string());
-        cause = error.source();
-    }
-    // Some errors repeat their cause in their own text.
-    texts.dedup_by(|cause, error| error.ends_with(cause.as_str()));
-    let text = texts.join(": ");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -24,6 +24,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use console::in_one_line;
 use library::queries::QueryHandler;
 
 use crate::args::Args;
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            eprintln!("error: {}", failure.in_one_line());
+            eprintln!("error: {}", in_one_line(&failure));
             ExitCode::from(2)
         }
     }
