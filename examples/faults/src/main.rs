@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use console::{in_one_line, tell};
+use telling::{in_one_line, tell};
 use faults::{Args, Conclusion, Failure, Progress, Report, run};
 
 #[tokio::main]

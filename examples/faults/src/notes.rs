@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use console::in_one_line;
+use telling::in_one_line;
 use eddyline::{Appended, Error};
 use tokio::time::Instant;
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use console::tell;
+use telling::tell;
 use eddyline::{Config, ReadWrite, RetryPolicy, Schema, Store};
 use fault_proxy::Proxy;
 use local_postgres::{Cluster, find_or_install};

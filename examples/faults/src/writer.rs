@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::in_one_line;
+use telling::in_one_line;
 use eddyline::{Error, ReadWrite, Store};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use console::{in_one_line, tell};
+use telling::{in_one_line, tell};
 use rand::RngExt;
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use console::tell;
+use telling::tell;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::tally::Tally;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::tell;
+use telling::tell;
 use local_postgres::{Cluster, find_or_install};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::in_one_line;
+use telling::in_one_line;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::in_one_line;
+use telling::in_one_line;
 use eddyline::{
     AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Jitter, Mode, Query,
     ReadOnly, ReadWrite, RetryPolicy, Schema, SequenceNumber, Store,

@@ -24,7 +24,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use console::in_one_line;
+use telling::in_one_line;
 use library::queries::QueryHandler;
 
 use crate::args::Args;
