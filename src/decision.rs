@@ -76,8 +76,8 @@ impl<T> Decided<T> {
     }
 
     /// Returns the position that the decision is true at: that of its last event or, where it has
-    /// none, of the history that it was made from. A read at this position or later sees what the
-    /// decision saw and did.
+    /// none or they were stored before, of the history that it was made from. A read at this
+    /// position or later sees what the decision saw and did.
     pub fn position(&self) -> SequenceNumber {
         self.position
     }

@@ -152,7 +152,8 @@ impl<D> Round<'_, D> {
         let condition = history.condition();
         let appending = Appending::new(self.store, &events, &condition, self.started);
         let appended = appending.settle().await?;
-        Ok(Ok(decided(value, Some(appended), appended.last(), false)))
+        let position = history.position().max(appended.last());
+        Ok(Ok(decided(value, Some(appended), position, false)))
     }
 }
 

@@ -72,7 +72,8 @@ impl<D> Round<'_, D> {
         let appending = Appending::new(self.store, &events, &condition, self.started);
         let appended = appending.conclude(verdict).await?;
         operation.count_appended(appending.new_events(&appended));
-        Ok(Ok(decided(value, Some(appended), appended.last(), true)))
+        let position = history.position().max(appended.last());
+        Ok(Ok(decided(value, Some(appended), position, true)))
     }
 
     /// Begins a transaction under the log's lock and reads in it, in one round trip.

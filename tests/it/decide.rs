@@ -122,6 +122,25 @@ async fn has_nothing_to_append_where_all_is_as_it_should_be() {
     }
 }
 
+/// Its events came before others that it was decided from.
+#[tokio::test]
+async fn is_true_where_it_was_read_if_its_events_were_stored_long_before() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let loan = lent("b-1", "r-1");
+    store.append([loan.clone()], AppendCondition::none()).await.unwrap();
+    lend(&store, "b-1").await;
+
+    for policy in [policy(1), escalating(1)] {
+        let store = store.retrying(policy);
+        let decide = |_: &History<ReadWrite>| Ok::<_, Error>(Decision::append([loan.clone()]));
+        let decided = store.decide(loans_of("b-1"), decide).await.unwrap();
+
+        assert!(decided.appended().unwrap().is_repeat());
+        assert_eq!(decided.position(), store.head().await.unwrap());
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("too many loans")]
