@@ -1,13 +1,22 @@
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
-use eddyline::{AppendCondition, Filter, Query, ReadOnly, ReadWrite, Schema, Store};
+use eddyline::{
+    AppendCondition, Decision, Error, Filter, History, Query, ReadOnly, ReadWrite, RetryPolicy,
+    Schema, Store,
+};
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::support::{Log, lent};
+use crate::support::{Log, Observer, lent};
 
 /// How often the futures under test are polled at most before they are dropped. They need fewer.
 const POLLS: usize = 12;
+
+/// Waits within a decision, which is not async.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
 
 /// Polls a future up to so many times, as often as it asks to be, then drops it.
 async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
@@ -75,6 +84,56 @@ async fn a_dropped_read_leaves_the_pool_usable() {
 
         assert_eq!(store.query(&everything).await.unwrap().events().len(), 500);
     }
+}
+
+/// The first round is lost each time, so that the second one is held under the lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let policy = RetryPolicy::builder().escalate_after(1).build().unwrap();
+    let config = log.config().max_connections(1).retry(policy).telemetry(observer.telemetry());
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    // Less than the server lets a transaction be idle.
+    let hasty = log.config().lock_timeout(Duration::from_secs(1)).retry(RetryPolicy::never());
+    let other = Store::<ReadWrite>::connect(hasty).await.unwrap();
+    let (mut canceled, mut whole, mut finished) = (0, 0, 0);
+    for (case, polls) in (0..3 * POLLS).chain(0..3 * POLLS).enumerate() {
+        let book = format!("b-{case}");
+        let filter = Filter::any_of([("BookID", &book)]).build().unwrap();
+        let decide = |history: &History<ReadWrite>| {
+            if history.events().is_empty() {
+                let rival = other.append([lent(&book, "r-0")], AppendCondition::none());
+                wait(rival).unwrap();
+            }
+            Ok::<_, Error>(Decision::append([lent(&book, "r-1"), lent(&book, "r-2")]))
+        };
+
+        let decided = poll_at_most(polls, store.decide(&filter, decide)).await;
+
+        // Neither the log's lock nor the only connection is kept.
+        for store in [&other, &store] {
+            store.append([lent("b-other", "r-1")], AppendCondition::none()).await.unwrap();
+        }
+        let stored = store.query(&filter).await.unwrap().events().len();
+        assert!([0, 1, 3].contains(&stored), "{stored} after {polls} polls");
+        match decided {
+            Some(decided) => {
+                assert!(decided.unwrap().is_escalated());
+                assert_eq!(stored, 3);
+                finished += 1;
+            }
+            None => {
+                canceled += u64::from(polls > 0);
+                whole += u64::from(stored == 3);
+            }
+        }
+    }
+
+    assert!(canceled > 0 && finished > 0, "{canceled} canceled, {finished} finished");
+    assert!(whole > 0, "no decision was dropped whose append had been sent");
+    let outcomes = observer.counter("eventstore.retry.outcomes");
+    assert_eq!(outcomes["outcome=canceled scope=decide"], canceled);
+    assert_eq!(outcomes["outcome=recovered scope=decide"], finished);
 }
 
 #[tokio::test]
