@@ -25,6 +25,10 @@ impl Store<ReadWrite> {
     ///
     /// `decide` may refuse with an error of its own, which ends the matter.
     ///
+    /// A query that leaves out newer events, by [`up_to`](Query::up_to) or by a
+    /// [`limit`](Query::limit) that keeps the oldest, decides nothing while there are such: they
+    /// break the condition in every round, also under the lock.
+    ///
     /// ```no_run
     /// # use eddyline::{Decision, Error, Event, Filter, ReadWrite, Store};
     /// # async fn lend(writer: Store<ReadWrite>) -> Result<(), Error> {

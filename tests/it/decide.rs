@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Decision, Error, Event, History, ReadWrite, RetryPolicy, Store};
+use eddyline::{
+    AppendCondition, Decision, Error, Event, History, Query, ReadWrite, RetryPolicy, Store,
+};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -139,6 +141,24 @@ async fn is_true_where_it_was_read_if_its_events_were_stored_long_before() {
         assert!(decided.appended().unwrap().is_repeat());
         assert_eq!(decided.position(), store.head().await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn is_a_conflict_with_what_the_query_leaves_out() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    lend(&store, "b-1").await;
+    lend(&store, "b-1").await;
+    let query = || Query::new(&loans_of("b-1")).limit(1);
+
+    for policy in [policy(2), escalating(1)] {
+        let refused = store.retrying(policy).decide(query(), count).await;
+
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    }
+    // Of the newest, none is left out that is newer.
+    let decided = store.decide(query().newest_first(), count).await.unwrap();
+    assert_eq!(*decided.value(), 1);
 }
 
 #[derive(Debug, thiserror::Error)]
