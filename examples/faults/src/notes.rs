@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use telling::in_one_line;
 use eddyline::{Appended, Error};
+use telling::in_one_line;
 use tokio::time::Instant;
 use uuid::Uuid;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use telling::in_one_line;
 use eddyline::{Error, ReadWrite, Store};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use telling::in_one_line;
 
 use crate::draft::{Draft, Form};
 use crate::notes::Notes;
