@@ -11,15 +11,24 @@ use crate::server::Server;
 pub(super) struct Limit {
     began: Instant,
     ends: Option<Instant>,
+    /// When the call ends that the attempt is part of.
+    call_ends: Option<Instant>,
 }
 
 impl Limit {
     /// Gives an attempt that begins now its time, out of that of a call that began earlier.
     pub(super) fn new(policy: &RetryPolicy, started: Instant) -> Self {
-        let began = Instant::now();
-        let attempt = policy.attempt_timeout().and_then(|timeout| began.checked_add(timeout));
-        let call = policy.deadline().and_then(|deadline| started.checked_add(deadline));
-        Self { began, ends: attempt.into_iter().chain(call).min() }
+        let call_ends = policy.deadline().and_then(|deadline| started.checked_add(deadline));
+        let mut limit = Self { began: started, ends: None, call_ends };
+        limit.renew(policy);
+        limit
+    }
+
+    /// Gives an attempt its time anew, where it waited for what takes a time of its own.
+    pub(super) fn renew(&mut self, policy: &RetryPolicy) {
+        self.began = Instant::now();
+        let attempt = policy.attempt_timeout().and_then(|timeout| self.began.checked_add(timeout));
+        self.ends = attempt.into_iter().chain(self.call_ends).min();
     }
 
     /// Returns how long the server may let the attempt wait for a lock, if that is less than it is

@@ -74,8 +74,8 @@ impl<M: Mode> Store<M> {
         let asking = Asking::new(self.operation(OperationName::Stream));
         let read = sql::read(&self.shared.log, &query);
         let answer = self
-            .retry_since(started, self.scope_or("stream"), || {
-                self.ask(Some(&read), &asking, self.limit(started))
+            .retry_since(started, self.scope_or("stream"), async || {
+                self.ask(Some(&read), &asking, &mut self.limit(started)).await
             })
             .when(Error::is_repeatable)
             .await
@@ -104,8 +104,8 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Head));
         let result = self
-            .retry_since(started, self.scope_or("head"), || {
-                self.ask(None, &asking, self.limit(started))
+            .retry_since(started, self.scope_or("head"), async || {
+                self.ask(None, &asking, &mut self.limit(started)).await
             })
             .when(Error::is_repeatable)
             .await
@@ -118,10 +118,10 @@ impl<M: Mode> Store<M> {
         &self,
         query: &Query,
         asking: &Asking,
-        limit: Limit,
+        mut limit: Limit,
     ) -> Result<History<M>, Error> {
         let read = sql::read(&self.shared.log, query);
-        let mut answer = self.ask(Some(&read), asking, limit).await?;
+        let mut answer = self.ask(Some(&read), asking, &mut limit).await?;
         let server = answer.lease.server().clone();
         let collected = limit.hold(async {
             let mut events = Vec::new();
@@ -148,12 +148,12 @@ impl<M: Mode> Store<M> {
         &self,
         read: Option<&sql::Statement<'_>>,
         asking: &Asking,
-        limit: Limit,
+        limit: &mut Limit,
     ) -> Result<Answer, Error> {
         let head = sql::head(&self.shared.log);
         let started = Instant::now();
         loop {
-            let answer = self.ask_any(&head, read, asking, limit).await?;
+            let answer = self.ask_any(&head, read, asking, *limit).await?;
             if answer.head >= self.at_least {
                 self.shared.note_newest(answer.head);
                 return Ok(answer);
@@ -167,6 +167,8 @@ impl<M: Mode> Store<M> {
                 return Err(Error::ReplicaBehind { server, position, reached, waited });
             }
             tokio::time::sleep(REPLICA_PAUSE).await;
+            // It did answer: how long to wait for the position is said elsewhere.
+            limit.renew(&self.retry);
         }
     }
 

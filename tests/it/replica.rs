@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use eddyline::{
-    AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, SequenceNumber, Store,
+    AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, RetryPolicy,
+    SequenceNumber, Store,
 };
 use futures_util::TryStreamExt;
 
@@ -331,4 +332,22 @@ async fn who_tails_a_replica_misses_nothing() {
     let all: Vec<_> = all.events().iter().map(|event| event.sequence_number()).collect();
     assert_eq!(all.len(), 3 * 60 + 3 * 20);
     assert_eq!(seen, all);
+}
+
+/// A position that does not come takes no longer to be given up because attempts are short.
+#[tokio::test]
+async fn who_waits_for_a_position_waits_as_long_as_was_said_whatever_an_attempt_may_take() {
+    let log = Log::new().await;
+    log.writer().await.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    log.reader().await;
+    let policy = RetryPolicy::builder().attempt_timeout(Duration::from_millis(200));
+    let policy = policy.base_delay(Duration::from_millis(1)).build().unwrap();
+    let config = log.replica_config().replica_timeout(Duration::from_millis(500)).retry(policy);
+    let store = Store::<ReadOnly>::connect(config).await.unwrap();
+
+    let started = Instant::now();
+    let refused = store.at_least(SequenceNumber::new(1_000_000)).head().await;
+
+    assert!(matches!(refused, Err(Error::ReplicaBehind { .. })), "{refused:?}");
+    assert!(started.elapsed() < QUICKLY, "{:?}", started.elapsed());
 }
