@@ -113,7 +113,8 @@ impl Config {
         Self { max_connections: connections, ..self }
     }
 
-    /// Sets how long an operation waits for a connection of the pool. Defaults to 5 seconds.
+    /// Sets how long each attempt of an operation waits for a connection of the pool. Defaults to 5
+    /// seconds.
     pub fn acquire_timeout(self, timeout: Duration) -> Self {
         Self { acquire_timeout: timeout, ..self }
     }
@@ -129,7 +130,8 @@ impl Config {
         Self { statement_timeout: timeout, ..self }
     }
 
-    /// Sets how long an append waits for the log's lock. Defaults to 10 seconds.
+    /// Sets how long each attempt of an append waits for the log's lock, unless the attempt has less
+    /// time. Defaults to 10 seconds.
     pub fn lock_timeout(self, timeout: Duration) -> Self {
         Self { lock_timeout: timeout, ..self }
     }

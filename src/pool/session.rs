@@ -23,7 +23,7 @@ pub(crate) struct Session {
     backend: Backend,
     prepared: HashMap<String, tokio_postgres::Statement>,
     reading: bool,
-    /// While a transaction waits for its next request: how long each of its statements may take.
+    /// While a transaction is open: how long each of its statements may take.
     held: Option<Duration>,
     /// Whether the connection ended, or leads to a server that is not the right one any more.
     spent: bool,
@@ -166,9 +166,14 @@ impl Session {
         self.reading = false;
     }
 
-    /// Notes that a transaction is about to be opened whose statements may take so long each. Until
-    /// it is [released](Self::release) the connection is closed if it is dropped.
-    pub(crate) fn hold(&mut self, statement_timeout: Duration) {
+    /// Notes that a transaction is about to be opened. Until it is [released](Self::release) the
+    /// connection is closed if it is dropped, and the server's process ended.
+    pub(crate) fn hold(&mut self) {
+        self.held = Some(self.statement_timeout);
+    }
+
+    /// Notes the same of a transaction whose statements may take so long each.
+    pub(crate) fn hold_for(&mut self, statement_timeout: Duration) {
         self.held = Some(statement_timeout);
     }
 

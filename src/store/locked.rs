@@ -95,7 +95,7 @@ impl<D> Round<'_, D> {
         let append = self.store.transaction(&[], &condition, Occasion::First, limit).append;
         lease.prepare(&append.text).await?;
 
-        lease.hold(statement_timeout);
+        lease.hold_for(statement_timeout);
         lease.begin();
         let client = lease.client();
         // The read comes last: until its rows are read, nothing after them is answered.

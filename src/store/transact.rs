@@ -26,8 +26,9 @@ impl Transaction<'_> {
     /// Runs the transaction in one round trip, and returns what was judged and committed.
     ///
     /// All four requests are written at the first poll, before any can be waited for: dropped then
-    /// or later, the transaction is complete on the wire, and the connection answers the next
-    /// request after it. `COMMIT` of a transaction that failed rolls it back.
+    /// or later, the transaction is complete on the wire. The connection is closed then, and the
+    /// server's process ended: it may wait for the lock for long, and whoever got the connection
+    /// next would have to wait behind it. `COMMIT` of a transaction that failed rolls it back.
     pub(super) async fn run(&self, lease: &mut Lease, limit: Limit) -> Result<Verdict, Error> {
         let server = lease.server().clone();
         let (lock, append) = limit
@@ -40,6 +41,7 @@ impl Transaction<'_> {
             return Err(server.lost("it was closed before the append was sent"));
         }
 
+        lease.hold();
         lease.begin();
         let client = lease.client();
         let answers = join4(
@@ -53,6 +55,7 @@ impl Transaction<'_> {
             Ok(answers) => answers,
             Err(waited) => return Err(self.unanswered(lease, waited)),
         };
+        lease.release();
         begun.map_err(|error| self.failed(lease, error))?;
         if let Err(error) = locked {
             let error = self.failed(lease, error);

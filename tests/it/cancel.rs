@@ -3,12 +3,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use eddyline::{
-    AppendCondition, Decision, Error, Filter, History, Query, ReadOnly, ReadWrite, RetryPolicy,
-    Schema, Store,
+    AppendCondition, Decision, Error, Event, Filter, History, Query, ReadOnly, ReadWrite,
+    RetryPolicy, Schema, Store,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::support::{Log, Observer, lent};
+use crate::support::{Log, Observer, lent, wait_for_lock_waiter, wait_until};
 
 /// How often the futures under test are polled at most before they are dropped. They need fewer.
 const POLLS: usize = 12;
@@ -37,10 +37,10 @@ async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> Optio
 }
 
 #[tokio::test]
-async fn a_dropped_append_is_there_whole_or_not_at_all() {
+async fn a_dropped_append_is_there_whole_or_not_at_all_and_once_if_repeated() {
     let log = Log::new().await;
     let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
-    let (mut whole, mut dropped) = (0, 0);
+    let mut dropped = 0;
     // Twice: with statements that are yet to be prepared, and with prepared ones.
     for polls in (0..POLLS).chain(0..POLLS) {
         let events = [lent("b-1", "r-1"), lent("b-2", "r-1"), lent("b-3", "r-1")];
@@ -49,20 +49,42 @@ async fn a_dropped_append_is_there_whole_or_not_at_all() {
         let answer =
             poll_at_most(polls, store.append(events.clone(), AppendCondition::none())).await;
 
-        // The one connection answers this after whatever was sent before.
-        let stored = store.query(Query::new(&Filter::everything()).after(before)).await.unwrap();
+        let since = Query::new(&Filter::everything()).after(before);
+        let stored = store.query(since.clone()).await.unwrap();
         assert!([0, 3].contains(&stored.events().len()), "after {polls} polls");
         assert!(polls > 0 || stored.events().is_empty());
-        match answer {
-            Some(answer) => assert_eq!(answer.unwrap().last(), stored.position()),
-            None => {
-                dropped += 1;
-                whole += usize::from(!stored.events().is_empty());
-            }
-        }
+        dropped += usize::from(answer.is_none());
+        let repeated = store.append(events.clone(), AppendCondition::none()).await.unwrap();
+        let stored = store.query(since).await.unwrap();
+        let ids = |events: &[Event]| events.iter().map(Event::id).collect::<Vec<_>>();
+        let stored_ids: Vec<_> = stored.events().iter().map(|event| event.id()).collect();
+        assert_eq!(stored_ids, ids(&events));
+        assert_eq!(repeated.last(), stored.position());
     }
     assert!(dropped > 0);
-    assert!(whole > 0, "no append was dropped that had been sent");
+}
+
+/// Its connection would have the next one wait behind it, for as long as it waits for the lock.
+#[tokio::test]
+async fn a_dropped_append_that_waits_for_the_lock_holds_nobody_up() {
+    let log = Log::new().await;
+    let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
+    let (sql, key) = (log.sql().await, log.lock_key().await);
+    let holder = log.sql().await;
+    holder.batch_execute(&format!("BEGIN; {}", log.insert("b-1"))).await.unwrap();
+    tokio::select! {
+        biased;
+        outcome = store.append([lent("b-2", "r-1")], AppendCondition::none()) => panic!("{outcome:?}"),
+        () = wait_for_lock_waiter(&sql, key) => {}
+    }
+
+    store.head().await.unwrap();
+
+    let waiters = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND (classid::bigint << 32 | objid::bigint) = $1";
+    wait_until(async || sql.query(waiters, &[&key]).await.unwrap().is_empty()).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert!(store.query(Filter::everything()).await.unwrap().events().is_empty());
 }
 
 #[tokio::test]
