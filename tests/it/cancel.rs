@@ -118,7 +118,7 @@ async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() 
     // Less than the server lets a transaction be idle.
     let hasty = log.config().lock_timeout(Duration::from_secs(1)).retry(RetryPolicy::never());
     let other = Store::<ReadWrite>::connect(hasty).await.unwrap();
-    let (mut canceled, mut whole, mut finished) = (0, 0, 0);
+    let (mut canceled, mut finished) = (0, 0);
     for (case, polls) in (0..3 * POLLS).chain(0..3 * POLLS).enumerate() {
         let book = format!("b-{case}");
         let filter = Filter::any_of([("BookID", &book)]).build().unwrap();
@@ -144,15 +144,12 @@ async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() 
                 assert_eq!(stored, 3);
                 finished += 1;
             }
-            None => {
-                canceled += u64::from(polls > 0);
-                whole += u64::from(stored == 3);
-            }
+            // Whether it was stored depends on who was faster: the server, or who ended its process.
+            None => canceled += u64::from(polls > 0),
         }
     }
 
     assert!(canceled > 0 && finished > 0, "{canceled} canceled, {finished} finished");
-    assert!(whole > 0, "no decision was dropped whose append had been sent");
     let outcomes = observer.counter("eventstore.retry.outcomes");
     assert_eq!(outcomes["outcome=canceled scope=decide"], canceled);
     assert_eq!(outcomes["outcome=recovered scope=decide"], finished);
