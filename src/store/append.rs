@@ -65,7 +65,7 @@ impl Store<ReadWrite> {
 
     /// Renders an append's transaction, to be run within a limit.
     pub(super) fn transaction<'a>(
-        &self,
+        &'a self,
         events: &'a [Event],
         condition: &'a AppendCondition,
         occasion: Occasion,
@@ -79,12 +79,11 @@ impl Store<ReadWrite> {
             for_client: time_to_arrive(events),
         };
         Transaction {
+            log,
             lock: sql::lock(log, staleness, waits),
-            holder: sql::lock_holder(log),
             append: append.statement(log),
             events,
             occasion,
-            ids: sql::ids_constraint(log),
         }
     }
 

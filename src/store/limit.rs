@@ -2,9 +2,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::Error;
-use crate::RetryPolicy;
 use crate::server::Server;
+use crate::{Error, RetryPolicy};
 
 /// Until when an attempt may take.
 #[derive(Clone, Copy)]

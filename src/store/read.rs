@@ -35,13 +35,8 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Query));
         let result = self
-            .retry_since(started, self.scope_or("query"), || {
-                self.collect(&query, &asking, self.limit(started))
-            })
-            .when(Error::is_repeatable)
-            .await
-            .into_result()
-            .map_err(Error::from);
+            .read_again(started, "query", || self.collect(&query, &asking, self.limit(started)))
+            .await;
         asking.finish(result, |history| history.events().len() as u64)
     }
 
@@ -74,13 +69,10 @@ impl<M: Mode> Store<M> {
         let asking = Asking::new(self.operation(OperationName::Stream));
         let read = sql::read(&self.shared.log, &query);
         let answer = self
-            .retry_since(started, self.scope_or("stream"), async || {
+            .read_again(started, "stream", async || {
                 self.ask(Some(&read), &asking, &mut self.limit(started)).await
             })
-            .when(Error::is_repeatable)
-            .await
-            .into_result()
-            .map_err(Error::from);
+            .await;
         let operation = asking.into_operation();
         match answer {
             Ok(answer) => Ok(EventStream::new(query, answer, operation)),
@@ -104,14 +96,26 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Head));
         let result = self
-            .retry_since(started, self.scope_or("head"), async || {
+            .read_again(started, "head", async || {
                 self.ask(None, &asking, &mut self.limit(started)).await
             })
-            .when(Error::is_repeatable)
-            .await
-            .into_result()
-            .map_err(Error::from);
+            .await;
         asking.finish(result.map(|answer| answer.head), |_| 0)
+    }
+
+    /// Tries a read until it is answered, or must not be tried again.
+    async fn read_again<O, F, T>(
+        &self,
+        started: Instant,
+        scope: &'static str,
+        read: O,
+    ) -> Result<T, Error>
+    where
+        O: FnMut() -> F,
+        F: Future<Output = Result<T, Error>>,
+    {
+        let retry = self.retry_since(started, self.scope_or(scope), read);
+        retry.when(Error::is_repeatable).await.into_result().map_err(Error::from)
     }
 
     async fn collect(

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::limit::{Limit, timed_out};
 use crate::error::{BoxError, Cause, cause};
+use crate::log::LogName;
 use crate::pool::{Form, Lease, sent};
 use crate::server::{Server, ends_connection};
 use crate::sql::{self, Occasion, Verdict};
@@ -12,14 +13,11 @@ use crate::{Error, Event};
 
 /// An append's transaction, to be run as often as it takes.
 pub(super) struct Transaction<'a> {
+    pub(super) log: &'a LogName,
     pub(super) lock: sql::Statement<'static>,
-    /// Asks who holds the lock that could not be had.
-    pub(super) holder: sql::Statement<'static>,
     pub(super) append: sql::Statement<'a>,
     pub(super) events: &'a [Event],
     pub(super) occasion: Occasion,
-    /// The name of the constraint by which an event is refused that is in the log already.
-    pub(super) ids: String,
 }
 
 impl Transaction<'_> {
@@ -104,7 +102,10 @@ impl Transaction<'_> {
     fn finds_ids_taken(&self, error: &tokio_postgres::Error) -> bool {
         self.occasion == Occasion::First
             && !ends_connection(error)
-            && error.as_db_error().is_some_and(|error| error.constraint() == Some(&self.ids))
+            && error
+                .as_db_error()
+                .and_then(|error| error.constraint())
+                .is_some_and(|constraint| constraint == sql::ids_constraint(self.log))
     }
 
     fn failed(&self, lease: &mut Lease, error: tokio_postgres::Error) -> Error {
@@ -121,7 +122,8 @@ impl Transaction<'_> {
         if let Error::Database { sqlstate, source, .. } = &mut error
             && sqlstate.as_str() == "55P03"
         {
-            let asked = sent(lease.client(), &Form::Unnamed, &self.holder);
+            let holder = sql::lock_holder(self.log);
+            let asked = sent(lease.client(), &Form::Unnamed, &holder);
             if let Ok(Ok(Some(row))) = limit.hold(asked).await
                 && let Ok(holder) = row.try_get(0)
             {
