@@ -98,13 +98,14 @@ async fn who_lost_a_race_on_the_primary_may_run_again() {
 async fn neighbours_of_a_session_that_crashed_are_sent_away_with_a_code() {
     let fragile = Fragile::new().await;
     let (url, application) = named(&fragile.primary_url());
-    let (neighbour, said) = listen(&fragile.primary_url()).await;
-    neighbour.batch_execute("SELECT 1").await.unwrap();
+    // What it had not read yet when it ends would take its last words along.
+    let (_neighbour, said) = listen(&fragile.primary_url()).await;
+    let watcher = fragile.sql().await;
     let (victim, _) = listen(&url).await;
 
     let sleep = victim.batch_execute("SELECT pg_sleep(600)");
     let crash = async {
-        let process = asleep(&neighbour, &application).await;
+        let process = asleep(&watcher, &application).await;
         fragile.cluster.primary().kill_backend(process).unwrap();
     };
     let (slept, ()) = tokio::join!(sleep, crash);
