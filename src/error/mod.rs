@@ -200,7 +200,8 @@ pub enum Error {
     },
 
     /// The server did not answer within the time that an attempt may take, see
-    /// [`RetryPolicy`](crate::RetryPolicy). Nothing was stored.
+    /// [`RetryPolicy`](crate::RetryPolicy). Nothing was stored, unless it comes of a
+    /// [`Retry`](crate::Retry) that [cut off](crate::Failed::TimedOut) an append.
     #[error("no answer from {server} within {waited:?}")]
     TimedOut {
         /// The server, as `role host:port`.

@@ -139,7 +139,8 @@ impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
     /// Lets every attempt run to its end: neither the attempt timeout nor the deadline cuts it off,
     /// and the deadline only keeps new ones from beginning.
     ///
-    /// For operations that must not be dropped half-way, like an append.
+    /// For operations that must not be dropped half-way, nor be repeated when they were: those that
+    /// append. What was cut off may have been stored, and an event that is made anew has a new id.
     pub fn uncut(mut self) -> Self {
         self.course.uncut = true;
         self

@@ -9,6 +9,7 @@ pub enum Failed<E> {
     #[error(transparent)]
     Error(E),
     /// It was cut off after this time, which is what the attempt timeout or the deadline left it.
+    /// What it had done by then, it had: an append may have been sent.
     #[error("attempt cut off after {0:?}")]
     TimedOut(Duration),
 }
@@ -38,7 +39,8 @@ impl From<Failed<Error>> for Error {
 }
 
 impl<E: Classify> Classify for Failed<E> {
-    /// Returns the error's class; that of an attempt which was cut off is [`Class::Timeout`].
+    /// Returns the error's class; that of an attempt which was cut off is [`Class::Timeout`], though
+    /// nobody knows what it had done by then.
     fn class(&self) -> Class {
         match self {
             Self::Error(error) => error.class(),

@@ -211,7 +211,8 @@ impl<'a> Appending<'a> {
         // Whether the events are stored is worth all of the time that there is.
         let persistent = policy.attempts() > 1 && policy.deadline().is_some();
         self.store
-            .retry_since(self.started, scope, || self.attempt())
+            .retry_as(scope, || self.attempt())
+            .since(self.started)
             .when(again)
             .adjust(|error, pause| match pause {
                 None if persistent && error.is_outcome_unknown() => Some(policy.max_delay()),

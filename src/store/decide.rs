@@ -71,7 +71,7 @@ impl Store<ReadWrite> {
         let contest = Contest::new(&self.shared.turns, &query.filter);
         let rounds = self.retry.escalate_after().unwrap_or(u32::MAX);
         let retried = self
-            .retry_since(started, self.scope_or("decide"), async || {
+            .retry_as(self.scope_or("decide"), async || {
                 contest.wait_for_turn(self.limit(started)).await;
                 let round = Round { store: self, query: &query, decide: &decide, started };
                 let result = match contest.lost() >= rounds {
@@ -83,6 +83,7 @@ impl Store<ReadWrite> {
                 }
                 result
             })
+            .since(started)
             .when(|error| error.is_conflict() || error.is_repeatable())
             .adjust(|error, pause| match error.is_conflict() {
                 true => pause.map(|_| Duration::ZERO),

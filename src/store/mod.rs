@@ -109,6 +109,10 @@ impl<M: Mode> Store<M> {
     /// end, for instance. Within it use a handle that [never](RetryPolicy::never) tries again
     /// itself, lest attempts multiply.
     ///
+    /// An attempt is never cut off, since an append in it may have been sent by then (see
+    /// [`Retry::uncut`]): the deadline only keeps new ones from beginning. To limit the time of an
+    /// attempt, limit that of the calls in it, by the policy of the handle that they are made on.
+    ///
     /// ```no_run
     /// # use eddyline::{Error, Filter, ReadOnly, RetryPolicy, Store};
     /// use futures_util::TryStreamExt;
@@ -134,24 +138,17 @@ impl<M: Mode> Store<M> {
         E: Classify,
     {
         let scope = self.scope_or("operation");
-        Retry::new(&self.retry, operation).telemetry(&self.shared.telemetry, scope)
+        self.retry_as(scope, operation)
     }
 
     /// Retries what limits the time of its attempts itself.
-    fn retry_since<O, F, T>(
-        &self,
-        started: Instant,
-        scope: &'static str,
-        operation: O,
-    ) -> Retry<'_, O, F, Error>
+    fn retry_as<O, F, T, E>(&self, scope: &'static str, operation: O) -> Retry<'_, O, F, E>
     where
         O: FnMut() -> F,
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, E>>,
+        E: Classify,
     {
-        Retry::new(&self.retry, operation)
-            .uncut()
-            .since(started)
-            .telemetry(&self.shared.telemetry, scope)
+        Retry::new(&self.retry, operation).uncut().telemetry(&self.shared.telemetry, scope)
     }
 
     /// Returns what a call's tries are counted under, where it has no name of its own.

@@ -114,7 +114,7 @@ impl<M: Mode> Store<M> {
         O: FnMut() -> F,
         F: Future<Output = Result<T, Error>>,
     {
-        let retry = self.retry_since(started, self.scope_or(scope), read);
+        let retry = self.retry_as(self.scope_or(scope), read).since(started);
         retry.when(Error::is_repeatable).await.into_result().map_err(Error::from)
     }
 

@@ -15,6 +15,7 @@ mod generate;
 mod house;
 mod limits;
 mod numbers;
+mod operation;
 mod pool;
 mod read;
 mod repeat;

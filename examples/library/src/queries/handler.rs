@@ -42,7 +42,7 @@ impl QueryHandler {
         let once = self.store.retrying(RetryPolicy::never());
         // A fold may take its time: what limits it is the server's statement timeout.
         let fold = || fold(&once, &filter, query);
-        let answered = self.store.scope(Q::NAME).retry(fold).uncut().await;
+        let answered = self.store.scope(Q::NAME).retry(fold).await;
         answered.into_result().map_err(|failed| match failed {
             Failed::Error(error) => error,
             Failed::TimedOut(waited) => Error::from(Failed::TimedOut(waited)).into(),

@@ -1,0 +1,52 @@
+//! Operations of the caller's that a store tries again.
+
+use std::time::Duration;
+
+use eddyline::{AppendCondition, Error, Filter, ReadWrite, RetryPolicy, Store};
+use tokio::time::sleep;
+
+use crate::support::{Log, Observer, lent, series};
+
+#[tokio::test]
+async fn is_not_cut_off_with_an_append_in_it() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let limit = Duration::from_millis(20);
+    let policy = RetryPolicy::builder().attempt_timeout(limit).deadline(limit).build().unwrap();
+    let once = store.retrying(RetryPolicy::never());
+
+    let retrying = store.retrying(policy);
+    let lend = retrying.retry(async || {
+        let appended = once.append([lent("b-1", "r-1")], AppendCondition::none()).await?;
+        sleep(3 * limit).await;
+        Ok::<_, Error>(appended)
+    });
+    let retried = lend.await;
+
+    assert_eq!(retried.attempts(), 1);
+    let appended = retried.into_result().unwrap();
+    let history = store.query(Filter::everything()).await.unwrap();
+    assert_eq!((history.events().len(), history.position()), (1, appended.last()));
+}
+
+#[tokio::test]
+async fn is_counted_under_the_name_of_its_handle() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let config = log.config().telemetry(observer.telemetry());
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+
+    for store in [&store, &store.scope("LoansEver")] {
+        let nothing = store.retry(async || Ok::<_, Error>(()));
+        nothing.await.into_result().unwrap();
+    }
+
+    let mut outcomes = observer.counter("eventstore.retry.outcomes");
+    outcomes.retain(|_, count| *count > 0);
+    assert_eq!(
+        outcomes,
+        series([
+            ("outcome=first_try scope=LoansEver", 1),
+            ("outcome=first_try scope=operation", 1)
+        ])
+    );
+}
