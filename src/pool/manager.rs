@@ -134,8 +134,16 @@ impl Manager {
 
     /// Makes a connection, within the timeout.
     pub(super) async fn attempt(&self) -> Result<Session, Error> {
-        match timeout(self.connect_timeout, self.open()).await {
-            Ok(opened) => opened,
+        self.in_time(self.open()).await
+    }
+
+    /// Waits for a connection, or for what is asked of a new one.
+    pub(super) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match timeout(self.connect_timeout, answer).await {
+            Ok(answer) => answer,
             Err(elapsed) => Err(self.timed_out(elapsed)),
         }
     }

@@ -3,11 +3,12 @@
 mod backend;
 mod manager;
 mod session;
+mod suspicion;
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bb8::{PooledConnection, RunError};
 use tokio::time::timeout;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use self::backend::Abandoned;
 use self::manager::Manager;
 pub(crate) use self::session::{Form, Session, send, sent};
+use self::suspicion::Suspicion;
 use crate::error::BoxError;
 use crate::log::LogName;
 use crate::server::Server;
@@ -29,7 +31,7 @@ pub(crate) struct Pool {
     acquire_timeout: Duration,
     /// Whether to give up at the first connection that fails, because another server may answer.
     fail_fast: bool,
-    failed: Mutex<Option<Instant>>,
+    suspicion: Arc<Suspicion>,
     abandoned: Arc<Abandoned>,
 }
 
@@ -63,7 +65,7 @@ impl Pool {
                 max_connections: config.max_connections,
                 acquire_timeout: config.acquire_timeout,
                 fail_fast,
-                failed: Mutex::default(),
+                suspicion: Arc::default(),
                 abandoned: Arc::default(),
             }
         });
@@ -79,13 +81,24 @@ impl Pool {
         self.manager.attempt().await
     }
 
+    /// Waits for what is asked of a new connection no longer than for the connection itself.
+    pub(crate) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.manager.in_time(answer).await
+    }
+
     /// Takes a connection from the pool.
     pub(crate) async fn acquire(&self) -> Result<Lease, Error> {
         let acquired = match timeout(self.acquire_timeout, self.ready()).await {
             Ok(acquired) => acquired,
             Err(elapsed) => Err(self.timed_out(elapsed)),
         };
-        self.note(acquired.is_err());
+        // One that is had is no sign that the server will answer.
+        if acquired.is_err() {
+            self.note(true);
+        }
         acquired
     }
 
@@ -135,7 +148,9 @@ impl Pool {
                     self.abandoned.add(connection.backend());
                 }
                 Ok(connection) => {
-                    return Ok(Lease { connection, abandoned: self.abandoned.clone() });
+                    let abandoned = self.abandoned.clone();
+                    let suspicion = self.suspicion.clone();
+                    return Ok(Lease { connection, abandoned, suspicion });
                 }
                 Err(RunError::User(error)) => return Err(error),
                 // The caller's own limit is the same, and tells why.
@@ -152,14 +167,12 @@ impl Pool {
 
     /// Returns whether the server failed a moment ago, so that another one should be asked first.
     pub(crate) fn is_suspect(&self) -> bool {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < SUSPICION)
+        self.suspicion.is_fresh()
     }
 
     /// Notes whether the server failed.
     pub(crate) fn note(&self, failed: bool) {
-        let failed = failed.then(Instant::now);
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        self.suspicion.note(failed);
     }
 
     fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
@@ -180,6 +193,23 @@ impl Pool {
 pub(crate) struct Lease {
     connection: PooledConnection<'static, Manager>,
     abandoned: Arc<Abandoned>,
+    suspicion: Arc<Suspicion>,
+}
+
+impl Lease {
+    /// Notes how the server failed, if it did: where another might not have, that one is asked first.
+    pub(crate) fn note(&self, failure: Option<&Error>) {
+        match failure {
+            None => self.suspicion.note(false),
+            Some(error) if error.is_of_server() => self.suspect(),
+            Some(_) => {}
+        }
+    }
+
+    /// Notes that another server is to be asked first.
+    pub(crate) fn suspect(&self) {
+        self.suspicion.note(true);
+    }
 }
 
 impl Drop for Lease {
@@ -204,9 +234,6 @@ impl DerefMut for Lease {
         &mut self.connection
     }
 }
-
-/// How long a server that failed is asked last.
-const SUSPICION: Duration = Duration::from_secs(1);
 
 /// How long to wait before a connection is tried again, at first.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);

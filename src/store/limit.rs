@@ -8,6 +8,8 @@ use crate::{Error, RetryPolicy};
 /// Until when an attempt may take.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
+    /// When the call began that the attempt is part of.
+    call_began: Instant,
     began: Instant,
     ends: Option<Instant>,
     /// When the call ends that the attempt is part of.
@@ -18,7 +20,7 @@ impl Limit {
     /// Gives an attempt that begins now its time, out of that of a call that began earlier.
     pub(super) fn new(policy: &RetryPolicy, started: Instant) -> Self {
         let call_ends = policy.deadline().and_then(|deadline| started.checked_add(deadline));
-        let mut limit = Self { began: started, ends: None, call_ends };
+        let mut limit = Self { call_began: started, began: started, ends: None, call_ends };
         limit.renew(policy);
         limit
     }
@@ -28,6 +30,16 @@ impl Limit {
         self.began = Instant::now();
         let attempt = policy.attempt_timeout().and_then(|timeout| self.began.checked_add(timeout));
         self.ends = attempt.into_iter().chain(self.call_ends).min();
+    }
+
+    /// Fails where the time is up already, before anything is asked that nobody would wait for.
+    pub(super) fn check(&self, server: &Server) -> Result<(), Error> {
+        match self.ends {
+            Some(ends) if ends <= Instant::now() => {
+                Err(timed_out(server, self.call_began.elapsed()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns how long the server may let the attempt wait for a lock, if that is less than it is
@@ -55,6 +67,7 @@ impl Limit {
         server: &Server,
         future: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        self.check(server)?;
         self.hold(future).await.unwrap_or_else(|waited| Err(timed_out(server, waited)))
     }
 }

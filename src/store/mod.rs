@@ -234,7 +234,7 @@ impl Store<ReadOnly> {
 impl Shared {
     async fn check(&self, pool: &Pool) -> Result<(), Error> {
         let session = pool.connect().await?;
-        schema::check(&session, &self.log).await
+        pool.in_time(schema::check(&session, &self.log)).await
     }
 
     fn newest(&self) -> SequenceNumber {

@@ -126,7 +126,6 @@ impl<M: Mode> Store<M> {
     ) -> Result<History<M>, Error> {
         let read = sql::read(&self.shared.log, query);
         let mut answer = self.ask(Some(&read), asking, &mut limit).await?;
-        let server = answer.lease.server().clone();
         let collected = limit.hold(async {
             let mut events = Vec::new();
             while let Some(event) = answer.try_next().await? {
@@ -134,13 +133,9 @@ impl<M: Mode> Store<M> {
             }
             Ok::<_, Error>(events)
         });
-        let collected = collected.await;
-        let events = match collected {
+        let events = match collected.await {
             Ok(events) => events?,
-            Err(waited) => {
-                answer.lease.give_up();
-                return Err(self.timed_out(&server, waited));
-            }
+            Err(waited) => return Err(overdue(&mut answer.lease, waited)),
         };
         let last = events.last().map(SequencedEvent::sequence_number);
         let position = query.position(answer.head, events.len(), last);
@@ -157,6 +152,7 @@ impl<M: Mode> Store<M> {
         let head = sql::head(&self.shared.log);
         let started = Instant::now();
         loop {
+            limit.check(self.first().server())?;
             let answer = self.ask_any(&head, read, asking, *limit).await?;
             if answer.head >= self.at_least {
                 self.shared.note_newest(answer.head);
@@ -188,7 +184,7 @@ impl<M: Mode> Store<M> {
         let (last, others) = pools.split_last().expect("a store has a server");
         for pool in others {
             match self.ask_one(pool, head, read, asking, limit).await {
-                Err(error) if error.is_of_server() => pool.note(true),
+                Err(error) if error.is_of_server() => {}
                 result => return result,
             }
         }
@@ -203,33 +199,31 @@ impl<M: Mode> Store<M> {
         asking: &Asking,
         limit: Limit,
     ) -> Result<Answer, Error> {
-        asking.served_by(pool.server());
         let server = pool.server();
+        asking.served_by(server);
         let mut lease = match limit.hold(pool.acquire()).await {
             Ok(lease) => lease?,
-            Err(waited) => return Err(self.timed_out(server, waited)),
-        };
-        let answer = limit.hold(lease.read(head, read)).await;
-        let (row, rows) = match answer {
-            Ok(answer) => answer?,
             Err(waited) => {
-                lease.give_up();
-                return Err(self.timed_out(server, waited));
+                pool.note(true);
+                return Err(timed_out(server, waited));
             }
         };
+        let answer = match limit.hold(lease.read(head, read)).await {
+            Ok(answer) => answer,
+            Err(waited) => return Err(overdue(&mut lease, waited)),
+        };
+        lease.note(answer.as_ref().err());
+        let (row, rows) = answer?;
         let head = sql::decode_head(&row)?;
         Ok(Answer { lease, rows: rows.map(Box::pin), head })
     }
+}
 
-    /// Says that a server did not answer in time; the next attempt asks another one first.
-    fn timed_out(&self, server: &Server, waited: Duration) -> Error {
-        for pool in &self.shared.pools {
-            if pool.server().name == server.name {
-                pool.note(true);
-            }
-        }
-        timed_out(server, waited)
-    }
+/// Gives a connection up whose server did not answer in time; the next attempt asks another first.
+fn overdue(lease: &mut Lease, waited: Duration) -> Error {
+    lease.give_up();
+    lease.suspect();
+    timed_out(lease.server(), waited)
 }
 
 /// A read under way, in however many attempts.
@@ -304,7 +298,11 @@ impl Stream for Answer {
                 return Poll::Ready(None);
             }
             Some(Ok(row)) => sql::decode_event(&row),
-            Some(Err(error)) => Err(this.lease.failed(error)),
+            Some(Err(error)) => {
+                let error = this.lease.failed(error);
+                this.lease.note(Some(&error));
+                Err(error)
+            }
         };
         if let Ok(event) = &event {
             this.head = this.head.max(event.sequence_number());

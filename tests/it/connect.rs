@@ -175,6 +175,20 @@ async fn a_server_that_never_answers_is_unreachable_within_the_timeout() {
 }
 
 #[tokio::test]
+async fn a_server_that_falls_silent_about_its_log_is_unreachable_within_the_timeout() {
+    let log = Log::alone().await;
+    let holder = log.sql().await;
+    holder.batch_execute("BEGIN; LOCK TABLE eddyline_schema").await.unwrap();
+    let timeout = Duration::from_millis(300);
+    let started = Instant::now();
+
+    let error = write_error(log.config().connect_timeout(timeout)).await;
+
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(started.elapsed() < QUICKLY, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn what_is_no_postgresql_server_is_unreachable() {
     let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     let closing = listen(|mut stream| {

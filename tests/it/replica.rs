@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use eddyline::{
-    AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, RetryPolicy,
+    AppendCondition, Config, Error, Event, Filter, Query, ReadOnly, ReadWrite, RetryPolicy,
     SequenceNumber, Store,
 };
 use futures_util::TryStreamExt;
 
-use crate::support::{Log, Replicated, connect, lent, next, nowhere, wait_until};
+use crate::support::{
+    Fragile, Log, Replicated, connect, lent, loans_of, next, nowhere, wait_until,
+};
 
 /// Long enough for a busy machine, and shorter than a pool waits for a connection.
 const QUICKLY: Duration = Duration::from_secs(2);
@@ -350,4 +352,38 @@ async fn who_waits_for_a_position_waits_as_long_as_was_said_whatever_an_attempt_
 
     assert!(matches!(refused, Err(Error::ReplicaBehind { .. })), "{refused:?}");
     assert!(started.elapsed() < QUICKLY, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_replica_that_fails_within_its_answer_is_asked_last() {
+    let fragile = Fragile::new().await;
+    let writer = Store::<ReadWrite>::connect(fragile.config()).await.unwrap();
+    let note = format!(r#"{{"Note":"{}"}}"#, "x".repeat(100_000));
+    let large = || Event::from_json("BookCopyLentToReader", note.clone()).unwrap();
+    // More than lies on the way to a reader that stops.
+    writer.append((0..200).map(|_| large()), AppendCondition::none()).await.unwrap();
+    fragile.cluster.wait_for_replay().await.unwrap();
+    let replica = fragile.cluster.standbys()[0].url("postgres");
+    let config = Config::new(&replica).unwrap().replica(&fragile.primary_url()).unwrap();
+    let store = Store::<ReadOnly>::connect(config.log(&fragile.log)).await.unwrap();
+
+    let mut events = store.stream(Filter::everything()).await.unwrap();
+    events.try_next().await.unwrap();
+    let (sql, watcher) = (fragile.sql().await, connect(&replica).await);
+    let lock = format!("BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE; COMMIT", fragile.log);
+    sql.batch_execute(&lock).await.unwrap();
+    let locked = "SELECT pg_current_wal_flush_lsn()::text";
+    let locked: String = sql.query_one(locked, &[]).await.unwrap().get(0);
+    // The replay waits for the read, or has already sent it away.
+    let met = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn OR EXISTS
+        (SELECT FROM pg_locks WHERE relation = $2::text::regclass AND NOT granted)";
+    let met = async || watcher.query_one(met, &[&locked, &fragile.log]).await.unwrap().get(0);
+    wait_until(met).await;
+    let error = events.try_for_each(async |_| Ok(())).await.unwrap_err();
+    // By turns it would be its turn again after this.
+    store.head().await.unwrap();
+    let history = store.query(loans_of("b-1")).await.unwrap();
+
+    assert_eq!(error.sqlstate().map(|state| state.as_str()), Some("40001"), "{error:?}");
+    assert_eq!(history.served_by(), "replica-1");
 }
