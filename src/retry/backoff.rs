@@ -67,6 +67,11 @@ impl Backoff {
         self.cap
     }
 
+    /// Goes on without end, with pauses of between half of the cap and the cap.
+    pub(super) fn at_cap(self) -> Self {
+        Self { left: u32::MAX, next: self.cap.as_secs_f64(), jitter: Jitter::Equal, ..self }
+    }
+
     fn spread(&mut self, pause: Duration) -> Duration {
         let longest = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         let varied = match self.jitter {

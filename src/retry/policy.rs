@@ -1,6 +1,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Backoff, RetryBudget, RetryPolicyBuilder, env};
 use crate::Error;
 
@@ -140,6 +142,22 @@ impl RetryPolicy {
     /// Returns the pauses of a call, one fewer than its attempts.
     pub fn backoff(&self) -> Backoff {
         self.backoff.clone()
+    }
+}
+
+impl RetryPolicy {
+    /// Returns the pauses of a call beyond its attempts, where it is worth all of its time: around
+    /// the cap, and without end. There are none for a call that is to be made once, and for one
+    /// that would never end.
+    pub(crate) fn patience(&self) -> Option<Backoff> {
+        let is_worth_it = self.attempts > 1 && self.deadline.is_some();
+        is_worth_it.then(|| self.backoff().at_cap())
+    }
+
+    /// Returns how much of its time is left to a call.
+    pub(crate) fn left(&self, started: Instant) -> Option<Duration> {
+        let ends = started.checked_add(self.deadline?)?;
+        Some(ends.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -27,12 +27,10 @@ pub(crate) fn lock(log: &LogName, staleness: Staleness, waits: Waits) -> Stateme
         Staleness::Stale => "force_custom_plan",
     };
     let mut settings = vec![("plan_cache_mode", plan.to_owned())];
-    for (setting, timeout) in [
+    settings.extend(in_milliseconds([
         ("lock_timeout", waits.for_lock),
         ("idle_in_transaction_session_timeout", waits.for_client),
-    ] {
-        settings.extend(timeout.map(|timeout| (setting, timeout.as_millis().to_string())));
-    }
+    ]));
     take_lock(log, &settings)
 }
 
@@ -45,8 +43,24 @@ pub(crate) struct Waits {
 
 /// Renders the statement that takes the log's lock for a transaction which goes on reading and
 /// deciding, and whose statements may take so long each.
-pub(crate) fn lock_to_decide(log: &LogName, statement_timeout: Duration) -> Statement<'static> {
-    take_lock(log, &[("statement_timeout", statement_timeout.as_millis().to_string())])
+pub(crate) fn lock_to_decide(
+    log: &LogName,
+    statement_timeout: Duration,
+    for_lock: Option<Duration>,
+) -> Statement<'static> {
+    // The lock's own statement is still under the limit of the connection.
+    take_lock(
+        log,
+        &in_milliseconds([
+            ("statement_timeout", Some(statement_timeout)),
+            ("lock_timeout", for_lock),
+        ]),
+    )
+}
+
+/// Renders the setting of how long the server waits for what comes next in the transaction.
+pub(crate) fn wait_for_client(time: Duration) -> String {
+    format!("SET LOCAL idle_in_transaction_session_timeout = {}", time.as_millis())
 }
 
 /// Renders the question who holds the log's lock. It answers with a row of words, if anybody does.
@@ -64,6 +78,12 @@ pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
          LIMIT 1"
     );
     Statement { text, params: Vec::new() }
+}
+
+/// Lists the settings that are to be other than they are.
+fn in_milliseconds(settings: [(&'static str, Option<Duration>); 2]) -> Vec<(&'static str, String)> {
+    let settings = settings.into_iter();
+    settings.filter_map(|(name, time)| Some((name, time?.as_millis().to_string()))).collect()
 }
 
 fn take_lock(log: &LogName, settings: &[(&str, String)]) -> Statement<'static> {

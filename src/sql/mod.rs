@@ -11,7 +11,9 @@ mod schema;
 
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
 pub(crate) use self::backend::{end_backends, own_backend};
-pub(crate) use self::lock::{IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide};
+pub(crate) use self::lock::{
+    IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, wait_for_client,
+};
 pub(crate) use self::param::Statement;
 pub(crate) use self::read::{decode_event, decode_head, head, read};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};

@@ -74,16 +74,16 @@ impl Store<ReadWrite> {
         let log = &self.shared.log;
         let staleness = self.staleness(condition);
         let append = Append { events, guard: condition.guard(), staleness, occasion };
-        let waits = Waits {
-            for_lock: limit.lock_timeout(self.shared.lock_timeout),
-            for_client: time_to_arrive(events),
-        };
+        let for_client = time_to_arrive(events);
+        let for_lock = limit.lock_timeout(self.shared.lock_timeout);
+        let waits = Waits { for_lock, for_client };
         Transaction {
             log,
             lock: sql::lock(log, staleness, waits),
             append: append.statement(log),
             events,
             occasion,
+            for_client,
         }
     }
 
@@ -155,24 +155,23 @@ impl<'a> Appending<'a> {
     /// Tries until the events are stored, or cannot be.
     async fn retry(&self) -> Result<Appended, Error> {
         let again = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
-        self.operate(self.store.scope_or(SCOPE), again).await
+        self.operate(self.tries(self.store.scope_or(SCOPE), again)).await
     }
 
-    /// Tries until it is known whether the events are stored.
+    /// Tries once, or until it is known whether the events are stored.
     ///
-    /// These tries are part of a decision, whose own are counted under its scope.
+    /// The try is part of a decision, and counted as one of its own.
     pub(super) async fn settle(&self) -> Result<Appended, Error> {
-        self.operate(SCOPE, Error::is_outcome_unknown).await
+        self.operate(async { self.find_out(self.attempt().await).await }).await
     }
 
     async fn operate(
         &self,
-        scope: &'static str,
-        again: impl Fn(&Error) -> bool,
+        tries: impl Future<Output = Result<Appended, Error>>,
     ) -> Result<Appended, Error> {
         let mut operation = self.store.operation(OperationName::Append);
         let result = match check(self.events) {
-            Ok(()) => self.tries(scope, again).await,
+            Ok(()) => tries.await,
             Err(error) => Err(error),
         };
         if let Ok(appended) = &result {
@@ -186,14 +185,22 @@ impl<'a> Appending<'a> {
         &self,
         verdict: Result<Verdict, Error>,
     ) -> Result<Appended, Error> {
-        match verdict {
-            Ok(Verdict::Taken) => self.tries(SCOPE, Error::is_outcome_unknown).await,
+        let result = match verdict {
+            Ok(Verdict::Taken) => self.attempt().await,
             Ok(verdict) => self.store.judge(verdict, self.condition),
+            Err(error) => Err(error),
+        };
+        self.find_out(result).await
+    }
+
+    /// Goes on trying where it is not known whether the events are stored.
+    async fn find_out(&self, result: Result<Appended, Error>) -> Result<Appended, Error> {
+        match result {
             Err(error) if error.is_outcome_unknown() && self.store.retry.attempts() > 1 => {
                 self.uncertain.store(true, Ordering::Relaxed);
                 self.tries(SCOPE, Error::is_outcome_unknown).await
             }
-            Err(error) => Err(error),
+            result => result,
         }
     }
 
@@ -208,15 +215,18 @@ impl<'a> Appending<'a> {
         again: impl Fn(&Error) -> bool,
     ) -> Result<Appended, Error> {
         let policy = &self.store.retry;
-        // Whether the events are stored is worth all of the time that there is.
-        let persistent = policy.attempts() > 1 && policy.deadline().is_some();
+        let mut patience = policy.patience();
         self.store
             .retry_as(scope, || self.attempt())
             .since(self.started)
             .when(again)
-            .adjust(|error, pause| match pause {
-                None if persistent && error.is_outcome_unknown() => Some(policy.max_delay()),
-                pause => pause,
+            .adjust(|error, pause| match error.is_outcome_unknown() {
+                // Whether the events are stored is worth all of the time that there is.
+                true => {
+                    let pause = pause.or_else(|| patience.as_mut()?.next())?;
+                    Some(policy.left(self.started).map_or(pause, |left| pause.min(left / 2)))
+                }
+                false => pause,
             })
             .await
             .into_result()

@@ -9,7 +9,7 @@ use super::append::Appending;
 use super::limit::Limit;
 use super::turns::{Turn, Turns};
 use crate::{
-    Appended, Decided, Decision, Error, Filter, History, Query, ReadWrite, SequenceNumber,
+    Appended, Class, Decided, Decision, Error, Filter, History, Query, ReadWrite, SequenceNumber,
 };
 
 impl Store<ReadWrite> {
@@ -18,7 +18,8 @@ impl Store<ReadWrite> {
     ///
     /// Every attempt reads afresh and asks `decide` anew, which must therefore do nothing but
     /// decide. Attempts that lost to another append, and such as met a transient fault, are
-    /// repeated as the store's [`RetryPolicy`](crate::RetryPolicy) says. After as many lost rounds
+    /// repeated as the store's [`RetryPolicy`](crate::RetryPolicy) says, those that lost at once:
+    /// there is nothing to wait for. After as many lost rounds
     /// as it names ([`escalate_after`](crate::RetryPolicyBuilder::escalate_after)) the next one is
     /// held under the log's lock: read, decide and append, with no one else appending in between,
     /// so that it cannot lose. Nobody starves, however hot the boundary.
@@ -84,10 +85,14 @@ impl Store<ReadWrite> {
                 result
             })
             .since(started)
-            .when(|error| error.is_conflict() || error.is_repeatable())
-            .adjust(|error, pause| match error.is_conflict() {
-                true => pause.map(|_| Duration::ZERO),
-                false => pause,
+            .when(|error| {
+                error.is_conflict() || error.is_repeatable() || error.is_outcome_unknown()
+            })
+            .adjust(|error, pause| match error.class() {
+                Class::Conflict => pause.map(|_| Duration::ZERO),
+                // It has been tried to the deadline to find out.
+                Class::OutcomeUnknown => self.retry.patience().map(|_| Duration::MAX),
+                _ => pause,
             })
             .await;
         let (attempts, delay) = (retried.attempts(), retried.delay());

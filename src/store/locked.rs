@@ -6,6 +6,7 @@ use futures_util::future::join4;
 use super::append::{Appending, check};
 use super::decide::{Round, decided};
 use super::limit::{Limit, timed_out};
+use super::transact::name_holder;
 use crate::pool::{Lease, send, sent};
 use crate::sql::{self, Occasion};
 use crate::telemetry::{Operation, OperationName};
@@ -51,15 +52,18 @@ impl<D> Round<'_, D> {
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),
             Err(refusal) => {
-                limit.of(server, release(&mut lease)).await?;
+                release(&mut lease, limit).await;
                 return Ok(Err(refusal));
             }
         };
         if events.is_empty() {
-            limit.of(server, release(&mut lease)).await?;
+            release(&mut lease, limit).await;
             return Ok(Ok(decided(value, None, history.position(), true)));
         }
-        check(&events)?;
+        if let Err(error) = check(&events) {
+            release(&mut lease, limit).await;
+            return Err(error);
+        }
         let condition = history.condition();
         let transaction = self.store.transaction(&events, &condition, Occasion::First, limit);
         let verdict = transaction.finish(&mut lease, limit).await;
@@ -84,7 +88,8 @@ impl<D> Round<'_, D> {
     ) -> Result<History<ReadWrite>, Error> {
         let shared = &self.store.shared;
         let statement_timeout = HELD.min(shared.statement_timeout);
-        let lock = sql::lock_to_decide(&shared.log, statement_timeout);
+        let lock_timeout = limit.lock_timeout(shared.lock_timeout);
+        let lock = sql::lock_to_decide(&shared.log, statement_timeout, lock_timeout);
         let head = sql::head(&shared.log);
         let read = sql::read(&shared.log, self.query);
         let lock_form = lease.prepare(&lock.text).await?;
@@ -95,7 +100,7 @@ impl<D> Round<'_, D> {
         let append = self.store.transaction(&[], &condition, Occasion::First, limit).append;
         lease.prepare(&append.text).await?;
 
-        lease.hold_for(statement_timeout);
+        lease.hold();
         lease.begin();
         let client = lease.client();
         // The read comes last: until its rows are read, nothing after them is answered.
@@ -107,7 +112,12 @@ impl<D> Round<'_, D> {
         )
         .await;
         begun.map_err(|error| lease.failed(error))?;
-        locked.map_err(|error| lease.failed(error))?;
+        if let Err(error) = locked {
+            let error = lease.failed(error);
+            release(lease, limit).await;
+            return Err(name_holder(&shared.log, lease, error, limit).await);
+        }
+        lease.hold_for(statement_timeout);
         let head = head.map_err(|error| lease.failed(error))?;
         let head = head.ok_or_else(|| lease.server().lost("the answer has no row"))?;
         let head = sql::decode_head(&head)?;
@@ -122,13 +132,14 @@ impl<D> Round<'_, D> {
     }
 }
 
-/// Ends a transaction that has nothing to store.
-async fn release(lease: &mut Lease) -> Result<(), Error> {
+/// Ends a transaction that has nothing to store. Where that is not answered the connection is
+/// closed, and what was decided is decided all the same.
+async fn release(lease: &mut Lease, limit: Limit) {
     lease.begin();
-    let ended = lease.client().batch_execute("ROLLBACK").await;
-    ended.map_err(|error| lease.failed(error))?;
-    lease.release();
-    Ok(())
+    let ended = limit.hold(lease.client().batch_execute("ROLLBACK")).await;
+    if let Ok(Ok(())) = ended {
+        lease.release();
+    }
 }
 
 /// How long a statement may take while the log's lock is held.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use futures_util::future::{join, join4};
+use futures_util::future::{join3, join4};
 use uuid::Uuid;
 
 use super::limit::{Limit, timed_out};
@@ -18,6 +18,8 @@ pub(super) struct Transaction<'a> {
     pub(super) append: sql::Statement<'a>,
     pub(super) events: &'a [Event],
     pub(super) occasion: Occasion,
+    /// How long the server has to wait for a large append, where that is longer than it does.
+    pub(super) for_client: Option<Duration>,
 }
 
 impl Transaction<'_> {
@@ -57,7 +59,7 @@ impl Transaction<'_> {
         begun.map_err(|error| self.failed(lease, error))?;
         if let Err(error) = locked {
             let error = self.failed(lease, error);
-            return Err(self.name_holder(lease, error, limit).await);
+            return Err(name_holder(self.log, lease, error, limit).await);
         }
         self.verdict(lease, appended, committed)
     }
@@ -66,14 +68,25 @@ impl Transaction<'_> {
     pub(super) async fn finish(&self, lease: &mut Lease, limit: Limit) -> Result<Verdict, Error> {
         let server = lease.server().clone();
         let append = limit.of(&server, lease.prepare(&self.append.text)).await?;
+
         lease.begin();
         let client = lease.client();
-        let answers = join(sent(client, &append, &self.append), client.batch_execute("COMMIT"));
+        // It has arrived, and counts, when a large append begins to.
+        let allowed = async {
+            match self.for_client {
+                Some(time) => client.batch_execute(&sql::wait_for_client(time)).await,
+                None => Ok(()),
+            }
+        };
+        let answers =
+            join3(allowed, sent(client, &append, &self.append), client.batch_execute("COMMIT"));
         let answers = limit.hold(answers).await;
-        match answers {
-            Ok((appended, committed)) => self.verdict(lease, appended, committed),
-            Err(waited) => Err(self.unanswered(lease, waited)),
-        }
+        let (allowed, appended, committed) = match answers {
+            Ok(answers) => answers,
+            Err(waited) => return Err(self.unanswered(lease, waited)),
+        };
+        allowed.map_err(|error| self.failed(lease, error))?;
+        self.verdict(lease, appended, committed)
     }
 
     fn verdict(
@@ -117,27 +130,35 @@ impl Transaction<'_> {
         }
     }
 
-    /// Adds to a failure to get the lock who has it, as far as can be known.
-    async fn name_holder(&self, lease: &mut Lease, mut error: Error, limit: Limit) -> Error {
-        if let Error::Database { sqlstate, source, .. } = &mut error
-            && sqlstate.as_str() == "55P03"
-        {
-            let holder = sql::lock_holder(self.log);
-            let asked = sent(lease.client(), &Form::Unnamed, &holder);
-            if let Ok(Ok(Some(row))) = limit.hold(asked).await
-                && let Ok(holder) = row.try_get(0)
-            {
-                let held = LockHeld { holder, source: source.clone() };
-                *source = cause(held);
-            }
-        }
-        error
-    }
-
     fn unanswered(&self, lease: &mut Lease, waited: Duration) -> Error {
         lease.give_up();
         outcome_unknown(lease.server(), self.events, timed_out(lease.server(), waited))
     }
+}
+
+/// Adds to a failure to get the lock who has it, as far as can be known.
+pub(super) async fn name_holder(
+    log: &LogName,
+    lease: &mut Lease,
+    mut error: Error,
+    limit: Limit,
+) -> Error {
+    if let Error::Database { sqlstate, source, .. } = &mut error
+        && sqlstate.as_str() == "55P03"
+    {
+        let holder = sql::lock_holder(log);
+        let asked = limit.hold(sent(lease.client(), &Form::Unnamed, &holder)).await;
+        match asked {
+            Ok(Ok(Some(row))) => {
+                if let Ok(holder) = row.try_get(0) {
+                    *source = cause(LockHeld { holder, source: source.clone() });
+                }
+            }
+            Ok(_) => {}
+            Err(_) => lease.give_up(),
+        }
+    }
+    error
 }
 
 /// Says that the events may have been stored.

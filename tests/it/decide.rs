@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use eddyline::{
-    AppendCondition, Decision, Error, Event, History, Query, ReadWrite, RetryPolicy, Store,
+    AppendCondition, Config, Decision, Error, Event, History, Query, ReadWrite, RetryPolicy, Store,
 };
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Log, Observer, lent, loans_of, series, wait_for_lock_waiter, wait_until};
+use crate::support::{
+    Log, Observer, lent, loans_of, named, series, wait_for_lock_waiter, wait_until,
+};
 
 /// Waits within a decision, which is not async.
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -203,11 +205,8 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
     // Before an append, before an escalated append that holds the lock.
     for lost in [0, 1] {
         let book = format!("b-{lost}");
-        let config = log.config().max_connections(1);
-        let url = log.primary_url();
-        let named = format!("{url}?application_name={}_{lost}", log.name);
-        drop(config);
-        let config = eddyline::Config::new(&named).unwrap().log(&log.name).max_connections(1);
+        let (url, name) = named(&log.primary_url());
+        let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
         let builder = RetryPolicy::builder().attempts(5).escalate_after(1);
         let policy = builder.base_delay(Duration::from_millis(1)).build().unwrap();
         let store = Store::<ReadWrite>::connect(config.retry(policy)).await.unwrap();
@@ -220,7 +219,6 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
             } else if call == lost {
                 let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
                     WHERE application_name = $1";
-                let name = format!("{}_{lost}", log.name);
                 assert_eq!(wait(sql.query(kill, &[&name])).unwrap().len(), 1);
             }
             let event = lent(&book, "r-1");
@@ -323,7 +321,7 @@ async fn counts_what_it_read_and_appended_and_how_often_it_tried() {
     );
     assert_eq!(observer.counter("eventstore.conflicts"), series([("", 2)]));
     let mut outcomes = observer.counter("eventstore.retry.outcomes");
-    outcomes.retain(|series, count| series.contains("LendBookCopy") && *count > 0);
+    outcomes.retain(|_, count| *count > 0);
     assert_eq!(
         outcomes,
         series([

@@ -14,6 +14,7 @@ mod failures;
 mod generate;
 mod house;
 mod limits;
+mod locked;
 mod numbers;
 mod operation;
 mod pool;

@@ -1,0 +1,238 @@
+//! Decisions that are held under the log's lock.
+
+use std::error::Error as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use eddyline::{
+    AppendCondition, Config, Decided, Decision, Error, Event, ReadWrite, RetryPolicy,
+    RetryPolicyBuilder, Store,
+};
+use fault_proxy::{Action, Direction, Proxy};
+use serde_json::json;
+use tokio_postgres::Client;
+
+use crate::support::{Log, cluster, lent, loans_of, named, wait_until};
+
+/// A store with one connection, whose decisions lose one round and are then held under the lock.
+struct Desk {
+    log: Log,
+    store: Store<ReadWrite>,
+    other: Store<ReadWrite>,
+    sql: Client,
+    /// The name of the store's session.
+    name: String,
+}
+
+/// What a decision may end with.
+#[derive(Debug)]
+enum Refusal {
+    Closed,
+    Store(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Desk {
+    async fn new(policy: RetryPolicyBuilder) -> Self {
+        let log = Log::new().await;
+        let url = log.primary_url();
+        Self::at(&url, log, policy).await
+    }
+
+    /// Reaches the log at another address than its own.
+    async fn at(url: &str, log: Log, policy: RetryPolicyBuilder) -> Self {
+        let (url, name) = named(url);
+        let policy = policy.base_delay(Duration::from_millis(1)).build().unwrap();
+        let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
+        let store = Store::<ReadWrite>::connect(config.retry(policy)).await.unwrap();
+        store.head().await.unwrap();
+        let (other, sql) = (log.writer().await, log.sql().await);
+        // The session in which the store was checked is not the pool's.
+        let desk = Self { log, store, other, sql, name };
+        wait_until(async || desk.sessions().await.len() == 1).await;
+        desk
+    }
+
+    /// Decides about a book, and counts the rounds.
+    async fn decide(
+        &self,
+        round: impl Fn(u32) -> Result<Decision, Refusal>,
+    ) -> (Result<Decided, Refusal>, u32) {
+        let rounds = AtomicU32::new(0);
+        let decide = |_: &_| round(rounds.fetch_add(1, Ordering::Relaxed));
+        let decided = self.store.decide(loans_of("b-1"), decide).await;
+        (decided, rounds.into_inner())
+    }
+
+    /// Decides to lend the book, which somebody else does first.
+    fn lose(&self) -> Result<Decision, Refusal> {
+        wait(self.other.append([lent("b-1", "r-0")], AppendCondition::none()))?;
+        Ok(Decision::append([lent("b-1", "r-1")]))
+    }
+
+    /// Returns the processes of the store's sessions, and how many seconds the transaction of each
+    /// has waited for the store.
+    async fn sessions(&self) -> Vec<(i32, f64)> {
+        let sessions = "SELECT pid, CASE WHEN state = 'idle in transaction'
+                THEN extract(epoch FROM clock_timestamp() - state_change)::float8 ELSE 0 END
+            FROM pg_stat_activity WHERE application_name = $1";
+        let rows = self.sql.query(sessions, &[&self.name]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    async fn process(&self) -> Option<i32> {
+        self.sessions().await.first().map(|(process, _)| *process)
+    }
+
+    /// Waits until so many wait for the log's lock.
+    async fn wait_for_waiters(&self, count: i64) {
+        let key = self.log.lock_key().await;
+        let waiters = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+            AND (classid::bigint << 32 | objid::bigint) = $1";
+        let waiting = async || self.sql.query_one(waiters, &[&key]).await.unwrap().get::<_, i64>(0);
+        wait_until(async || waiting().await >= count).await;
+    }
+
+    async fn loans(&self) -> usize {
+        self.other.query(loans_of("b-1")).await.unwrap().events().len()
+    }
+}
+
+fn escalating() -> RetryPolicyBuilder {
+    RetryPolicy::builder().attempts(3).escalate_after(1)
+}
+
+/// Waits within a decision, which is not async.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn end_with_their_refusal_though_the_server_has_ended_the_transaction() {
+    let desk = Desk::new(escalating()).await;
+
+    let (refused, rounds) = desk
+        .decide(|round| match round {
+            0 => desk.lose(),
+            _ => {
+                wait(wait_until(async || desk.process().await.is_none()));
+                Err(Refusal::Closed)
+            }
+        })
+        .await;
+
+    assert!(matches!(refused, Err(Refusal::Closed)), "{refused:?}");
+    assert_eq!((rounds, desk.loans().await), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn have_nothing_to_append_though_the_server_has_ended_the_transaction() {
+    let desk = Desk::new(escalating()).await;
+
+    let (decided, rounds) = desk
+        .decide(|round| match round {
+            0 => desk.lose(),
+            _ => {
+                wait(wait_until(async || desk.process().await.is_none()));
+                Ok(Decision::nothing())
+            }
+        })
+        .await;
+
+    assert!(decided.unwrap().is_escalated());
+    assert_eq!((rounds, desk.loans().await), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_cannot_have_the_lock_name_its_holder_and_keep_their_connection() {
+    let policy = escalating().attempts(2).attempt_timeout(Duration::from_secs(4));
+    let desk = Desk::new(policy).await;
+    let (first, second) = (desk.log.sql().await, desk.log.sql().await);
+    let hold = format!("BEGIN; {}", desk.log.insert("b-1"));
+    first.batch_execute(&hold).await.unwrap();
+    let before = desk.process().await;
+
+    let decide = desk.decide(|_| Ok(Decision::append([lent("b-1", "r-1")])));
+    // The lock is had in the order in which it was asked for.
+    let contest = async {
+        desk.wait_for_waiters(1).await;
+        let commit = async {
+            desk.wait_for_waiters(2).await;
+            first.batch_execute("COMMIT").await.unwrap();
+        };
+        let (held, ()) = tokio::join!(second.batch_execute(&hold), commit);
+        held.unwrap();
+    };
+    let ((refused, rounds), ()) = tokio::join!(decide, contest);
+
+    let Err(Refusal::Store(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!(rounds, 1);
+    assert_eq!(error.sqlstate().map(|state| state.as_str()), Some("55P03"), "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("held by"), "{error:?}");
+    assert_eq!(desk.process().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn have_the_time_that_a_large_append_needs_to_arrive() {
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster().await.primary().port()));
+    let proxy = Proxy::start(server).await.unwrap();
+    let log = Log::new().await;
+    let url = log.primary_url().replace(&server.to_string(), &proxy.address().to_string());
+    let desk = Desk::at(&url, log, escalating()).await;
+    let before = desk.process().await;
+    let note = json!({ "BookID": "b-1", "Note": "x".repeat(200_000) });
+    let large = Event::new("BookCopyLentToReader", &note).unwrap();
+    let (armed, fault) = std::sync::mpsc::channel();
+
+    let decide = desk.decide(|round| {
+        if round == 0 {
+            return desk.lose();
+        }
+        armed.send(proxy.inflict(Direction::ToServer, 100_000, Action::Stall)).unwrap();
+        Ok(Decision::append([large.clone()]))
+    });
+    // Longer than any other transaction is waited for.
+    let arrive = async {
+        let is_late = async || desk.sessions().await.iter().any(|(_, waited)| *waited > 2.2);
+        wait_until(is_late).await;
+        fault.recv().unwrap().release();
+    };
+    let ((decided, rounds), ()) = tokio::join!(decide, arrive);
+
+    assert!(decided.unwrap().is_escalated());
+    assert_eq!((rounds, desk.loans().await), (2, 2));
+    assert_eq!(desk.process().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_took_longer_than_there_was_time_ask_nothing_any_more() {
+    let time = Duration::from_millis(500);
+    let desk = Desk::new(escalating().attempt_timeout(time).deadline(time)).await;
+    let before = desk.process().await;
+
+    for late in [0, 1] {
+        let (refused, rounds) = desk
+            .decide(|round| {
+                if round == late {
+                    std::thread::sleep(time);
+                    return Ok(Decision::append([lent("b-1", "r-1")]));
+                }
+                desk.lose()
+            })
+            .await;
+
+        let Err(Refusal::Store(error)) = refused else { panic!("{refused:?}") };
+        assert!(matches!(error, Error::TimedOut { waited, .. } if waited >= time), "{error:?}");
+        assert_eq!((rounds, desk.loans().await), (late + 1, late as usize));
+        // Nothing was sent, so that a connection without a transaction is as good as before.
+        if late == 0 {
+            assert_eq!(desk.process().await, before);
+        }
+    }
+}
