@@ -118,6 +118,9 @@ impl Appended {
     }
 
     /// Returns whether the events were in the log already, from an earlier append of the same ids.
+    ///
+    /// Where the first try of this call was lost, nobody knows whether it was that which stored
+    /// them: then it returns false.
     pub fn is_repeat(&self) -> bool {
         self.repeat
     }

@@ -26,24 +26,24 @@ fn builder(lookup: Lookup<'_>) -> Result<RetryPolicyBuilder, Invalid> {
     if let Some(retries) = value(lookup, Setting::Attempts, retries)? {
         builder = builder.attempts(retries + 1);
     }
-    if let Some(delay) = value(lookup, Setting::BaseDelay, duration)? {
+    if let Some(delay) = value(lookup, Setting::BaseDelay, duration("from 0"))? {
         builder = builder.base_delay(delay);
     }
-    if let Some(delay) = value(lookup, Setting::MaxDelay, duration)? {
+    if let Some(delay) = value(lookup, Setting::MaxDelay, duration(POSITIVE))? {
         builder = builder.max_delay(delay);
     }
-    if let Some(multiplier) = value(lookup, Setting::Multiplier, number)? {
+    if let Some(multiplier) = value(lookup, Setting::Multiplier, number(1))? {
         builder = builder.multiplier(multiplier);
     }
     if let Some(jitter) = value(lookup, Setting::Jitter, jitter)? {
         builder = builder.jitter(jitter);
     }
-    builder = match value(lookup, Setting::AttemptTimeout, or_off(duration))? {
+    builder = match value(lookup, Setting::AttemptTimeout, or_off(duration(POSITIVE)))? {
         Some(Some(timeout)) => builder.attempt_timeout(timeout),
         Some(None) => builder.no_attempt_timeout(),
         None => builder,
     };
-    builder = match value(lookup, Setting::Deadline, or_off(duration))? {
+    builder = match value(lookup, Setting::Deadline, or_off(duration(POSITIVE)))? {
         Some(Some(deadline)) => builder.deadline(deadline),
         Some(None) => builder.no_deadline(),
         None => builder,
@@ -58,7 +58,7 @@ fn builder(lookup: Lookup<'_>) -> Result<RetryPolicyBuilder, Invalid> {
 
 fn budget(lookup: Lookup<'_>, builder: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Invalid> {
     let tokens = value(lookup, Setting::Budget, or_off(whole))?;
-    let ratio = value(lookup, Setting::BudgetRatio, number)?;
+    let ratio = value(lookup, Setting::BudgetRatio, number(0))?;
     Ok(match (tokens, ratio) {
         (None, None) => builder,
         (Some(None), None) => builder.no_budget(),
@@ -104,18 +104,26 @@ fn retries(text: &str) -> Result<u32, String> {
 }
 
 fn whole(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("is {text:?}, allowed are whole numbers to {}", u32::MAX))
+    let reason = || format!("is {text:?}, allowed are whole numbers from 1 to {}", u32::MAX);
+    text.parse().map_err(|_| reason())
 }
 
-fn number(text: &str) -> Result<f64, String> {
-    text.parse().map_err(|_| format!("is {text:?}, allowed are numbers like \"1.5\""))
+fn number(least: u8) -> impl Fn(&str) -> Result<f64, String> {
+    move |text| {
+        let reason =
+            || format!("is {text:?}, allowed are finite numbers from {least}, like \"1.5\"");
+        text.parse().map_err(|_| reason())
+    }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<SignedDuration>().ok();
-    parsed
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| format!("is {text:?}, allowed are durations like \"250ms\" and \"1.5s\""))
+fn duration(range: &str) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| {
+        let parsed = text.parse::<SignedDuration>().ok();
+        let duration = parsed.and_then(|duration| Duration::try_from(duration).ok());
+        duration.ok_or_else(|| {
+            format!("is {text:?}, allowed are durations {range}, like \"250ms\" and \"1.5s\"")
+        })
+    }
 }
 
 fn jitter(text: &str) -> Result<Jitter, String> {
@@ -126,3 +134,5 @@ fn jitter(text: &str) -> Result<Jitter, String> {
         _ => Err(format!("is {text:?}, allowed are \"none\", \"equal\" and \"full\"")),
     }
 }
+
+const POSITIVE: &str = "of more than 0";

@@ -51,7 +51,7 @@ impl RetryInstruments {
             self.outcomes
                 .add(0, &[KeyValue::new("scope", scope), KeyValue::new("outcome", outcome)]);
         }
-        for class in [Class::Conflict, Class::Timeout, Class::Transient] {
+        for class in [Class::Conflict, Class::OutcomeUnknown, Class::Timeout, Class::Transient] {
             for attempt in ATTEMPTS {
                 self.attempts.add(0, &attempt_attributes(scope, class, attempt));
             }

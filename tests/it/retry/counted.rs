@@ -103,7 +103,7 @@ async fn the_series_of_a_scope_are_there_from_its_first_call() {
     }
 
     let attempts = observer.counter("eventstore.retry.attempts");
-    assert_eq!(attempts.len(), 2 * 3 * 6);
+    assert_eq!(attempts.len(), 2 * 4 * 6);
     assert!(attempts.values().all(|count| *count == 0));
     assert_eq!(observer.counter("eventstore.retry.outcomes").len(), 2 * 7);
 }

@@ -232,22 +232,27 @@ fn a_default_gives_way_to_a_variable() {
 
 #[test]
 fn a_variable_that_cannot_be_read_is_named() {
-    let durations = "allowed are durations like \"250ms\" and \"1.5s\"";
+    let from_zero = "allowed are durations from 0, like \"250ms\" and \"1.5s\"";
+    let positive = "allowed are durations of more than 0, like \"250ms\" and \"1.5s\"";
     for (variable, text, reason) in [
         ("EDDYLINE_MAX_RETRIES", "-1", "is \"-1\", allowed are 0 to 4294967294"),
         ("MAX_RETRIES", "many", "is \"many\", allowed are 0 to 4294967294"),
         ("MAX_RETRIES", "4294967295", "is \"4294967295\", allowed are 0 to 4294967294"),
-        ("RETRY_BASE_DELAY", "10", &format!("is \"10\", {durations}")),
-        ("EDDYLINE_RETRY_BASE_DELAY", "-10ms", &format!("is \"-10ms\", {durations}")),
+        ("RETRY_BASE_DELAY", "10", &format!("is \"10\", {from_zero}")),
+        ("EDDYLINE_RETRY_BASE_DELAY", "-10ms", &format!("is \"-10ms\", {from_zero}")),
         (
             "EDDYLINE_RETRY_MAX_DELAY",
             "99999999999999999999s",
-            &format!("is \"99999999999999999999s\", {durations}"),
+            &format!("is \"99999999999999999999s\", {positive}"),
         ),
-        ("RETRY_MAX_DELAY", "off", &format!("is \"off\", {durations}")),
+        ("RETRY_MAX_DELAY", "off", &format!("is \"off\", {positive}")),
         ("RETRY_MAX_DELAY", "0s", "is 0, allowed is more than that"),
-        ("EDDYLINE_RETRY_DEADLINE", "never", &format!("is \"never\", {durations}, and \"off\"")),
-        ("EDDYLINE_RETRY_MULTIPLIER", "two", "is \"two\", allowed are numbers like \"1.5\""),
+        ("EDDYLINE_RETRY_DEADLINE", "never", &format!("is \"never\", {positive}, and \"off\"")),
+        (
+            "EDDYLINE_RETRY_MULTIPLIER",
+            "two",
+            "is \"two\", allowed are finite numbers from 1, like \"1.5\"",
+        ),
         ("EDDYLINE_RETRY_MULTIPLIER", "NaN", "is NaN, allowed are finite numbers from 1"),
         ("EDDYLINE_RETRY_MULTIPLIER", "1e999", "is inf, allowed are finite numbers from 1"),
         (
@@ -259,7 +264,7 @@ fn a_variable_that_cannot_be_read_is_named() {
         (
             "EDDYLINE_RETRY_BUDGET",
             "1.5",
-            "is \"1.5\", allowed are whole numbers to 4294967295, and \"off\"",
+            "is \"1.5\", allowed are whole numbers from 1 to 4294967295, and \"off\"",
         ),
         ("EDDYLINE_RETRY_BUDGET_RATIO", "-1", "is -1, allowed are finite numbers from 0"),
         (
