@@ -175,7 +175,6 @@ async fn stays_unknown_at_the_deadline_where_the_server_cannot_be_reached_again(
 
 #[tokio::test]
 async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
-    let log = Log::new().await;
     let line = Line::new(RetryPolicy::builder()).await;
     let store = line.store.retrying(RetryPolicy::never());
     // With other limits its statements are others.
@@ -189,9 +188,7 @@ async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
     assert!(unknown.is_err_and(|error| error.is_outcome_unknown()));
     // The same again, later, tells.
     let appended = store.append([event.clone()], AppendCondition::none()).await.unwrap();
-    assert_eq!(line.count(event.id()).await, 1);
-    assert!(appended.is_repeat() || appended.first() == appended.last());
-    drop(log);
+    assert_eq!(line.places(&[event.id()]).await, [appended.first()]);
 }
 
 /// The connection that is made in place of a lost one stands still as well, for good.
