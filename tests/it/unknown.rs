@@ -138,6 +138,8 @@ async fn is_found_where_only_the_answer_was_lost() {
 async fn is_a_conflict_that_stays_one_where_another_came_before_the_next_try() {
     let line = Line::new(impatient()).await;
     let other = line.log.writer().await;
+    // It has but one attempt's time for the append that matters.
+    other.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
     let history = line.store.query(Filter::everything()).await.unwrap();
     let event = lent("b-1", "r-1");
     let fault = line.proxy.inflict(Direction::ToServer, 0, Action::Stall);
