@@ -81,8 +81,10 @@ fn unrelated() -> Filter {
     Filter::types(["ReaderRegistered"]).build().unwrap()
 }
 
+/// Attempts that are short, and far from being so short that the time for the lock, which is a power
+/// of two, is another one: its statement would not be prepared.
 fn impatient() -> RetryPolicyBuilder {
-    RetryPolicy::builder().attempt_timeout(Duration::from_millis(300))
+    RetryPolicy::builder().attempt_timeout(Duration::from_millis(550))
 }
 
 #[tokio::test]
@@ -157,7 +159,7 @@ async fn is_a_conflict_that_stays_one_where_another_came_before_the_next_try() {
 
 #[tokio::test]
 async fn stays_unknown_at_the_deadline_where_the_server_cannot_be_reached_again() {
-    let policy = impatient().deadline(Duration::from_millis(1_500));
+    let policy = impatient().deadline(Duration::from_secs(2));
     let Line { log, proxy, store, .. } = Line::new(policy).await;
     let event = lent("b-1", "r-1");
     let fault = proxy.inflict(Direction::ToServer, 0, Action::Stall);
