@@ -160,7 +160,7 @@ async fn fewer_connections_than_wanted_are_shared() {
 #[tokio::test]
 async fn who_waited_in_vain_is_told_why() {
     let writer = Writer::new().await;
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_secs(2);
     let config = writer.config().acquire_timeout(timeout);
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     writer.alter("CONNECTION LIMIT 0").await;
@@ -181,7 +181,7 @@ async fn who_waited_in_vain_is_told_why() {
 async fn who_finds_nobody_is_told_so_once() {
     let fragile = Fragile::new().await;
     let config =
-        fragile.config().retry(RetryPolicy::never()).acquire_timeout(Duration::from_millis(300));
+        fragile.config().retry(RetryPolicy::never()).acquire_timeout(Duration::from_secs(2));
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     fragile.cluster.primary().stop().await.unwrap();
 
