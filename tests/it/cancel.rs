@@ -1,6 +1,5 @@
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use eddyline::{
     AppendCondition, Decision, Error, Event, Filter, History, Query, ReadOnly, ReadWrite,
@@ -111,13 +110,11 @@ async fn a_dropped_read_leaves_the_pool_usable() {
 /// The first round is lost each time, so that the second one is held under the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() {
-    let (log, observer) = (Log::new().await, Observer::new());
+    let (log, observer) = (Log::alone().await, Observer::new());
     let policy = RetryPolicy::builder().escalate_after(1).build().unwrap();
     let config = log.config().max_connections(1).retry(policy).telemetry(observer.telemetry());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
-    // Less than the server lets a transaction be idle.
-    let hasty = log.config().lock_timeout(Duration::from_secs(1)).retry(RetryPolicy::never());
-    let other = Store::<ReadWrite>::connect(hasty).await.unwrap();
+    let other = log.writer().await;
     let (mut canceled, mut finished) = (0, 0);
     for (case, polls) in (0..3 * POLLS).chain(0..3 * POLLS).enumerate() {
         let book = format!("b-{case}");
@@ -153,6 +150,9 @@ async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() 
     let outcomes = observer.counter("eventstore.retry.outcomes");
     assert_eq!(outcomes["outcome=canceled scope=decide"], canceled);
     assert_eq!(outcomes["outcome=recovered scope=decide"], finished);
+    // So ends a session whose transaction was idle for as long as the server lets it.
+    let fatal = "SELECT sessions_fatal FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(log.sql().await.query_one(fatal, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test]
