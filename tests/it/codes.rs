@@ -69,7 +69,7 @@ async fn a_transaction_that_takes_too_long_is_a_timeout() {
         let raise = "DO $$ BEGIN RAISE 'too long' USING ERRCODE = '25P04'; END $$";
         refusal(client.batch_execute(raise).await)
     } else {
-        client.batch_execute("SET transaction_timeout = 10; BEGIN").await.unwrap();
+        client.batch_execute("SET transaction_timeout = 200; BEGIN").await.unwrap();
         said.await.unwrap().remove(0)
     };
 
