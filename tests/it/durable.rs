@@ -2,36 +2,41 @@
 
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Event, Filter, ReadWrite, RetryPolicy, Store};
+use eddyline::{AppendCondition, Event, ReadWrite, RetryPolicy, Store};
+use tokio_postgres::Client;
 
-use crate::support::{Fragile, lent, wait_until};
+use crate::support::{Fragile, lent, loans_of, wait_until};
 
 /// A log whose server waits for a standby that is down.
 struct Undermanned {
     fragile: Fragile,
+    sql: Client,
     store: Store<ReadWrite>,
 }
 
 impl Undermanned {
     async fn new() -> Self {
         let fragile = Fragile::new().await;
-        let sql = fragile.sql().await;
-        sql.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
-        fragile.cluster.standbys()[0].stop().await.unwrap();
+        let demand = "ALTER SYSTEM SET synchronous_standby_names = '*'";
+        fragile.sql().await.batch_execute(demand).await.unwrap();
         fragile.cluster.primary().restart().await.unwrap();
         let policy = RetryPolicy::builder()
             .base_delay(Duration::from_millis(1))
-            .attempt_timeout(Duration::from_millis(400))
-            .deadline(Duration::from_millis(1_500));
+            .attempt_timeout(Duration::from_millis(550))
+            .deadline(Duration::from_secs(2));
         let config = fragile.config().retry(policy.build().unwrap());
         let store = Store::<ReadWrite>::connect(config).await.unwrap();
-        Self { fragile, store }
+        // From here on its connection is made and its statements are prepared.
+        let append = || store.append([lent("b-0", "r-0")], AppendCondition::none());
+        wait_until(async || append().await.is_ok()).await;
+        let sql = fragile.sql().await;
+        fragile.cluster.standbys()[0].stop().await.unwrap();
+        Self { fragile, sql, store }
     }
 
     async fn wait_for_commit(&self) {
         let waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-        let sql = self.fragile.sql().await;
-        wait_until(async || !sql.query(waiting, &[]).await.unwrap().is_empty()).await;
+        wait_until(async || !self.sql.query(waiting, &[]).await.unwrap().is_empty()).await;
     }
 
     async fn bring_back_the_standby(&self) {
@@ -50,7 +55,7 @@ async fn an_append_is_not_answered_before_its_standby_has_it_however_it_was_foun
     let (unknown, ()) = tokio::join!(append(), server.wait_for_commit());
 
     assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
-    let history = store.query(Filter::everything()).await.unwrap();
+    let history = store.query(loans_of("b-1")).await.unwrap();
     let seen: Vec<_> = history.events().iter().map(|event| event.id()).collect();
     assert_eq!(seen, [Event::id(&event)]);
     let unknown = append().await;
