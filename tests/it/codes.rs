@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use crate::support::{Fragile, Log, asleep, cluster, named, refusal};
+use crate::support::{Fragile, Log, asleep, cluster, named, nowhere, refusal, wait_until};
 
 /// Connects, and returns what the server says unasked until it ends the connection.
 async fn listen(url: &str) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
@@ -27,6 +27,46 @@ async fn listen(url: &str) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
         codes
     });
     (client, said)
+}
+
+/// Links from a server to servers, made by its extension `dblink`. Servers that were built without
+/// it do not refuse any by themselves.
+struct Links {
+    sql: Client,
+    are_real: bool,
+}
+
+impl Links {
+    /// Makes a link named `broken`, whose session has ended.
+    async fn new(log: &Log) -> Self {
+        let sql = log.sql().await;
+        let extension = "SELECT FROM pg_available_extensions WHERE name = 'dblink'";
+        let are_real = !sql.query(extension, &[]).await.unwrap().is_empty();
+        let links = Self { sql, are_real };
+        if are_real {
+            links.make_and_break(log).await;
+        }
+        links
+    }
+
+    async fn make_and_break(&self, log: &Log) {
+        let (url, application) = named(&log.primary_url());
+        let make = format!("CREATE EXTENSION dblink; SELECT dblink_connect('broken', '{url}')");
+        self.sql.batch_execute(&make).await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = $1";
+        let end = async || self.sql.query(end, &[&application]).await.unwrap();
+        wait_until(async || end().await.is_empty()).await;
+        // The first to ask may be told instead why it ended.
+        refusal(self.sql.batch_execute("SELECT dblink_exec('broken', 'SELECT 1')").await);
+    }
+
+    /// Returns the code with which what is asked of a link is refused.
+    async fn refusal(&self, code: &str, asked: &str) -> String {
+        let raise = format!("DO $$ BEGIN RAISE 'no link' USING ERRCODE = '{code}'; END $$");
+        let statement = if self.are_real { asked } else { &raise };
+        refusal(self.sql.batch_execute(statement).await)
+    }
 }
 
 /// Returns the class of a code in a read, and in an append that had been sent.
@@ -133,4 +173,23 @@ async fn what_a_server_cannot_understand_breaks_the_connection() {
 
     assert_eq!(code, "08P01");
     assert_eq!(classes(code, true), [Class::Transient, Class::OutcomeUnknown]);
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_link_to_another_one_leaves_an_append_in_doubt() {
+    let log = Log::alone().await;
+    let links = Links::new(&log).await;
+    let connect = format!("SELECT dblink_connect('{}')", nowhere());
+    let refused = [
+        ("08001", &*connect),
+        ("08003", "SELECT dblink_send_query('never_made', 'SELECT 1')"),
+        ("08006", "SELECT dblink_exec('broken', 'SELECT 1')"),
+    ];
+
+    for (code, asked) in refused {
+        let refusal = links.refusal(code, asked).await;
+
+        assert_eq!(refusal, code, "{asked}");
+        assert_eq!(classes(&refusal, false), [Class::Transient, Class::OutcomeUnknown], "{code}");
+    }
 }
