@@ -60,6 +60,16 @@ impl Line {
         rows.iter().map(|row| SequenceNumber::new(row.get::<_, i64>(0) as u64)).collect()
     }
 
+    /// Waits until events are in the log while a fault holds the answer back, then ends the
+    /// connection. Returns where they are.
+    async fn lose_answer(&self, fault: &Fault, ids: &[Uuid]) -> Vec<SequenceNumber> {
+        fault.struck().await;
+        wait_until(async || !self.places(ids).await.is_empty()).await;
+        let places = self.places(ids).await;
+        fault.cut(Ending::Reset);
+        places
+    }
+
     /// Lets go what a fault holds back though its client is gone, and waits until the server has
     /// done with it: the store has one connection, each beside it is a lost one.
     async fn arrive_late(&self, fault: &Fault) {
@@ -122,13 +132,8 @@ async fn is_found_where_only_the_answer_was_lost() {
         let ids = events.each_ref().map(Event::id);
         let fault = line.proxy.inflict(Direction::ToClient, 0, Action::Stall);
 
-        let (appended, stored) = tokio::join!(line.store.append(events, condition), async {
-            fault.struck().await;
-            wait_until(async || !line.places(&ids).await.is_empty()).await;
-            let stored = line.places(&ids).await;
-            fault.cut(Ending::Reset);
-            stored
-        });
+        let append = line.store.append(events, condition);
+        let (appended, stored) = tokio::join!(append, line.lose_answer(&fault, &ids));
 
         let appended = appended.unwrap();
         assert_eq!(stored, [appended.first(), appended.last()]);
@@ -184,15 +189,18 @@ async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
     // With other limits its statements are others.
     store.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
     let event = lent("b-1", "r-1");
-    let fault = line.proxy.inflict(Direction::ToClient, 0, Action::Cut(Ending::Reset));
+    let ids = [event.id()];
+    let fault = line.proxy.inflict(Direction::ToClient, 0, Action::Stall);
 
-    let unknown = store.append([event.clone()], AppendCondition::none()).await;
+    let append = store.append([event.clone()], AppendCondition::none());
+    let (unknown, stored) = tokio::join!(append, line.lose_answer(&fault, &ids));
 
-    assert!(fault.has_struck());
     assert!(unknown.is_err_and(|error| error.is_outcome_unknown()));
     // The same again, later, tells.
-    let appended = store.append([event.clone()], AppendCondition::none()).await.unwrap();
-    assert_eq!(line.places(&[event.id()]).await, [appended.first()]);
+    let appended = store.append([event], AppendCondition::none()).await.unwrap();
+    assert!(appended.is_repeat());
+    assert_eq!(stored, [appended.first()]);
+    assert_eq!(line.places(&ids).await, stored);
 }
 
 /// The connection that is made in place of a lost one stands still as well, for good.
