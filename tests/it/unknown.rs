@@ -182,6 +182,27 @@ async fn stays_unknown_at_the_deadline_where_the_server_cannot_be_reached_again(
     drop(log);
 }
 
+/// The second try, which is the last one of the policy, has no connection in its time.
+#[tokio::test]
+async fn is_asked_about_to_the_deadline_however_few_attempts_there_are() {
+    let policy = impatient().attempts(2).max_delay(Duration::from_secs(60));
+    let line = Line::new(policy.deadline(Duration::from_secs(8))).await;
+    let event = lent("b-1", "r-1");
+    let first = line.proxy.inflict(Direction::ToClient, 0, Action::Cut(Ending::Reset));
+
+    let append = line.store.append([event.clone()], AppendCondition::none());
+    let silence = async {
+        first.struck().await;
+        let silence = Action::Delay(Duration::from_secs(1));
+        let second = line.proxy.inflict(Direction::ToClient, 0, silence);
+        second.struck().await;
+    };
+    let (appended, ()) = tokio::join!(append, silence);
+
+    appended.unwrap();
+    assert_eq!(line.count(event.id()).await, 1);
+}
+
 #[tokio::test]
 async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
     let line = Line::new(RetryPolicy::builder()).await;
