@@ -11,6 +11,9 @@ use crate::Campaign;
 /// gone, killed and frozen servers, exhausted limits), then compares the log with what each caller
 /// was told.
 ///
+/// Some of the appends are left to the store to decide: it makes their events anew in each round, and
+/// goes on under the log's lock after a lost one.
+///
 /// It starts a primary of its own in a temporary folder.
 ///
 /// Exits with 0 if nothing was lost, stored twice, torn, or stored although its caller was told that

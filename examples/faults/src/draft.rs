@@ -3,7 +3,6 @@
 use eddyline::{AppendCondition, Error, Event, Filter, ReadWrite, Store};
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use uuid::Uuid;
 
 /// What an append stands on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,27 +51,42 @@ impl Draft {
     ) -> Result<Self, Error> {
         let event_type = match form {
             Form::Foreign => "BookCopyAddedToCirculation",
-            _ => "BookCopyLentToReader",
+            _ => LENT,
         };
-        let payload = format!(r#"{{"BookID":"{book}"}}"#);
-        let events = (0..count)
-            .map(|_| {
-                let id = uuid::Builder::from_random_bytes(random.random()).into_uuid();
-                Event::from_json(event_type, payload.as_str())?.with_id(id)
-            })
-            .collect::<Result<_, _>>()?;
-        let filter = Filter::types(["BookCopyLentToReader"]).any_of([("BookID", book)]).build()?;
+        let events = events_of(event_type, book, count, random)?;
         let condition = match form {
             Form::Unconditional => AppendCondition::none(),
-            _ => store.query(&filter).await?.condition(),
+            _ => store.query(&loans_of(book)?).await?.condition(),
         };
         Ok(Self { events, condition })
     }
-
-    pub fn ids(&self) -> Vec<Uuid> {
-        self.events.iter().map(Event::id).collect()
-    }
 }
+
+/// Returns the filter of what histories of a book have.
+pub fn loans_of(book: &str) -> Result<Filter, Error> {
+    Filter::types([LENT]).any_of([("BookID", book)]).build()
+}
+
+/// Makes so many loans of a book.
+pub fn loans(book: &str, count: usize, random: &mut SmallRng) -> Result<Vec<Event>, Error> {
+    events_of(LENT, book, count, random)
+}
+
+fn events_of(
+    event_type: &str,
+    book: &str,
+    count: usize,
+    random: &mut SmallRng,
+) -> Result<Vec<Event>, Error> {
+    let payload = format!(r#"{{"BookID":"{book}"}}"#);
+    let events = (0..count).map(|_| {
+        let id = uuid::Builder::from_random_bytes(random.random()).into_uuid();
+        Event::from_json(event_type, payload.as_str())?.with_id(id)
+    });
+    events.collect()
+}
+
+const LENT: &str = "BookCopyLentToReader";
 
 /// The most events of an append.
 pub const MOST_EVENTS: usize = 3;

@@ -1,8 +1,9 @@
 //! Appends under fire, and compares the log with what each caller was told.
 //!
 //! A run has campaigns, each with a kind of fire of its own. In each, writers append through the
-//! store and note what they were told: accepted and where, not applied, or that it is not known.
-//! In the end, when nobody is connected any more, the log is read by plain SQL and judged.
+//! store, or leave it to the store to decide, and note what they were told: accepted and where, not
+//! applied, or that it is not known. In the end, when nobody is connected any more, the log is read
+//! by plain SQL and judged.
 
 mod args;
 mod campaign;

@@ -1,15 +1,16 @@
 //! What callers were told, and what struck, as it happens.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eddyline::{Appended, Error};
+use eddyline::{Appended, Error, Event};
 use telling::in_one_line;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Campaign;
-use crate::checker::{Fact, Testimony, Told};
+use crate::checker::{Testimony, Told};
 
 /// Notes that everybody writes to.
 #[derive(Debug, Default)]
@@ -26,11 +27,10 @@ struct State {
 /// The counts of a campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Appends begun.
+    /// Appends begun, those of decisions included.
     pub appends: u64,
     /// Appends whose caller has not been told anything yet.
     pub in_flight: u64,
-    pub events: u64,
     pub accepted: u64,
     /// By the names of their classes.
     pub refused: BTreeMap<&'static str, u64>,
@@ -39,6 +39,12 @@ pub struct Tally {
     pub given_up: u64,
     /// Faults that hit something.
     pub struck: u64,
+    /// Appends that were left to the store to decide.
+    pub decisions: u64,
+    /// Rounds of decisions that others followed.
+    pub superseded: u64,
+    /// Decisions that were accepted under the log's lock.
+    pub escalated: u64,
     /// Connections that the stores made.
     pub connections: u64,
     /// How many bytes an append and its answer have, where that was measured.
@@ -47,25 +53,40 @@ pub struct Tally {
     pub trouble: Option<String>,
 }
 
-/// An append that is under way; dropped without being told, its caller has given up.
+/// An append or a decision that is under way; dropped without being told, its caller has given up.
 #[derive(Debug)]
 pub struct Ticket {
     notes: Arc<Notes>,
     campaign: Campaign,
-    ids: Vec<Uuid>,
+    /// The ids of the events of each of its rounds; an append has one.
+    rounds: RefCell<Vec<Vec<Uuid>>>,
+    /// The ids that the answer names.
+    named: Option<Vec<Uuid>>,
     started: Instant,
     told: Option<Told>,
 }
 
 impl Notes {
     /// Takes down that an append begins.
-    pub fn begin(self: &Arc<Self>, campaign: Campaign, ids: Vec<Uuid>) -> Ticket {
+    pub fn begin(self: &Arc<Self>, campaign: Campaign) -> Ticket {
         let mut state = self.lock();
         let tally = state.tallies.entry(campaign).or_default();
         tally.appends += 1;
         tally.in_flight += 1;
-        tally.events += ids.len() as u64;
-        Ticket { notes: Arc::clone(self), campaign, ids, started: Instant::now(), told: None }
+        Ticket {
+            notes: Arc::clone(self),
+            campaign,
+            rounds: RefCell::default(),
+            named: None,
+            started: Instant::now(),
+            told: None,
+        }
+    }
+
+    /// Takes down that a decision begins.
+    pub fn begin_decision(self: &Arc<Self>, campaign: Campaign) -> Ticket {
+        self.lock().tallies.entry(campaign).or_default().decisions += 1;
+        self.begin(campaign)
     }
 
     /// Takes down that faults hit something.
@@ -106,14 +127,28 @@ impl Notes {
 }
 
 impl Ticket {
+    /// Takes down the events that the store is given: all of an append, or of a decision's round.
+    pub fn add_round(&self, events: &[Event]) {
+        self.rounds.borrow_mut().push(events.iter().map(Event::id).collect());
+    }
+
+    /// Takes down that a decision was accepted under the log's lock.
+    pub fn escalated(&self) {
+        self.notes.lock().tallies.entry(self.campaign).or_default().escalated += 1;
+    }
+
     /// Takes down what the caller was told.
-    pub fn tell(mut self, answer: &Result<Appended, Error>) {
+    pub fn tell(mut self, answer: &Result<Option<Appended>, Error>) {
         self.told = Some(match answer {
             Ok(appended) => {
-                Told::Accepted { first: appended.first().value(), last: appended.last().value() }
+                // Of one that has no places, they are 0, where nothing is.
+                let places = appended.map(|it| (it.first().value(), it.last().value()));
+                let (first, last) = places.unwrap_or_default();
+                Told::Accepted { first, last }
             }
-            Err(error) if error.is_outcome_unknown() => {
+            Err(error @ Error::OutcomeUnknown { event_ids, .. }) => {
                 self.note_trouble(error);
+                self.named = Some(event_ids.clone());
                 Told::Unknown { started: self.started }
             }
             Err(error) => {
@@ -142,10 +177,13 @@ impl Drop for Ticket {
             Told::Accepted { .. } => tally.accepted += 1,
             Told::GivenUp => tally.given_up += 1,
             Told::Refused { class } => *tally.refused.entry(class).or_default() += 1,
+            // Of a round, not of what was told of all of them.
+            Told::Superseded => {}
             Told::Unknown { .. } => tally.unknown += 1,
         }
-        let (campaign, ids) = (self.campaign, std::mem::take(&mut self.ids));
-        state.testimony.facts.push(Fact { campaign, ids, told });
+        let rounds = self.rounds.take();
+        tally.superseded += rounds.len().saturating_sub(1) as u64;
+        state.testimony.add(self.campaign, rounds, self.named.as_deref(), told);
     }
 }
 

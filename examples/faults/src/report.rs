@@ -92,7 +92,6 @@ impl fmt::Display for Report {
 impl Tally {
     fn add(&mut self, other: &Self) {
         self.appends += other.appends;
-        self.events += other.events;
         self.accepted += other.accepted;
         for (class, count) in &other.refused {
             *self.refused.entry(class).or_default() += count;
@@ -100,6 +99,9 @@ impl Tally {
         self.unknown += other.unknown;
         self.given_up += other.given_up;
         self.struck += other.struck;
+        self.decisions += other.decisions;
+        self.superseded += other.superseded;
+        self.escalated += other.escalated;
         self.connections += other.connections;
     }
 
@@ -122,6 +124,9 @@ impl Tally {
             others,
             self.unknown,
             self.given_up,
+            self.decisions,
+            self.superseded,
+            self.escalated,
             self.connections,
         ]
     }
@@ -134,9 +139,20 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, tally: &Tally) -> fmt::Resu
 }
 
 /// `refused` holds the classes that have no column of their own.
-const COLUMNS: [&str; 10] = [
-    "faults", "appends", "accepted", CONFLICT, TRANSIENT, TIMEOUT, "refused", "unknown",
-    "given up", "sessions",
+const COLUMNS: [&str; 13] = [
+    "faults",
+    "appends",
+    "accepted",
+    CONFLICT,
+    TRANSIENT,
+    TIMEOUT,
+    "refused",
+    "unknown",
+    "given up",
+    "decisions",
+    "superseded",
+    "escalated",
+    "sessions",
 ];
 const CONFLICT: &str = "conflict";
 const TIMEOUT: &str = "timeout";
@@ -176,7 +192,7 @@ mod tests {
         let refused = [("bug", 1), ("conflict", 2), ("invalid", 4), ("timeout", 8)].into();
         let tally = Tally { accepted: 16, refused, unknown: 32, given_up: 64, ..Tally::default() };
 
-        let [_, _, outcomes @ .., _] = tally.columns();
+        let [_, _, outcomes @ .., _, _, _, _] = tally.columns();
 
         assert_eq!(outcomes.iter().sum::<u64>(), 127);
     }

@@ -182,13 +182,15 @@ impl Site {
 }
 
 /// The policy under which outcomes are found out. A budget is for servers that fail under their
-/// load; here every other append fails on purpose.
+/// load; here every other append fails on purpose. A decision that has lost a round goes on under
+/// the log's lock, which is under fire as well.
 fn retry() -> Result<RetryPolicy, eddyline::Error> {
     RetryPolicy::builder()
         .attempts(12)
         .attempt_timeout(Duration::from_secs(1))
         .deadline(DEADLINE)
         .no_budget()
+        .escalate_after(1)
         .build()
 }
 

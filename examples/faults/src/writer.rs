@@ -1,14 +1,15 @@
 //! Who appends, and notes what it was told.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddyline::{Error, ReadWrite, Store};
-use rand::SeedableRng;
+use eddyline::{Decided, Decision, Error, History, ReadWrite, Store};
 use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use telling::in_one_line;
 
-use crate::draft::{Draft, Form};
+use crate::draft::{Draft, Form, MOST_EVENTS, loans, loans_of};
 use crate::notes::Notes;
 use crate::site::Site;
 use crate::{Campaign, Failure};
@@ -32,15 +33,7 @@ impl Writer {
 
     /// Prepares an append of the form. Reading is not under test: what fails is tried again.
     pub async fn prepare(&mut self, form: Form, events: Option<usize>) -> Result<Draft, Failure> {
-        self.turn += 1;
-        // Books change now and then, so that histories stay short.
-        let book = match form {
-            Form::Shared => {
-                let turn = self.notes.tally(self.campaign).appends / 64;
-                format!("{:02}-shared-{turn:06}", self.campaign as u8)
-            }
-            _ => format!("{:02}-{:06}-{:06}", self.campaign as u8, self.number, self.turn / 8),
-        };
+        let book = self.next_book(form);
         let mut failed = 0;
         loop {
             let drafted = match events {
@@ -58,14 +51,37 @@ impl Writer {
                 let (campaign, last) = (self.campaign, in_one_line(&error));
                 return Err(Failure::Stuck { campaign, faults: failed, last });
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
     }
 
     /// Appends, and notes the answer; dropped before it came, it notes that.
     pub async fn append(&self, draft: Draft) -> Result<(), Error> {
-        let ticket = self.notes.begin(self.campaign, draft.ids());
-        let answer = self.store.append(draft.events, draft.condition).await;
+        let ticket = self.notes.begin(self.campaign);
+        ticket.add_round(&draft.events);
+        let answer = self.store.append(draft.events, draft.condition).await.map(Some);
+        ticket.tell(&answer);
+        answer.map(drop)
+    }
+
+    /// Leaves it to the store to decide on a book, and notes the answer in the same way. Each round
+    /// has events of its own.
+    pub async fn decide(&mut self, form: Form, events: Option<usize>) -> Result<(), Error> {
+        let book = self.next_book(form);
+        let count = events.unwrap_or_else(|| self.random.random_range(1..=MOST_EVENTS));
+        let filter = loans_of(&book)?;
+        let random = RefCell::new(&mut self.random);
+        let ticket = self.notes.begin_decision(self.campaign);
+        let decide = |_: &History<ReadWrite>| {
+            let events = loans(&book, count, &mut random.borrow_mut())?;
+            ticket.add_round(&events);
+            Ok::<_, Error>(Decision::append(events))
+        };
+        let answer = self.store.decide(&filter, decide).await;
+        if answer.as_ref().is_ok_and(Decided::is_escalated) {
+            ticket.escalated();
+        }
+        let answer = answer.map(|decided| decided.appended());
         ticket.tell(&answer);
         answer.map(drop)
     }
@@ -74,9 +90,21 @@ impl Writer {
     pub async fn append_one(&mut self, form: Form, events: Option<usize>) -> Result<(), Failure> {
         let draft = self.prepare(form, events).await?;
         if self.append(draft).await.is_err() {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
         Ok(())
+    }
+
+    /// Returns the next book. They change now and then, so that histories stay short.
+    fn next_book(&mut self, form: Form) -> String {
+        self.turn += 1;
+        match form {
+            Form::Shared => {
+                let turn = self.notes.tally(self.campaign).appends / 64;
+                format!("{:02}-shared-{turn:06}", self.campaign as u8)
+            }
+            _ => format!("{:02}-{:06}-{:06}", self.campaign as u8, self.number, self.turn / 8),
+        }
     }
 
     /// Returns the next form, by turns.
@@ -85,7 +113,8 @@ impl Writer {
     }
 }
 
-const PAUSE: Duration = Duration::from_millis(3);
+/// How long a writer waits after a failure.
+pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(3);
 
 /// How many failures in a row a writer takes.
 const PATIENCE: u32 = 2_000;

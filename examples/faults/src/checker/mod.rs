@@ -20,7 +20,7 @@ pub struct Entry {
     pub id: Uuid,
 }
 
-/// An append, and what its caller was told of it.
+/// An append, or a round of a decision, and what its caller was told of it.
 #[derive(Clone, Debug)]
 pub struct Fact {
     pub campaign: Campaign,
@@ -38,6 +38,8 @@ pub enum Told {
     GivenUp,
     /// It was not applied, and never will be.
     Refused { class: &'static str },
+    /// Of another round of the same decision: this one was not applied, and never will be.
+    Superseded,
     /// It may have been applied.
     Unknown { started: Instant },
 }
@@ -48,6 +50,28 @@ pub struct Testimony {
     pub facts: Vec<Fact>,
     /// When the server could not be reached.
     pub outages: Vec<(Instant, Instant)>,
+}
+
+impl Testimony {
+    /// Adds what a caller was told of the rounds of a decision, each of which had events of its own;
+    /// an append has one round. The answer is about the last one, or about that of the events which
+    /// it names, and no other one was applied.
+    pub fn add(
+        &mut self,
+        campaign: Campaign,
+        mut rounds: Vec<Vec<Uuid>>,
+        named: Option<&[Uuid]>,
+        told: Told,
+    ) {
+        let answered = match named {
+            Some(ids) => rounds.iter().position(|round| round == ids),
+            None => rounds.len().checked_sub(1),
+        };
+        let ids = answered.map(|round| rounds.remove(round)).unwrap_or_default();
+        self.facts.push(Fact { campaign, ids, told });
+        let others = rounds.into_iter();
+        self.facts.extend(others.map(|ids| Fact { campaign, ids, told: Told::Superseded }));
+    }
 }
 
 /// What was found.
@@ -128,7 +152,7 @@ pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
                 verdict.answered += 1;
                 verdict.judge_silence(fact, started, &testimony.outages);
             }
-            Told::GivenUp => {}
+            Told::GivenUp | Told::Superseded => {}
             Told::Accepted { .. } | Told::Refused { .. } => verdict.answered += 1,
         }
     }
@@ -171,12 +195,18 @@ impl Verdict {
                 }
             }
             Told::Refused { class } => {
-                for number in numbers.iter().filter_map(|numbers| numbers.first()) {
-                    let example = || format!("{number} was refused ({class}) and is in the log");
-                    self.ghosts.add_of(*campaign, example);
-                }
+                self.judge_absence(fact, &numbers, &format!("was refused ({class})"));
+            }
+            Told::Superseded => {
+                self.judge_absence(fact, &numbers, "was superseded by another round");
             }
             Told::GivenUp | Told::Unknown { .. } => {}
+        }
+    }
+
+    fn judge_absence(&mut self, fact: &Fact, numbers: &[&[u64]], fate: &str) {
+        for number in numbers.iter().filter_map(|numbers| numbers.first()) {
+            self.ghosts.add_of(fact.campaign, || format!("{number} {fate} and is in the log"));
         }
     }
 

@@ -122,3 +122,74 @@ fn bears_less_than_one_unknown_outcome_in_a_thousand() {
     assert!(verdict(1, 1_001).is_known());
     assert!(!verdict(1, 1_000).is_known());
 }
+
+/// Judges a log of a decision of three rounds.
+fn decided(log: &[Entry], named: Option<&[u128]>, told: Told) -> Verdict {
+    let ids = |round: &[u128]| round.iter().map(|&one| id(one)).collect::<Vec<_>>();
+    let rounds = [[1, 2], [3, 4], [5, 6]].map(|round| ids(&round)).to_vec();
+    let mut testimony = Testimony::default();
+    testimony.add(Campaign::Kill, rounds, named.map(ids).as_deref(), told);
+    judge(log, &testimony)
+}
+
+#[test]
+fn expects_the_events_of_a_decision_s_last_round() {
+    for (there, faults) in [
+        (&[5, 6][..], [0; 4]),
+        // As if it was answered with the places of an earlier round.
+        (&[1, 2], [2, 2, 0, 0]),
+        (&[3, 4], [2, 2, 0, 0]),
+        (&[5, 6, 3, 4], [0, 2, 0, 0]),
+        (&[5, 6, 3], [0, 1, 0, 1]),
+        (&[5, 6, 3, 4, 3, 4], [0, 2, 2, 0]),
+        (&[], [2, 0, 0, 0]),
+    ] {
+        let verdict = decided(&log(there), None, accepted(10, 20));
+
+        assert_eq!(counts(&verdict), faults, "{there:?}");
+        assert_eq!(verdict.answered, 1);
+    }
+}
+
+#[test]
+fn expects_no_event_of_a_refused_decision() {
+    assert_eq!(counts(&decided(&[], None, REFUSED)), [0; 4]);
+    for there in [[1, 2], [3, 4], [5, 6]] {
+        assert_eq!(counts(&decided(&log(&there), None, REFUSED)), [0, 2, 0, 0], "{there:?}");
+    }
+}
+
+#[test]
+fn allows_of_an_unknown_decision_the_round_that_it_names() {
+    for (there, named, ghosts) in [
+        (&[][..], &[5, 6], 0),
+        (&[5, 6], &[5, 6], 0),
+        (&[3, 4], &[3, 4], 0),
+        (&[3, 4], &[5, 6], 2),
+        (&[5, 6], &[3, 4], 2),
+        (&[5, 6], &[7, 8], 2),
+        (&[5, 6], &[6, 5], 2),
+        (&[3, 4, 5, 6], &[5, 6], 2),
+    ] {
+        let verdict = decided(&log(there), Some(named), unknown());
+
+        assert_eq!(counts(&verdict), [0, ghosts, 0, 0], "{there:?} {named:?}");
+        assert_eq!((verdict.unknown, verdict.answered), (1, 1));
+    }
+}
+
+#[test]
+fn allows_of_a_decision_given_up_its_last_round() {
+    assert_eq!(counts(&decided(&log(&[5, 6]), None, Told::GivenUp)), [0; 4]);
+    assert_eq!(counts(&decided(&log(&[3, 4]), None, Told::GivenUp)), [0, 2, 0, 0]);
+}
+
+#[test]
+fn judges_what_was_told_of_a_decision_without_a_round() {
+    let mut testimony = Testimony::default();
+    testimony.add(Campaign::Kill, Vec::new(), None, REFUSED);
+    assert_eq!(counts(&judge(&[], &testimony)), [0; 4]);
+
+    testimony.add(Campaign::Kill, Vec::new(), None, accepted(10, 10));
+    assert_eq!(counts(&judge(&[], &testimony)), [1, 0, 0, 0]);
+}

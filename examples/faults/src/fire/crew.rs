@@ -8,10 +8,11 @@ use fault_proxy::Proxy;
 use futures_util::future::try_join_all;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::draft::Form;
 use crate::site::{Setting, Site};
-use crate::writer::Writer;
+use crate::writer::{PAUSE_AFTER_FAILURE, Writer};
 use crate::{Campaign, Failure};
 
 /// The writers of a campaign.
@@ -110,17 +111,25 @@ impl Director<'_> {
 
 async fn write(mut writer: Writer, stop: &AtomicBool, impatience: u32) -> Result<(), Failure> {
     while !stop.load(Ordering::Relaxed) {
-        let form = writer.next_form();
-        if impatience > 0 && writer.random.random_ratio(impatience, 100) {
-            let draft = writer.prepare(form, None).await?;
-            let patience = Duration::from_micros(writer.random.random_range(0..4_000));
-            // Whether it was answered is in the notes.
-            let _ = tokio::time::timeout(patience, writer.append(draft)).await;
+        let patience = match writer.random.random_ratio(impatience, 100) {
+            true => Duration::from_micros(writer.random.random_range(0..4_000)),
+            false => Duration::MAX,
+        };
+        let answer = if writer.random.random_ratio(1, ONE_DECISION_IN) {
+            timeout(patience, writer.decide(Form::Shared, None)).await
         } else {
-            writer.append_one(form, None).await?;
+            let draft = writer.prepare(writer.next_form(), None).await?;
+            timeout(patience, writer.append(draft)).await
+        };
+        // What it was is in the notes.
+        if let Ok(Err(_)) = answer {
+            sleep(PAUSE_AFTER_FAILURE).await;
         }
     }
     Ok(())
 }
+
+/// Of how many appends one is left to the store to decide.
+const ONE_DECISION_IN: u32 = 4;
 
 const PAUSE: Duration = Duration::from_millis(1);
