@@ -2,6 +2,7 @@
 
 mod anywhere;
 mod crew;
+mod exchange;
 mod limits;
 mod processes;
 mod sweep;

@@ -11,22 +11,15 @@ use std::time::Duration;
 
 use fault_proxy::{Action, Direction, Ending, Fault, Proxy};
 use futures_util::future::try_join_all;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use tokio::time::sleep;
 
+use super::exchange::{EVENTS, Exchange, ONE_CONNECTION, during, ending, spread};
 use crate::checker::DEADLINE;
 use crate::draft::{Draft, Form};
 use crate::site::{Setting, Site, WRITERS_OF_A_LOG};
 use crate::writer::Writer;
 use crate::{Campaign, Failure};
-
-/// How many bytes an append and its answer have.
-#[derive(Clone, Copy, Debug, Default)]
-struct Exchange {
-    to_server: u64,
-    to_client: u64,
-}
 
 /// A fault to come, and the append that it is for.
 #[derive(Clone, Copy, Debug)]
@@ -56,17 +49,12 @@ async fn measure(site: &Site, campaign: Campaign) -> Result<[Exchange; 4], Failu
     let mut writer = Writer::new(site, campaign, site.plan.writers, store);
     let mut exchanges = [Exchange::default(); 4];
     for (form, exchange) in Form::ALL.into_iter().zip(&mut exchanges) {
-        // More than once: the first time statements are prepared, and bytes that the proxy has
-        // handed over may be counted only a moment later.
+        // More than once: the first time statements are prepared.
         for _ in 0..4 {
             let draft = writer.prepare(form, Some(EVENTS)).await?;
-            let passed = || Direction::BOTH.map(|direction| proxy.passed(direction));
-            let before = passed();
-            writer.append(draft).await.map_err(Failure::store("measure an append"))?;
-            sleep(Duration::from_millis(10)).await;
-            let after = passed();
-            let [to_client, to_server] = [after[0] - before[0], after[1] - before[1]];
-            *exchange = Exchange { to_server, to_client };
+            let (measured, answer) = Exchange::of(&proxy, writer.append(draft)).await;
+            answer.map_err(Failure::store("measure an append"))?;
+            *exchange = measured;
         }
     }
     Ok(exchanges)
@@ -76,29 +64,15 @@ async fn measure(site: &Site, campaign: Campaign) -> Result<[Exchange; 4], Failu
 /// several, of one form after the other.
 fn blows(site: &Site, campaign: Campaign, exchanges: &[Exchange; 4]) -> Vec<Blow> {
     let of = |form: Form| exchanges[Form::ALL.iter().position(|&one| one == form).unwrap_or(0)];
-    let longest = of(Form::Own);
-    let to_server =
-        (0..=longest.to_server + LONGER_NAMES).map(|after| (Direction::ToServer, after));
-    let to_client = (0..=longest.to_client).map(|after| (Direction::ToClient, after));
-    let places: Vec<_> = to_server.chain(to_client).collect();
-
+    let places = of(Form::Own).places_from(Exchange::default());
     let count = (site.plan.share(campaign) / 2).max(1) as usize;
-    let phase = SmallRng::seed_from_u64(site.plan.seed).random_range(0..places.len().max(1));
-    (0..count)
-        .map(|blow| {
-            let place = match count < places.len() {
-                true => (blow * places.len() / count + phase) % places.len(),
-                false => blow % places.len(),
-            };
+    let spread = spread(count, places.len(), site.plan.seed);
+    spread
+        .map(|(place, turn)| {
             let (direction, after) = places[place];
-            let turn = place + blow / places.len();
             let form = Form::ALL[turn % Form::ALL.len()];
-            let length = match direction {
-                Direction::ToClient => of(form).to_client,
-                Direction::ToServer => of(form).to_server,
-            };
             // Of the longest form, if it is past the end of this one.
-            let form = if after > length { Form::Own } else { form };
+            let form = if after > of(form).to(direction) { Form::Own } else { form };
             Blow { form, direction, after, variant: turn / Form::ALL.len() }
         })
         .collect()
@@ -212,24 +186,3 @@ async fn stall(
     fault.release();
     Ok(fault)
 }
-
-/// Runs one to its end, and the other meanwhile.
-async fn during(main: impl Future<Output = Result<(), eddyline::Error>>, aside: impl Future) {
-    tokio::pin!(main);
-    tokio::select! {
-        _ = &mut main => {}
-        _ = aside => drop(main.await),
-    }
-}
-
-fn ending(variant: usize) -> Ending {
-    if variant.is_multiple_of(2) { Ending::Reset } else { Ending::Close }
-}
-
-/// By how many bytes the names of prepared statements, which are numbers, may grow.
-const LONGER_NAMES: u64 = 6;
-
-/// How many events an append has that is struck, so that its exchange has a known length.
-const EVENTS: usize = 2;
-
-const ONE_CONNECTION: Setting = Setting { max_connections: 1, ..Setting::DEFAULT };
