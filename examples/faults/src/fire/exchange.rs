@@ -49,7 +49,7 @@ impl Exchange {
 }
 
 /// Spreads blows over places: returns for each its place, and a turn that is another one for each
-/// blow at a place. If there are fewer places than blows, each place has several.
+/// blow at a place, and for each seed. If there are fewer places than blows, each place has several.
 pub fn spread(blows: usize, places: usize, seed: u64) -> impl Iterator<Item = (usize, usize)> {
     let phase = SmallRng::seed_from_u64(seed).random_range(0..places.max(1));
     (0..blows).map(move |blow| {
@@ -57,7 +57,7 @@ pub fn spread(blows: usize, places: usize, seed: u64) -> impl Iterator<Item = (u
             true => (blow * places / blows + phase) % places,
             false => blow % places,
         };
-        (place, place + blow / places)
+        (place, place + blow / places + phase)
     })
 }
 
