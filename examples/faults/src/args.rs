@@ -11,8 +11,8 @@ use crate::Campaign;
 /// gone, killed and frozen servers, exhausted limits), then compares the log with what each caller
 /// was told.
 ///
-/// Some of the appends are left to the store to decide: it makes their events anew in each round, and
-/// goes on under the log's lock after a lost one.
+/// Some of the appends are left to the store to decide: their events are made anew in each round, and
+/// after a lost one it goes on under the log's lock.
 ///
 /// It starts a primary of its own in a temporary folder.
 ///

@@ -12,6 +12,9 @@ pub enum Campaign {
     Stall,
     /// Half of what was said is delivered; after a pause the connection is cut, or goes on.
     Half,
+    /// The bytes after each byte of a decision under the log's lock are lost, or held back for a while;
+    /// those for the server may be delivered when the caller has been answered.
+    Locked,
     /// Anything, anywhere on any connection, its set-up included, and callers that give up.
     Anywhere,
     /// A backend is killed by SIGKILL, whereupon the server recovers.
@@ -34,6 +37,7 @@ impl Campaign {
     pub(crate) fn weight(self) -> u64 {
         match self {
             Self::Cut | Self::Half | Self::Stall => 5,
+            Self::Locked => 4,
             Self::Anywhere => 3,
             _ => 1,
         }

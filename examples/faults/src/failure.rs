@@ -18,6 +18,9 @@ pub enum Failure {
         /// Why it failed.
         source: io::Error,
     },
+    /// Decisions lose no rounds, or do not go on under the log's lock.
+    #[error("no decision goes on under the log's lock after a lost round")]
+    NotEscalated,
     /// The outcome could not be printed.
     #[error("cannot print the outcome")]
     Print(#[source] io::Error),

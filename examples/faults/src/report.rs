@@ -47,6 +47,11 @@ impl Report {
         void.map(|(&campaign, _)| campaign).collect()
     }
 
+    /// Returns how many decisions were accepted under the log's lock in a campaign.
+    pub fn escalated(&self, campaign: Campaign) -> u64 {
+        self.tallies.get(&campaign).map_or(0, |tally| tally.escalated)
+    }
+
     /// Returns how many faults struck in a campaign.
     pub fn struck(&self, campaign: Campaign) -> u64 {
         self.tallies.get(&campaign).map_or(0, |tally| tally.struck)
@@ -76,7 +81,11 @@ impl fmt::Display for Report {
         writeln!(f)?;
         for (campaign, tally) in &self.tallies {
             if let Some((to_server, to_client)) = tally.exchange {
-                writeln!(f, "{campaign}: an append has {to_server} bytes, its answer {to_client}")?;
+                let what = match campaign {
+                    Campaign::Locked => "what is struck of a decision",
+                    _ => "an append",
+                };
+                writeln!(f, "{campaign}: {what} has {to_server} bytes, its answer {to_client}")?;
             }
             if let Some(trouble) = &tally.trouble {
                 writeln!(f, "{campaign}: first {trouble}")?;

@@ -65,8 +65,13 @@ impl Writer {
     }
 
     /// Leaves it to the store to decide on a book, and notes the answer in the same way. Each round
-    /// has events of its own.
-    pub async fn decide(&mut self, form: Form, events: Option<usize>) -> Result<(), Error> {
+    /// has events of its own, and is told before it is appended.
+    pub async fn decide(
+        &mut self,
+        form: Form,
+        events: Option<usize>,
+        each_round: impl Fn(),
+    ) -> Result<(), Error> {
         let book = self.next_book(form);
         let count = events.unwrap_or_else(|| self.random.random_range(1..=MOST_EVENTS));
         let filter = loans_of(&book)?;
@@ -75,9 +80,11 @@ impl Writer {
         let decide = |_: &History<ReadWrite>| {
             let events = loans(&book, count, &mut random.borrow_mut())?;
             ticket.add_round(&events);
+            each_round();
             Ok::<_, Error>(Decision::append(events))
         };
-        let answer = self.store.decide(&filter, decide).await;
+        // The future is large, and becomes part of others.
+        let answer = Box::pin(self.store.decide(&filter, decide)).await;
         if answer.as_ref().is_ok_and(Decided::is_escalated) {
             ticket.escalated();
         }
@@ -95,6 +102,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins with a book of its own that has no events yet.
+    pub fn begin_book(&mut self) {
+        self.turn = self.turn.next_multiple_of(TURNS_OF_A_BOOK);
+    }
+
     /// Returns the next book. They change now and then, so that histories stay short.
     fn next_book(&mut self, form: Form) -> String {
         self.turn += 1;
@@ -103,7 +115,12 @@ impl Writer {
                 let turn = self.notes.tally(self.campaign).appends / 64;
                 format!("{:02}-shared-{turn:06}", self.campaign as u8)
             }
-            _ => format!("{:02}-{:06}-{:06}", self.campaign as u8, self.number, self.turn / 8),
+            _ => format!(
+                "{:02}-{:06}-{:06}",
+                self.campaign as u8,
+                self.number,
+                self.turn / TURNS_OF_A_BOOK
+            ),
         }
     }
 
@@ -112,6 +129,8 @@ impl Writer {
         Form::ALL[(self.number as u64 + self.turn) as usize % Form::ALL.len()]
     }
 }
+
+const TURNS_OF_A_BOOK: u64 = 8;
 
 /// How long a writer waits after a failure.
 pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(3);

@@ -38,6 +38,14 @@ async fn half_of_an_append() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_decision_that_holds_the_lock() {
+    let report = fight(Campaign::Locked, 200, true).await;
+
+    assert_eq!(report.conclusion(false), Conclusion::Passed, "{report}");
+    assert!(report.escalated(Campaign::Locked) > 200, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn anything_anywhere() {
     holds(Campaign::Anywhere, 200).await;
 }

@@ -116,7 +116,7 @@ async fn write(mut writer: Writer, stop: &AtomicBool, impatience: u32) -> Result
             false => Duration::MAX,
         };
         let answer = if writer.random.random_ratio(1, ONE_DECISION_IN) {
-            timeout(patience, writer.decide(Form::Shared, None)).await
+            timeout(patience, writer.decide(Form::Shared, None, || ())).await
         } else {
             let draft = writer.prepare(writer.next_form(), None).await?;
             timeout(patience, writer.append(draft)).await

@@ -62,8 +62,9 @@ pub fn spread(blows: usize, places: usize, seed: u64) -> impl Iterator<Item = (u
 }
 
 /// Runs one to its end, and the other meanwhile.
-pub async fn during(main: impl Future<Output = Result<(), eddyline::Error>>, aside: impl Future) {
-    tokio::pin!(main);
+pub async fn during(main: impl Future, aside: impl Future) {
+    // It is large, and may be part of another that goes through here.
+    let mut main = Box::pin(main);
     tokio::select! {
         _ = &mut main => {}
         _ = aside => drop(main.await),

@@ -4,6 +4,7 @@ mod anywhere;
 mod crew;
 mod exchange;
 mod limits;
+mod locked;
 mod processes;
 mod sweep;
 
@@ -17,6 +18,7 @@ pub async fn fight(site: &Site, campaign: Campaign) -> Result<(), Failure> {
         Campaign::Cut | Campaign::Half | Campaign::Stall => sweep::fight(site, campaign).await,
         Campaign::Freeze => processes::freeze(site).await,
         Campaign::Kill => processes::kill(site).await,
+        Campaign::Locked => locked::fight(site).await,
         Campaign::Restart => processes::restart(site).await,
         Campaign::Slots => limits::slots(site).await,
         Campaign::Terminate => processes::terminate(site).await,
