@@ -79,7 +79,8 @@ impl Testimony {
 pub struct Verdict {
     /// Events that were accepted and are not in the log, or not where they were said to be.
     pub lost: Faults,
-    /// Events in the log of which it was told that they are not.
+    /// Events in the log of which it was told that they are not, and unknown outcomes of events that
+    /// nobody made.
     pub ghosts: Faults,
     /// Events that are in the log again.
     pub twice: Faults,
@@ -199,6 +200,10 @@ impl Verdict {
             }
             Told::Superseded => {
                 self.judge_absence(fact, &numbers, "was superseded by another round");
+            }
+            Told::Unknown { .. } if ids.is_empty() => {
+                let example = || "an unknown outcome is of nobody's events".to_owned();
+                self.ghosts.add_of(*campaign, example);
             }
             Told::GivenUp | Told::Unknown { .. } => {}
         }

@@ -167,8 +167,10 @@ fn allows_of_an_unknown_decision_the_round_that_it_names() {
         (&[3, 4], &[3, 4], 0),
         (&[3, 4], &[5, 6], 2),
         (&[5, 6], &[3, 4], 2),
-        (&[5, 6], &[7, 8], 2),
-        (&[5, 6], &[6, 5], 2),
+        // Nobody's events, and two that are somebody's.
+        (&[5, 6], &[7, 8], 3),
+        (&[5, 6], &[6, 5], 3),
+        (&[], &[7, 8], 1),
         (&[3, 4, 5, 6], &[5, 6], 2),
     ] {
         let verdict = decided(&log(there), Some(named), unknown());
