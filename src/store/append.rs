@@ -9,7 +9,7 @@ use super::Store;
 use super::limit::Limit;
 use super::transact::{Transaction, outcome_unknown};
 use crate::sql::{self, Append, Occasion, Staleness, Verdict, Waits};
-use crate::telemetry::OperationName;
+use crate::telemetry::{Operation, OperationName};
 use crate::{AppendCondition, Appended, Class, Error, Event, ReadWrite, Reason};
 
 /// The most events of one append.
@@ -154,26 +154,33 @@ impl<'a> Appending<'a> {
 
     /// Tries until the events are stored, or cannot be.
     async fn retry(&self) -> Result<Appended, Error> {
+        let operation = self.store.operation(OperationName::Append);
         let again = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
-        self.operate(self.tries(self.store.scope_or(SCOPE), again)).await
+        let result = match check(self.events) {
+            Ok(()) => self.tries(self.store.scope_or(SCOPE), again).await,
+            Err(error) => Err(error),
+        };
+        self.end(operation, result)
     }
 
     /// Tries once, or until it is known whether the events are stored.
     ///
     /// The try is part of a decision, and counted as one of its own.
     pub(super) async fn settle(&self) -> Result<Appended, Error> {
-        self.operate(async { self.find_out(self.attempt().await).await }).await
-    }
-
-    async fn operate(
-        &self,
-        tries: impl Future<Output = Result<Appended, Error>>,
-    ) -> Result<Appended, Error> {
-        let mut operation = self.store.operation(OperationName::Append);
+        let operation = self.store.operation(OperationName::Append);
         let result = match check(self.events) {
-            Ok(()) => tries.await,
+            Ok(()) => self.attempt().await,
             Err(error) => Err(error),
         };
+        let result = self.find_out(result).await;
+        self.end(operation, result)
+    }
+
+    fn end(
+        &self,
+        mut operation: Operation,
+        result: Result<Appended, Error>,
+    ) -> Result<Appended, Error> {
         if let Ok(appended) = &result {
             operation.count_appended(self.new_events(appended));
         }
