@@ -185,6 +185,6 @@ impl<'a, E> Course<'a, E> {
     /// Returns when the call has to be over, if ever.
     fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let started = *self.started.get_or_insert(now);
-        started.checked_add(self.policy.deadline?)
+        self.policy.ends(started)
     }
 }

@@ -143,9 +143,7 @@ impl RetryPolicy {
     pub fn backoff(&self) -> Backoff {
         self.backoff.clone()
     }
-}
 
-impl RetryPolicy {
     /// Returns the pauses of a call beyond its attempts, where it is worth all of its time: around
     /// the cap, and without end. There are none for a call that is to be made once, and for one
     /// that would never end.
@@ -154,10 +152,9 @@ impl RetryPolicy {
         is_worth_it.then(|| self.backoff().at_cap())
     }
 
-    /// Returns how much of its time is left to a call.
-    pub(crate) fn left(&self, started: Instant) -> Option<Duration> {
-        let ends = started.checked_add(self.deadline?)?;
-        Some(ends.saturating_duration_since(Instant::now()))
+    /// Returns when a call has to be over, if ever.
+    pub(crate) fn ends(&self, started: Instant) -> Option<Instant> {
+        started.checked_add(self.deadline?)
     }
 }
 

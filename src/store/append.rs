@@ -231,7 +231,9 @@ impl<'a> Appending<'a> {
                 // Whether the events are stored is worth all of the time that there is.
                 true => {
                     let pause = pause.or_else(|| patience.as_mut()?.next())?;
-                    Some(policy.left(self.started).map_or(pause, |left| pause.min(left / 2)))
+                    let ends = policy.ends(self.started);
+                    let left = ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+                    Some(left.map_or(pause, |left| pause.min(left / 2)))
                 }
                 false => pause,
             })

@@ -19,7 +19,7 @@ pub(super) struct Limit {
 impl Limit {
     /// Gives an attempt that begins now its time, out of that of a call that began earlier.
     pub(super) fn new(policy: &RetryPolicy, started: Instant) -> Self {
-        let call_ends = policy.deadline().and_then(|deadline| started.checked_add(deadline));
+        let call_ends = policy.ends(started);
         let mut limit = Self { call_began: started, began: started, ends: None, call_ends };
         limit.renew(policy);
         limit

@@ -68,7 +68,6 @@ impl Transaction<'_> {
     pub(super) async fn finish(&self, lease: &mut Lease, limit: Limit) -> Result<Verdict, Error> {
         let server = lease.server().clone();
         let append = limit.of(&server, lease.prepare(&self.append.text)).await?;
-
         lease.begin();
         let client = lease.client();
         // It has arrived, and counts, when a large append begins to.
