@@ -7,15 +7,10 @@ use eddyline::{
 };
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::support::{Log, Observer, lent, wait_for_lock_waiter, wait_until};
+use crate::support::{Log, Observer, lent, wait, wait_for_lock_waiter, wait_until};
 
 /// How often the futures under test are polled at most before they are dropped. They need fewer.
 const POLLS: usize = 12;
-
-/// Waits within a decision, which is not async.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
-}
 
 /// Polls a future up to so many times, as often as it asks to be, then drops it.
 async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {

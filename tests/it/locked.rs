@@ -13,7 +13,9 @@ use fault_proxy::{Action, Direction, Proxy};
 use serde_json::json;
 use tokio_postgres::Client;
 
-use crate::support::{Log, cluster, lent, loans_of, named, wait_until};
+use crate::support::{
+    Log, cluster, lent, loans_of, named, wait, wait_for_lock_waiters, wait_until,
+};
 
 /// A store with one connection, whose decisions lose one round and are then held under the lock.
 struct Desk {
@@ -91,12 +93,8 @@ impl Desk {
     }
 
     /// Waits until so many wait for the log's lock.
-    async fn wait_for_waiters(&self, count: i64) {
-        let key = self.log.lock_key().await;
-        let waiters = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-            AND (classid::bigint << 32 | objid::bigint) = $1";
-        let waiting = async || self.sql.query_one(waiters, &[&key]).await.unwrap().get::<_, i64>(0);
-        wait_until(async || waiting().await >= count).await;
+    async fn wait_for_waiters(&self, count: usize) {
+        wait_for_lock_waiters(&self.sql, self.log.lock_key().await, count).await;
     }
 
     async fn loans(&self) -> usize {
@@ -106,11 +104,6 @@ impl Desk {
 
 fn escalating() -> RetryPolicyBuilder {
     RetryPolicy::builder().attempts(3).escalate_after(1)
-}
-
-/// Waits within a decision, which is not async.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,12 +146,22 @@ pub fn refusal<T>(outcome: Result<T, tokio_postgres::Error>) -> String {
     error.code().expect("no server refused").code().to_owned()
 }
 
+/// Waits within a decision, which is not async.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
+
 /// Waits until someone waits for an advisory lock of the session's database.
 pub async fn wait_for_lock_waiter(sql: &Client, key: i64) {
-    let waiter = "SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    wait_for_lock_waiters(sql, key, 1).await;
+}
+
+/// Waits until so many wait for an advisory lock of the session's database.
+pub async fn wait_for_lock_waiters(sql: &Client, key: i64, count: usize) {
+    let waiters = "SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
         WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted
         AND (classid::bigint << 32 | objid::bigint) = $1";
-    wait_until(async || !sql.query(waiter, &[&key]).await.unwrap().is_empty()).await;
+    wait_until(async || sql.query(waiters, &[&key]).await.unwrap().len() >= count).await;
 }
 
 /// Waits for a fact, asking again and again; a fact that does not come fails the test.

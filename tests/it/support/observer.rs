@@ -71,6 +71,13 @@ impl Observer {
         })
     }
 
+    /// Returns the values of a counter that has counted something, by its attributes.
+    pub fn counted(&self, name: &str) -> BTreeMap<String, u64> {
+        let mut counted = self.counter(name);
+        counted.retain(|_, count| *count > 0);
+        counted
+    }
+
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.durations().into_iter().map(|(series, (count, _))| (series, count)).collect()
     }
