@@ -22,6 +22,16 @@ pub enum Tls {
     },
 }
 
+/// Says what becomes of an append that finds the queue full.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum QueueFull {
+    /// It fails at once, with [`Error::QueueFull`].
+    Refuse,
+    /// It waits for a place, for as long as its attempt may take.
+    Wait,
+}
+
 /// Says where a log is and how to work with it.
 ///
 /// ```
@@ -47,6 +57,10 @@ pub struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     pub(crate) lock_timeout: Duration,
+    pub(crate) max_batch: usize,
+    pub(crate) append_queue: usize,
+    pub(crate) queue_full: QueueFull,
+    pub(crate) linger: Duration,
     pub(crate) replica_timeout: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) telemetry: Telemetry,
@@ -74,6 +88,10 @@ impl Config {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(10),
+            max_batch: 256,
+            append_queue: 4_096,
+            queue_full: QueueFull::Wait,
+            linger: Duration::ZERO,
             replica_timeout: Duration::from_secs(2),
             retry: RetryPolicy::default(),
             telemetry: Telemetry::default(),
@@ -136,6 +154,32 @@ impl Config {
         Self { lock_timeout: timeout, ..self }
     }
 
+    /// Sets the most appends that one transaction stores. Defaults to 256; with 1 each append has
+    /// one of its own.
+    ///
+    /// Appends that come while another one is under way wait for it, and go together then, each
+    /// judged by itself.
+    pub fn max_batch(self, appends: usize) -> Self {
+        Self { max_batch: appends, ..self }
+    }
+
+    /// Sets the most appends that wait to be sent. Defaults to 4,096.
+    pub fn append_queue(self, appends: usize) -> Self {
+        Self { append_queue: appends, ..self }
+    }
+
+    /// Sets what becomes of an append that finds as many waiting as may. Defaults to
+    /// [`QueueFull::Wait`].
+    pub fn queue_full(self, queue_full: QueueFull) -> Self {
+        Self { queue_full, ..self }
+    }
+
+    /// Sets how long an append waits for others to join it, where none is under way. Defaults to
+    /// zero: while one is under way others gather by themselves.
+    pub fn linger(self, linger: Duration) -> Self {
+        Self { linger, ..self }
+    }
+
     /// Sets how long a read waits for a replica to reach the position that it asked for. Defaults
     /// to 2 seconds.
     pub fn replica_timeout(self, timeout: Duration) -> Self {
@@ -156,10 +200,29 @@ impl Config {
         Self { telemetry, ..self }
     }
 
+    /// Returns how long an append's connection waits for the log's lock: no longer than leaves an
+    /// attempt the time to hear that it waited in vain.
+    pub(crate) fn append_lock_timeout(&self) -> Duration {
+        let attempt = self.retry.attempt_timeout().into_iter().chain(self.retry.deadline()).min();
+        let allowed = attempt.map(|attempt| (attempt / 4 * 3).max(Duration::from_millis(1)));
+        allowed.map_or(self.lock_timeout, |allowed| allowed.min(self.lock_timeout))
+    }
+
     /// Checks what the setters took, and names the log.
     pub(crate) fn check(&self) -> Result<LogName, Error> {
         if self.max_connections == 0 {
             return Err(Error::invalid_config("max_connections", "is 0, the least is 1"));
+        }
+        for (setting, count) in [("max_batch", self.max_batch), ("append_queue", self.append_queue)]
+        {
+            if count == 0 || count > MAX_QUEUE {
+                let reason = format!("is {count}, allowed are 1 to {MAX_QUEUE}");
+                return Err(Error::invalid_config(setting, reason));
+            }
+        }
+        if self.linger > MAX_LINGER {
+            let reason = format!("is {:?}, the most is {MAX_LINGER:?}", self.linger);
+            return Err(Error::invalid_config("linger", reason));
         }
         for (setting, timeout) in [
             ("acquire_timeout", self.acquire_timeout),
@@ -208,4 +271,6 @@ fn server(url: &str) -> Result<tokio_postgres::Config, Error> {
     Ok(server)
 }
 
+const MAX_QUEUE: usize = 1 << 20;
+const MAX_LINGER: Duration = Duration::from_secs(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 60 * 60);

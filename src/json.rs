@@ -92,7 +92,7 @@ fn number_length(bytes: &[u8]) -> usize {
 
 /// A JSON number by its value: numbers that `numeric` holds for equal are equal, whatever their
 /// spelling.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Decimal {
     negative: bool,
     /// Without zeros at either end; empty for zero.

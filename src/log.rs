@@ -31,6 +31,11 @@ impl LogName {
     pub(crate) fn table(&self) -> String {
         format!("\"{}\".\"{}\"", self.schema, self.log)
     }
+
+    /// Returns the name of the function that stores events which were judged already.
+    pub(crate) fn append_function(&self) -> String {
+        format!("\"{}\".\"{}_append\"", self.schema, self.log)
+    }
 }
 
 impl fmt::Display for LogName {

@@ -162,6 +162,15 @@ pub enum Error {
         head: SequenceNumber,
     },
 
+    /// As many appends wait as may, and the store was told to let no more wait, see
+    /// [`Config::queue_full`](crate::Config::queue_full). Nothing was stored. Append less at once,
+    /// or again a little later.
+    #[error("{waiting} appends wait already, as many as may")]
+    QueueFull {
+        /// How many wait.
+        waiting: usize,
+    },
+
     /// No replica has reached the position that the read asked for.
     #[error("position {position} not reached within {waited:?}: {server} is at {reached}")]
     ReplicaBehind {
@@ -271,7 +280,7 @@ impl Error {
             | Self::UnfitServer { class, .. }
             | Self::Unreachable { class, .. } => *class,
             Self::Conflict { .. } | Self::PositionAhead { .. } => Class::Conflict,
-            Self::ConnectionLost { .. } => Class::Transient,
+            Self::ConnectionLost { .. } | Self::QueueFull { .. } => Class::Transient,
             Self::Decode { .. } => Class::Permanent(Reason::Bug),
             Self::DuplicateEvent { .. }
             | Self::InvalidAppend { .. }
@@ -290,8 +299,13 @@ impl Error {
 
     /// Returns whether the store tries again by itself. The time of an attempt is limited so that
     /// another one can be made.
+    /// Whoever does not want to wait for a place in the queue does not want that either.
     pub(crate) fn is_repeatable(&self) -> bool {
-        self.class().is_retryable() || matches!(self, Self::TimedOut { .. })
+        match self {
+            Self::TimedOut { .. } => true,
+            Self::QueueFull { .. } => false,
+            error => error.class().is_retryable(),
+        }
     }
 
     /// Returns whether another server might have answered.

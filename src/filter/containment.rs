@@ -20,7 +20,7 @@ pub(crate) enum Node {
 }
 
 /// A JSON object, decoded one level deep. Of equal keys the last counts, as it does in `jsonb`.
-type Level<'a> = BTreeMap<String, &'a RawValue>;
+pub(super) type Level<'a> = BTreeMap<String, &'a RawValue>;
 
 impl Containment {
     pub(crate) fn new(key: String, node: Node) -> Result<Self, String> {
@@ -31,6 +31,11 @@ impl Containment {
     /// Demands nothing: every payload holds it.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Returns what is demanded, by the key that it is to be found under.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.0.iter().map(|(key, node)| (key.as_str(), node))
     }
 
     /// Demands what both demand, or names the key under which they exclude each other.

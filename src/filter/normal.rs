@@ -52,6 +52,11 @@ impl Item {
         &self.payloads
     }
 
+    /// Returns the same, as they were before they were rendered.
+    pub(super) fn containments(&self) -> &[Containment] {
+        &self.containments
+    }
+
     pub(crate) fn matches(&self, event: &Event) -> bool {
         let type_matches = match &self.types {
             Types::Any => true,

@@ -24,6 +24,7 @@ pub(super) struct Manager {
     postgres: PostgresConnectionManager<MakeRustlsConnect>,
     server: Arc<Server>,
     settings: String,
+    max_connections: u32,
     connect_timeout: Duration,
     statement_timeout: Duration,
     attempts: Sink,
@@ -99,11 +100,38 @@ impl Manager {
         Self {
             postgres: PostgresConnectionManager::new(address, connector),
             settings: settings(config, server.role),
+            max_connections: config.max_connections,
             server,
             connect_timeout: config.connect_timeout,
             statement_timeout: config.statement_timeout,
             attempts: Sink::default(),
         }
+    }
+
+    /// Makes connections that only append: what they run is planned once, and not for its values.
+    pub(super) fn for_appends(
+        config: &Config,
+        address: &tokio_postgres::Config,
+        connector: MakeRustlsConnect,
+        server: Arc<Server>,
+    ) -> Self {
+        let mut manager = Self::new(config, address, connector, server);
+        manager.max_connections = super::MAX_APPEND_CONNECTIONS;
+        manager.settings += &format!(
+            ";
+         SET plan_cache_mode = force_generic_plan;
+         SET lock_timeout = {}",
+            config.append_lock_timeout().as_millis()
+        );
+        manager
+    }
+
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    pub(super) fn max_connections(&self) -> u32 {
+        self.max_connections
     }
 
     /// Returns where the pool leaves what failed.

@@ -10,10 +10,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bb8::{PooledConnection, RunError};
+use bb8::{PooledConnection, QueueStrategy, RunError};
 use tokio::time::timeout;
 
 use self::backend::Abandoned;
+pub(crate) use self::backend::Backend;
 use self::manager::Manager;
 pub(crate) use self::session::{Form, Session, send, sent};
 use self::suspicion::Suspicion;
@@ -27,7 +28,6 @@ pub(crate) struct Pool {
     server: Arc<Server>,
     manager: Manager,
     connections: bb8::Pool<Manager>,
-    max_connections: u32,
     acquire_timeout: Duration,
     /// Whether to give up at the first connection that fails, because another server may answer.
     fail_fast: bool,
@@ -43,33 +43,52 @@ impl Pool {
         role: Role,
     ) -> Result<Vec<Self>, Error> {
         let connector = tls::connector(config.tls.as_ref())?;
-        let fail_fast = config.servers.len() > 1;
-        let pools = config.servers.iter().enumerate().map(|(index, address)| {
-            let server = Arc::new(Server::new(role, index, address, log));
-            let manager = Manager::new(config, address, connector.clone(), server.clone());
-            let connections = bb8::Pool::builder()
-                .max_size(config.max_connections)
-                .connection_timeout(config.acquire_timeout)
-                // Whether a connection still lives shows when it is used; to ask before would cost
-                // each operation a round trip.
-                .test_on_check_out(false)
-                // The pool would go on when nobody waits any more, and pause where nobody can wake
-                // it: who waits tries again.
-                .retry_connection(false)
-                .error_sink(manager.sink())
-                .build_unchecked(manager.clone());
-            Self {
-                server,
-                manager,
-                connections,
-                max_connections: config.max_connections,
-                acquire_timeout: config.acquire_timeout,
-                fail_fast,
-                suspicion: Arc::default(),
-                abandoned: Arc::default(),
-            }
-        });
-        Ok(pools.collect())
+        let servers = config.servers.iter().enumerate();
+        Ok(servers
+            .map(|(index, address)| {
+                let server = Arc::new(Server::new(role, index, address, log));
+                let manager = Manager::new(config, address, connector.clone(), server);
+                let builder = bb8::Pool::builder().max_size(config.max_connections);
+                Self::new(config, manager, builder)
+            })
+            .collect())
+    }
+
+    /// Makes the pool of the connections that only append. No connection is made yet.
+    ///
+    /// They are apart from the others, so that appends which wait for the log's lock keep nobody
+    /// from reading. Mostly one is in use, and always the same, since it is known what that one saw.
+    pub(crate) fn for_appends(config: &Config, log: &LogName) -> Result<Self, Error> {
+        let connector = tls::connector(config.tls.as_ref())?;
+        let address = config.servers.first().expect("a configuration names a server");
+        let server = Arc::new(Server::new(Role::Primary, 0, address, log));
+        let manager = Manager::for_appends(config, address, connector, server);
+        let builder = bb8::Pool::builder()
+            .max_size(MAX_APPEND_CONNECTIONS)
+            .queue_strategy(QueueStrategy::Lifo);
+        Ok(Self::new(config, manager, builder))
+    }
+
+    fn new(config: &Config, manager: Manager, builder: bb8::Builder<Manager>) -> Self {
+        let connections = builder
+            .connection_timeout(config.acquire_timeout)
+            // Whether a connection still lives shows when it is used; to ask before would cost
+            // each operation a round trip.
+            .test_on_check_out(false)
+            // The pool would go on when nobody waits any more, and pause where nobody can wake
+            // it: who waits tries again.
+            .retry_connection(false)
+            .error_sink(manager.sink())
+            .build_unchecked(manager.clone());
+        Self {
+            server: manager.server().clone(),
+            manager,
+            connections,
+            acquire_timeout: config.acquire_timeout,
+            fail_fast: config.servers.len() > 1,
+            suspicion: Arc::default(),
+            abandoned: Arc::default(),
+        }
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -179,7 +198,7 @@ impl Pool {
         if let Some(failure) = self.manager.last_failure() {
             return failure;
         }
-        match self.connections.state().connections < self.max_connections {
+        match self.connections.state().connections < self.manager.max_connections() {
             true => self.manager.timed_out(elapsed),
             false => Error::PoolExhausted {
                 server: self.server.to_string(),
@@ -235,6 +254,8 @@ impl DerefMut for Lease {
     }
 }
 
+/// The most connections of a store that append: one, and some for when that one stands still.
+const MAX_APPEND_CONNECTIONS: u32 = 4;
 /// How long to wait before a connection is tried again, at first.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait before a connection is tried again, in the end.

@@ -61,7 +61,8 @@ impl Session {
         &self.server
     }
 
-    pub(super) fn backend(&self) -> Backend {
+    /// Returns the server's process, which tells one connection from another.
+    pub(crate) fn backend(&self) -> Backend {
         self.backend
     }
 

@@ -142,7 +142,8 @@ pub(crate) fn ids_constraint(log: &LogName) -> String {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// The events were stored, to be committed.
-    Accepted { first: SequenceNumber, last: SequenceNumber },
+    /// Where the log ended before was looked at only for a condition.
+    Accepted { first: SequenceNumber, last: SequenceNumber, head: Option<SequenceNumber> },
     /// The condition's position lies beyond the log.
     Ahead { head: SequenceNumber },
     /// An event came after the condition's position that matches its filter.
@@ -173,7 +174,8 @@ impl Verdict {
         let event_id: Option<Uuid> = row.try_get(9)?;
         let number = SequenceNumber::from_bigint;
         if let Some((first, last)) = inserted {
-            return Ok(Self::Accepted { first: number(first), last: number(last) });
+            let head = position.map(number);
+            return Ok(Self::Accepted { first: number(first), last: number(last), head });
         }
         if locked != Some(true) {
             return Ok(Self::Unlocked);

@@ -34,6 +34,12 @@ pub(crate) fn lock(log: &LogName, staleness: Staleness, waits: Waits) -> Stateme
     take_lock(log, &settings)
 }
 
+/// Renders the setting by which what comes next in the transaction is planned for its values, as a
+/// look by index needs.
+pub(crate) fn plan_by_value() -> &'static str {
+    "SET LOCAL plan_cache_mode = force_custom_plan"
+}
+
 /// How long the server may wait, where that is not what the connection is set to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waits {

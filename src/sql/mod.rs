@@ -4,6 +4,7 @@
 mod append;
 mod backend;
 mod filter;
+mod judged;
 mod lock;
 mod param;
 mod read;
@@ -11,8 +12,9 @@ mod schema;
 
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
 pub(crate) use self::backend::{end_backends, own_backend};
+pub(crate) use self::judged::{Stored, decode_news, news, store};
 pub(crate) use self::lock::{
-    IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, wait_for_client,
+    IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, plan_by_value, wait_for_client,
 };
 pub(crate) use self::param::Statement;
 pub(crate) use self::read::{decode_event, decode_head, head, read};

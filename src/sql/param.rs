@@ -25,6 +25,8 @@ pub(crate) enum Param<'a> {
     BigInt(i64),
     BigInts(Vec<i64>),
     Jsonbs(Vec<&'a str>),
+    /// An absent number.
+    Null,
     Texts(Vec<&'a str>),
     Time(Timestamp),
     Times(Vec<Timestamp>),
@@ -34,7 +36,7 @@ pub(crate) enum Param<'a> {
 impl Param<'_> {
     fn sql_type(&self) -> Type {
         match self {
-            Self::BigInt(_) => Type::INT8,
+            Self::BigInt(_) | Self::Null => Type::INT8,
             Self::BigInts(_) => Type::INT8_ARRAY,
             Self::Jsonbs(_) => Type::JSONB_ARRAY,
             Self::Texts(_) => Type::TEXT_ARRAY,
@@ -53,6 +55,7 @@ impl ToSql for Param<'_> {
             Self::Jsonbs(texts) => {
                 texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
             }
+            Self::Null => Ok(IsNull::Yes),
             Self::Texts(texts) => texts.to_sql(ty, out),
             // A bound before the server's calendar is before every event.
             Self::Time(time) if *time < EARLIEST => i64::MIN.to_sql(&Type::INT8, out),

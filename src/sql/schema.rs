@@ -6,7 +6,7 @@ use crate::log::LogName;
 pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// Each takes a log from the version that is its index to the next one.
-const MIGRATIONS: [fn(&LogName) -> String; 1] = [create];
+const MIGRATIONS: [fn(&LogName) -> String; 2] = [create, append_as_a_set];
 
 /// Renders the query for the versions of the schema's logs.
 pub(crate) fn versions(log: &LogName) -> String {
@@ -70,9 +70,10 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
          GRANT SELECT ON {table}, \"{schema}\".eddyline_schema TO \"{role}\""
     );
     if appends {
-        let sequence = sequence(log);
+        let (sequence, function) = (sequence(log), log.append_function());
         grants += &format!(
             ";
+             GRANT EXECUTE ON FUNCTION {function} TO \"{role}\";
              GRANT INSERT (event_id, occurred_at, event_type, payload, metadata) ON {table}
                  TO \"{role}\";
              GRANT SELECT ON SEQUENCE {sequence} TO \"{role}\""
@@ -156,5 +157,66 @@ fn create(log: &LogName) -> String {
              EXECUTE FUNCTION \"{schema}\".eddyline_refuse_number();
          CREATE TRIGGER \"{name}_refuse_change\" BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
              FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_refuse_change()"
+    )
+}
+
+/// Version 2.
+///
+/// The function stores events whose conditions the caller has judged against a stretch of the log
+/// that it knows, if the log still ends where that stretch does. Each statement of a volatile
+/// function sees what was committed before it, at READ COMMITTED and under no other isolation: so
+/// the end that it reads is the one under the lock that it took before. A single row goes without
+/// the sort, and a fifth faster.
+///
+/// Triggers run for each append. That of the lock names everything by its schema, so that it needs
+/// no search path of its own, whose setting and resetting took longer than the lock.
+fn append_as_a_set(log: &LogName) -> String {
+    let (schema, table, function) = (log.schema(), log.table(), log.append_function());
+    let key = format!(
+        "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32)
+             OPERATOR(pg_catalog.|)"
+    );
+    format!(
+        "CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_catalog.pg_advisory_xact_lock({key} TG_RELID::pg_catalog.int8);
+             RETURN NULL;
+         END $$;
+         CREATE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
+             payloads jsonb[], metadatas jsonb[], OUT head bigint, OUT numbers bigint[])
+         LANGUAGE plpgsql AS $$ BEGIN
+             IF pg_catalog.current_setting('transaction_isolation')
+                 OPERATOR(pg_catalog.<>) 'read committed'
+             THEN
+                 RAISE EXCEPTION 'appends need the isolation READ COMMITTED'
+                     USING ERRCODE = 'invalid_transaction_state';
+             END IF;
+             PERFORM pg_catalog.pg_advisory_xact_lock({key}
+                 '{table}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8);
+             head := coalesce((SELECT event.sequence_number FROM {table} AS event
+                 ORDER BY event.sequence_number DESC LIMIT 1), 0);
+             IF known OPERATOR(pg_catalog.<>) head OR pg_catalog.cardinality(ids)
+                 OPERATOR(pg_catalog.=) 0
+             THEN
+                 RETURN;
+             END IF;
+             IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.=) 1 THEN
+                 INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
+                 VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
+                 RETURNING ARRAY[sequence_number] INTO numbers;
+             ELSE
+                 WITH stored AS (
+                     INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
+                     SELECT id, occurred, type, body, meta
+                     FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(times),
+                             pg_catalog.unnest(types), pg_catalog.unnest(payloads),
+                             pg_catalog.unnest(metadatas))
+                         WITH ORDINALITY AS event (id, occurred, type, body, meta, place)
+                     ORDER BY place
+                     RETURNING sequence_number
+                 )
+                 SELECT pg_catalog.array_agg(sequence_number) INTO numbers FROM stored;
+             END IF;
+         END $$"
     )
 }

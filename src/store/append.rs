@@ -1,14 +1,16 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Store;
+use super::appender::Request;
 use super::limit::Limit;
-use super::transact::{Transaction, outcome_unknown};
-use crate::sql::{self, Append, Occasion, Staleness, Verdict, Waits};
+use super::log::bytes_of;
+use super::transact::outcome_unknown;
+use crate::sql::{Occasion, Verdict};
 use crate::telemetry::{Operation, OperationName};
 use crate::{AppendCondition, Appended, Class, Error, Event, ReadWrite, Reason};
 
@@ -17,9 +19,6 @@ pub const MAX_APPEND_EVENTS: usize = 100_000;
 
 /// The most bytes of payload and metadata of one append.
 pub const MAX_APPEND_BYTES: usize = 256 << 20;
-
-/// From how many events behind the end of the log on a condition is judged by index.
-const STALE_AFTER: u64 = 1_000;
 
 impl Store<ReadWrite> {
     /// Appends events in the order given, all of them or none, if the condition holds.
@@ -59,42 +58,8 @@ impl Store<ReadWrite> {
         events: impl IntoIterator<Item = Event>,
         condition: AppendCondition,
     ) -> Result<Appended, Error> {
-        let events: Vec<_> = events.into_iter().collect();
-        Appending::new(self, &events, &condition, Instant::now()).retry().await
-    }
-
-    /// Renders an append's transaction, to be run within a limit.
-    pub(super) fn transaction<'a>(
-        &'a self,
-        events: &'a [Event],
-        condition: &'a AppendCondition,
-        occasion: Occasion,
-        limit: Limit,
-    ) -> Transaction<'a> {
-        let log = &self.shared.log;
-        let staleness = self.staleness(condition);
-        let append = Append { events, guard: condition.guard(), staleness, occasion };
-        let for_client = time_to_arrive(events);
-        let for_lock = limit.lock_timeout(self.shared.lock_timeout);
-        let waits = Waits { for_lock, for_client };
-        Transaction {
-            log,
-            lock: sql::lock(log, staleness, waits),
-            append: append.statement(log),
-            events,
-            occasion,
-            for_client,
-        }
-    }
-
-    fn staleness(&self, condition: &AppendCondition) -> Staleness {
-        let newest = self.shared.newest.load(Ordering::Relaxed);
-        match condition.guard() {
-            Some(guard) if newest.saturating_sub(guard.after.value()) > STALE_AFTER => {
-                Staleness::Stale
-            }
-            _ => Staleness::Fresh,
-        }
+        let events = events.into_iter().collect();
+        Appending::new(self, events, condition, Instant::now()).retry().await
     }
 
     /// Says what a verdict means to the caller.
@@ -110,20 +75,20 @@ impl Store<ReadWrite> {
             class: Class::Permanent(Reason::Bug),
         };
         match verdict {
-            Verdict::Accepted { first, last } => {
-                self.shared.note_newest(last);
+            Verdict::Accepted { first, last, head: _ } => {
+                self.shared.log.note_newest(last);
                 Ok(Appended::new(first, last))
             }
             Verdict::Ahead { head } => Err(Error::PositionAhead { position: after, head }),
             Verdict::Broken { event, event_type } => {
-                self.shared.note_newest(event);
+                self.shared.log.note_newest(event);
                 Err(Error::Conflict { after, event, event_type })
             }
             Verdict::Mixed { event_id, position } => {
                 Err(Error::DuplicateEvent { event_id, position })
             }
             Verdict::Stored { first, last } => {
-                self.shared.note_newest(last);
+                self.shared.log.note_newest(last);
                 Ok(Appended::repeat(first, last))
             }
             Verdict::Taken => Err(unfit("it holds an event and does not find it")),
@@ -135,8 +100,8 @@ impl Store<ReadWrite> {
 /// An append, with all of its tries.
 pub(super) struct Appending<'a> {
     store: &'a Store<ReadWrite>,
-    events: &'a [Event],
-    condition: &'a AppendCondition,
+    events: Arc<[Event]>,
+    condition: AppendCondition,
     started: Instant,
     /// Whether a try may have stored the events.
     uncertain: AtomicBool,
@@ -145,8 +110,8 @@ pub(super) struct Appending<'a> {
 impl<'a> Appending<'a> {
     pub(super) fn new(
         store: &'a Store<ReadWrite>,
-        events: &'a [Event],
-        condition: &'a AppendCondition,
+        events: Arc<[Event]>,
+        condition: AppendCondition,
         started: Instant,
     ) -> Self {
         Self { store, events, condition, started, uncertain: AtomicBool::new(false) }
@@ -156,7 +121,7 @@ impl<'a> Appending<'a> {
     async fn retry(&self) -> Result<Appended, Error> {
         let operation = self.store.operation(OperationName::Append);
         let again = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
-        let result = match check(self.events) {
+        let result = match check(&self.events) {
             Ok(()) => self.tries(self.store.scope_or(SCOPE), again).await,
             Err(error) => Err(error),
         };
@@ -168,7 +133,7 @@ impl<'a> Appending<'a> {
     /// The try is part of a decision, and counted as one of its own.
     pub(super) async fn settle(&self) -> Result<Appended, Error> {
         let operation = self.store.operation(OperationName::Append);
-        let result = match check(self.events) {
+        let result = match check(&self.events) {
             Ok(()) => self.attempt().await,
             Err(error) => Err(error),
         };
@@ -194,7 +159,7 @@ impl<'a> Appending<'a> {
     ) -> Result<Appended, Error> {
         let result = match verdict {
             Ok(Verdict::Taken) => self.attempt().await,
-            Ok(verdict) => self.store.judge(verdict, self.condition),
+            Ok(verdict) => self.store.judge(verdict, &self.condition),
             Err(error) => Err(error),
         };
         self.find_out(result).await
@@ -252,7 +217,7 @@ impl<'a> Appending<'a> {
                 verdict => verdict,
             },
         };
-        match verdict.and_then(|verdict| self.store.judge(verdict, self.condition)) {
+        match verdict.and_then(|verdict| self.store.judge(verdict, &self.condition)) {
             Err(error) if error.is_outcome_unknown() => {
                 self.uncertain.store(true, Ordering::Relaxed);
                 Err(error)
@@ -263,7 +228,7 @@ impl<'a> Appending<'a> {
                 if uncertain
                     && !matches!(error, Error::Conflict { .. } | Error::DuplicateEvent { .. }) =>
             {
-                Err(outcome_unknown(self.store.first().server(), self.events, error))
+                Err(outcome_unknown(self.store.first().server(), &self.events, error))
             }
             Ok(appended) if uncertain => Ok(appended.as_first()),
             result => result,
@@ -271,33 +236,15 @@ impl<'a> Appending<'a> {
     }
 
     async fn transact(&self, occasion: Occasion, limit: Limit) -> Result<Verdict, Error> {
-        let pool = self.store.first();
-        let mut lease = limit.of(pool.server(), pool.acquire()).await?;
-        let transaction = self.store.transaction(self.events, self.condition, occasion, limit);
-        transaction.run(&mut lease, limit).await
+        let appender = self.store.shared.appender.as_ref();
+        let appender = appender.expect("a read-write store has an appender");
+        let (events, condition) = (self.events.clone(), self.condition.clone());
+        appender.append(Request { events, condition, occasion }, limit).await
     }
-}
-
-/// Returns how long the server has to wait for a large append, at the pace of a slow network; in
-/// powers of two, so that few different statements come about.
-fn time_to_arrive(events: &[Event]) -> Option<Duration> {
-    let seconds = bytes_of(events) / BYTES_PER_SECOND;
-    if seconds == 0 {
-        return None;
-    }
-    let seconds = (seconds as u64 + sql::IDLE_TIMEOUT.as_secs()).next_power_of_two();
-    Some(Duration::from_secs(seconds))
-}
-
-fn bytes_of(events: &[Event]) -> usize {
-    events.iter().map(|event| event.payload_json().len() + event.metadata_json().len()).sum()
 }
 
 /// What the tries of appends are counted under.
 const SCOPE: &str = "append";
-
-/// The pace at which a large append arrives at least, unless it does not arrive at all.
-const BYTES_PER_SECOND: usize = 64 << 10;
 
 pub(super) fn check(events: &[Event]) -> Result<(), Error> {
     if events.is_empty() {

@@ -160,7 +160,7 @@ impl<D> Round<'_, D> {
             return Ok(Ok(decided(value, None, history.position(), false)));
         }
         let condition = history.condition();
-        let appending = Appending::new(self.store, &events, &condition, self.started);
+        let appending = Appending::new(self.store, events.into(), condition, self.started);
         let appended = appending.settle().await?;
         let position = history.position().max(appended.last());
         Ok(Ok(decided(value, Some(appended), position, false)))

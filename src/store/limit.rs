@@ -25,6 +25,17 @@ impl Limit {
         limit
     }
 
+    /// Joins the limits of attempts that are made together: to the last of their ends.
+    pub(super) fn join(limits: impl Iterator<Item = Self>) -> Option<Self> {
+        let later = |one: Option<Instant>, other: Option<Instant>| Some(one?.max(other?));
+        limits.reduce(|one, other| Self {
+            call_began: one.call_began.min(other.call_began),
+            began: one.began.min(other.began),
+            ends: later(one.ends, other.ends),
+            call_ends: later(one.call_ends, other.call_ends),
+        })
+    }
+
     /// Gives an attempt its time anew, where it waited for what takes a time of its own.
     pub(super) fn renew(&mut self, policy: &RetryPolicy) {
         self.began = Instant::now();

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -6,11 +7,11 @@ use futures_util::future::join4;
 use super::append::{Appending, check};
 use super::decide::{Round, decided};
 use super::limit::{Limit, timed_out};
-use super::transact::name_holder;
+use super::transact::{name_holder, release};
 use crate::pool::{Lease, send, sent};
 use crate::sql::{self, Occasion};
 use crate::telemetry::{Operation, OperationName};
-use crate::{AppendCondition, Decided, Decision, Error, History, ReadWrite, SequencedEvent};
+use crate::{AppendCondition, Decided, Decision, Error, Event, History, ReadWrite, SequencedEvent};
 
 impl<D> Round<'_, D> {
     /// Takes the log's lock, reads, decides and appends, all in one transaction.
@@ -60,12 +61,14 @@ impl<D> Round<'_, D> {
             release(&mut lease, limit).await;
             return Ok(Ok(decided(value, None, history.position(), true)));
         }
+        let events: Arc<[Event]> = events.into();
         if let Err(error) = check(&events) {
             release(&mut lease, limit).await;
             return Err(error);
         }
         let condition = history.condition();
-        let transaction = self.store.transaction(&events, &condition, Occasion::First, limit);
+        let log = &self.store.shared.log;
+        let transaction = log.transaction(&events, &condition, Occasion::First, None);
         let verdict = transaction.finish(&mut lease, limit).await;
         if verdict.is_ok() {
             lease.release();
@@ -73,7 +76,7 @@ impl<D> Round<'_, D> {
         // Before anything else is tried: the lock goes with the connection.
         drop(lease);
 
-        let appending = Appending::new(self.store, &events, &condition, self.started);
+        let appending = Appending::new(self.store, events.clone(), condition.clone(), self.started);
         let appended = appending.conclude(verdict).await?;
         operation.count_appended(appending.new_events(&appended));
         let position = history.position().max(appended.last());
@@ -87,17 +90,18 @@ impl<D> Round<'_, D> {
         limit: Limit,
     ) -> Result<History<ReadWrite>, Error> {
         let shared = &self.store.shared;
+        let name = &shared.log.name;
         let statement_timeout = HELD.min(shared.statement_timeout);
         let lock_timeout = limit.lock_timeout(shared.lock_timeout);
-        let lock = sql::lock_to_decide(&shared.log, statement_timeout, lock_timeout);
-        let head = sql::head(&shared.log);
-        let read = sql::read(&shared.log, self.query);
+        let lock = sql::lock_to_decide(name, statement_timeout, lock_timeout);
+        let head = sql::head(name);
+        let read = sql::read(name, self.query);
         let lock_form = lease.prepare(&lock.text).await?;
         let head_form = lease.prepare(&head.text).await?;
         let read_form = lease.prepare(&read.text).await?;
         // While the lock is held there is no time for it.
-        let condition = AppendCondition::since(self.query.filter.clone(), shared.newest());
-        let append = self.store.transaction(&[], &condition, Occasion::First, limit).append;
+        let condition = AppendCondition::since(self.query.filter.clone(), shared.log.newest());
+        let append = shared.log.append(&[], &condition, Occasion::First);
         lease.prepare(&append.text).await?;
 
         lease.hold();
@@ -115,7 +119,7 @@ impl<D> Round<'_, D> {
         if let Err(error) = locked {
             let error = lease.failed(error);
             release(lease, limit).await;
-            return Err(name_holder(&shared.log, lease, error, limit).await);
+            return Err(name_holder(name, lease, error, limit).await);
         }
         lease.hold_for(statement_timeout);
         let head = head.map_err(|error| lease.failed(error))?;
@@ -125,20 +129,10 @@ impl<D> Round<'_, D> {
         let rows: Vec<_> = rows.try_collect().await.map_err(|error| lease.failed(error))?;
         let events: Vec<_> = rows.iter().map(sql::decode_event).collect::<Result<_, _>>()?;
 
-        shared.note_newest(head);
+        shared.log.note_newest(head);
         let last = events.last().map(SequencedEvent::sequence_number);
         let position = self.query.position(head, events.len(), last);
         Ok(History::new(events, position, self.query.filter.clone(), lease.server().name.clone()))
-    }
-}
-
-/// Ends a transaction that has nothing to store. Where that is not answered the connection is
-/// closed, and what was decided is decided all the same.
-async fn release(lease: &mut Lease, limit: Limit) {
-    lease.begin();
-    let ended = limit.hold(lease.client().batch_execute("ROLLBACK")).await;
-    if let Ok(Ok(())) = ended {
-        lease.release();
     }
 }
 

@@ -1,9 +1,11 @@
 //! The store: what may be asked of a log.
 
 mod append;
+mod appender;
 mod decide;
 mod limit;
 mod locked;
+mod log;
 mod read;
 mod stream;
 mod transact;
@@ -12,20 +14,22 @@ mod turns;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
+use self::appender::Appender;
 use self::limit::Limit;
+use self::log::Log;
 pub use self::stream::EventStream;
 use self::turns::Turns;
-use crate::log::LogName;
 use crate::pool::Pool;
 use crate::telemetry::{Operation, OperationName, Telemetry};
 use crate::{
-    Classify, Config, Error, Mode, ReadOnly, ReadWrite, Retry, RetryPolicy, SequenceNumber, schema,
+    Classify, Config, Error, Mode, ReadOnly, ReadWrite, Retry, RetryPolicy, Role, SequenceNumber,
+    schema,
 };
 
 /// Reads a log and, if its mode is [`ReadWrite`], appends to it.
@@ -44,12 +48,12 @@ pub struct Store<M: Mode> {
 
 /// What the clones of a store have in common.
 struct Shared {
-    log: LogName,
+    log: Arc<Log>,
     /// One for the primary, or one for each replica.
     pools: Vec<Pool>,
     next: AtomicUsize,
-    /// The highest end of the log that was seen, to tell a fresh condition from a stale one.
-    newest: AtomicU64,
+    /// Of a read-write store.
+    appender: Option<Arc<Appender>>,
     turns: Turns,
     lock_timeout: Duration,
     replica_timeout: Duration,
@@ -59,8 +63,13 @@ struct Shared {
 
 impl<M: Mode> Store<M> {
     fn open(config: &Config) -> Result<Self, Error> {
-        let log = config.check()?;
-        let pools = Pool::for_store(config, &log, M::ROLE)?;
+        let name = config.check()?;
+        let pools = Pool::for_store(config, &name, M::ROLE)?;
+        let log = Arc::new(Log::new(name.clone()));
+        let appender = match M::ROLE {
+            Role::Primary => Some(Appender::new(config, &name, log.clone())?),
+            Role::Replica => None,
+        };
         let telemetry = config.telemetry.clone();
         for pool in &pools {
             telemetry.announce(pool.server());
@@ -69,7 +78,7 @@ impl<M: Mode> Store<M> {
             log,
             pools,
             next: AtomicUsize::new(0),
-            newest: AtomicU64::new(0),
+            appender,
             turns: Turns::default(),
             lock_timeout: config.lock_timeout,
             replica_timeout: config.replica_timeout,
@@ -234,15 +243,7 @@ impl Store<ReadOnly> {
 impl Shared {
     async fn check(&self, pool: &Pool) -> Result<(), Error> {
         let session = pool.connect().await?;
-        pool.in_time(schema::check(&session, &self.log)).await
-    }
-
-    fn newest(&self) -> SequenceNumber {
-        SequenceNumber::new(self.newest.load(Ordering::Relaxed))
-    }
-
-    fn note_newest(&self, position: SequenceNumber) {
-        self.newest.fetch_max(position.value(), Ordering::Relaxed);
+        pool.in_time(schema::check(&session, &self.log.name)).await
     }
 
     /// Returns the pools in the order in which to ask them: by turns, suspect ones last.
@@ -273,7 +274,7 @@ impl<M: Mode> fmt::Debug for Store<M> {
             self.shared.pools.iter().map(|pool| pool.server().to_string()).collect();
         f.debug_struct("Store")
             .field("role", &M::ROLE)
-            .field("log", &self.shared.log.to_string())
+            .field("log", &self.shared.log.name.to_string())
             .field("servers", &servers)
             .finish_non_exhaustive()
     }

@@ -67,7 +67,7 @@ impl<M: Mode> Store<M> {
         let query = query.into();
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Stream));
-        let read = sql::read(&self.shared.log, &query);
+        let read = sql::read(&self.shared.log.name, &query);
         let answer = self
             .read_again(started, "stream", async || {
                 self.ask(Some(&read), &asking, &mut self.limit(started)).await
@@ -124,7 +124,7 @@ impl<M: Mode> Store<M> {
         asking: &Asking,
         mut limit: Limit,
     ) -> Result<History<M>, Error> {
-        let read = sql::read(&self.shared.log, query);
+        let read = sql::read(&self.shared.log.name, query);
         let mut answer = self.ask(Some(&read), asking, &mut limit).await?;
         let collected = limit.hold(async {
             let mut events = Vec::new();
@@ -149,13 +149,13 @@ impl<M: Mode> Store<M> {
         asking: &Asking,
         limit: &mut Limit,
     ) -> Result<Answer, Error> {
-        let head = sql::head(&self.shared.log);
+        let head = sql::head(&self.shared.log.name);
         let started = Instant::now();
         loop {
             limit.check(self.first().server())?;
             let answer = self.ask_any(&head, read, asking, *limit).await?;
             if answer.head >= self.at_least {
-                self.shared.note_newest(answer.head);
+                self.shared.log.note_newest(answer.head);
                 return Ok(answer);
             }
             // The connection is wanted again at once, so its answer is read to the end.

@@ -96,7 +96,9 @@ impl Transaction<'_> {
     ) -> Result<Verdict, Error> {
         let row = match appended {
             Ok(row) => row,
-            Err(error) if self.finds_ids_taken(&error) => return Ok(Verdict::Taken),
+            Err(error) if self.occasion == Occasion::First && finds_ids_taken(self.log, &error) => {
+                return Ok(Verdict::Taken);
+            }
             Err(error) => return Err(self.failed(lease, error)),
         };
         let unknown = |source: BoxError| outcome_unknown(lease.server(), self.events, source);
@@ -111,15 +113,6 @@ impl Transaction<'_> {
         }
     }
 
-    fn finds_ids_taken(&self, error: &tokio_postgres::Error) -> bool {
-        self.occasion == Occasion::First
-            && !ends_connection(error)
-            && error
-                .as_db_error()
-                .and_then(|error| error.constraint())
-                .is_some_and(|constraint| constraint == sql::ids_constraint(self.log))
-    }
-
     fn failed(&self, lease: &mut Lease, error: tokio_postgres::Error) -> Error {
         match lease.failed_append(error) {
             Error::OutcomeUnknown { source, .. } => {
@@ -132,6 +125,25 @@ impl Transaction<'_> {
     fn unanswered(&self, lease: &mut Lease, waited: Duration) -> Error {
         lease.give_up();
         outcome_unknown(lease.server(), self.events, timed_out(lease.server(), waited))
+    }
+}
+
+/// Returns whether an append failed because the log holds one of its events already.
+pub(super) fn finds_ids_taken(log: &LogName, error: &tokio_postgres::Error) -> bool {
+    !ends_connection(error)
+        && error
+            .as_db_error()
+            .and_then(|error| error.constraint())
+            .is_some_and(|constraint| constraint == sql::ids_constraint(log))
+}
+
+/// Ends a transaction that has nothing to store. Where that is not answered the connection is
+/// closed, and what was decided is decided all the same.
+pub(super) async fn release(lease: &mut Lease, limit: Limit) {
+    lease.begin();
+    let ended = limit.hold(lease.client().batch_execute("ROLLBACK")).await;
+    if let Ok(Ok(())) = ended {
+        lease.release();
     }
 }
 

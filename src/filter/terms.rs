@@ -1,0 +1,111 @@
+//! Under which terms an event is kept, and a filter is looked up, so that not every event has to
+//! be held against every filter.
+//!
+//! Law: if a filter matches an event, one of the filter's terms is among the event's.
+
+use std::hash::{BuildHasher, Hash};
+
+use super::containment::{Level, Node};
+use super::{Containment, Filter, Item, Types};
+use crate::Event;
+use crate::json::Decimal;
+
+/// Where the events are kept that a filter may match.
+pub(crate) enum Lookup {
+    /// Anywhere.
+    Everywhere,
+    /// Under one of these terms at least.
+    Under(Vec<u64>),
+}
+
+/// What is hashed: a type, or what a payload holds at its top level.
+#[derive(Hash)]
+enum Term<'a> {
+    Bool(&'a str, bool),
+    Null(&'a str),
+    Number(&'a str, &'a Decimal),
+    /// An object, whatever it holds.
+    Object(&'a str),
+    String(&'a str, &'a str),
+    Type(&'a str),
+}
+
+impl Filter {
+    /// Returns where the events are kept that this filter may match.
+    pub(crate) fn lookup(&self, hasher: &impl BuildHasher) -> Lookup {
+        let mut terms = Vec::new();
+        for item in self.items() {
+            if !item.add_terms(hasher, &mut terms) {
+                return Lookup::Everywhere;
+            }
+        }
+        Lookup::Under(terms)
+    }
+}
+
+impl Item {
+    /// Adds the terms of the item's events; `false` where it may match any.
+    fn add_terms(&self, hasher: &impl BuildHasher, terms: &mut Vec<u64>) -> bool {
+        // What payloads hold tells events apart better than their types do.
+        if !self.containments().is_empty() {
+            terms.extend(self.containments().iter().filter_map(|one| one.term(hasher)));
+            return true;
+        }
+        match self.types() {
+            Types::Any => false,
+            Types::Of(types) => {
+                terms.extend(types.iter().map(|one| hasher.hash_one(Term::Type(one))));
+                true
+            }
+        }
+    }
+}
+
+impl Containment {
+    /// Returns the term of one of the demands, a scalar's if there is one.
+    fn term(&self, hasher: &impl BuildHasher) -> Option<u64> {
+        let scalar = self.fields().find(|(_, node)| !matches!(node, Node::Object(_)));
+        let (key, node) = scalar.or_else(|| self.fields().next())?;
+        Some(hasher.hash_one(match node {
+            Node::Bool(value) => Term::Bool(key, *value),
+            Node::Null => Term::Null(key),
+            Node::Number(number) => Term::Number(key, number),
+            Node::Object(_) => Term::Object(key),
+            Node::String(text) => Term::String(key, text),
+        }))
+    }
+}
+
+impl Event {
+    /// Returns the terms that the event is kept under; `None` where there would be too many.
+    pub(crate) fn terms(&self, hasher: &impl BuildHasher) -> Option<Vec<u64>> {
+        let level = serde_json::from_str::<Level<'_>>(self.payload_json()).ok()?;
+        if level.len() >= MAX_TERMS {
+            return None;
+        }
+        let mut terms = vec![hasher.hash_one(Term::Type(self.event_type()))];
+        for (key, value) in &level {
+            terms.extend(term_of(key, value.get(), hasher));
+        }
+        Some(terms)
+    }
+}
+
+/// Returns the term of what a payload holds; an array is nothing that a predicate could demand.
+fn term_of(key: &str, value: &str, hasher: &impl BuildHasher) -> Option<u64> {
+    Some(match value.as_bytes().first()? {
+        b'[' => return None,
+        b'{' => hasher.hash_one(Term::Object(key)),
+        b'"' => {
+            let text: String = serde_json::from_str(value).ok()?;
+            hasher.hash_one(Term::String(key, &text))
+        }
+        b't' => hasher.hash_one(Term::Bool(key, true)),
+        b'f' => hasher.hash_one(Term::Bool(key, false)),
+        b'n' => hasher.hash_one(Term::Null(key)),
+        _ => hasher.hash_one(Term::Number(key, &Decimal::parse(value)?)),
+    })
+}
+
+/// The most terms of an event.
+const MAX_TERMS: usize = 64;

@@ -1,0 +1,90 @@
+use std::collections::HashSet;
+
+use super::queue::Member;
+use super::recent::{Events, Recent};
+use crate::SequenceNumber;
+use crate::sql::Occasion;
+
+/// Attempts that go together, by how they are judged.
+///
+/// None of them depends on another one, so that each is accepted or refused as if it were alone.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// No event that this process knows of breaks their conditions; so they hold, if it knows all.
+    pub(super) judged: Vec<Member>,
+    /// Only the server can tell.
+    pub(super) asked: Vec<Member>,
+    /// They depend on what becomes of one of the others.
+    pub(super) later: Vec<Member>,
+}
+
+impl Batch {
+    /// Sorts attempts by what is known of the log. The first one never has to wait.
+    pub(super) fn sort(members: Vec<Member>, recent: &Recent) -> Self {
+        let mut batch = Self::default();
+        let mut earlier = Earlier::default();
+        for member in members {
+            if earlier.may_change(&member) {
+                batch.later.push(member);
+                continue;
+            }
+            let is_judged = may_be_judged(&member) && holds(&member, recent);
+            if !is_judged && batch.asked.len() >= MAX_ASKED {
+                batch.later.push(member);
+                continue;
+            }
+            earlier.add(&member);
+            if is_judged { batch.judged.push(member) } else { batch.asked.push(member) }
+        }
+        batch
+    }
+}
+
+/// An attempt that may have been stored is looked for first, which only the server can; a large one
+/// goes alone anyway.
+pub(super) fn may_be_judged(member: &Member) -> bool {
+    member.request.occasion == Occasion::First && !member.request.is_large()
+}
+
+/// Returns whether the condition is known to hold, up to the end of what is known. Where it does
+/// not, the server has to say why: the append's own events may have broken it, stored before.
+pub(super) fn holds(member: &Member, recent: &Recent) -> bool {
+    match member.request.condition.guard() {
+        None => true,
+        Some(guard) => recent.covers(guard.after) && !recent.has_match(&guard.filter, guard.after),
+    }
+}
+
+/// What the attempts of a batch that come before are about to store.
+#[derive(Default)]
+struct Earlier {
+    ids: HashSet<uuid::Uuid>,
+    events: Events,
+    count: u64,
+    /// Whether one of them is so large that any condition might match it.
+    is_opaque: bool,
+}
+
+impl Earlier {
+    /// Returns whether what becomes of an attempt may depend on them.
+    fn may_change(&self, member: &Member) -> bool {
+        let request = &member.request;
+        let matches =
+            |filter| self.is_opaque || self.events.has_match(filter, SequenceNumber::ZERO);
+        request.condition.guard().is_some_and(|guard| self.count > 0 && matches(&guard.filter))
+            || request.events.iter().any(|event| self.ids.contains(&event.id()))
+    }
+
+    fn add(&mut self, member: &Member) {
+        let events = &member.request.events;
+        for index in 0..events.len() {
+            self.count += 1;
+            self.ids.insert(events[index].id());
+            let number = SequenceNumber::new(self.count);
+            self.is_opaque |= !self.events.add(number, events, index);
+        }
+    }
+}
+
+/// The most attempts of a batch that the server judges: each takes it a while under the lock.
+const MAX_ASKED: usize = 32;

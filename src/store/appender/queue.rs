@@ -1,0 +1,113 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::sql::{Occasion, Verdict};
+use crate::store::limit::Limit;
+use crate::store::log::{BYTES_PER_SECOND, bytes_of};
+use crate::{AppendCondition, Error, Event};
+
+/// One attempt to append.
+pub(crate) struct Request {
+    pub(crate) events: Arc<[Event]>,
+    pub(crate) condition: AppendCondition,
+    pub(crate) occasion: Occasion,
+}
+
+impl Request {
+    /// Returns whether it arrives so slowly, over a slow network, that nobody should have to wait
+    /// for it.
+    pub(super) fn is_large(&self) -> bool {
+        bytes_of(self.events.iter()) >= BYTES_PER_SECOND || self.events.len() > MAX_SHARED_EVENTS
+    }
+}
+
+/// An attempt that waits for its turn, or is under way.
+pub(super) struct Member {
+    pub(super) request: Request,
+    pub(super) limit: Limit,
+    ticket: u64,
+    reply: oneshot::Sender<Result<Verdict, Error>>,
+    /// Its place among those that may wait, until it is taken.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Member {
+    /// Tells the caller what became of it.
+    pub(super) fn answer(self, result: Result<Verdict, Error>) {
+        // Nobody may be there to hear it any more.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// The attempts that wait, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Member>,
+    tickets: u64,
+    /// Whether somebody takes them.
+    pub(super) is_served: bool,
+}
+
+impl Queue {
+    /// Adds an attempt; returns the ticket by which it can be taken back.
+    pub(super) fn push(
+        &mut self,
+        request: Request,
+        limit: Limit,
+        place: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Result<Verdict, Error>>,
+    ) -> u64 {
+        let ticket = self.tickets;
+        self.tickets += 1;
+        self.waiting.push_back(Member { request, limit, ticket, reply, _place: Some(place) });
+        ticket
+    }
+
+    /// Takes an attempt back, if it was not taken yet.
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<Member> {
+        // Tickets ascend, also where some were put back.
+        let at = self.waiting.binary_search_by_key(&ticket, |member| member.ticket).ok()?;
+        self.waiting.remove(at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes the attempts that go together next: as many of the first as may, a large one alone.
+    pub(super) fn take(&mut self, most: usize) -> Vec<Member> {
+        let (mut events, mut bytes, mut count) = (0, 0, 0);
+        for member in self.waiting.iter().take(most) {
+            let request = &member.request;
+            events += request.events.len();
+            bytes += bytes_of(request.events.iter());
+            let fits =
+                !request.is_large() && events <= MAX_BATCH_EVENTS && bytes <= MAX_BATCH_BYTES;
+            if count > 0 && !fits {
+                break;
+            }
+            count += 1;
+            if request.is_large() {
+                break;
+            }
+        }
+        let taken = self.waiting.drain(..count);
+        taken.map(|member| Member { _place: None, ..member }).collect()
+    }
+
+    /// Puts attempts back to where they were taken from, in their order.
+    pub(super) fn put_back(&mut self, members: Vec<Member>) {
+        for member in members.into_iter().rev() {
+            self.waiting.push_front(member);
+        }
+    }
+}
+
+/// The most events of an attempt that shares a transaction with others.
+const MAX_SHARED_EVENTS: usize = 256;
+/// The most events of attempts that share a transaction.
+const MAX_BATCH_EVENTS: usize = 1_024;
+/// The most bytes of JSON of attempts that share a transaction.
+const MAX_BATCH_BYTES: usize = 512 << 10;

@@ -1,0 +1,135 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+
+use super::Appender;
+use super::queue::Member;
+use super::seat::Seat;
+use crate::Error;
+
+/// Takes what waits and carries it out, until nothing waits any more.
+pub(super) struct Runner {
+    appender: Arc<Appender>,
+    /// What was taken and is yet to be carried out, the last of them first.
+    groups: Vec<Vec<Member>>,
+    /// Whether the queue counts on this one.
+    is_current: bool,
+}
+
+impl Runner {
+    /// Begins to take what waits, as the one that the queue counts on.
+    pub(super) fn start(appender: Arc<Appender>) {
+        tokio::spawn(Self { appender, groups: Vec::new(), is_current: true }.run());
+    }
+
+    async fn run(mut self) {
+        if !self.appender.linger.is_zero() {
+            sleep(self.appender.linger).await;
+        }
+        let mut seat = None;
+        let mut carried = 0;
+        loop {
+            if seat.as_ref().is_none_or(Seat::is_spent) {
+                // What one connection saw may not be what another one leads to.
+                drop(seat.take());
+                seat = match self.sit_down().await {
+                    Ok(seat) => Some(seat),
+                    Err(error) => {
+                        self.refuse(&error);
+                        None
+                    }
+                };
+            }
+            self.gather(carried).await;
+            let Some(members) = self.next(&mut seat) else { return };
+            carried = members.len();
+            match &mut seat {
+                Some(seat) => self.carry_out(members, seat).await,
+                None => self.groups.push(members),
+            }
+        }
+    }
+
+    async fn sit_down(&self) -> Result<Seat, Error> {
+        let lease = self.appender.pool.acquire().await?;
+        let seen = if self.is_current { self.appender.seen().take() } else { None };
+        Ok(Seat::new(lease, seen))
+    }
+
+    /// Tells those whose turn it is that there is no connection.
+    fn refuse(&mut self, error: &Error) {
+        let members = match self.groups.pop() {
+            None if self.is_current => self.appender.queue().take(self.appender.max_batch),
+            group => group.unwrap_or_default(),
+        };
+        for member in members {
+            member.answer(Err(error.clone()));
+        }
+    }
+
+    /// Lets those whose appends were answered a moment ago come again: they will go together, where
+    /// otherwise the first of them would go alone and all others wait for it.
+    async fn gather(&self, carried: usize) {
+        if carried < 2 || !self.groups.is_empty() {
+            return;
+        }
+        for _ in 0..YIELDS {
+            if self.appender.queue().len() >= carried {
+                break;
+            }
+            yield_now().await;
+        }
+    }
+
+    /// Returns what is to be carried out next. Where there is nothing, what was seen is left to
+    /// whoever comes next, before anybody can.
+    fn next(&mut self, seat: &mut Option<Seat>) -> Option<Vec<Member>> {
+        if let Some(group) = self.groups.pop() {
+            return Some(group);
+        }
+        if !self.is_current {
+            return None;
+        }
+        let mut queue = self.appender.queue();
+        let members = queue.take(self.appender.max_batch);
+        if !members.is_empty() {
+            return Some(members);
+        }
+        if let Some(seat) = seat.take() {
+            *self.appender.seen() = Some(seat.leave());
+        }
+        self.is_current = false;
+        queue.is_served = false;
+        None
+    }
+
+    async fn carry_out(&mut self, members: Vec<Member>, seat: &mut Seat) {
+        let Self { appender, groups, is_current } = self;
+        let mut work = pin!(seat.carry_out(appender, members, groups));
+        if timeout(PATIENCE, &mut work).await.is_err() {
+            // Whatever holds this one up, its connection perhaps, need not hold up the others.
+            if std::mem::take(is_current) {
+                Self::start(appender.clone());
+            }
+            work.await;
+        }
+    }
+}
+
+impl Drop for Runner {
+    /// Where it does not come to its end, as when its runtime is shut down, the next append makes
+    /// another one.
+    fn drop(&mut self) {
+        if self.is_current {
+            self.appender.queue().is_served = false;
+        }
+    }
+}
+
+/// How long the appends that wait go on waiting for a batch that is under way.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often to let others run before a batch is taken.
+const YIELDS: usize = 8;
