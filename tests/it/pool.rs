@@ -227,7 +227,8 @@ async fn connections_that_are_known_to_be_closed_are_not_handed_out() {
 }
 
 #[tokio::test]
-async fn a_pool_whose_connections_are_all_in_use_says_so_and_recovers() {
+async fn a_pool_whose_connections_are_all_in_use_says_so_keeps_nobody_from_appending_and_recovers()
+{
     let log = Log::new().await;
     let timeout = Duration::from_millis(150);
     let config = log.config().max_connections(1).acquire_timeout(timeout);
@@ -239,14 +240,13 @@ async fn a_pool_whose_connections_are_all_in_use_says_so_and_recovers() {
 
     let started = Instant::now();
     let query = store.query(Filter::everything()).await.unwrap_err();
-    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
     let elapsed = started.elapsed();
+    let appended = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
 
-    for error in [query, append] {
-        let Error::PoolExhausted { waited, .. } = error else { panic!("{error:?}") };
-        assert_eq!(waited, timeout);
-    }
-    assert!(elapsed >= 2 * timeout && elapsed < QUICKLY, "{elapsed:?}");
+    let Error::PoolExhausted { waited, .. } = query else { panic!("{query:?}") };
+    assert_eq!(waited, timeout);
+    assert!(elapsed >= timeout && elapsed < QUICKLY, "{elapsed:?}");
+    assert!(appended.is_ok(), "{appended:?}");
     drop(stream);
     let last = store.query(Query::new(&Filter::everything()).limit(1)).await.unwrap();
     assert_eq!(last.events().len(), 1);

@@ -38,7 +38,8 @@ impl Line {
         let policy = policy.base_delay(Duration::from_millis(1)).build().unwrap();
         let config = config.retry(policy);
         let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
-        // From here on its one connection is made, and statements are prepared on it.
+        // From here on its two connections are made, and statements are prepared on them.
+        store.head().await.unwrap();
         for condition in [AppendCondition::none(), AppendCondition::no_match(unrelated())] {
             store.append([lent("b-0", "r-0")], condition).await.unwrap();
         }
@@ -71,18 +72,19 @@ impl Line {
     }
 
     /// Lets go what a fault holds back though its client is gone, and waits until the server has
-    /// done with it: the store has one connection, each beside it is a lost one.
+    /// done with it: the store has a connection that reads and one that appends, each beside them
+    /// is a lost one.
     async fn arrive_late(&self, fault: &Fault) {
         fault.hang_up(Ending::Close);
         fault.release();
         self.is_alone().await;
     }
 
-    /// Waits until the store's connection is the only one.
+    /// Waits until the store's connections are the only ones.
     async fn is_alone(&self) {
         let sql = self.log.sql().await;
         let sessions = "SELECT FROM pg_stat_activity WHERE application_name = $1";
-        wait_until(async || sql.query(sessions, &[&self.log.name]).await.unwrap().len() <= 1).await;
+        wait_until(async || sql.query(sessions, &[&self.log.name]).await.unwrap().len() <= 2).await;
     }
 }
 

@@ -32,9 +32,11 @@ impl Runner {
         let mut seat = None;
         let mut carried = 0;
         loop {
-            if seat.as_ref().is_none_or(Seat::is_spent) {
+            if seat.as_ref().is_some_and(Seat::is_spent) {
                 // What one connection saw may not be what another one leads to.
-                drop(seat.take());
+                seat = None;
+            }
+            if seat.is_none() && self.has_work() {
                 seat = match self.sit_down().await {
                     Ok(seat) => Some(seat),
                     Err(error) => {
@@ -51,6 +53,10 @@ impl Runner {
                 None => self.groups.push(members),
             }
         }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.groups.is_empty() || self.is_current && self.appender.queue().len() > 0
     }
 
     async fn sit_down(&self) -> Result<Seat, Error> {
@@ -110,9 +116,14 @@ impl Runner {
         let Self { appender, groups, is_current } = self;
         let mut work = pin!(seat.carry_out(appender, members, groups));
         if timeout(PATIENCE, &mut work).await.is_err() {
-            // Whatever holds this one up, its connection perhaps, need not hold up the others.
+            // Whatever holds this one up, its connection perhaps, need not hold up the others: those
+            // that wait now, and those that come later.
             if std::mem::take(is_current) {
-                Self::start(appender.clone());
+                let mut queue = appender.queue();
+                queue.is_served = queue.len() > 0;
+                if queue.is_served {
+                    Self::start(appender.clone());
+                }
             }
             work.await;
         }
