@@ -3,6 +3,7 @@
 
 mod append;
 mod backend;
+mod events;
 mod filter;
 mod lock;
 mod param;
