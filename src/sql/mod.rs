@@ -5,6 +5,7 @@ mod append;
 mod backend;
 mod events;
 mod filter;
+mod import;
 mod lock;
 mod param;
 mod read;
@@ -12,6 +13,7 @@ mod schema;
 
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
 pub(crate) use self::backend::{end_backends, own_backend};
+pub(crate) use self::import::{decode_import, import};
 pub(crate) use self::lock::{
     IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, wait_for_client,
 };

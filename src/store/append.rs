@@ -280,7 +280,7 @@ impl<'a> Appending<'a> {
 
 /// Returns how long the server has to wait for a large append, at the pace of a slow network; in
 /// powers of two, so that few different statements come about.
-fn time_to_arrive(events: &[Event]) -> Option<Duration> {
+pub(super) fn time_to_arrive(events: &[Event]) -> Option<Duration> {
     let seconds = bytes_of(events) / BYTES_PER_SECOND;
     if seconds == 0 {
         return None;

@@ -2,9 +2,11 @@
 
 mod append;
 mod decide;
+mod import;
 mod limit;
 mod locked;
 mod read;
+mod staged;
 mod stream;
 mod transact;
 mod turns;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
+pub use self::import::Import;
 use self::limit::Limit;
 pub use self::stream::EventStream;
 use self::turns::Turns;
