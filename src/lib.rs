@@ -58,6 +58,8 @@
 //! ([`Query::after`]) misses nothing. An append returns its position; a read-only store reads at
 //! that position or later ([`Store::at_least`]).
 //!
+//! [`Store::import`] appends many events at once, from a stream.
+//!
 //! # What can go wrong
 //!
 //! Every failure is an [`Error`], whose [`Class`] tells what may be done about it: try the same
@@ -84,6 +86,7 @@ mod error;
 mod event;
 mod filter;
 mod history;
+mod import;
 mod json;
 mod log;
 mod mode;
@@ -107,6 +110,7 @@ pub use crate::error::{
 pub use crate::event::{Event, MAX_EVENT_TYPE_BYTES, MAX_JSON_BYTES, SequencedEvent};
 pub use crate::filter::{Filter, FilterBuilder, FilterKey, MAX_FILTER_TERMS, Predicate};
 pub use crate::history::{Appended, History};
+pub use crate::import::{ImportFailed, Importable, Imported};
 pub use crate::mode::{Mode, ReadOnly, ReadWrite, Role};
 pub use crate::position::SequenceNumber;
 pub use crate::query::Query;
@@ -115,7 +119,7 @@ pub use crate::retry::{
     RetryOutcome, RetryPolicy, RetryPolicyBuilder, Retrying, Silent,
 };
 pub use crate::schema::Schema;
-pub use crate::store::{EventStream, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, Store};
+pub use crate::store::{EventStream, Import, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, Store};
 pub use crate::telemetry::Telemetry;
 
 /// Renders the statement of a query, for the fuzz target that looks for values in it.

@@ -30,6 +30,26 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
+/// Nor has a read-only store an `import`:
+///
+/// ```compile_fail,E0599
+/// # use eddyline::{Error, Event, ReadOnly, Store};
+/// async fn take_over(store: Store<ReadOnly>, events: Vec<Event>) -> Result<(), Error> {
+///     store.import(futures_util::stream::iter(events)).await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// A read-write store has:
+///
+/// ```
+/// # use eddyline::{Error, Event, ReadWrite, Store};
+/// async fn take_over(store: Store<ReadWrite>, events: Vec<Event>) -> Result<(), Error> {
+///     store.import(futures_util::stream::iter(events)).await?;
+///     Ok(())
+/// }
+/// ```
+///
 /// What a read-only store returned cannot become a condition:
 ///
 /// ```compile_fail,E0599

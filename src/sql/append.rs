@@ -1,6 +1,8 @@
 use uuid::Uuid;
 
+use super::events::{Events, bind_events};
 use super::filter::{Params, condition, is_selective};
+use super::lock::LOCK_IS_HELD;
 use super::param::{Param, Statement};
 use crate::condition::Guard;
 use crate::log::LogName;
@@ -38,8 +40,7 @@ impl<'a> Append<'a> {
     pub(crate) fn statement(&self, log: &LogName) -> Statement<'a> {
         let table = log.table();
         let mut params = Params::default();
-        let ids = params.bind(Param::Uuids(self.events.iter().map(Event::id).collect()));
-        let events = self.bind_events(&ids, &mut params);
+        let Events { ids, table: events } = bind_events(self.events, &mut params);
         let (judgement, holds) = match self.guard {
             None => (
                 "NULL::bigint AS position, NULL::bigint AS sequence_number, NULL::text AS event_type"
@@ -52,15 +53,11 @@ impl<'a> Append<'a> {
             Occasion::First => (format!("(SELECT NOT ({holds}) FROM verdict)"), "true"),
             Occasion::Repeated => ("true".to_owned(), "(SELECT count = 0 FROM stored)"),
         };
-        // Under any other isolation the snapshot would be that of BEGIN, older than the lock.
-        //
         // Events that are found may be on no standby yet, where whoever stored them could not wait
         // for it. A transaction that writes nothing waits for no standby: so it writes a word.
         let text = format!(
             "WITH verdict AS MATERIALIZED (
-                 SELECT judged.*,
-                     current_setting('eddyline.lock', true) = 'held'
-                     AND current_setting('transaction_isolation') = 'read committed' AS locked
+                 SELECT judged.*, {LOCK_IS_HELD} AS locked
                  FROM (SELECT {judgement}) AS judged
              ), stored AS MATERIALIZED (
                  SELECT count(*) AS count, min(sequence_number) AS first,
@@ -85,20 +82,6 @@ impl<'a> Append<'a> {
              FROM verdict, stored"
         );
         Statement { text, params: params.into_vec() }
-    }
-
-    fn bind_events(&self, ids: &str, params: &mut Params<'a>) -> String {
-        let events = self.events;
-        let times = params.bind(Param::Times(events.iter().map(Event::occurred_at).collect()));
-        let types = params.bind(Param::Texts(events.iter().map(Event::event_type).collect()));
-        let payloads = params.bind(Param::Jsonbs(events.iter().map(Event::payload_json).collect()));
-        let metadata =
-            params.bind(Param::Jsonbs(events.iter().map(Event::metadata_json).collect()));
-        format!(
-            "unnest({ids}::uuid[], {times}::timestamptz[], {types}::text[], {payloads}::jsonb[],
-                 {metadata}::jsonb[]) WITH ORDINALITY
-                 AS event (event_id, occurred_at, event_type, payload, metadata, ordinality)"
-        )
     }
 
     /// Renders the search for the first event that breaks the condition. The log's order is commit

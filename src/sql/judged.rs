@@ -1,7 +1,7 @@
-use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::events::bind_columns;
 use super::filter::Params;
 use super::param::{Jsonb, Param, Statement, Time};
 use crate::event::StoredEvent;
@@ -23,29 +23,12 @@ pub(crate) fn store<'a>(
         Some(end) => Param::BigInt(end.to_bigint()),
         None => Param::Null,
     });
-    let events = bind_events(events, &mut params);
+    let events = bind_columns(events, &mut params).join(", ");
     let function = log.append_function();
     Statement {
         text: format!("SELECT head, numbers FROM {function}({end}, {events})"),
         params: params.into_vec(),
     }
-}
-
-/// Binds events as the arrays of their columns, in the order of [`COLUMNS`].
-fn bind_events<'a>(
-    events: impl Iterator<Item = &'a Event> + Clone,
-    params: &mut Params<'a>,
-) -> String {
-    let ids: Vec<Uuid> = events.clone().map(Event::id).collect();
-    let times: Vec<Timestamp> = events.clone().map(Event::occurred_at).collect();
-    let columns = [
-        params.bind(Param::Uuids(ids)),
-        params.bind(Param::Times(times)),
-        params.bind(Param::Texts(events.clone().map(Event::event_type).collect())),
-        params.bind(Param::Jsonbs(events.clone().map(Event::payload_json).collect())),
-        params.bind(Param::Jsonbs(events.map(Event::metadata_json).collect())),
-    ];
-    columns.join(", ")
 }
 
 /// What the call of [`store`] answered.

@@ -8,6 +8,11 @@ use crate::log::LogName;
 /// The trigger of the schema takes the same key.
 pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;
 
+/// The condition that a statement runs under the lock, with a snapshot that is newer: under any other
+/// isolation it would be that of BEGIN.
+pub(super) const LOCK_IS_HELD: &str = "(current_setting('eddyline.lock', true) = 'held'
+     AND current_setting('transaction_isolation') = 'read committed')";
+
 /// Renders the statement that takes the log's lock to the end of the transaction.
 ///
 /// It stands alone because a statement's snapshot is older than a lock taken within it. It marks

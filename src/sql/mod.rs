@@ -3,7 +3,9 @@
 
 mod append;
 mod backend;
+mod events;
 mod filter;
+mod import;
 mod judged;
 mod lock;
 mod param;
@@ -12,6 +14,7 @@ mod schema;
 
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
 pub(crate) use self::backend::{end_backends, own_backend};
+pub(crate) use self::import::{decode_import, import};
 pub(crate) use self::judged::{Stored, decode_news, news, store};
 pub(crate) use self::lock::{
     IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, plan_by_value, wait_for_client,

@@ -95,6 +95,38 @@ impl Store<ReadWrite> {
             Verdict::Unlocked => Err(unfit("the append ran outside of its transaction")),
         }
     }
+
+    /// Tries what stores events again and again, where an unknown outcome is worth all of the time
+    /// that there is.
+    pub(super) async fn try_until_known<O, F, T>(
+        &self,
+        scope: &'static str,
+        started: Instant,
+        again: impl Fn(&Error) -> bool,
+        attempt: O,
+    ) -> Result<T, Error>
+    where
+        O: FnMut() -> F,
+        F: Future<Output = Result<T, Error>>,
+    {
+        let policy = &self.retry;
+        let mut patience = policy.patience();
+        self.retry_as(scope, attempt)
+            .since(started)
+            .when(again)
+            .adjust(|error, pause| match error.is_outcome_unknown() {
+                true => {
+                    let pause = pause.or_else(|| patience.as_mut()?.next())?;
+                    let ends = policy.ends(started);
+                    let left = ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+                    Some(left.map_or(pause, |left| pause.min(left / 2)))
+                }
+                false => pause,
+            })
+            .await
+            .into_result()
+            .map_err(Error::from)
+    }
 }
 
 /// An append, with all of its tries.
@@ -186,25 +218,7 @@ impl<'a> Appending<'a> {
         scope: &'static str,
         again: impl Fn(&Error) -> bool,
     ) -> Result<Appended, Error> {
-        let policy = &self.store.retry;
-        let mut patience = policy.patience();
-        self.store
-            .retry_as(scope, || self.attempt())
-            .since(self.started)
-            .when(again)
-            .adjust(|error, pause| match error.is_outcome_unknown() {
-                // Whether the events are stored is worth all of the time that there is.
-                true => {
-                    let pause = pause.or_else(|| patience.as_mut()?.next())?;
-                    let ends = policy.ends(self.started);
-                    let left = ends.map(|ends| ends.saturating_duration_since(Instant::now()));
-                    Some(left.map_or(pause, |left| pause.min(left / 2)))
-                }
-                false => pause,
-            })
-            .await
-            .into_result()
-            .map_err(Error::from)
+        self.store.try_until_known(scope, self.started, again, || self.attempt()).await
     }
 
     async fn attempt(&self) -> Result<Appended, Error> {

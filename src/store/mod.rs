@@ -3,10 +3,12 @@
 mod append;
 mod appender;
 mod decide;
+mod import;
 mod limit;
 mod locked;
 mod log;
 mod read;
+mod staged;
 mod stream;
 mod transact;
 mod turns;
@@ -21,6 +23,7 @@ use tokio::time::Instant;
 
 pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
 use self::appender::Appender;
+pub use self::import::Import;
 use self::limit::Limit;
 use self::log::Log;
 pub use self::stream::EventStream;

@@ -132,6 +132,7 @@ pub(crate) enum OperationName {
     Append,
     Decide,
     Head,
+    Import,
     Query,
     Stream,
 }
@@ -142,6 +143,7 @@ impl OperationName {
             Self::Append => "append",
             Self::Decide => "decide",
             Self::Head => "head",
+            Self::Import => "import",
             Self::Query => "query",
             Self::Stream => "stream",
         }
@@ -152,6 +154,7 @@ impl OperationName {
             Self::Append => "eventstore.append",
             Self::Decide => "eventstore.decide",
             Self::Head => "eventstore.head",
+            Self::Import => "eventstore.import",
             Self::Query => "eventstore.query",
             Self::Stream => "eventstore.stream",
         }

@@ -1,3 +1,4 @@
+use std::future::IntoFuture;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -5,7 +6,7 @@ use eddyline::{
     AppendCondition, Decision, Error, Event, Filter, History, Query, ReadOnly, ReadWrite,
     RetryPolicy, Schema, Store,
 };
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::support::{Log, Observer, lent, wait, wait_for_lock_waiter, wait_until};
 
@@ -148,6 +149,34 @@ async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() 
     // So ends a session whose transaction was idle for as long as the server lets it.
     let fatal = "SELECT sessions_fatal FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(log.sql().await.query_one(fatal, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+/// It has three round trips a chunk, and reads the next one meanwhile.
+#[tokio::test]
+async fn a_dropped_import_has_stored_whole_chunks_in_order_and_can_be_run_again() {
+    let log = Log::new().await;
+    let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
+    let (mut dropped, mut halfway) = (0, 0);
+    for polls in (0..4 * POLLS).chain(0..4 * POLLS) {
+        let events: Vec<_> = (0..5).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+        let before = store.head().await.unwrap();
+        let import = || store.import(stream::iter(events.clone())).chunk(2).into_future();
+
+        let imported = poll_at_most(polls, import()).await;
+
+        let since = Query::new(&Filter::everything()).after(before);
+        let stored = store.query(since.clone()).await.unwrap().events().len();
+        assert!([0, 2, 4, 5].contains(&stored), "{stored} after {polls} polls");
+        assert!(imported.is_none_or(|imported| imported.unwrap().stored() == 5));
+        dropped += usize::from(stored == 0);
+        halfway += usize::from(stored == 2 || stored == 4);
+        let again = import().await.unwrap();
+        assert_eq!(again.read(), 5);
+        let stored = store.query(since).await.unwrap();
+        let stored: Vec<_> = stored.events().iter().map(|event| event.id()).collect();
+        assert_eq!(stored, events.iter().map(Event::id).collect::<Vec<_>>());
+    }
+    assert!(dropped > 0 && halfway > 0, "{dropped} with nothing, {halfway} half-way");
 }
 
 #[tokio::test]

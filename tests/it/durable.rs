@@ -1,8 +1,10 @@
 //! What an answer says of the standby that the server waits for.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Event, ReadWrite, RetryPolicy, Store};
+use eddyline::{AppendCondition, Error, Event, ReadWrite, RetryPolicy, Store};
+use futures_util::stream;
 use tokio_postgres::Client;
 
 use crate::support::{Fragile, lent, loans_of, wait_until};
@@ -62,4 +64,21 @@ async fn an_append_is_not_answered_before_its_standby_has_it_however_it_was_foun
     assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
     server.bring_back_the_standby().await;
     wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
+}
+
+/// The same of an import, which finds the events in chunks of which it has nothing to store.
+#[tokio::test]
+async fn an_import_is_not_answered_before_the_standby_has_what_it_found() {
+    let server = Undermanned::new().await;
+    let (event, store) = (lent("b-1", "r-1"), &server.store);
+    let import = || store.import(stream::iter([event.clone()])).into_future();
+
+    let (unknown, ()) = tokio::join!(import(), server.wait_for_commit());
+
+    for unknown in [unknown, import().await] {
+        let unknown = unknown.map_err(Error::from);
+        assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
+    }
+    server.bring_back_the_standby().await;
+    wait_until(async || import().await.is_ok_and(|imported| imported.already() == 1)).await;
 }

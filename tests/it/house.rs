@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const VOCABULARY: [&str; 10] = [
+const VOCABULARY: [&str; 11] = [
     "condition",
     "decision",
     "error",
     "event",
     "filter",
     "history",
+    "import",
     "json",
     "mode",
     "position",

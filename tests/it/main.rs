@@ -13,6 +13,7 @@ mod encryption;
 mod failures;
 mod generate;
 mod house;
+mod import;
 mod limits;
 mod locked;
 mod numbers;

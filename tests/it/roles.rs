@@ -4,6 +4,7 @@ use eddyline::{
     AppendCondition, Config, Decision, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Schema,
     Store,
 };
+use futures_util::stream;
 use tokio_postgres::Client;
 
 use crate::support::{Log, as_user, cluster, connect, lent, next, refusal};
@@ -107,6 +108,18 @@ async fn a_writer_repeats_and_decides_under_the_lock_through_the_store() {
 
     assert!(repeated.is_repeat());
     assert!(decided.await.unwrap().is_escalated());
+}
+
+#[tokio::test]
+async fn a_writer_imports_through_the_store() {
+    let guarded = Guarded::for_writer().await;
+    let store = Store::<ReadWrite>::connect(guarded.config()).await.unwrap();
+    let events = [lent("b-1", "r-1"), lent("b-2", "r-1")];
+    store.append([events[1].clone()], AppendCondition::none()).await.unwrap();
+
+    let imported = store.import(stream::iter(events)).await.unwrap();
+
+    assert_eq!((imported.stored(), imported.already()), (1, 1));
 }
 
 #[tokio::test]
