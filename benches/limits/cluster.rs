@@ -1,6 +1,7 @@
 //! The cluster that is kept between runs.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use local_postgres::Cluster;
 use tokio_postgres::{Client, NoTls};
@@ -74,7 +75,26 @@ pub async fn conditions(sql: &Client) -> String {
     let settings = sql.query(text, &[&&names[..]]).await.expect("settings");
     let settings: Vec<String> = settings.iter().map(|row| row.get(0)).collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("PostgreSQL: {}; {cores} cores, shared by client and server", settings.join(", "))
+    let (settings, flush) = (settings.join(", "), smallest_commit(sql).await);
+    format!(
+        "PostgreSQL: {settings}; {cores} cores, shared by client and server; \
+         smallest durable commit {flush:.0?} at the start"
+    )
+}
+
+/// Returns the median time of a commit that has next to nothing to flush: where it is
+/// milliseconds, the disk is busy, and what commits is measured by that.
+async fn smallest_commit(sql: &Client) -> Duration {
+    let text = "SELECT pg_logical_emit_message(true, 'eddyline', ''::text)::text";
+    let statement = sql.prepare(text).await.expect("a statement");
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let begun = Instant::now();
+        sql.query_one(&statement, &[]).await.expect("a commit");
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 /// Returns the folder of everything that is built.
