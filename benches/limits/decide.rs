@@ -1,22 +1,17 @@
 //! What deciding costs where everybody wants the same: one hot boundary, many writers.
 
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/rounds.rs"]
-mod rounds;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster::{DATABASE, connect};
-use eddyline::{
-    Config, Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Schema, Store,
-};
-use local_postgres::Cluster;
-use rounds::{Contestant, Rounds, ratio};
+use eddyline::{Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Schema, Store};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, Statement};
+
+use crate::Bench;
+use crate::cluster::connect;
+use crate::rounds::Contestant;
+use crate::seed::config;
 
 const WRITERS: usize = 64;
 /// How many events a boundary has before the writers go on to the next one, as a reader of a
@@ -24,19 +19,20 @@ const WRITERS: usize = 64;
 const EVENTS: usize = 40;
 const LOG: &str = "hot";
 
-#[tokio::main]
-async fn main() {
-    let cluster = cluster::cluster().await;
-    println!(
-        "{WRITERS} writers on one boundary of up to {EVENTS} events; each decision counts them"
-    );
-    let url = cluster.primary().url(DATABASE);
-    let config = Config::new(&url).expect("an address").log(LOG).max_connections(WRITERS as u32);
+/// Each decision counts the events of the boundary.
+pub async fn run(bench: &mut Bench) {
+    let title = format!("decide: {WRITERS} writers on one boundary of up to {EVENTS} events");
+    if !bench.begins(&["decide/"], &title) {
+        return;
+    }
+    let config = config(&bench.url, LOG);
     Schema::new(&config).migrate().await.expect("a log");
     let store = Store::<ReadWrite>::connect(config).await.expect("a store");
-    let hand = by_hand(&cluster).await;
+    let hand = by_hand(&bench.url).await;
     for (name, overlap) in [("hot", Overlap::Whole), ("crossing", Overlap::Part)] {
-        compete(&cluster, &store, &hand, name, overlap).await;
+        if bench.begins(&[&format!("decide/{name}/")], &format!("decide: {overlap:?}")) {
+            compete(bench, &store, &hand, name, overlap).await;
+        }
     }
 }
 
@@ -50,30 +46,33 @@ enum Overlap {
 }
 
 async fn compete(
-    cluster: &Cluster,
+    bench: &mut Bench,
     store: &Store<ReadWrite>,
-    hand: &[Session],
+    hand: &Arc<Vec<Session>>,
     name: &str,
     overlap: Overlap,
 ) {
-    println!("\nthey look at the same boundary: {overlap:?}");
-    let once = store.retrying(RetryPolicy::never());
-    let arenas = ["decide", "optimistic", "by hand"].map(|way| Arena::new(way, overlap));
-    let [ours, retried, locked] = arenas.each_ref();
+    let (store, once, hand) = (store.clone(), store.retrying(RetryPolicy::never()), hand.clone());
+    let arenas = ["decide", "optimistic", "by hand"].map(|way| Arc::new(Arena::new(way, overlap)));
+    let [ours, retried, locked] = arenas.clone();
     let contestants = [
-        contestant("decide", |client| Box::pin(ours.decide(store, client))),
-        contestant("query, append, again if refused", |client| {
-            Box::pin(retried.decide_optimistically(&once, client))
+        Contestant::new("decide", WRITERS, move |client, _| {
+            let (arena, store) = (ours.clone(), store.clone());
+            async move { arena.decide(&store, client).await }
         }),
-        contestant("lock, read, insert, commit", |client| {
-            Box::pin(locked.decide_by_hand(&hand[client], client))
+        Contestant::new("query, append, again if refused", WRITERS, move |client, _| {
+            let (arena, store) = (retried.clone(), once.clone());
+            async move { arena.decide_optimistically(&store, client).await }
+        }),
+        Contestant::new("lock, read, insert, commit", WRITERS, move |client, _| {
+            let (arena, sessions) = (locked.clone(), hand.clone());
+            async move { arena.decide_by_hand(&sessions[client], client).await }
         }),
     ];
 
-    let results = Rounds::default().run(&contestants).await;
+    let results = bench.rounds.run(&contestants).await;
 
-    drop(contestants);
-    let sql = connect(cluster).await;
+    let sql = connect(&bench.url).await;
     let mut wrong = 0;
     for arena in &arenas {
         let (least, most) = arena.spread();
@@ -87,28 +86,10 @@ async fn compete(
         assert!(least > 0, "a writer of {} never got through", arena.name);
     }
     let [ours, retried, locked] = results.as_slice() else { unreachable!("three took part") };
-    ratio(
-        &format!("decide/{name}/64/wrong"),
-        wrong as f64,
-        "wrong decisions of all, which must be 0",
-    );
-    ratio(
-        &format!("decide/{name}/64/optimistic"),
-        ours.rate() / retried.rate(),
-        "accepted decisions per second to those that try again at once",
-    );
-    ratio(
-        &format!("decide/{name}/64/by-hand"),
-        ours.rate() / locked.rate(),
-        "the same to advisory lock, read, insert and commit, a round trip each",
-    );
-}
-
-fn contestant<'a>(
-    name: &'static str,
-    job: impl Fn(usize) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> + 'a,
-) -> Contestant<'a> {
-    Contestant { name, clients: WRITERS, job: Arc::new(move |client, _| job(client)) }
+    let name = format!("decide/{name}/{WRITERS}");
+    bench.table.report(&format!("{name}/wrong"), wrong as f64);
+    bench.table.report(&format!("{name}/optimistic"), ours.rate_to(retried));
+    bench.table.report(&format!("{name}/by-hand"), ours.rate_to(locked));
 }
 
 /// Where one way of deciding is tried, apart from the others.
@@ -248,7 +229,7 @@ fn event(book: &str, seen: usize) -> Event {
 type Session = (Client, [Statement; 3]);
 
 /// Connects as a program does that does without the crate.
-async fn by_hand(cluster: &Cluster) -> Vec<Session> {
+async fn by_hand(url: &str) -> Arc<Vec<Session>> {
     let texts = [
         format!("SELECT pg_advisory_xact_lock('{LOG}'::regclass::oid::bigint)"),
         format!(
@@ -263,7 +244,7 @@ async fn by_hand(cluster: &Cluster) -> Vec<Session> {
     ];
     let mut sessions = Vec::new();
     for _ in 0..WRITERS {
-        let sql = connect(cluster).await;
+        let sql = connect(url).await;
         sql.batch_execute("SET plan_cache_mode = force_custom_plan").await.expect("settings");
         let mut statements = Vec::new();
         for text in &texts {
@@ -272,5 +253,5 @@ async fn by_hand(cluster: &Cluster) -> Vec<Session> {
         let statements = statements.try_into().expect("a statement for each text");
         sessions.push((sql, statements));
     }
-    sessions
+    Arc::new(sessions)
 }

@@ -1,95 +1,69 @@
 //! What an import costs, beside a bare COPY, and how long it keeps appends waiting.
 
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/seed.rs"]
-#[expect(dead_code, reason = "other benches have other sizes")]
-mod seed;
-
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use cluster::connect;
 use eddyline::{AppendCondition, Event, ReadWrite, Store};
 use futures_util::stream;
-use local_postgres::Cluster;
-use seed::{Seed, size_name};
 use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
+use crate::Bench;
+use crate::cluster::connect;
+use crate::rounds::{done_telling, middle};
+use crate::seed::Seed;
+
 /// How many events each contestant stores in a round.
 const EVENTS: usize = 20_000;
 
-#[tokio::main]
-async fn main() {
-    let cluster = cluster::cluster().await;
-    let events = std::env::var("EDDYLINE_BENCH_IMPORT_EVENTS").unwrap_or("1000000".to_owned());
-    let seed = Seed { events: events.parse().expect("a number of events") };
-    seed.prepare(&cluster).await;
-    let ratio = import_to_copy(&cluster, &seed).await;
-    println!("RATIO import/copy {ratio:.3}   # events per second, to those of a binary COPY");
-}
-
 /// Compares an import with a binary COPY into a table of the log's columns and indexes that has none
-/// of its triggers, in rounds by turns; returns the ratio of their events per second.
-async fn import_to_copy(cluster: &Cluster, seed: &Seed) -> f64 {
-    println!(
-        "\n{EVENTS} new events a round, into {} events with all indexes; the COPY is one \
-         transaction, the import takes chunks as by default",
-        size_name(seed.events)
+/// of its triggers, by turns.
+pub async fn run(bench: &mut Bench) {
+    let title = format!(
+        "import: {EVENTS} new events a round; the COPY is one transaction, the import takes chunks"
     );
-    let config = seed.config(cluster);
-    let store = Store::<ReadWrite>::connect(config.clone()).await.expect("a store");
-    let others = Store::<ReadWrite>::connect(config).await.expect("a store");
-    let sql = connect(cluster).await;
-    let rounds = std::env::var("EDDYLINE_BENCH_ROUNDS")
-        .map_or(5, |rounds| rounds.parse().expect("a number of rounds"));
-    let (mut imports, mut copies, mut ratios, mut waits) = (vec![], vec![], vec![], vec![]);
-    for round in 0..=rounds {
+    if !bench.begins(&["import/copy", "import/append-p99-ms"], &title) {
+        return;
+    }
+    let seed = Seed::USUAL;
+    seed.prepare(&bench.url).await;
+    let store = Store::<ReadWrite>::connect(seed.config(&bench.url)).await.expect("a store");
+    let others = Store::<ReadWrite>::connect(seed.config(&bench.url)).await.expect("a store");
+    let sql = connect(&bench.url).await;
+    let (mut ratios, mut waits) = (vec![], vec![]);
+    for round in 0..=bench.rounds.rounds {
+        bench.rounds.tell(round, "import");
         let imported = events();
         let begun = Instant::now();
         import(&store, imported).await;
         let import_time = begun.elapsed().as_secs_f64();
+        bench.rounds.tell(round, "binary COPY");
         let copied = events();
         let begun = Instant::now();
         copy_into(&sql, &seed.plain(), &copied).await;
         let copy_time = begun.elapsed().as_secs_f64();
+        bench.rounds.tell(round, "import, and appends beside it");
         let beside = append_beside(&others, import(&store, events())).await;
         // So that both tables grow alike.
         copy_into(&sql, &seed.plain(), &events()).await;
         // The first round warms up.
         if round > 0 {
-            imports.push(import_time);
-            copies.push(copy_time);
             ratios.push(copy_time / import_time);
             waits.extend(beside);
         }
     }
-    for (name, times) in [("import", &mut imports), ("binary COPY", &mut copies)] {
-        let rate = EVENTS as f64 / median(times);
-        println!("  {name:<28} {rate:>9.0} events/s   (median of {rounds} rounds)");
-    }
+    done_telling();
     waits.sort_unstable();
-    println!(
-        "  appends beside an import: p50 {:.1?}, p99 {:.1?}, longest {:.1?}, of {}",
-        waits[waits.len() / 2],
-        waits[waits.len() * 99 / 100],
-        waits[waits.len() - 1],
-        waits.len()
-    );
-    median(&mut ratios)
+    bench.table.report("import/copy", middle(ratios));
+    let p99 = waits[waits.len() * 99 / 100].as_secs_f64() * 1_000.0;
+    bench.table.report("import/append-p99-ms", p99);
 }
 
 async fn import(store: &Store<ReadWrite>, events: Vec<Event>) {
-    let import = store.import(stream::iter(events));
-    let import = match std::env::var("EDDYLINE_BENCH_CHUNK") {
-        Ok(chunk) => import.chunk(chunk.parse().expect("a number of events")),
-        Err(_) => import,
-    };
-    let imported = import.await.expect("an import");
+    let imported = store.import(stream::iter(events)).await.expect("an import");
     assert_eq!(imported.stored(), EVENTS as u64);
 }
 
@@ -152,9 +126,4 @@ fn event() -> Event {
     });
     let event = Event::new("BookCopyLentToReader", &payload).expect("an event");
     event.with_metadata(&ids).expect("metadata")
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -1,0 +1,199 @@
+//! Who appends: the crate, a plain INSERT, and the predecessor's statement. Each builds the same
+//! event, of a boundary of its own.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use eddyline::{AppendCondition, Config, Event, Filter, ReadWrite, SequenceNumber, Store};
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Statement};
+use uuid::Uuid;
+
+use crate::cluster::connect;
+use crate::rounds::Contestant;
+use crate::seed::LENDING;
+
+/// Appends by the crate.
+pub struct Writer {
+    store: Store<ReadWrite>,
+    /// The newest position that an append has returned.
+    last: AtomicU64,
+}
+
+/// What an append's condition is about.
+#[derive(Clone, Copy)]
+pub enum On {
+    /// The ids of a boundary that nothing was appended to yet.
+    Ids,
+    /// A type that half of the log has.
+    Type,
+}
+
+impl Writer {
+    pub async fn open(config: Config) -> Arc<Self> {
+        let store = Store::<ReadWrite>::connect(config).await.expect("a store");
+        let head = store.head().await.expect("a head");
+        Arc::new(Self { store, last: AtomicU64::new(head.value()) })
+    }
+
+    /// Appends on the condition that nothing came since the log's end was last seen, or since some
+    /// events earlier.
+    pub async fn append(&self, on: On, events_ago: u64) {
+        let boundary = boundary();
+        let filter = match on {
+            On::Ids => {
+                Filter::types(LENDING).any_of([("BookID", &boundary), ("ReaderID", &boundary)])
+            }
+            On::Type => Filter::types([LENT]),
+        };
+        let seen = self.last.load(Ordering::Relaxed) - events_ago;
+        let condition = AppendCondition::since(filter.build().expect("a filter"), seen.into());
+        let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
+        self.note(appended.last());
+    }
+
+    fn note(&self, position: SequenceNumber) {
+        self.last.fetch_max(position.value(), Ordering::Relaxed);
+    }
+
+    /// Takes part in a comparison, with a fresh condition on ids.
+    pub fn contestant(self: &Arc<Self>, name: impl Into<String>, clients: usize) -> Contestant {
+        self.contestant_on(name, clients, On::Ids, 0)
+    }
+
+    pub fn contestant_on(
+        self: &Arc<Self>,
+        name: impl Into<String>,
+        clients: usize,
+        on: On,
+        events_ago: u64,
+    ) -> Contestant {
+        let writer = self.clone();
+        Contestant::new(name, clients, move |_, _| {
+            let writer = writer.clone();
+            async move { writer.append(on, events_ago).await }
+        })
+    }
+}
+
+/// Connections with a prepared INSERT, each of a client, whose statements commit by themselves.
+pub struct Plain {
+    sessions: Vec<(Client, Statement)>,
+}
+
+impl Plain {
+    pub async fn open(url: &str, table: &str, clients: usize) -> Arc<Self> {
+        let text = format!(
+            "INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
+             VALUES ($1, $2, $3, $4, $5)"
+        );
+        let mut sessions = Vec::new();
+        for _ in 0..clients {
+            let sql = connect(url).await;
+            let statement = sql.prepare(&text).await.expect("a statement");
+            sessions.push((sql, statement));
+        }
+        Arc::new(Self { sessions })
+    }
+
+    async fn insert(&self, client: usize) {
+        let (sql, statement) = &self.sessions[client];
+        let event = event(&boundary());
+        let (time, event_type) = (SystemTime::now(), event.event_type());
+        let (payload, metadata) = (Jsonb(event.payload_json()), Jsonb(event.metadata_json()));
+        let values: [&(dyn ToSql + Sync); 5] =
+            [&event.id(), &time, &event_type, &payload, &metadata];
+        assert_eq!(sql.execute(statement, &values).await.expect("an insert"), 1);
+    }
+
+    pub fn contestant(self: &Arc<Self>, name: impl Into<String>) -> Contestant {
+        let plain = self.clone();
+        Contestant::new(name, self.sessions.len(), move |client, _| {
+            let plain = plain.clone();
+            async move { plain.insert(client).await }
+        })
+    }
+}
+
+/// Connections that append as the predecessor does.
+pub struct Predecessor {
+    sessions: Vec<Client>,
+    table: String,
+}
+
+impl Predecessor {
+    pub async fn open(url: &str, table: String, clients: usize) -> Arc<Self> {
+        let mut sessions = Vec::new();
+        for _ in 0..clients {
+            sessions.push(connect(url).await);
+        }
+        Arc::new(Self { sessions, table })
+    }
+
+    /// Appends by one statement without parameters, of a text that is new each time, which its
+    /// client prepares and executes.
+    async fn append(&self, client: usize) {
+        let (sql, table, boundary) = (&self.sessions[client], &self.table, boundary());
+        let types: Vec<_> = LENDING.iter().map(|one| format!("event_type = '{one}'")).collect();
+        let text = format!(
+            "WITH context AS (
+                 SELECT max(sequence_number) AS max_seq FROM {table}
+                 WHERE ({}) AND (payload @> '{{\"BookID\": \"{boundary}\"}}'
+                     OR payload @> '{{\"ReaderID\": \"{boundary}\"}}'))
+             INSERT INTO {table} (event_type, occurred_at, payload, metadata)
+             SELECT '{LENT}', now(), '{}', '{{}}' FROM context
+             WHERE coalesce(max_seq, 0) = 0",
+            types.join(" OR "),
+            event(&boundary).payload_json(),
+        );
+        let statement = sql.prepare(&text).await.expect("a statement");
+        assert_eq!(sql.execute(&statement, &[]).await.expect("an append"), 1);
+    }
+
+    pub fn contestant(self: &Arc<Self>) -> Contestant {
+        let predecessor = self.clone();
+        Contestant::new("predecessor's statement", self.sessions.len(), move |client, _| {
+            let predecessor = predecessor.clone();
+            async move { predecessor.append(client).await }
+        })
+    }
+}
+
+/// Makes the event of a loan that all append.
+pub fn event(boundary: &str) -> Event {
+    let payload = format!(
+        r#"{{"BookID":"{boundary}","ReaderID":"{boundary}","OccurredAt":"2026-01-01T00:00:00.000000Z"}}"#
+    );
+    Event::from_json(LENT, payload).expect("an event")
+}
+
+/// Names a boundary that nothing was appended to yet.
+pub fn boundary() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// A type that half of a seeded log has.
+pub const LENT: &str = "BookCopyLentToReader";
+
+/// JSON as it is, for a column of `jsonb`: the crate does not parse it again either.
+#[derive(Debug)]
+pub struct Jsonb<T>(pub T);
+
+impl<T: AsRef<str> + Debug> ToSql for Jsonb<T> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        // The version of the format.
+        out.extend_from_slice(&[1]);
+        out.extend_from_slice(self.0.as_ref().as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSONB
+    }
+
+    to_sql_checked!();
+}

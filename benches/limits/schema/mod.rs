@@ -1,0 +1,136 @@
+//! What each index, column and check of the log costs an append, and what a read gains from it:
+//! logs of which each lacks a part, or has another in its place.
+
+mod measure;
+mod variant;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tokio_postgres::Client;
+
+use crate::Bench;
+use crate::cluster::{connect, set};
+use crate::rounds::{done_telling, tell};
+use crate::seed::{fill, indexes, is_as_now, last, make, run as execute};
+use measure::Figures;
+use variant::{VARIANTS, Variant};
+
+pub async fn run(bench: &mut Bench) {
+    let title = format!("schema: {} variants of a log of {EVENTS} events", VARIANTS.len());
+    if !bench.begins(&["schema/"], &title) {
+        return;
+    }
+    let sql = connect(&bench.url).await;
+    let version = prepare_first(bench, &sql).await;
+    for variant in &VARIANTS[1..] {
+        prepare(bench, &sql, variant, version).await;
+    }
+    tell("writing to the disk");
+    execute(&sql, "CHECKPOINT").await;
+    done_telling();
+    // A page's first change after a checkpoint is logged as a whole, which would drown the rest.
+    set(&sql, "full_page_writes", Some("off")).await;
+    set(&sql, "autovacuum", Some("off")).await;
+    let figures = measure::all(bench, &sql).await;
+    set(&sql, "autovacuum", None).await;
+    set(&sql, "full_page_writes", None).await;
+
+    print(&figures);
+    for (variant, of_variant) in VARIANTS.iter().zip(&figures).skip(1) {
+        let (name, as_is) = (variant.name, &figures[0]);
+        let mut report = |kind, subject, ratio| {
+            let compared = format!("{subject} {}, to the log as it is", variant.what);
+            bench.table.tell(&format!("schema/{name}/{kind}"), ratio, &compared);
+        };
+        report("append", "server time of an event", of_variant.append_ratio);
+        report("wal", "WAL of an event", of_variant.wal / as_is.wal);
+        report("size", "size of an event", of_variant.size / as_is.size);
+    }
+}
+
+/// Makes the log as it is, unless an earlier run has; returns what it can be told by from one that
+/// is made anew.
+async fn prepare_first(bench: &Bench, sql: &Client) -> u32 {
+    let log = VARIANTS[0].table();
+    // One that is being filled has less.
+    if !is_as_now(sql, &bench.url, &log).await
+        || !(EVENTS..=EVENTS * 5 / 4).contains(&last(sql, &log).await)
+    {
+        make(sql, &bench.url, &log).await;
+        fill(sql, &log, EVENTS).await;
+    }
+    let text = format!("SELECT pg_relation_filenode('{log}')");
+    sql.query_one(&text, &[]).await.expect("a file").get(0)
+}
+
+/// Makes a log as it is but for one thing, unless an earlier run has since the first was made.
+async fn prepare(bench: &Bench, sql: &Client, variant: &Variant, version: u32) {
+    let log = variant.table();
+    let mut hasher = DefaultHasher::new();
+    (version, variant.before, variant.after).hash(&mut hasher);
+    let origin = hasher.finish().to_string();
+    let text = "SELECT obj_description(to_regclass($1), 'pg_class')";
+    let found: Option<String> = sql.query_one(text, &[&log]).await.expect("an origin").get(0);
+    if found.as_ref() == Some(&origin) && last(sql, &log).await <= EVENTS * 5 / 4 {
+        return;
+    }
+    tell(&format!("making {log}"));
+    make(sql, &bench.url, &log).await;
+    execute(sql, &variant.before.replace("{log}", &log)).await;
+    // Triggers would take their time with each event, and an index is faster made than kept.
+    let made_later = indexes(sql, &log).await;
+    let drops: Vec<_> = made_later.iter().map(|(name, _)| format!("DROP INDEX {name}")).collect();
+    let columns = variant.columns().join(", ");
+    execute(
+        sql,
+        &format!(
+            "ALTER TABLE {log} DISABLE TRIGGER USER; {};
+             INSERT INTO {log} (sequence_number, {columns}) OVERRIDING SYSTEM VALUE
+                 SELECT sequence_number, {columns} FROM {} WHERE sequence_number <= {EVENTS};
+             SELECT setval(pg_get_serial_sequence('{log}', 'sequence_number'), {EVENTS});
+             ALTER TABLE {log} ENABLE TRIGGER USER",
+            drops.join(";"),
+            VARIANTS[0].table(),
+        ),
+    )
+    .await;
+    for (_, index) in made_later {
+        execute(sql, &index).await;
+    }
+    execute(sql, &variant.after.replace("{log}", &log)).await;
+    execute(sql, &format!("VACUUM (ANALYZE) {log}; COMMENT ON TABLE {log} IS '{origin}'")).await;
+}
+
+fn print(figures: &[Figures]) {
+    println!(
+        "  {:<22} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10} {:>10}",
+        "", "us/event", "WAL B", "size B", "lending", "newest 100", "no such", "a day"
+    );
+    for (variant, figures) in VARIANTS.iter().zip(figures) {
+        print!(
+            "  {:<22} {:>9.1} {:>9.0} {:>9.0}",
+            variant.name,
+            figures.append * 1e6,
+            figures.wal,
+            figures.size
+        );
+        for read in &figures.reads {
+            match read {
+                Some(read) => print!(" {:>7.0} us", read * 1e6),
+                None => print!(" {:>10}", "-"),
+            }
+        }
+        println!();
+    }
+    println!("  us/event, WAL and size: inserts of {BATCH} events, without commit and full pages;");
+    println!(
+        "  reads: p50 of the lending query, the newest 100 of a type that half of the log has,"
+    );
+    println!("  the newest 100 of a type that none has, and what occurred in a day");
+}
+
+/// How many events a variant has.
+const EVENTS: u64 = 250_000;
+
+/// How many events an insert has.
+const BATCH: usize = 64;
