@@ -229,7 +229,10 @@ fn facts() -> String {
 /// Functions are PostgreSQL's own, whatever schemas the database puts before them. Indexes return
 /// everything: `gin_fuzzy_search_limit` would have them return a sample.
 ///
-/// Reads are planned for their values: a plan that does not know them reads the whole log. Just-in-
+/// Reads are planned for their values, unless they are made for a plan that does not know them: any
+/// other would read the whole log. To read it by the table is never best: what reads it all wants its
+/// order, which the primary key has, and what does not has an index, whatever the planner believes
+/// of a table that it has not looked at since it was small. Just-in-
 /// time compilation and parallel workers cost more than any of these statements. A serializable
 /// default would fail on a replica.
 ///
@@ -242,6 +245,8 @@ fn settings(config: &Config, role: Role) -> String {
         "SET search_path = pg_catalog;
          SET default_transaction_isolation = 'read committed';
          SET plan_cache_mode = force_custom_plan;
+         SET enable_seqscan = off;
+         SET enable_bitmapscan = on;
          SET jit = off;
          SET gin_fuzzy_search_limit = 0;
          SET max_parallel_workers_per_gather = 0;

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use self::backend::Abandoned;
 use self::manager::Manager;
-pub(crate) use self::session::{Form, Session, send, sent};
+pub(crate) use self::session::{Form, Rows, Session, send, sent};
 use self::suspicion::Suspicion;
 use crate::error::BoxError;
 use crate::log::LogName;

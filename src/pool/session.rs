@@ -1,14 +1,16 @@
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
 use super::backend::Backend;
 use crate::server::{Server, ends_connection};
-use crate::{Circumstances, Error, Place, Role, sql};
+use crate::sql::{self, Planning};
+use crate::{Circumstances, Error, Place, Role};
 
 /// How many statements a connection keeps prepared. A program has a few shapes of filter; one that
 /// makes up shapes without end must not fill the server's memory.
@@ -16,12 +18,22 @@ const MAX_PREPARED: usize = 128;
 /// The longest text that is worth keeping prepared, in bytes.
 const MAX_PREPARED_TEXT: usize = 8 << 10;
 
+/// For how many reads of a shape that had many events they are not expected to have few.
+const READS_OF_MANY: u32 = 100;
+/// What the server says where it does not know a prepared statement (any more), and where that would
+/// answer with other columns than before.
+const STALE: [&str; 2] = ["26000", "0A000"];
+
 /// A connection, with the statements that are prepared on it.
 pub(crate) struct Session {
     client: Client,
     server: Arc<Server>,
     backend: Backend,
-    prepared: HashMap<String, tokio_postgres::Statement>,
+    prepared: HashMap<String, Prepared>,
+    /// How many times a prepared statement was asked for, to tell which one is used least.
+    asked: u64,
+    /// How the server plans statements now; `None` where that is not known.
+    planning: Option<Planning>,
     reading: bool,
     /// While a transaction is open: how long each of its statements may take.
     held: Option<Duration>,
@@ -30,6 +42,17 @@ pub(crate) struct Session {
     statement_timeout: Duration,
     begun: Instant,
 }
+
+struct Prepared {
+    statement: tokio_postgres::Statement,
+    /// When it was asked for last.
+    asked: u64,
+    /// How many reads of this shape are not to be taken for reads of few events.
+    many: u32,
+}
+
+/// The rows of a read.
+pub(crate) type Rows = Pin<Box<RowStream>>;
 
 /// How a statement is sent: by its name, or whole.
 pub(crate) enum Form {
@@ -49,6 +72,8 @@ impl Session {
             server,
             backend,
             prepared: HashMap::new(),
+            asked: 0,
+            planning: Some(Planning::ByValue),
             reading: false,
             held: None,
             spent: false,
@@ -115,11 +140,14 @@ impl Session {
         if text.len() > MAX_PREPARED_TEXT {
             return Ok(Form::Unnamed);
         }
-        if let Some(statement) = self.prepared.get(text) {
-            return Ok(Form::Named(statement.clone()));
+        self.asked += 1;
+        if let Some(prepared) = self.prepared.get_mut(text) {
+            prepared.asked = self.asked;
+            return Ok(Form::Named(prepared.statement.clone()));
         }
         if self.prepared.len() >= MAX_PREPARED {
-            self.prepared.clear();
+            let least = self.prepared.values().map(|prepared| prepared.asked).min();
+            self.prepared.retain(|_, prepared| Some(prepared.asked) != least);
         }
         // Dropped while it waits, the statement would stay on the server without a name here.
         self.begin();
@@ -127,33 +155,120 @@ impl Session {
         let statement = self.client.prepare(text).await;
         self.reading = false;
         let statement = statement.map_err(|error| self.failed(error))?;
-        self.prepared.insert(text.to_owned(), statement.clone());
+        let prepared = Prepared { statement: statement.clone(), asked: self.asked, many: 0 };
+        self.prepared.insert(text.to_owned(), prepared);
         Ok(Form::Named(statement))
     }
 
-    /// Sends two statements in one round trip; returns the only row of the first, and the rows of
-    /// the second if there is one. Until [`finish_reading`](Self::finish_reading) the connection
+    /// Reads, in one round trip as a rule; returns the row of the log's end, and the rows of the
+    /// events if they were asked for. Until [`finish_reading`](Self::finish_reading) the connection
     /// counts as busy, and is closed if it is given up.
     pub(crate) async fn read(
         &mut self,
-        head: &sql::Statement<'_>,
-        read: Option<&sql::Statement<'_>>,
-    ) -> Result<(Row, Option<RowStream>), Error> {
-        let head_form = self.prepare(&head.text).await?;
-        let Some(read) = read else {
+        reading: &sql::Reading<'_>,
+    ) -> Result<(Row, Option<Rows>), Error> {
+        match self.try_read(reading).await {
+            // The statements that it had prepared are no more, or answer otherwise than they did.
+            Err(error) if self.prepared.is_empty() && is_stale(&error) => {
+                self.try_read(reading).await
+            }
+            result => result,
+        }
+    }
+
+    async fn try_read(&mut self, reading: &sql::Reading<'_>) -> Result<(Row, Option<Rows>), Error> {
+        if let Some(few) = reading.few()
+            && self.expects_few(&few.text)
+            && let Some(answer) = self.read_few(&few).await?
+        {
+            return Ok(answer);
+        }
+        let end = reading.end();
+        let end_form = self.prepare(&end.text).await?;
+        let Some(all) = reading.all() else {
             self.begin();
             self.reading = true;
-            let row = sent(&self.client, &head_form, head).await;
+            let row = sent(&self.client, &end_form, &end).await;
             self.reading = false;
             return Ok((self.only(row)?, None));
         };
-        let form = self.prepare(&read.text).await?;
+        let form = self.prepare(&all.text).await?;
+        let plan = self.plan(Planning::ByValue).await?;
         self.begin();
         self.reading = true;
-        let (row, rows) =
-            join(sent(&self.client, &head_form, head), send(&self.client, &form, read)).await;
+        let client = &self.client;
+        let (planned, row, rows) = join3(
+            planned(client, plan.as_ref()),
+            sent(client, &end_form, &end),
+            send(client, &form, &all),
+        )
+        .await;
+        self.note_planning(planned, Planning::ByValue)?;
         let row = self.only(row)?;
-        Ok((row, Some(rows.map_err(|error| self.failed(error))?)))
+        Ok((row, Some(Box::pin(rows.map_err(|error| self.failed(error))?))))
+    }
+
+    /// Returns whether a read of few events is worth a try. Where it found too many, those that come
+    /// next with a filter of the same shape are likely to find them too.
+    fn expects_few(&mut self, text: &str) -> bool {
+        match self.prepared.get_mut(text) {
+            Some(prepared) if prepared.many > 0 => {
+                prepared.many -= 1;
+                false
+            }
+            _ => text.len() <= MAX_PREPARED_TEXT,
+        }
+    }
+
+    /// Reads few events, or returns `None` where there may be many.
+    async fn read_few(
+        &mut self,
+        few: &sql::Statement<'_>,
+    ) -> Result<Option<(Row, Option<Rows>)>, Error> {
+        let form = self.prepare(&few.text).await?;
+        let plan = self.plan(Planning::Once).await?;
+        self.begin();
+        self.reading = true;
+        let client = &self.client;
+        let (planned, rows) = join(planned(client, plan.as_ref()), send(client, &form, few)).await;
+        self.note_planning(planned, Planning::Once)?;
+        let mut rows = Box::pin(rows.map_err(|error| self.failed(error))?);
+        match rows.next().await {
+            Some(Ok(row)) if sql::is_head(&row) => Ok(Some((row, Some(rows)))),
+            Some(Ok(_)) => Err(self.server.lost("the log's end does not come first")),
+            Some(Err(error)) => Err(self.failed(error)),
+            None => {
+                self.reading = false;
+                if let Some(prepared) = self.prepared.get_mut(&few.text) {
+                    prepared.many = READS_OF_MANY;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Prepares the setting of how statements are planned, where they are planned otherwise now.
+    async fn plan(
+        &mut self,
+        planning: Planning,
+    ) -> Result<Option<(Form, sql::Statement<'static>)>, Error> {
+        if self.planning == Some(planning) {
+            return Ok(None);
+        }
+        let plan = sql::plan(planning);
+        let form = self.prepare(&plan.text).await?;
+        self.planning = None;
+        Ok(Some((form, plan)))
+    }
+
+    fn note_planning(
+        &mut self,
+        planned: Result<(), tokio_postgres::Error>,
+        planning: Planning,
+    ) -> Result<(), Error> {
+        planned.map_err(|error| self.failed(error))?;
+        self.planning = Some(planning);
+        Ok(())
     }
 
     fn only(&mut self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
@@ -204,8 +319,25 @@ impl Session {
         let replaced = self.server.role == Role::Primary
             && error.code().is_some_and(|code| code.code() == "25006");
         self.spent |= replaced || ends_connection(&error);
+        if error.code().is_some_and(|code| STALE.contains(&code.code())) {
+            self.prepared.clear();
+        }
         self.server.error(error, circumstances.overdue(overdue))
     }
+}
+
+/// Sends the setting of how statements are planned, if there is one to be sent.
+async fn planned(
+    client: &Client,
+    plan: Option<&(Form, sql::Statement<'static>)>,
+) -> Result<(), tokio_postgres::Error> {
+    let Some((form, plan)) = plan else { return Ok(()) };
+    sent(client, form, plan).await.map(drop)
+}
+
+/// Returns whether the server does not know a prepared statement any more, or only of other columns.
+fn is_stale(error: &Error) -> bool {
+    error.sqlstate().is_some_and(|code| STALE.contains(&code.as_str()))
 }
 
 /// Sends a statement whole at its first poll.

@@ -15,5 +15,7 @@ pub(crate) use self::lock::{
     IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, wait_for_client,
 };
 pub(crate) use self::param::Statement;
-pub(crate) use self::read::{decode_event, decode_head, head, read};
+pub(crate) use self::read::{
+    Planning, Reading, decode_event, decode_head, head, is_head, plan, read,
+};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};
