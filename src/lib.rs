@@ -99,7 +99,7 @@ mod telemetry;
 mod tls;
 
 pub use crate::condition::AppendCondition;
-pub use crate::config::{Config, Tls};
+pub use crate::config::{Config, Pooler, Tls};
 pub use crate::decision::{Decided, Decision};
 pub use crate::error::{
     Circumstances, Class, Classify, ConnectionFailure, Error, Failure, Place, Reason, SqlState,

@@ -4,6 +4,7 @@ mod backend;
 mod manager;
 mod session;
 mod suspicion;
+mod terms;
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -145,7 +146,7 @@ impl Pool {
             match self.connections.get_owned().await {
                 // Dropped, it makes room for another one.
                 Ok(connection) if connection.is_spent() => {
-                    self.abandoned.add(connection.backend());
+                    self.abandoned.extend(connection.backend());
                 }
                 Ok(connection) => {
                     let abandoned = self.abandoned.clone();
@@ -216,7 +217,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // One that is merely busy with rows ends by itself.
         if self.connection.is_lost() {
-            self.abandoned.add(self.connection.backend());
+            self.abandoned.extend(self.connection.backend());
         }
     }
 }

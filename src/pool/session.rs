@@ -3,11 +3,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join3, join4};
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
 use super::backend::Backend;
+use super::terms::Terms;
 use crate::server::{Server, ends_connection};
 use crate::sql::{self, Planning};
 use crate::{Circumstances, Error, Place, Role};
@@ -29,6 +30,7 @@ pub(crate) struct Session {
     client: Client,
     server: Arc<Server>,
     backend: Backend,
+    terms: Arc<Terms>,
     prepared: HashMap<String, Prepared>,
     /// How many times a prepared statement was asked for, to tell which one is used least.
     asked: u64,
@@ -66,11 +68,13 @@ impl Session {
         server: Arc<Server>,
         backend: Backend,
         statement_timeout: Duration,
+        terms: Arc<Terms>,
     ) -> Self {
         Self {
             client,
             server,
             backend,
+            terms,
             prepared: HashMap::new(),
             asked: 0,
             planning: Some(Planning::ByValue),
@@ -86,8 +90,19 @@ impl Session {
         &self.server
     }
 
-    pub(super) fn backend(&self) -> Backend {
-        self.backend
+    /// Returns the process at the other end, unless it works for others as well.
+    pub(super) fn backend(&self) -> Option<Backend> {
+        (!self.terms.are_shared()).then_some(self.backend)
+    }
+
+    /// Returns the begin of a transaction that appends.
+    pub(crate) fn begin_text(&self) -> &str {
+        self.terms.begin()
+    }
+
+    /// Returns what a transaction that was begun otherwise has to be set to.
+    pub(crate) fn local_settings(&self) -> Option<String> {
+        self.terms.local()
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -137,7 +152,7 @@ impl Session {
 
     /// Prepares a statement, unless it is so long that it is better sent whole each time.
     pub(crate) async fn prepare(&mut self, text: &str) -> Result<Form, Error> {
-        if text.len() > MAX_PREPARED_TEXT {
+        if self.terms.are_shared() || text.len() > MAX_PREPARED_TEXT {
             return Ok(Form::Unnamed);
         }
         self.asked += 1;
@@ -177,6 +192,9 @@ impl Session {
     }
 
     async fn try_read(&mut self, reading: &sql::Reading<'_>) -> Result<(Row, Option<Rows>), Error> {
+        if self.terms.are_shared() {
+            return self.read_in_transaction(reading).await;
+        }
         if let Some(few) = reading.few()
             && self.expects_few(&few.text)
             && let Some(answer) = self.read_few(&few).await?
@@ -206,6 +224,36 @@ impl Session {
         self.note_planning(planned, Planning::ByValue)?;
         let row = self.only(row)?;
         Ok((row, Some(Box::pin(rows.map_err(|error| self.failed(error))?))))
+    }
+
+    /// Reads in a transaction of its own, in one round trip.
+    async fn read_in_transaction(
+        &mut self,
+        reading: &sql::Reading<'_>,
+    ) -> Result<(Row, Option<Rows>), Error> {
+        let (end, all) = (reading.end(), reading.all());
+        self.begin();
+        self.reading = true;
+        let client = &self.client;
+        let rows = async {
+            let Some(all) = &all else { return Ok(None) };
+            send(client, &Form::Unnamed, all).await.map(Some)
+        };
+        // Nothing waits for the answer to `COMMIT`, which comes after the last row: whatever is asked
+        // next comes after that.
+        let (begun, row, rows, committed) = join4(
+            client.batch_execute(self.terms.begin_reading()),
+            sent(client, &Form::Unnamed, &end),
+            rows,
+            client.simple_query_raw("COMMIT"),
+        )
+        .await;
+        begun.map_err(|error| self.failed(error))?;
+        let row = self.only(row)?;
+        let rows = rows.map_err(|error| self.failed(error))?;
+        committed.map_err(|error| self.failed(error))?;
+        self.reading = rows.is_some();
+        Ok((row, rows.map(|rows| -> Rows { Box::pin(rows) })))
     }
 
     /// Returns whether a read of few events is worth a try. Where it found too many, those that come

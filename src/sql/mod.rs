@@ -8,6 +8,7 @@ mod lock;
 mod param;
 mod read;
 mod schema;
+mod settings;
 
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
 pub(crate) use self::backend::{end_backends, own_backend};
@@ -19,3 +20,4 @@ pub(crate) use self::read::{
     Planning, Reading, decode_event, decode_head, head, is_head, plan, read,
 };
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};
+pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};

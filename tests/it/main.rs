@@ -18,6 +18,7 @@ mod locked;
 mod numbers;
 mod operation;
 mod pool;
+mod pooler;
 mod read;
 mod repeat;
 mod replica;
