@@ -17,6 +17,7 @@ mod limits;
 mod locked;
 mod numbers;
 mod operation;
+mod plans;
 mod pool;
 mod pooler;
 mod read;
