@@ -1,6 +1,7 @@
 //! What the crate promises, against a real primary with a real streaming replica.
 
 mod agreement;
+mod allocations;
 mod append;
 mod cancel;
 mod canonical;
