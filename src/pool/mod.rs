@@ -2,6 +2,7 @@
 
 mod backend;
 mod manager;
+mod reading;
 mod session;
 mod suspicion;
 mod terms;
@@ -16,7 +17,8 @@ use tokio::time::timeout;
 
 use self::backend::Abandoned;
 use self::manager::Manager;
-pub(crate) use self::session::{Form, Rows, Session, send, sent};
+pub(crate) use self::reading::Rows;
+pub(crate) use self::session::{Form, Session, send, sent};
 use self::suspicion::Suspicion;
 use crate::error::BoxError;
 use crate::log::LogName;

@@ -1,9 +1,7 @@
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join3, join4};
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
@@ -17,26 +15,24 @@ use crate::{Circumstances, Error, Place, Role};
 /// makes up shapes without end must not fill the server's memory.
 const MAX_PREPARED: usize = 128;
 /// The longest text that is worth keeping prepared, in bytes.
-const MAX_PREPARED_TEXT: usize = 8 << 10;
+pub(super) const MAX_PREPARED_TEXT: usize = 8 << 10;
 
-/// For how many reads of a shape that had many events they are not expected to have few.
-const READS_OF_MANY: u32 = 100;
 /// What the server says where it does not know a prepared statement (any more), and where that would
 /// answer with other columns than before.
-const STALE: [&str; 2] = ["26000", "0A000"];
+pub(super) const STALE: [&str; 2] = ["26000", "0A000"];
 
 /// A connection, with the statements that are prepared on it.
 pub(crate) struct Session {
-    client: Client,
-    server: Arc<Server>,
+    pub(super) client: Client,
+    pub(super) server: Arc<Server>,
     backend: Backend,
-    terms: Arc<Terms>,
-    prepared: HashMap<String, Prepared>,
+    pub(super) terms: Arc<Terms>,
+    pub(super) prepared: HashMap<String, Prepared>,
     /// How many times a prepared statement was asked for, to tell which one is used least.
     asked: u64,
     /// How the server plans statements now; `None` where that is not known.
-    planning: Option<Planning>,
-    reading: bool,
+    pub(super) planning: Option<Planning>,
+    pub(super) reading: bool,
     /// While a transaction is open: how long each of its statements may take.
     held: Option<Duration>,
     /// Whether the connection ended, or leads to a server that is not the right one any more.
@@ -45,16 +41,13 @@ pub(crate) struct Session {
     begun: Instant,
 }
 
-struct Prepared {
+pub(super) struct Prepared {
     statement: tokio_postgres::Statement,
     /// When it was asked for last.
     asked: u64,
     /// How many reads of this shape are not to be taken for reads of few events.
-    many: u32,
+    pub(super) many: u32,
 }
-
-/// The rows of a read.
-pub(crate) type Rows = Pin<Box<RowStream>>;
 
 /// How a statement is sent: by its name, or whole.
 pub(crate) enum Form {
@@ -175,155 +168,6 @@ impl Session {
         Ok(Form::Named(statement))
     }
 
-    /// Reads, in one round trip as a rule; returns the row of the log's end, and the rows of the
-    /// events if they were asked for. Until [`finish_reading`](Self::finish_reading) the connection
-    /// counts as busy, and is closed if it is given up.
-    pub(crate) async fn read(
-        &mut self,
-        reading: &sql::Reading<'_>,
-    ) -> Result<(Row, Option<Rows>), Error> {
-        match self.try_read(reading).await {
-            // The statements that it had prepared are no more, or answer otherwise than they did.
-            Err(error) if self.prepared.is_empty() && is_stale(&error) => {
-                self.try_read(reading).await
-            }
-            result => result,
-        }
-    }
-
-    async fn try_read(&mut self, reading: &sql::Reading<'_>) -> Result<(Row, Option<Rows>), Error> {
-        if self.terms.are_shared() {
-            return self.read_in_transaction(reading).await;
-        }
-        if let Some(few) = reading.few()
-            && self.expects_few(&few.text)
-            && let Some(answer) = self.read_few(&few).await?
-        {
-            return Ok(answer);
-        }
-        let end = reading.end();
-        let end_form = self.prepare(&end.text).await?;
-        let Some(all) = reading.all() else {
-            self.begin();
-            self.reading = true;
-            let row = sent(&self.client, &end_form, &end).await;
-            self.reading = false;
-            return Ok((self.only(row)?, None));
-        };
-        let form = self.prepare(&all.text).await?;
-        let plan = self.plan(Planning::ByValue).await?;
-        self.begin();
-        self.reading = true;
-        let client = &self.client;
-        let (planned, row, rows) = join3(
-            planned(client, plan.as_ref()),
-            sent(client, &end_form, &end),
-            send(client, &form, &all),
-        )
-        .await;
-        self.note_planning(planned, Planning::ByValue)?;
-        let row = self.only(row)?;
-        Ok((row, Some(Box::pin(rows.map_err(|error| self.failed(error))?))))
-    }
-
-    /// Reads in a transaction of its own, in one round trip.
-    async fn read_in_transaction(
-        &mut self,
-        reading: &sql::Reading<'_>,
-    ) -> Result<(Row, Option<Rows>), Error> {
-        let (end, all) = (reading.end(), reading.all());
-        self.begin();
-        self.reading = true;
-        let client = &self.client;
-        let rows = async {
-            let Some(all) = &all else { return Ok(None) };
-            send(client, &Form::Unnamed, all).await.map(Some)
-        };
-        // Nothing waits for the answer to `COMMIT`, which comes after the last row: whatever is asked
-        // next comes after that.
-        let (begun, row, rows, committed) = join4(
-            client.batch_execute(self.terms.begin_reading()),
-            sent(client, &Form::Unnamed, &end),
-            rows,
-            client.simple_query_raw("COMMIT"),
-        )
-        .await;
-        begun.map_err(|error| self.failed(error))?;
-        let row = self.only(row)?;
-        let rows = rows.map_err(|error| self.failed(error))?;
-        committed.map_err(|error| self.failed(error))?;
-        self.reading = rows.is_some();
-        Ok((row, rows.map(|rows| -> Rows { Box::pin(rows) })))
-    }
-
-    /// Returns whether a read of few events is worth a try. Where it found too many, those that come
-    /// next with a filter of the same shape are likely to find them too.
-    fn expects_few(&mut self, text: &str) -> bool {
-        match self.prepared.get_mut(text) {
-            Some(prepared) if prepared.many > 0 => {
-                prepared.many -= 1;
-                false
-            }
-            _ => text.len() <= MAX_PREPARED_TEXT,
-        }
-    }
-
-    /// Reads few events, or returns `None` where there may be many.
-    async fn read_few(
-        &mut self,
-        few: &sql::Statement<'_>,
-    ) -> Result<Option<(Row, Option<Rows>)>, Error> {
-        let form = self.prepare(&few.text).await?;
-        let plan = self.plan(Planning::Once).await?;
-        self.begin();
-        self.reading = true;
-        let client = &self.client;
-        let (planned, rows) = join(planned(client, plan.as_ref()), send(client, &form, few)).await;
-        self.note_planning(planned, Planning::Once)?;
-        let mut rows = Box::pin(rows.map_err(|error| self.failed(error))?);
-        match rows.next().await {
-            Some(Ok(row)) if sql::is_head(&row) => Ok(Some((row, Some(rows)))),
-            Some(Ok(_)) => Err(self.server.lost("the log's end does not come first")),
-            Some(Err(error)) => Err(self.failed(error)),
-            None => {
-                self.reading = false;
-                if let Some(prepared) = self.prepared.get_mut(&few.text) {
-                    prepared.many = READS_OF_MANY;
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    /// Prepares the setting of how statements are planned, where they are planned otherwise now.
-    async fn plan(
-        &mut self,
-        planning: Planning,
-    ) -> Result<Option<(Form, sql::Statement<'static>)>, Error> {
-        if self.planning == Some(planning) {
-            return Ok(None);
-        }
-        let plan = sql::plan(planning);
-        let form = self.prepare(&plan.text).await?;
-        self.planning = None;
-        Ok(Some((form, plan)))
-    }
-
-    fn note_planning(
-        &mut self,
-        planned: Result<(), tokio_postgres::Error>,
-        planning: Planning,
-    ) -> Result<(), Error> {
-        planned.map_err(|error| self.failed(error))?;
-        self.planning = Some(planning);
-        Ok(())
-    }
-
-    fn only(&mut self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
-        let row = row.map_err(|error| self.fail(error, self.server.at(Place::Read)))?;
-        row.ok_or_else(|| self.server.lost("the answer has no row"))
-    }
-
     /// Notes that the last row has come.
     pub(crate) fn finish_reading(&mut self) {
         self.reading = false;
@@ -362,7 +206,11 @@ impl Session {
         self.fail(error, self.server.at(Place::Append).sent(true))
     }
 
-    fn fail(&mut self, error: tokio_postgres::Error, circumstances: Circumstances) -> Error {
+    pub(super) fn fail(
+        &mut self,
+        error: tokio_postgres::Error,
+        circumstances: Circumstances,
+    ) -> Error {
         let overdue = self.begun.elapsed() >= self.held.unwrap_or(self.statement_timeout);
         let replaced = self.server.role == Role::Primary
             && error.code().is_some_and(|code| code.code() == "25006");
@@ -372,20 +220,6 @@ impl Session {
         }
         self.server.error(error, circumstances.overdue(overdue))
     }
-}
-
-/// Sends the setting of how statements are planned, if there is one to be sent.
-async fn planned(
-    client: &Client,
-    plan: Option<&(Form, sql::Statement<'static>)>,
-) -> Result<(), tokio_postgres::Error> {
-    let Some((form, plan)) = plan else { return Ok(()) };
-    sent(client, form, plan).await.map(drop)
-}
-
-/// Returns whether the server does not know a prepared statement any more, or only of other columns.
-fn is_stale(error: &Error) -> bool {
-    error.sqlstate().is_some_and(|code| STALE.contains(&code.as_str()))
 }
 
 /// Sends a statement whole at its first poll.
