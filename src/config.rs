@@ -22,6 +22,24 @@ pub enum Tls {
     },
 }
 
+/// Says who stands between a store and its servers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Pooler {
+    /// Nobody, or a pooler that gives a client a server's process of its own, for as long as it is
+    /// connected.
+    #[default]
+    None,
+    /// A pooler that gives a server's process to another client after each transaction, as PgBouncer
+    /// does with `pool_mode = transaction`.
+    ///
+    /// Nothing is left behind there then: no statement is prepared under a name, settings end with
+    /// their transaction, and no process is ended, since it may work for somebody else by then. A
+    /// read takes one round trip all the same, but is planned each time. The pooler itself must see
+    /// to it that it notices clients that are gone, and servers.
+    Transaction,
+}
+
 /// Says what becomes of an append that finds the queue full.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -52,6 +70,7 @@ pub struct Config {
     pub(crate) schema: String,
     pub(crate) log: String,
     pub(crate) tls: Option<Tls>,
+    pub(crate) pooler: Pooler,
     pub(crate) max_connections: u32,
     pub(crate) acquire_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -83,6 +102,7 @@ impl Config {
             schema: "public".to_owned(),
             log: "events".to_owned(),
             tls: None,
+            pooler: Pooler::None,
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
@@ -122,6 +142,11 @@ impl Config {
     /// that to [`Tls::Prefer`].
     pub fn tls(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// Sets who stands between the store and its servers. Defaults to [`Pooler::None`].
+    pub fn pooler(self, pooler: Pooler) -> Self {
+        Self { pooler, ..self }
     }
 
     /// Sets the most connections to each server. Defaults to 16.
@@ -251,6 +276,7 @@ impl fmt::Debug for Config {
             .field("schema", &self.schema)
             .field("log", &self.log)
             .field("tls", &self.tls)
+            .field("pooler", &self.pooler)
             .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
     }

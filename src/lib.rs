@@ -102,7 +102,7 @@ mod telemetry;
 mod tls;
 
 pub use crate::condition::AppendCondition;
-pub use crate::config::{Config, QueueFull, Tls};
+pub use crate::config::{Config, Pooler, QueueFull, Tls};
 pub use crate::decision::{Decided, Decision};
 pub use crate::error::{
     Circumstances, Class, Classify, ConnectionFailure, Error, Failure, Place, Reason, SqlState,
@@ -122,11 +122,14 @@ pub use crate::schema::Schema;
 pub use crate::store::{EventStream, Import, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, Store};
 pub use crate::telemetry::Telemetry;
 
-/// Renders the statement of a query, for the fuzz target that looks for values in it.
+/// Renders the statements of a query, for the fuzz target that looks for values in them.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub fn sql_text(query: &Query) -> String {
-    log::LogName::new("public", "events").map_or(String::new(), |log| sql::read(&log, query).text)
+    let Ok(log) = log::LogName::new("public", "events") else { return String::new() };
+    let reading = sql::Reading::new(&log, query);
+    let statements = [reading.all(), reading.few()];
+    statements.into_iter().flatten().map(|statement| statement.text + ";").collect()
 }
 
 /// Compiles the examples of the README.

@@ -1,3 +1,5 @@
+use postgres_types::Type;
+
 use crate::log::{LogName, check_identifier};
 use crate::pool::{Pool, Session};
 use crate::{Config, Error, Place, Role, sql};
@@ -69,10 +71,14 @@ impl Schema {
         let failed = |error| server.error(error, server.at(Place::Read));
         let mut session = primary.connect().await?;
         // Dropped, the connection closes, and with it the transaction.
+        let settings = session.local_settings();
         let transaction = session.client_mut().transaction().await.map_err(failed)?;
+        if let Some(settings) = settings {
+            transaction.batch_execute(&settings).await.map_err(failed)?;
+        }
         transaction.batch_execute(&sql::prepare(&log)).await.map_err(failed)?;
         let found = transaction
-            .query_opt(&sql::versions(&log), &[&log.log()])
+            .query_typed_opt(&sql::versions(&log), &[(&log.log(), Type::TEXT)])
             .await
             .map_err(failed)?
             .map_or(0, |row| row.get(0));
@@ -93,7 +99,7 @@ impl Schema {
 pub(crate) async fn check(session: &Session, log: &LogName) -> Result<(), Error> {
     let server = session.server();
     let versions = sql::versions(log);
-    let row = session.client().query_opt(&versions, &[&log.log()]).await;
+    let row = session.client().query_typed_opt(&versions, &[(&log.log(), Type::TEXT)]).await;
     let missing = || Error::SchemaMissing { server: server.to_string(), log: log.to_string() };
     let failed = |error| server.error(error, server.at(Place::Read));
     let row = row.map_err(failed)?.ok_or_else(missing)?;

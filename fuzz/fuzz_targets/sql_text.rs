@@ -17,7 +17,26 @@ fuzz_target!(|items: Vec<Item>| {
 });
 
 /// Every word that the statement is made of.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 40] = [
+    "WITH",
+    "AS",
+    "MATERIALIZED",
+    "UNION",
+    "ALL",
+    "LIMIT",
+    "NULL",
+    "candidate",
+    "found",
+    "few",
+    "count",
+    "coalesce",
+    "max",
+    "uuid",
+    "timestamptz",
+    "0",
+    "1001",
+    "OFFSET",
+    "DESC",
     "SELECT",
     "FROM",
     "WHERE",

@@ -20,8 +20,8 @@ pub(crate) struct Backend {
 pub(super) struct Abandoned(Mutex<Vec<Backend>>);
 
 impl Abandoned {
-    pub(super) fn add(&self, backend: Backend) {
-        self.lock().push(backend);
+    pub(super) fn extend(&self, backend: Option<Backend>) {
+        self.lock().extend(backend);
     }
 
     /// Ends the processes. Where the connection is lost meanwhile they are left to the next one;

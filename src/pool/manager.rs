@@ -11,6 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::backend::Backend;
 use super::session::Session;
+use super::terms::Terms;
 use crate::error::{BoxError, cause};
 use crate::server::Server;
 use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Reason, Role, sql, tls};
@@ -23,7 +24,7 @@ const OLDEST_SERVER: u32 = 13_00_00;
 pub(super) struct Manager {
     postgres: PostgresConnectionManager<MakeRustlsConnect>,
     server: Arc<Server>,
-    settings: String,
+    terms: Arc<Terms>,
     max_connections: u32,
     connect_timeout: Duration,
     statement_timeout: Duration,
@@ -86,20 +87,20 @@ impl Manager {
             address.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         if address.get_keepalives_idle() == UNSET_KEEPALIVES_IDLE {
-            address.keepalives_idle(PROBE_AFTER);
+            address.keepalives_idle(sql::PROBE_AFTER);
         }
         if address.get_keepalives_interval().is_none() {
-            address.keepalives_interval(PROBE_EVERY);
+            address.keepalives_interval(sql::PROBE_EVERY);
         }
         if address.get_keepalives_retries().is_none() {
-            address.keepalives_retries(PROBES);
+            address.keepalives_retries(sql::PROBES);
         }
         if address.get_application_name().is_none() {
             address.application_name(format!("eddyline {}", server.role));
         }
         Self {
             postgres: PostgresConnectionManager::new(address, connector),
-            settings: settings(config, server.role),
+            terms: Arc::new(Terms::new(config, server.role)),
             max_connections: config.max_connections,
             server,
             connect_timeout: config.connect_timeout,
@@ -117,12 +118,7 @@ impl Manager {
     ) -> Self {
         let mut manager = Self::new(config, address, connector, server);
         manager.max_connections = super::MAX_APPEND_CONNECTIONS;
-        manager.settings += &format!(
-            ";
-         SET plan_cache_mode = force_generic_plan;
-         SET lock_timeout = {}",
-            config.append_lock_timeout().as_millis()
-        );
+        manager.terms = Arc::new(Terms::for_appends(config));
         manager
     }
 
@@ -178,9 +174,12 @@ impl Manager {
 
     async fn open(&self) -> Result<Session, Error> {
         let client = self.postgres.connect().await.map_err(|error| self.refused(error))?;
-        client.batch_execute(&self.settings).await.map_err(|error| self.refused(error))?;
+        if let Some(settings) = &self.terms.session {
+            client.batch_execute(settings).await.map_err(|error| self.refused(error))?;
+        }
         let backend = self.check(&client).await?;
-        Ok(Session::new(client, self.server.clone(), backend, self.statement_timeout))
+        let terms = self.terms.clone();
+        Ok(Session::new(client, self.server.clone(), backend, self.statement_timeout, terms))
     }
 
     fn refused(&self, error: tokio_postgres::Error) -> Error {
@@ -252,51 +251,5 @@ fn facts() -> String {
     )
 }
 
-/// What each connection is set to.
-///
-/// Functions are PostgreSQL's own, whatever schemas the database puts before them. Indexes return
-/// everything: `gin_fuzzy_search_limit` would have them return a sample.
-///
-/// Reads are planned for their values: a plan that does not know them reads the whole log. Just-in-
-/// time compilation and parallel workers cost more than any of these statements. A serializable
-/// default would fail on a replica.
-///
-/// No transaction waits for this process, but for the moment of a decision under the log's lock; one
-/// of which only a part has arrived must not hold the lock for long. Nor must one whose client is
-/// gone without a word, and by their defaults servers notice that after two hours. What a client does
-/// not take it is allowed to leave as long as a statement may take: streams are read slowly.
-fn settings(config: &Config, role: Role) -> String {
-    let mut settings = format!(
-        "SET search_path = pg_catalog;
-         SET default_transaction_isolation = 'read committed';
-         SET plan_cache_mode = force_custom_plan;
-         SET jit = off;
-         SET gin_fuzzy_search_limit = 0;
-         SET max_parallel_workers_per_gather = 0;
-         SET statement_timeout = {};
-         SET lock_timeout = {};
-         SET idle_in_transaction_session_timeout = {};
-         SET tcp_keepalives_idle = {idle};
-         SET tcp_keepalives_interval = {interval};
-         SET tcp_keepalives_count = {PROBES};
-         SET tcp_user_timeout = {}",
-        config.statement_timeout.as_millis(),
-        config.lock_timeout.as_millis(),
-        sql::IDLE_TIMEOUT.as_millis(),
-        config.statement_timeout.as_millis(),
-        idle = PROBE_AFTER.as_secs(),
-        interval = PROBE_EVERY.as_secs(),
-    );
-    if role == Role::Replica {
-        settings += "; SET default_transaction_read_only = on";
-    }
-    settings
-}
-
-/// How long a peer may be silent before it is asked for a sign of life, how often it is, and how many
-/// times.
-const PROBE_AFTER: Duration = Duration::from_secs(5);
-const PROBE_EVERY: Duration = Duration::from_secs(2);
-const PROBES: u32 = 3;
 /// What the driver takes where an address does not say.
 const UNSET_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);

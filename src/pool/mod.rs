@@ -2,8 +2,10 @@
 
 mod backend;
 mod manager;
+mod reading;
 mod session;
 mod suspicion;
+mod terms;
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -16,6 +18,7 @@ use tokio::time::timeout;
 use self::backend::Abandoned;
 pub(crate) use self::backend::Backend;
 use self::manager::Manager;
+pub(crate) use self::reading::Rows;
 pub(crate) use self::session::{Form, Session, send, sent};
 use self::suspicion::Suspicion;
 use crate::error::BoxError;
@@ -164,7 +167,7 @@ impl Pool {
             match self.connections.get_owned().await {
                 // Dropped, it makes room for another one.
                 Ok(connection) if connection.is_spent() => {
-                    self.abandoned.add(connection.backend());
+                    self.abandoned.extend(connection.backend());
                 }
                 Ok(connection) => {
                     let abandoned = self.abandoned.clone();
@@ -235,7 +238,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // One that is merely busy with rows ends by itself.
         if self.connection.is_lost() {
-            self.abandoned.add(self.connection.backend());
+            self.abandoned.extend(self.connection.backend());
         }
     }
 }

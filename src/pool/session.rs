@@ -2,33 +2,51 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
 use super::backend::Backend;
+use super::terms::Terms;
 use crate::server::{Server, ends_connection};
-use crate::{Circumstances, Error, Place, Role, sql};
+use crate::sql::{self, Planning};
+use crate::{Circumstances, Error, Place, Role};
 
 /// How many statements a connection keeps prepared. A program has a few shapes of filter; one that
 /// makes up shapes without end must not fill the server's memory.
 const MAX_PREPARED: usize = 128;
 /// The longest text that is worth keeping prepared, in bytes.
-const MAX_PREPARED_TEXT: usize = 8 << 10;
+pub(super) const MAX_PREPARED_TEXT: usize = 8 << 10;
+
+/// What the server says where it does not know a prepared statement (any more), and where that would
+/// answer with other columns than before.
+pub(super) const STALE: [&str; 2] = ["26000", "0A000"];
 
 /// A connection, with the statements that are prepared on it.
 pub(crate) struct Session {
-    client: Client,
-    server: Arc<Server>,
+    pub(super) client: Client,
+    pub(super) server: Arc<Server>,
     backend: Backend,
-    prepared: HashMap<String, tokio_postgres::Statement>,
-    reading: bool,
+    pub(super) terms: Arc<Terms>,
+    pub(super) prepared: HashMap<String, Prepared>,
+    /// How many times a prepared statement was asked for, to tell which one is used least.
+    asked: u64,
+    /// How the server plans statements now; `None` where that is not known.
+    pub(super) planning: Option<Planning>,
+    pub(super) reading: bool,
     /// While a transaction is open: how long each of its statements may take.
     held: Option<Duration>,
     /// Whether the connection ended, or leads to a server that is not the right one any more.
     spent: bool,
     statement_timeout: Duration,
     begun: Instant,
+}
+
+pub(super) struct Prepared {
+    statement: tokio_postgres::Statement,
+    /// When it was asked for last.
+    asked: u64,
+    /// How many reads of this shape are not to be taken for reads of few events.
+    pub(super) many: u32,
 }
 
 /// How a statement is sent: by its name, or whole.
@@ -43,12 +61,16 @@ impl Session {
         server: Arc<Server>,
         backend: Backend,
         statement_timeout: Duration,
+        terms: Arc<Terms>,
     ) -> Self {
         Self {
             client,
             server,
             backend,
+            terms,
             prepared: HashMap::new(),
+            asked: 0,
+            planning: Some(Planning::ByValue),
             reading: false,
             held: None,
             spent: false,
@@ -61,9 +83,19 @@ impl Session {
         &self.server
     }
 
-    /// Returns the server's process, which tells one connection from another.
-    pub(crate) fn backend(&self) -> Backend {
-        self.backend
+    /// Returns the process at the other end, unless it works for others as well.
+    pub(crate) fn backend(&self) -> Option<Backend> {
+        (!self.terms.are_shared()).then_some(self.backend)
+    }
+
+    /// Returns the begin of a transaction that appends.
+    pub(crate) fn begin_text(&self) -> &str {
+        self.terms.begin()
+    }
+
+    /// Returns what a transaction that was begun otherwise has to be set to.
+    pub(crate) fn local_settings(&self) -> Option<String> {
+        self.terms.local()
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -113,14 +145,17 @@ impl Session {
 
     /// Prepares a statement, unless it is so long that it is better sent whole each time.
     pub(crate) async fn prepare(&mut self, text: &str) -> Result<Form, Error> {
-        if text.len() > MAX_PREPARED_TEXT {
+        if self.terms.are_shared() || text.len() > MAX_PREPARED_TEXT {
             return Ok(Form::Unnamed);
         }
-        if let Some(statement) = self.prepared.get(text) {
-            return Ok(Form::Named(statement.clone()));
+        self.asked += 1;
+        if let Some(prepared) = self.prepared.get_mut(text) {
+            prepared.asked = self.asked;
+            return Ok(Form::Named(prepared.statement.clone()));
         }
         if self.prepared.len() >= MAX_PREPARED {
-            self.prepared.clear();
+            let least = self.prepared.values().map(|prepared| prepared.asked).min();
+            self.prepared.retain(|_, prepared| Some(prepared.asked) != least);
         }
         // Dropped while it waits, the statement would stay on the server without a name here.
         self.begin();
@@ -128,38 +163,9 @@ impl Session {
         let statement = self.client.prepare(text).await;
         self.reading = false;
         let statement = statement.map_err(|error| self.failed(error))?;
-        self.prepared.insert(text.to_owned(), statement.clone());
+        let prepared = Prepared { statement: statement.clone(), asked: self.asked, many: 0 };
+        self.prepared.insert(text.to_owned(), prepared);
         Ok(Form::Named(statement))
-    }
-
-    /// Sends two statements in one round trip; returns the only row of the first, and the rows of
-    /// the second if there is one. Until [`finish_reading`](Self::finish_reading) the connection
-    /// counts as busy, and is closed if it is given up.
-    pub(crate) async fn read(
-        &mut self,
-        head: &sql::Statement<'_>,
-        read: Option<&sql::Statement<'_>>,
-    ) -> Result<(Row, Option<RowStream>), Error> {
-        let head_form = self.prepare(&head.text).await?;
-        let Some(read) = read else {
-            self.begin();
-            self.reading = true;
-            let row = sent(&self.client, &head_form, head).await;
-            self.reading = false;
-            return Ok((self.only(row)?, None));
-        };
-        let form = self.prepare(&read.text).await?;
-        self.begin();
-        self.reading = true;
-        let (row, rows) =
-            join(sent(&self.client, &head_form, head), send(&self.client, &form, read)).await;
-        let row = self.only(row)?;
-        Ok((row, Some(rows.map_err(|error| self.failed(error))?)))
-    }
-
-    fn only(&mut self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
-        let row = row.map_err(|error| self.fail(error, self.server.at(Place::Read)))?;
-        row.ok_or_else(|| self.server.lost("the answer has no row"))
     }
 
     /// Notes that the last row has come.
@@ -200,11 +206,18 @@ impl Session {
         self.fail(error, self.server.at(Place::Append).sent(true))
     }
 
-    fn fail(&mut self, error: tokio_postgres::Error, circumstances: Circumstances) -> Error {
+    pub(super) fn fail(
+        &mut self,
+        error: tokio_postgres::Error,
+        circumstances: Circumstances,
+    ) -> Error {
         let overdue = self.begun.elapsed() >= self.held.unwrap_or(self.statement_timeout);
         let replaced = self.server.role == Role::Primary
             && error.code().is_some_and(|code| code.code() == "25006");
         self.spent |= replaced || ends_connection(&error);
+        if error.code().is_some_and(|code| STALE.contains(&code.code())) {
+            self.prepared.clear();
+        }
         self.server.error(error, circumstances.overdue(overdue))
     }
 }

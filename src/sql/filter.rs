@@ -20,10 +20,22 @@ impl<'a> Params<'a> {
 /// Renders the condition that a row meets if, and only if, the filter matches its event.
 pub(crate) fn condition<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
     let items: Vec<_> = filter.items().iter().map(|one| item(one, params)).collect();
-    let mut condition = match items.as_slice() {
+    let condition = match items.as_slice() {
         [one] => one.clone(),
         several => format!("({})", several.join(" OR ")),
     };
+    and_times(condition, filter, params)
+}
+
+/// Renders what is left of the condition for rows that [`payloads`] has found.
+pub(crate) fn condition_of_found<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
+    match filter.items() {
+        [one] => and_times(types_of(one, params).unwrap_or("true".to_owned()), filter, params),
+        _ => condition(filter, params),
+    }
+}
+
+fn and_times<'a>(mut condition: String, filter: &'a Filter, params: &mut Params<'a>) -> String {
     if let Some(from) = filter.occurred_from() {
         condition += &format!(" AND occurred_at >= {}", params.bind(Param::Time(from)));
     }
@@ -38,16 +50,28 @@ pub(crate) fn is_selective(filter: &Filter) -> bool {
     filter.items().iter().all(|item| !item.payloads().is_empty())
 }
 
+/// Renders the part of a selective filter's condition that the payload's index answers.
+pub(crate) fn payloads<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
+    let any: Vec<_> = filter.items().iter().map(|item| payloads_of(item, params)).collect();
+    any.join(" OR ")
+}
+
+fn payloads_of<'a>(item: &'a Item, params: &mut Params<'a>) -> String {
+    let payloads = item.payloads().iter().map(String::as_str).collect();
+    format!("payload @> ANY ({}::jsonb[])", params.bind(Param::Jsonbs(payloads)))
+}
+
+fn types_of<'a>(item: &'a Item, params: &mut Params<'a>) -> Option<String> {
+    let Types::Of(types) = item.types() else { return None };
+    let types = types.iter().map(String::as_str).collect();
+    Some(format!("event_type = ANY ({}::text[])", params.bind(Param::Texts(types))))
+}
+
 fn item<'a>(item: &'a Item, params: &mut Params<'a>) -> String {
     let mut conditions = Vec::new();
-    if let Types::Of(types) = item.types() {
-        let types = types.iter().map(String::as_str).collect();
-        conditions.push(format!("event_type = ANY ({}::text[])", params.bind(Param::Texts(types))));
-    }
+    conditions.extend(types_of(item, params));
     if !item.payloads().is_empty() {
-        let payloads = item.payloads().iter().map(String::as_str).collect();
-        conditions
-            .push(format!("payload @> ANY ({}::jsonb[])", params.bind(Param::Jsonbs(payloads))));
+        conditions.push(payloads_of(item, params));
     }
     match conditions.as_slice() {
         [] => "true".to_owned(),

@@ -59,14 +59,14 @@ pub(crate) fn lock_to_decide(
     statement_timeout: Duration,
     for_lock: Option<Duration>,
 ) -> Statement<'static> {
+    // A plan that does not know the values may read the whole log while everybody waits.
+    let mut settings = vec![("plan_cache_mode", "force_custom_plan".to_owned())];
     // The lock's own statement is still under the limit of the connection.
-    take_lock(
-        log,
-        &in_milliseconds([
-            ("statement_timeout", Some(statement_timeout)),
-            ("lock_timeout", for_lock),
-        ]),
-    )
+    settings.extend(in_milliseconds([
+        ("statement_timeout", Some(statement_timeout)),
+        ("lock_timeout", for_lock),
+    ]));
+    take_lock(log, &settings)
 }
 
 /// Renders the setting of how long the server waits for what comes next in the transaction.

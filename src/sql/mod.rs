@@ -11,6 +11,7 @@ mod lock;
 mod param;
 mod read;
 mod schema;
+mod settings;
 
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
 pub(crate) use self::backend::{end_backends, own_backend};
@@ -20,5 +21,8 @@ pub(crate) use self::lock::{
     IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, plan_by_value, wait_for_client,
 };
 pub(crate) use self::param::Statement;
-pub(crate) use self::read::{decode_event, decode_head, head, read};
+pub(crate) use self::read::{
+    Planning, Reading, decode_event, decode_head, head, is_head, plan, read,
+};
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};
+pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};

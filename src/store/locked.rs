@@ -109,7 +109,7 @@ impl<D> Round<'_, D> {
         let client = lease.client();
         // The read comes last: until its rows are read, nothing after them is answered.
         let (begun, locked, head, rows) = join4(
-            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            client.batch_execute(lease.begin_text()),
             sent(client, &lock_form, &lock),
             sent(client, &head_form, &head),
             send(client, &read_form, &read),

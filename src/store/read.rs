@@ -6,14 +6,13 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
-use tokio_postgres::RowStream;
 
 use super::Store;
 use super::limit::{Limit, timed_out};
 use super::stream::EventStream;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Pool, Rows};
 use crate::server::Server;
-use crate::sql;
+use crate::sql::{self, Reading};
 use crate::telemetry::{Operation, OperationName};
 use crate::{Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
@@ -67,10 +66,10 @@ impl<M: Mode> Store<M> {
         let query = query.into();
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Stream));
-        let read = sql::read(&self.shared.log.name, &query);
+        let reading = Reading::new(&self.shared.log.name, &query);
         let answer = self
             .read_again(started, "stream", async || {
-                self.ask(Some(&read), &asking, &mut self.limit(started)).await
+                self.ask(&reading, &asking, &mut self.limit(started)).await
             })
             .await;
         let operation = asking.into_operation();
@@ -95,9 +94,10 @@ impl<M: Mode> Store<M> {
     pub async fn head(&self) -> Result<SequenceNumber, Error> {
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Head));
+        let reading = Reading::of_end(&self.shared.log.name);
         let result = self
             .read_again(started, "head", async || {
-                self.ask(None, &asking, &mut self.limit(started)).await
+                self.ask(&reading, &asking, &mut self.limit(started)).await
             })
             .await;
         asking.finish(result.map(|answer| answer.head), |_| 0)
@@ -124,8 +124,8 @@ impl<M: Mode> Store<M> {
         asking: &Asking,
         mut limit: Limit,
     ) -> Result<History<M>, Error> {
-        let read = sql::read(&self.shared.log.name, query);
-        let mut answer = self.ask(Some(&read), asking, &mut limit).await?;
+        let reading = Reading::new(&self.shared.log.name, query);
+        let mut answer = self.ask(&reading, asking, &mut limit).await?;
         let collected = limit.hold(async {
             let mut events = Vec::new();
             while let Some(event) = answer.try_next().await? {
@@ -145,15 +145,14 @@ impl<M: Mode> Store<M> {
     /// Asks until a server answers that has come to the position that this handle demands.
     async fn ask(
         &self,
-        read: Option<&sql::Statement<'_>>,
+        reading: &Reading<'_>,
         asking: &Asking,
         limit: &mut Limit,
     ) -> Result<Answer, Error> {
-        let head = sql::head(&self.shared.log.name);
         let started = Instant::now();
         loop {
             limit.check(self.first().server())?;
-            let answer = self.ask_any(&head, read, asking, *limit).await?;
+            let answer = self.ask_any(reading, asking, *limit).await?;
             if answer.head >= self.at_least {
                 self.shared.log.note_newest(answer.head);
                 return Ok(answer);
@@ -175,27 +174,25 @@ impl<M: Mode> Store<M> {
     /// Asks one server after the other, until one can be asked.
     async fn ask_any(
         &self,
-        head: &sql::Statement<'_>,
-        read: Option<&sql::Statement<'_>>,
+        reading: &Reading<'_>,
         asking: &Asking,
         limit: Limit,
     ) -> Result<Answer, Error> {
         let pools = self.shared.in_turn();
         let (last, others) = pools.split_last().expect("a store has a server");
         for pool in others {
-            match self.ask_one(pool, head, read, asking, limit).await {
+            match self.ask_one(pool, reading, asking, limit).await {
                 Err(error) if error.is_of_server() => {}
                 result => return result,
             }
         }
-        self.ask_one(last, head, read, asking, limit).await
+        self.ask_one(last, reading, asking, limit).await
     }
 
     async fn ask_one(
         &self,
         pool: &Pool,
-        head: &sql::Statement<'_>,
-        read: Option<&sql::Statement<'_>>,
+        reading: &Reading<'_>,
         asking: &Asking,
         limit: Limit,
     ) -> Result<Answer, Error> {
@@ -208,14 +205,14 @@ impl<M: Mode> Store<M> {
                 return Err(timed_out(server, waited));
             }
         };
-        let answer = match limit.hold(lease.read(head, read)).await {
+        let answer = match limit.hold(lease.read(reading)).await {
             Ok(answer) => answer,
             Err(waited) => return Err(overdue(&mut lease, waited)),
         };
         lease.note(answer.as_ref().err());
         let (row, rows) = answer?;
         let head = sql::decode_head(&row)?;
-        Ok(Answer { lease, rows: rows.map(Box::pin), head })
+        Ok(Answer { lease, rows, head })
     }
 }
 
@@ -263,7 +260,7 @@ impl Asking {
 pub(super) struct Answer {
     lease: Lease,
     /// Until they have come to their end; where only the log's end was asked for, there are none.
-    rows: Option<Pin<Box<RowStream>>>,
+    rows: Option<Rows>,
     head: SequenceNumber,
 }
 

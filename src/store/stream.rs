@@ -11,7 +11,7 @@ use crate::{Error, Query, SequenceNumber, SequencedEvent};
 /// Yields the events of a query one by one, all from one snapshot.
 ///
 /// Made by [`Store::stream`](crate::Store::stream). It holds a connection and a few events; the
-/// server waits for whoever reads it.
+/// server waits for whoever reads it. An event takes two allocations, one of them the driver's.
 #[must_use = "a stream reads nothing unless polled"]
 pub struct EventStream {
     query: Query,

@@ -45,7 +45,7 @@ impl Transaction<'_> {
         lease.begin();
         let client = lease.client();
         let answers = join4(
-            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            client.batch_execute(lease.begin_text()),
             sent(client, &lock, &self.lock),
             sent(client, &append, &self.append),
             client.batch_execute("COMMIT"),

@@ -1,6 +1,7 @@
 //! What the crate promises, against a real primary with a real streaming replica.
 
 mod agreement;
+mod allocations;
 mod append;
 mod cancel;
 mod canonical;
@@ -18,7 +19,9 @@ mod limits;
 mod locked;
 mod numbers;
 mod operation;
+mod plans;
 mod pool;
+mod pooler;
 mod read;
 mod repeat;
 mod replica;

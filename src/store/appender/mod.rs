@@ -50,7 +50,8 @@ pub(super) struct Appender {
 /// Over another one it might not be true: there may be another primary at its end, which lacks the
 /// last events of the first and has others in their places.
 struct Seen {
-    by: Backend,
+    /// None where a pooler lets transactions go to whichever server it likes.
+    by: Option<Backend>,
     recent: Recent,
     /// For how many batches to expect that others append as well.
     foreign: u32,

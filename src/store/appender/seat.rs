@@ -26,7 +26,7 @@ pub(super) struct Seat {
 impl Seat {
     /// Takes a connection, and what was seen before if it was by way of the same one.
     pub(super) fn new(lease: Lease, seen: Option<Seen>) -> Self {
-        match seen.filter(|seen| seen.by == lease.backend()) {
+        match seen.filter(|seen| seen.by.is_some() && seen.by == lease.backend()) {
             Some(Seen { by: _, recent, foreign }) => Self { lease, recent, foreign },
             None => Self { lease, recent: Recent::default(), foreign: 0 },
         }
@@ -50,8 +50,14 @@ impl Seat {
         left: &mut Vec<Vec<Member>>,
     ) {
         let Some(limit) = Limit::join(members.iter().map(|member| member.limit)) else { return };
+        let is_shared = self.lease.backend().is_none();
+        if is_shared {
+            // The next transaction may go to another server.
+            self.recent.forget();
+            self.foreign = 0;
+        }
         let waits = members.iter().filter_map(|one| one.limit.lock_timeout(appender.lock_timeout));
-        let mut work = Work { seat: self, appender, log: &appender.log, limit, left };
+        let mut work = Work { seat: self, appender, log: &appender.log, limit, is_shared, left };
         let for_lock = waits.min();
         match <[Member; 1]>::try_from(members) {
             Ok([member]) => work.one(member, for_lock).await,
@@ -95,6 +101,8 @@ struct Work<'a> {
     appender: &'a Appender,
     log: &'a Log,
     limit: Limit,
+    /// Whether settings are those of a transaction only, so that it has to be begun with them.
+    is_shared: bool,
     left: &'a mut Vec<Vec<Member>>,
 }
 
@@ -102,7 +110,8 @@ impl Work<'_> {
     async fn one(&mut self, member: Member, for_lock: Option<Duration>) {
         let expects_others = self.seat.foreign > 0 && member.request.condition.guard().is_some();
         let is_judged = may_be_judged(&member) && holds(&member, &self.seat.recent);
-        let member = match is_judged && !expects_others && for_lock.is_none() {
+        let is_alone = !expects_others && for_lock.is_none() && !self.is_shared;
+        let member = match is_judged && is_alone {
             true => match self.store(vec![member]).await.pop() {
                 Some(member) => member,
                 None => return,
@@ -140,7 +149,7 @@ impl Work<'_> {
         }
         let Batch { judged, asked, later } = Batch::sort(members, &self.seat.recent);
         self.appender.queue().put_back(later);
-        if asked.is_empty() && for_lock.is_none() && !holds_lock {
+        if asked.is_empty() && for_lock.is_none() && !holds_lock && !self.is_shared {
             let refused = self.store(judged).await;
             if !refused.is_empty() {
                 self.left.push(refused);
@@ -277,7 +286,7 @@ impl Work<'_> {
         let client = lease.client();
         let mut requests = Requests::default();
         if !holds_lock {
-            requests.command(client, "BEGIN ISOLATION LEVEL READ COMMITTED");
+            requests.command(client, lease.begin_text());
             requests.add(sent(client, &lock_form, &lock));
         }
         requests.add(sent(client, &store_form, &store));
@@ -355,7 +364,7 @@ impl Work<'_> {
         lease.begin();
         let client = lease.client();
         let answers = limit.hold(join3(
-            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            client.batch_execute(lease.begin_text()),
             sent(client, &lock_form, &lock),
             async { send(client, &news_form, &news).await?.try_collect::<Vec<_>>().await },
         ));

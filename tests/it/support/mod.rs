@@ -1,6 +1,7 @@
 //! One cluster for all tests, and a log of its own for each.
 
 mod fragile;
+mod handed;
 mod observer;
 mod provoked;
 mod replicated;
@@ -17,6 +18,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
 pub use self::fragile::Fragile;
+pub use self::handed::Handed;
 pub use self::observer::{Observer, attribute, series};
 pub use self::provoked::{SLEEP, asleep, log_that_runs, named, run_after_appends};
 pub use self::replicated::Replicated;

@@ -1,0 +1,169 @@
+//! What the server does for a read: the plans that it makes, and those that it keeps.
+
+use eddyline::{AppendCondition, Event, Filter, Query, ReadWrite, Store};
+use serde_json::json;
+
+use crate::support::{Log, lent, loans_of, log_that_runs, run_after_appends, wait_until};
+
+/// A store of one connection, which its statements stay on.
+async fn store(log: &Log) -> Store<ReadWrite> {
+    Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap()
+}
+
+async fn append(store: &Store<ReadWrite>, events: impl IntoIterator<Item = Event>) {
+    store.append(events, AppendCondition::none()).await.unwrap();
+}
+
+/// Returns how often the log was read by its payload's index, once the server counts that.
+async fn index_reads(log: &Log, at_least: i64) -> i64 {
+    let sql = log.sql().await;
+    let reads = format!(
+        "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = '{}_payload_idx'",
+        log.name
+    );
+    let reads = async || sql.query_one(&reads, &[]).await.unwrap().get::<_, i64>(0);
+    wait_until(async || reads().await >= at_least).await;
+    reads().await
+}
+
+/// Returns how many events were read by reading the table.
+async fn table_reads(log: &Log) -> i64 {
+    let reads =
+        format!("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = '{}'", log.name);
+    log.sql().await.query_one(&reads, &[]).await.unwrap().get(0)
+}
+
+/// The plan is made when the log is empty, or small, or was never looked at, and kept.
+#[tokio::test]
+async fn a_boundary_is_read_by_its_index_however_the_log_grows() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    sql.batch_execute(&format!("ALTER TABLE {} SET (autovacuum_enabled = off)", log.name))
+        .await
+        .unwrap();
+    let store = store(&log).await;
+    let newest = Query::new(&loans_of("b-1")).newest_first().limit(1);
+
+    let mut found = vec![store.query(&loans_of("b-1")).await.unwrap().events().len()];
+    for events in [1, 100, 20_000] {
+        append(&store, (0..events).map(|n| lent(&format!("b-{n}"), "r-1"))).await;
+        for _ in 0..10 {
+            found.push(store.query(&loans_of("b-1")).await.unwrap().events().len());
+            found.push(store.query(newest.clone()).await.unwrap().events().len());
+        }
+        if events == 100 {
+            sql.batch_execute(&format!("ANALYZE {}", log.name)).await.unwrap();
+        }
+    }
+    // The server counts what a connection has read at its end at the latest.
+    drop(store);
+
+    assert!(index_reads(&log, 61).await >= 61);
+    assert_eq!(table_reads(&log).await, 0);
+    assert_eq!(found.last(), Some(&1));
+}
+
+#[tokio::test]
+async fn a_boundary_of_many_events_is_read_whole() {
+    let log = Log::new().await;
+    let store = store(&log).await;
+    let lent_often = (0..1_500).map(|_| lent("b-1", "r-1"));
+    append(&store, lent_often.chain([lent("b-2", "r-1")])).await;
+    let last = store.head().await.unwrap();
+    let limited = Query::new(&loans_of("b-1")).newest_first().limit(3);
+
+    for _ in 0..3 {
+        let many = store.query(&loans_of("b-1")).await.unwrap();
+        let few = store.query(&loans_of("b-2")).await.unwrap();
+        let newest = store.query(limited.clone()).await.unwrap();
+
+        assert_eq!((many.events().len(), many.position()), (1_500, last));
+        assert_eq!((few.events().len(), few.position()), (1, last));
+        assert_eq!((newest.events().len(), newest.position()), (3, last));
+    }
+}
+
+/// What is found by the payload is bounded before types and times are looked at.
+#[tokio::test]
+async fn a_boundary_of_a_thousand_events_or_one_more_is_read_right() {
+    let log = Log::new().await;
+    let store = store(&log).await;
+    let added =
+        |n: usize| Event::new(format!("Type{}", n % 2), &json!({ "BookID": "b-1" })).unwrap();
+    append(&store, (0..999).map(added)).await;
+    let one_type = Filter::types(["Type1"]).any_of([("BookID", "b-1")]).build().unwrap();
+
+    for events in 1_000..1_003 {
+        append(&store, [added(events)]).await;
+        let all = store.query(Filter::any_of([("BookID", "b-1")]).build().unwrap()).await.unwrap();
+        let some = store.query(&one_type).await.unwrap();
+
+        assert_eq!(all.events().len(), events);
+        assert_eq!(some.position(), all.position());
+        let of_type = all.events().iter().filter(|event| event.event_type() == "Type1").count();
+        assert_eq!(some.events().len(), of_type);
+    }
+}
+
+/// As `DISCARD ALL` of a pooler does.
+#[tokio::test]
+async fn statements_that_somebody_else_has_thrown_away_are_prepared_again() {
+    let log = Log::new().await;
+    run_after_appends(&log.sql().await, &log.name, "EXECUTE 'DEALLOCATE ALL';").await;
+    let store = store(&log).await;
+
+    store.query(&loans_of("b-1")).await.unwrap();
+    store.query(Filter::everything()).await.unwrap();
+    append(&store, [lent("b-1", "r-1")]).await;
+
+    let boundary = store.query(&loans_of("b-1")).await.unwrap();
+    let all = store.query(Filter::everything()).await.unwrap();
+    assert_eq!((boundary.events().len(), all.events().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_column_of_another_type_is_read_on_connections_that_knew_the_old_one() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    let name = log_that_runs(
+        &sql,
+        "RETURN QUERY SELECT bigint '1', gen_random_uuid(), now(), now(),
+             'BookCopyLentToReader', jsonb '{}', jsonb '{}';",
+    )
+    .await;
+    let config = log.config().log(&name).max_connections(1);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.query(Filter::everything()).await.unwrap();
+
+    sql.batch_execute(&format!(
+        "DROP VIEW {name};
+         CREATE VIEW {name} AS SELECT sequence_number, event_id, occurred_at, recorded_at,
+             event_type::varchar AS event_type, payload, metadata FROM {name}_events()"
+    ))
+    .await
+    .unwrap();
+
+    let history = store.query(Filter::everything()).await.unwrap();
+    assert_eq!(history.events()[0].event_type(), "BookCopyLentToReader");
+}
+
+/// More than it keeps statements of, and one shape that is asked for all the time.
+#[tokio::test]
+async fn a_connection_answers_shapes_without_end() {
+    let log = Log::new().await;
+    let store = store(&log).await;
+    append(&store, [lent("b-1", "r-1")]).await;
+    let shape = |items: usize| {
+        let item = |n: usize| Filter::types([format!("Type{n}")]).any_of([("BookID", n)]);
+        (1..items).fold(item(0), |filter, n| filter.or(item(n))).build().unwrap()
+    };
+    let limited = |filter: &Filter| Query::new(filter).limit(9);
+
+    for items in 1..40 {
+        let shape = shape(items);
+        for query in [Query::new(&shape), limited(&shape), limited(&shape).newest_first()] {
+            store.query(query).await.unwrap();
+            assert_eq!(store.query(&loans_of("b-1")).await.unwrap().events().len(), 1);
+        }
+    }
+}

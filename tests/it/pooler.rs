@@ -1,0 +1,121 @@
+//! Stores behind a pooler that gives a server's process to another client after each transaction.
+
+use std::cell::Cell;
+
+use eddyline::{
+    AppendCondition, Config, Decision, Error, Filter, Pooler, Query, ReadOnly, ReadWrite,
+    RetryPolicy, Schema, Store,
+};
+use futures_util::TryStreamExt;
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::support::{Handed, Log, connect, lent, loans_of, log_that_runs, wait};
+
+/// Asks a store for all that it can do.
+async fn use_all(config: Config, direct: Config) {
+    Schema::new(&config).migrate().await.unwrap();
+    let rival = Store::<ReadWrite>::connect(direct).await.unwrap();
+    let writer = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+    let last = writer.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap().last();
+    let condition = writer.query(&loans_of("b-1")).await.unwrap().condition();
+    writer.append([lent("b-1", "r-2")], condition).await.unwrap();
+    let stale = AppendCondition::no_match(loans_of("b-2"));
+    writer.append([lent("b-2", "r-2")], stale).await.unwrap();
+    let rivals = Cell::new(1);
+    let stubborn = writer.retrying(RetryPolicy::builder().escalate_after(1).build().unwrap());
+    let lend = |_: &_| {
+        // The first round is lost to it, so that the second is held under the lock.
+        if rivals.replace(0) > 0 {
+            wait(rival.append([lent("b-1", "r-3")], AppendCondition::none())).unwrap();
+        }
+        Ok::<_, Error>(Decision::append([lent("b-1", "r-1")]))
+    };
+    assert!(stubborn.decide(&loans_of("b-1"), lend).await.unwrap().is_escalated());
+    drop(stubborn);
+    drop(writer);
+
+    let reader = Store::<ReadOnly>::connect(config).await.unwrap();
+    let history = reader.at_least(last).query(&loans_of("b-1")).await.unwrap();
+    assert_eq!(history.events().len(), 4);
+    assert_eq!(history.position(), reader.head().await.unwrap());
+    let newest = Query::new(&Filter::everything()).newest_first().limit(2);
+    let events: Vec<_> = reader.stream(newest).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(events.len(), 2);
+}
+
+/// Returns the statements that are prepared on a connection, and what it is set to.
+async fn left_behind(url: &str) -> Vec<String> {
+    let left = "SELECT name FROM pg_prepared_statements
+        UNION ALL SELECT name FROM pg_settings WHERE source = 'session'
+        UNION ALL SELECT 'a lock' FROM pg_locks
+            WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    let messages = connect(url).await.simple_query(left).await.unwrap();
+    let names = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_leaves_nothing_behind_for_others() {
+    let log = Log::new().await;
+    let pooler = Handed::before(&log.primary_url()).await;
+    let url = pooler.url(&log.primary_url());
+    let name = format!("{}_pooled", log.name);
+    let config = Config::new(&url).unwrap().log(&name).max_connections(1);
+
+    use_all(config.pooler(Pooler::Transaction), log.config().log(&name)).await;
+
+    assert_eq!(left_behind(&url).await, [""; 0]);
+}
+
+/// Else the test before this one would show nothing.
+#[tokio::test]
+async fn a_store_that_knows_of_no_pooler_leaves_much_behind() {
+    let log = Log::new().await;
+    let pooler = Handed::before(&log.primary_url()).await;
+    let url = pooler.url(&log.primary_url());
+
+    let store = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name));
+    let history = store.await.unwrap().query(&loans_of("b-1")).await.unwrap();
+
+    assert!(history.events().is_empty());
+    let left = left_behind(&url).await;
+    assert!(left.iter().any(|name| name == "plan_cache_mode"), "{left:?}");
+    assert!(left.iter().any(|name| name.starts_with('s')), "{left:?}");
+}
+
+#[tokio::test]
+async fn the_server_refuses_what_a_read_would_write() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    sql.batch_execute("CREATE TABLE loans (book text)").await.unwrap();
+    let writing = log_that_runs(&sql, "INSERT INTO public.loans VALUES ('b-1');").await;
+    let config = log.config().log(&writing).pooler(Pooler::Transaction);
+    let reader = Store::<ReadOnly>::connect(config).await.unwrap();
+
+    let refused = reader.query(Filter::everything()).await;
+
+    let sqlstate = refused.unwrap_err().sqlstate().unwrap().as_str().to_owned();
+    assert_eq!(sqlstate, "25006");
+}
+
+/// What a connection is set to must hold in each transaction instead.
+#[tokio::test]
+async fn a_fuzzy_search_of_the_database_loses_no_event() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
+    let fuzzy = format!("ALTER DATABASE {database} SET gin_fuzzy_search_limit = 10");
+    sql.batch_execute(&fuzzy).await.unwrap();
+    let config = log.config().pooler(Pooler::Transaction);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let book = |n: usize| if n.is_multiple_of(10) { "b-1" } else { "b-2" };
+    let events: Vec<_> = (0..20_000).map(|n| lent(book(n), "r-1")).collect();
+    store.append(events, AppendCondition::none()).await.unwrap();
+
+    let found = store.query(&loans_of("b-1")).await.unwrap();
+
+    assert_eq!(found.events().len(), 2_000);
+}
