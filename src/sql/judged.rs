@@ -81,10 +81,10 @@ pub(crate) fn decode_news(
 ) -> Result<(SequenceNumber, Option<Event>), tokio_postgres::Error> {
     let number = SequenceNumber::from_bigint(row.try_get(0)?);
     let Time(occurred_at) = row.try_get(2)?;
-    let event_type = row.try_get::<_, &str>(1)?.into();
+    let event_type = row.try_get::<_, &str>(1)?;
     let payload: Option<Jsonb<'_>> = row.try_get(3)?;
     let event = payload.map(|Jsonb(payload)| {
-        let (payload, metadata) = (payload.into(), "{}".into());
+        let metadata = "{}";
         Event::from(StoredEvent { id: Uuid::nil(), event_type, occurred_at, payload, metadata })
     });
     Ok((number, event))

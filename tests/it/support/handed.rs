@@ -1,11 +1,16 @@
-//! A pooler as small as can be: one connection to the server, given to one client after the other.
+//! A pooler as small as can be: one connection to the server, given to one client after the other
+//! as their transactions end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// Hands one server process from client to client, as it was left.
+/// Hands one server process from client to client after each transaction, as it was left.
 pub struct Handed {
     address: SocketAddr,
 }
@@ -18,17 +23,10 @@ impl Handed {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
-            let mut server = TcpStream::connect(server).await.unwrap();
-            let mut greeting = Vec::new();
+            let server = Arc::new(Mutex::new(Server::connect(&server).await));
             loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let hello = startup(&mut client).await;
-                if greeting.is_empty() {
-                    server.write_all(&hello).await.unwrap();
-                    greeting = until_ready(&mut server).await;
-                }
-                client.write_all(&greeting).await.unwrap();
-                serve(&mut client, &mut server).await;
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(client, server.clone()));
             }
         });
         Self { address }
@@ -41,6 +39,80 @@ impl Handed {
     }
 }
 
+/// The connection to the server, and what it said at its start.
+struct Server {
+    said: UnboundedReceiver<Vec<u8>>,
+    asked: OwnedWriteHalf,
+    greeting: Vec<u8>,
+}
+
+impl Server {
+    async fn connect(address: &str) -> Self {
+        let (answers, asked) = TcpStream::connect(address).await.unwrap().into_split();
+        Self { said: messages(answers), asked, greeting: Vec::new() }
+    }
+
+    /// Greets a client as the server did the first one.
+    async fn greet(&mut self, hello: &[u8], client: &mut OwnedWriteHalf) {
+        if self.greeting.is_empty() {
+            self.asked.write_all(hello).await.unwrap();
+            while self.greeting.len() < 6 || self.greeting[self.greeting.len() - 6] != b'Z' {
+                self.greeting.extend(self.said.recv().await.unwrap());
+            }
+        }
+        client.write_all(&self.greeting).await.unwrap();
+    }
+
+    /// Passes on what both say from a first request on, to the end of the transaction.
+    async fn transact(
+        &mut self,
+        first: Vec<u8>,
+        said: &mut UnboundedReceiver<Vec<u8>>,
+        client: &mut OwnedWriteHalf,
+    ) {
+        let mut unanswered = self.ask(&first).await;
+        let mut is_idle = false;
+        while unanswered > 0 || !is_idle {
+            tokio::select! {
+                message = said.recv() => match message {
+                    Some(message) => unanswered += self.ask(&message).await,
+                    // A client that is gone gave no more than it gave; what is open is left.
+                    None if unanswered == 0 => return,
+                    None => std::future::pending().await,
+                },
+                message = self.said.recv() => {
+                    let message = message.unwrap();
+                    if message[0] == b'Z' {
+                        unanswered -= 1;
+                        is_idle = message[5] == b'I';
+                    }
+                    // A client that is gone does not want it.
+                    let _gone = client.write_all(&message).await;
+                }
+            }
+        }
+    }
+
+    /// Asks the server; returns how many more times it is going to be ready again.
+    async fn ask(&mut self, message: &[u8]) -> u32 {
+        self.asked.write_all(message).await.unwrap();
+        u32::from(matches!(message[0], b'Q' | b'S'))
+    }
+}
+
+/// Serves a client until it takes its leave, of which the server does not hear.
+async fn serve(mut client: TcpStream, server: Arc<Mutex<Server>>) {
+    let hello = startup(&mut client).await;
+    let (said, mut client) = client.into_split();
+    server.lock().await.greet(&hello, &mut client).await;
+    let mut said = messages(said);
+    while let Some(message) = said.recv().await {
+        if message[0] != b'X' {
+            server.lock().await.transact(message, &mut said, &mut client).await;
+        }
+    }
+}
+
 /// Reads a client's first message, whole.
 async fn startup(client: &mut TcpStream) -> Vec<u8> {
     let length = client.read_u32().await.unwrap();
@@ -50,39 +122,21 @@ async fn startup(client: &mut TcpStream) -> Vec<u8> {
     message
 }
 
-/// Reads the server's messages up to `ReadyForQuery`.
-async fn until_ready(server: &mut TcpStream) -> Vec<u8> {
-    let mut messages = Vec::new();
-    loop {
-        let begin = messages.len();
-        messages.resize(begin + 5, 0);
-        server.read_exact(&mut messages[begin..]).await.unwrap();
-        let length = u32::from_be_bytes(messages[begin + 1..].try_into().unwrap()) as usize;
-        messages.resize(begin + 1 + length, 0);
-        server.read_exact(&mut messages[begin + 5..]).await.unwrap();
-        if messages[begin] == b'Z' {
-            return messages;
-        }
-    }
-}
-
-/// Passes on what both say until the client takes its leave, of which the server does not hear.
-async fn serve(client: &mut TcpStream, server: &mut TcpStream) {
-    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    loop {
-        tokio::select! {
-            length = client.read(&mut asked) => {
-                let said = &asked[..length.unwrap_or(0)];
-                let said = said.strip_suffix(b"X\0\0\0\x04").unwrap_or(said);
-                if said.is_empty() {
-                    return;
-                }
-                server.write_all(said).await.unwrap();
+/// Reads messages, each whole, until there are no more.
+fn messages(mut from: OwnedReadHalf) -> UnboundedReceiver<Vec<u8>> {
+    let (sender, receiver) = unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let mut message = vec![0; 5];
+            if from.read_exact(&mut message).await.is_err() {
+                return;
             }
-            length = server.read(&mut answered) => {
-                // A client that is gone does not want it.
-                let _gone = client.write_all(&answered[..length.unwrap()]).await;
+            let length = u32::from_be_bytes(message[1..].try_into().unwrap()) as usize;
+            message.resize(1 + length, 0);
+            if from.read_exact(&mut message[5..]).await.is_err() || sender.send(message).is_err() {
+                return;
             }
         }
-    }
+    });
+    receiver
 }
