@@ -92,7 +92,7 @@ async fn newest_of_type(bench: &mut Bench, store: &Store<ReadWrite>) {
     }
     let bare = Bare::open(
         &bench.url,
-        "WHERE event_type = ANY ($1) ORDER BY sequence_number DESC LIMIT $2",
+        "WHERE event_type = $1 ORDER BY sequence_number DESC LIMIT $2",
     )
     .await;
     let contestants = [
@@ -100,7 +100,7 @@ async fn newest_of_type(bench: &mut Bench, store: &Store<ReadWrite>) {
             let filter = Filter::types([LENT]).build().expect("a filter");
             Query::from(filter).newest_first().limit(100)
         }),
-        bare.contestant(|bare, _| async move { bare.query(&[&&[LENT][..], &100_i64]).await }),
+        bare.contestant(|bare, _| async move { bare.query(&[&LENT, &100_i64]).await }),
     ];
 
     let results = bench.rounds.run(&contestants).await;

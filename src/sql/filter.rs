@@ -63,6 +63,11 @@ fn payloads_of<'a>(item: &'a Item, params: &mut Params<'a>) -> String {
 
 fn types_of<'a>(item: &'a Item, params: &mut Params<'a>) -> Option<String> {
     let Types::Of(types) = item.types() else { return None };
+    // Of a single type the index has the order as well; of a list the planner does not see it.
+    if types.len() == 1 {
+        let one = params.bind(Param::Text(types.first()?));
+        return Some(format!("event_type = {one}::text"));
+    }
     let types = types.iter().map(String::as_str).collect();
     Some(format!("event_type = ANY ({}::text[])", params.bind(Param::Texts(types))))
 }

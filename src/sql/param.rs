@@ -27,6 +27,7 @@ pub(crate) enum Param<'a> {
     Jsonbs(Vec<&'a str>),
     /// An absent number.
     Null,
+    Text(&'a str),
     Texts(Vec<&'a str>),
     Time(Timestamp),
     Times(Vec<Timestamp>),
@@ -39,6 +40,7 @@ impl Param<'_> {
             Self::BigInt(_) | Self::Null => Type::INT8,
             Self::BigInts(_) => Type::INT8_ARRAY,
             Self::Jsonbs(_) => Type::JSONB_ARRAY,
+            Self::Text(_) => Type::TEXT,
             Self::Texts(_) => Type::TEXT_ARRAY,
             Self::Time(_) => Type::TIMESTAMPTZ,
             Self::Times(_) => Type::TIMESTAMPTZ_ARRAY,
@@ -56,6 +58,7 @@ impl ToSql for Param<'_> {
                 texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
             }
             Self::Null => Ok(IsNull::Yes),
+            Self::Text(text) => text.to_sql(ty, out),
             Self::Texts(texts) => texts.to_sql(ty, out),
             // A bound before the server's calendar is before every event.
             Self::Time(time) if *time < EARLIEST => i64::MIN.to_sql(&Type::INT8, out),

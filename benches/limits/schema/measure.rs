@@ -201,8 +201,8 @@ const READS: [Ask; 4] = [Ask::Lending, Ask::NewestOfType, Ask::NewestOfNoType, A
 
 const RESTS: [&str; 4] = [
     "WHERE event_type = ANY ($1) AND payload @> ANY ($2::jsonb[]) ORDER BY sequence_number",
-    "WHERE event_type = ANY ($1) ORDER BY sequence_number DESC LIMIT 100",
-    "WHERE event_type = ANY ($1) ORDER BY sequence_number DESC LIMIT 100",
+    "WHERE event_type = ($1::text[])[1] ORDER BY sequence_number DESC LIMIT 100",
+    "WHERE event_type = ($1::text[])[1] ORDER BY sequence_number DESC LIMIT 100",
     "WHERE occurred_at >= $1 AND occurred_at < $2 ORDER BY sequence_number",
 ];
 

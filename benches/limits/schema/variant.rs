@@ -54,12 +54,12 @@ pub const VARIANTS: [Variant; 15] = [
         "with a pending list of the index on the payload",
         "ALTER INDEX {log}_payload_idx SET (fastupdate = on)",
     ),
-    before("no-type-index", "without the index on the type", "DROP INDEX {log}_event_type_idx"),
+    before("no-type-index", "without the index on type and number", "DROP INDEX {log}_event_type_idx"),
     before(
-        "type-number-index",
-        "with an index on type and number in place of that on the type",
+        "type-alone-index",
+        "with an index on the type alone in place of that on type and number",
         "DROP INDEX {log}_event_type_idx;
-         CREATE INDEX {log}_event_type_number_idx ON {log} (event_type, sequence_number)",
+         CREATE INDEX {log}_event_type_alone_idx ON {log} (event_type)",
     ),
     before("no-time-index", "without the BRIN on the time", "DROP INDEX {log}_occurred_at_idx"),
     before(
