@@ -194,7 +194,7 @@ fn append_as_a_set(log: &LogName) -> String {
              PERFORM pg_catalog.pg_advisory_xact_lock({key} TG_RELID::pg_catalog.int8);
              RETURN NULL;
          END $$;
-         CREATE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
+         CREATE OR REPLACE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
              payloads jsonb[], metadatas jsonb[], OUT head bigint, OUT numbers bigint[])
          LANGUAGE plpgsql AS $$ BEGIN
              IF pg_catalog.current_setting('transaction_isolation')
