@@ -2,6 +2,7 @@
 
 mod agreement;
 mod append;
+mod appender;
 mod cancel;
 mod canonical;
 mod classify;
