@@ -1,6 +1,8 @@
 //! Appends that wait for each other and go together.
 
+mod batch;
 mod known;
+mod model;
 
 use std::pin::{Pin, pin};
 
