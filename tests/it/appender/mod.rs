@@ -3,6 +3,7 @@
 mod batch;
 mod known;
 mod model;
+mod queue;
 
 use std::pin::{Pin, pin};
 
