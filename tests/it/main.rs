@@ -3,6 +3,7 @@
 mod agreement;
 mod allocations;
 mod append;
+mod appender;
 mod cancel;
 mod canonical;
 mod classify;

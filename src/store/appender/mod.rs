@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
-use self::queue::Queue;
 pub(super) use self::queue::Request;
+use self::queue::{Member, Queue};
 use self::recent::Recent;
 use self::runner::Runner;
 use super::limit::{Limit, timed_out};
@@ -124,12 +124,27 @@ impl Appender {
     ) -> Ticket<'_> {
         let mut queue = self.queue();
         let number = queue.push(request, limit, place, reply);
+        self.serve(queue);
+        Ticket { appender: self, number }
+    }
+
+    /// Puts attempts back that were taken, perhaps by one that the queue does not count on any more.
+    fn put_back(self: &Arc<Self>, members: Vec<Member>) {
+        if members.is_empty() {
+            return;
+        }
+        let mut queue = self.queue();
+        queue.put_back(members);
+        self.serve(queue);
+    }
+
+    /// Sees to it that somebody takes what waits.
+    fn serve(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         let is_served = std::mem::replace(&mut queue.is_served, true);
         drop(queue);
         if !is_served {
             Runner::start(self.clone());
         }
-        Ticket { appender: self, number }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

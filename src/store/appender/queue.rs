@@ -97,10 +97,17 @@ impl Queue {
         taken.map(|member| Member { _place: None, ..member }).collect()
     }
 
-    /// Puts attempts back to where they were taken from, in their order.
+    /// Takes all of them.
+    pub(super) fn take_all(&mut self) -> VecDeque<Member> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Puts attempts back to where they were taken from, in their order. Another one who takes may
+    /// have put some back that came before them.
     pub(super) fn put_back(&mut self, members: Vec<Member>) {
         for member in members.into_iter().rev() {
-            self.waiting.push_front(member);
+            let at = self.waiting.partition_point(|waiting| waiting.ticket < member.ticket);
+            self.waiting.insert(at, member);
         }
     }
 }

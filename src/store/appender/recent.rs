@@ -167,3 +167,108 @@ const MAX_EVENTS: usize = 4_096;
 const MAX_BYTES: usize = 4 << 20;
 /// The largest payload that is worth being kept.
 pub(super) const MAX_PAYLOAD_BYTES: usize = 8 << 10;
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    fn payload() -> impl Strategy<Value = String> {
+        let field = select(vec![
+            r#""a":1"#,
+            r#""a":1.0"#,
+            r#""a":"1""#,
+            r#""a":"""#,
+            r#""a":2,"a":10e-1"#,
+            r#""\u0061":"\u0062""#,
+            r#""b":{"c":{"d":null},"e":[]}"#,
+            r#""b":{"c":{"d":false}}"#,
+            r#""b":[1]"#,
+            r#""c":true"#,
+        ]);
+        vec(field, 0..3).prop_map(|fields| format!("{{{}}}", fields.join(",")))
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        (select(vec!["A", "B", "C"]), payload())
+            .prop_map(|(event_type, payload)| Event::from_json(event_type, payload).unwrap())
+    }
+
+    fn filter() -> impl Strategy<Value = Filter> {
+        let json = serde_json::json!({ "c": { "d": null } });
+        let item = select(vec![
+            Filter::types(["A"]),
+            Filter::types(["B", "C"]).any_of([("a", 1)]),
+            Filter::any_of([("a", 1)]),
+            Filter::any_of([("a", "1"), ("a", "b")]),
+            Filter::any_of([("b", &json)]),
+            Filter::all_of([("b", &json)]).all_of([("c", true)]),
+            Filter::types(["A"]).any_of([("c", true)]),
+        ]);
+        let items = vec(item, 1..3).prop_map(|items| {
+            items.into_iter().reduce(crate::FilterBuilder::or).unwrap().build().unwrap()
+        });
+        prop_oneof![9 => items, 1 => Just(Filter::everything())]
+    }
+
+    proptest! {
+        /// The law of terms, and that nothing is lost between them and the events.
+        #[test]
+        fn finds_what_a_look_through_all_finds(
+            events in vec((event(), 1..4_u64), 0..30),
+            removed in 0..10_usize,
+            filters in vec(filter(), 1..6),
+            after in 0..60_u64,
+        ) {
+            let (mut recent, mut number) = (Recent::default(), 0);
+            recent.restart(SequenceNumber::ZERO);
+            let mut list = Vec::new();
+            for (event, step) in events {
+                number += step;
+                let place = SequenceNumber::new(number);
+                recent.add(place, &vec![event.clone()].into(), 0);
+                list.push((place, event));
+            }
+            for _ in 0..removed.min(list.len()) {
+                prop_assert_eq!(recent.events.remove_first(), Some(list.remove(0).0));
+            }
+            let after = SequenceNumber::new(after);
+            for filter in filters {
+                let found = list.iter().any(|(place, one)| *place > after && filter.matches(one));
+                prop_assert_eq!(recent.has_match(&filter, after), found, "{}", filter.canonical());
+            }
+            prop_assert_eq!(recent.covers(after), after.value() <= number);
+        }
+    }
+
+    #[test]
+    fn covers_no_more_than_it_keeps() {
+        let mut recent = Recent::default();
+        assert!(!recent.covers(SequenceNumber::ZERO));
+        recent.restart(SequenceNumber::ZERO);
+        let event = |bytes| -> Arc<[Event]> {
+            let payload = serde_json::json!({ "a": "x".repeat(bytes) });
+            [Event::new("A", &payload).unwrap()].into()
+        };
+        let small = event(1);
+        let more = MAX_EVENTS as u64 + 3;
+        for number in 1..=more {
+            recent.add(SequenceNumber::new(number), &small, 0);
+        }
+        for (position, covered) in
+            [(0, false), (2, false), (3, true), (more, true), (more + 1, false)]
+        {
+            assert_eq!(recent.covers(SequenceNumber::new(position)), covered, "{position}");
+        }
+        // As large ones are not kept, nothing before them counts.
+        recent.add(SequenceNumber::new(more + 1), &event(MAX_PAYLOAD_BYTES), 0);
+        assert!(!recent.covers(SequenceNumber::new(more)));
+        assert!(recent.covers(SequenceNumber::new(more + 1)));
+        assert_eq!((recent.events.bytes, recent.events.by_term.len()), (0, 0));
+        recent.forget();
+        assert!(!recent.covers(SequenceNumber::new(more + 1)));
+    }
+}

@@ -132,10 +132,18 @@ impl Runner {
 
 impl Drop for Runner {
     /// Where it does not come to its end, as when its runtime is shut down, the next append makes
-    /// another one.
+    /// another one. Those that wait may be of another runtime, and are told to come again.
     fn drop(&mut self) {
-        if self.is_current {
-            self.appender.queue().is_served = false;
+        if !self.is_current {
+            return;
+        }
+        let mut queue = self.appender.queue();
+        queue.is_served = false;
+        let waiting = queue.take_all();
+        drop(queue);
+        for member in waiting {
+            let server = self.appender.pool.server();
+            member.answer(Err(server.lost("who would have sent the append is gone")));
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -45,7 +46,7 @@ impl Seat {
     /// apart from each other, is left, the last of it first.
     pub(super) async fn carry_out(
         &mut self,
-        appender: &Appender,
+        appender: &Arc<Appender>,
         members: Vec<Member>,
         left: &mut Vec<Vec<Member>>,
     ) {
@@ -98,7 +99,7 @@ impl Seat {
 /// Attempts under way on a connection.
 struct Work<'a> {
     seat: &'a mut Seat,
-    appender: &'a Appender,
+    appender: &'a Arc<Appender>,
     log: &'a Log,
     limit: Limit,
     /// Whether settings are those of a transaction only, so that it has to be begun with them.
@@ -129,10 +130,14 @@ impl Work<'_> {
         let verdict = transaction.run(&mut self.seat.lease, member.limit).await;
         match &verdict {
             Ok(Verdict::Accepted { first, last, head }) => {
-                if let Some(head) = head {
-                    self.seat.see_end(*head);
+                match head {
+                    Some(head) => {
+                        self.seat.see_end(*head);
+                        self.seat.see_accepted(&member, *first, *last);
+                    }
+                    // Others may have appended before it.
+                    None => self.seat.recent.restart(*last),
                 }
-                self.seat.see_accepted(&member, *first, *last);
             }
             Ok(_) => {}
             Err(error) if error.is_outcome_unknown() => self.seat.recent.forget(),
@@ -148,7 +153,7 @@ impl Work<'_> {
             return self.fail(members, error, for_lock);
         }
         let Batch { judged, asked, later } = Batch::sort(members, &self.seat.recent);
-        self.appender.queue().put_back(later);
+        self.appender.put_back(later);
         if asked.is_empty() && for_lock.is_none() && !holds_lock && !self.is_shared {
             let refused = self.store(judged).await;
             if !refused.is_empty() {
@@ -194,6 +199,10 @@ impl Work<'_> {
     fn answer_judged(&mut self, judged: Vec<Member>, stored: Stored) -> Vec<Member> {
         let Some(numbers) = stored.numbers else {
             self.seat.foreign = FOREIGN;
+            if self.seat.recent.end() > Some(stored.head) {
+                // Its owner removed the last events, so that no news will ever come after them.
+                self.seat.recent.forget();
+            }
             return judged;
         };
         self.seat.see_end(stored.head);

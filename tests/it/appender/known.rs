@@ -1,0 +1,110 @@
+//! What a store believes of its log, where that is not so any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddyline::{AppendCondition, Error, Filter, Query, RetryPolicy};
+use futures_util::future::join_all;
+use tokio::runtime::Runtime;
+
+use super::Gate;
+use crate::support::{lent, loans_of, wait_until};
+
+/// Where nothing is asked about the log, nothing is learned of what others appended before.
+#[tokio::test]
+async fn an_append_that_asks_nothing_hides_no_event_of_others() {
+    let gate = Gate::new().await;
+    let (log, store) = (&gate.log, &gate.store);
+    let policy = RetryPolicy::builder().attempt_timeout(Duration::from_secs(4)).build().unwrap();
+    let hurried = store.retrying(policy);
+    let known = store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    let condition = AppendCondition::since(loans_of("b-1"), known.last());
+    gate.sql.batch_execute(&log.insert("b-1")).await.unwrap();
+    let foreign = store.head().await.unwrap();
+    hurried.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
+
+    let refused = store.append([lent("b-1", "r-2")], condition).await;
+
+    let Err(Error::Conflict { event, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(event, foreign);
+}
+
+#[tokio::test]
+async fn appends_go_on_after_the_owner_removed_the_last_events() {
+    let policy = RetryPolicy::builder().attempts(1).build().unwrap();
+    let gate = Gate::with(|config| config.retry(policy)).await;
+    let kept = gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    gate.store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    let since = |book| AppendCondition::since(loans_of(book), kept.last());
+    let remove = format!(
+        "SET eddyline.allow_changes = on; DELETE FROM {} WHERE sequence_number > {}",
+        gate.log.name,
+        kept.last()
+    );
+    gate.sql.batch_execute(&remove).await.unwrap();
+    let mut begun = Vec::new();
+    for book in ["b-2", "b-3", "b-4"] {
+        begun.push(gate.begin(vec![lent(book, "r-1")], since(book)).await);
+    }
+
+    for outcome in join_all(begun).await {
+        outcome.unwrap();
+    }
+}
+
+/// Who waits for the lock longer than that does not keep the queue to itself.
+#[tokio::test]
+async fn what_a_late_batch_puts_back_is_taken_up_again() {
+    let policy = RetryPolicy::builder().attempts(1).build().unwrap();
+    let gate = Gate::with(|config| config.retry(policy)).await;
+    // So that the batch takes the lock to learn what others appended.
+    gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    gate.sql.batch_execute(&gate.log.insert("b-0")).await.unwrap();
+    gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    let no_match = || AppendCondition::no_match(loans_of("b-1"));
+    gate.close().await;
+    let mut begun = Vec::new();
+    for reader in ["r-1", "r-2", "r-3"] {
+        begun.push(gate.begin(vec![lent("b-1", reader)], no_match()).await);
+    }
+    let overdue = "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'advisory' AND NOT granted
+        AND (classid::bigint << 32 | objid::bigint) = $1
+        AND clock_timestamp() - query_start > '1.2 s'";
+    let open = async {
+        wait_until(async || !gate.sql.query(overdue, &[&gate.key]).await.unwrap().is_empty()).await;
+        gate.open().await;
+    };
+
+    let (outcomes, ()) = tokio::join!(join_all(begun), open);
+
+    let conflicts = outcomes.iter().filter(|one| matches!(one, Err(Error::Conflict { .. })));
+    assert_eq!(conflicts.count(), 2, "{outcomes:?}");
+    let stored = gate.store.query(Query::new(&loans_of("b-1"))).await.unwrap();
+    assert_eq!(stored.events().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_that_ends_keeps_no_append_of_another_one() {
+    let gate = Arc::new(Gate::with(|config| config.retry(RetryPolicy::never())).await);
+    gate.close().await;
+    let runtime = Runtime::new().unwrap();
+    let theirs = gate.store.clone();
+    let lost = lent("b-0", "r-1");
+    let event = lost.clone();
+    runtime.spawn(async move { theirs.append([event], AppendCondition::none()).await });
+    gate.wait_for_waiter().await;
+    let event = lent("b-1", "r-1");
+    let patient = gate.begin(vec![event.clone()], AppendCondition::none()).await;
+
+    runtime.shutdown_background();
+
+    let outcome = patient.await;
+    assert!(matches!(outcome, Err(Error::ConnectionLost { .. })), "{outcome:?}");
+    gate.open().await;
+    gate.store.append([event], AppendCondition::none()).await.unwrap();
+    let stored = gate.store.query(Query::new(&Filter::everything())).await.unwrap();
+    let count = |book| stored.events().iter().filter(|one| loans_of(book).matches(one)).count();
+    assert_eq!(count("b-1"), 1);
+    assert!(count("b-0") < 2);
+}

@@ -1,0 +1,82 @@
+//! Appends that wait for each other and go together.
+
+mod batch;
+mod known;
+mod model;
+mod queue;
+
+use std::pin::{Pin, pin};
+
+use eddyline::{AppendCondition, Appended, Config, Error, Event, ReadWrite, Store};
+use futures_util::future::join_all;
+use futures_util::poll;
+use tokio_postgres::Client;
+
+use crate::support::{Log, connect, lent, wait_for_lock_waiter};
+
+type Outcome = Result<Appended, Error>;
+type Append<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+
+/// A store whose appends can be made to wait, because somebody else has the log's lock.
+struct Gate {
+    log: Log,
+    store: Store<ReadWrite>,
+    holder: Client,
+    sql: Client,
+    key: i64,
+}
+
+impl Gate {
+    async fn new() -> Self {
+        Self::with(|config| config).await
+    }
+
+    async fn with(adjust: impl FnOnce(Config) -> Config) -> Self {
+        Self::of(Log::new().await, adjust).await
+    }
+
+    async fn of(log: Log, adjust: impl FnOnce(Config) -> Config) -> Self {
+        let store = Store::<ReadWrite>::connect(adjust(log.config())).await.unwrap();
+        let url = log.primary_url();
+        let (holder, sql, key) = (connect(&url).await, connect(&url).await, log.lock_key().await);
+        Self { log, store, holder, sql, key }
+    }
+
+    async fn close(&self) {
+        self.holder.execute("SELECT pg_advisory_lock($1)", &[&self.key]).await.unwrap();
+    }
+
+    async fn open(&self) {
+        self.holder.execute("SELECT pg_advisory_unlock($1)", &[&self.key]).await.unwrap();
+    }
+
+    /// Waits until an append has come to the lock.
+    async fn wait_for_waiter(&self) {
+        wait_for_lock_waiter(&self.sql, self.key).await;
+    }
+
+    /// Begins an append: it waits in the queue then, in the place in which it came.
+    async fn begin<'a>(&'a self, events: Vec<Event>, condition: AppendCondition) -> Append<'a> {
+        let mut append: Append<'a> = Box::pin(self.store.append(events, condition));
+        assert!(poll!(&mut append).is_pending());
+        append
+    }
+
+    /// Makes appends that wait while another one is under way, and so go together.
+    async fn together(&self, appends: Vec<(Vec<Event>, AppendCondition)>) -> Vec<Outcome> {
+        self.close().await;
+        let mut first = pin!(self.store.append([lent("first", "r-1")], AppendCondition::none()));
+        tokio::select! {
+            biased;
+            outcome = &mut first => panic!("{outcome:?}"),
+            () = self.wait_for_waiter() => {}
+        }
+        let mut begun = Vec::new();
+        for (events, condition) in appends {
+            begun.push(self.begin(events, condition).await);
+        }
+        self.open().await;
+        first.await.unwrap();
+        join_all(begun).await
+    }
+}
