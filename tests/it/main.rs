@@ -2,6 +2,7 @@
 
 mod agreement;
 mod append;
+mod beside;
 mod cancel;
 mod canonical;
 mod classify;

@@ -120,10 +120,14 @@ impl Work<'_> {
         let verdict = transaction.run(&mut self.seat.lease, member.limit).await;
         match &verdict {
             Ok(Verdict::Accepted { first, last, head }) => {
-                if let Some(head) = head {
-                    self.seat.see_end(*head);
+                match head {
+                    Some(head) => {
+                        self.seat.see_end(*head);
+                        self.seat.see_accepted(&member, *first, *last);
+                    }
+                    // Others may have stored something before it.
+                    None => self.seat.recent.restart(*last),
                 }
-                self.seat.see_accepted(&member, *first, *last);
             }
             Ok(_) => {}
             Err(error) if error.is_outcome_unknown() => self.seat.recent.forget(),
