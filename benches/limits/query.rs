@@ -90,11 +90,9 @@ async fn newest_of_type(bench: &mut Bench, store: &Store<ReadWrite>) {
     if !bench.begins(&["query/type-limit/"], "query: the newest 100 of a type") {
         return;
     }
-    let bare = Bare::open(
-        &bench.url,
-        "WHERE event_type = $1 ORDER BY sequence_number DESC LIMIT $2",
-    )
-    .await;
+    let bare =
+        Bare::open(&bench.url, "WHERE event_type = $1 ORDER BY sequence_number DESC LIMIT $2")
+            .await;
     let contestants = [
         query(store, |_| {
             let filter = Filter::types([LENT]).build().expect("a filter");

@@ -4,6 +4,7 @@ mod agreement;
 mod allocations;
 mod append;
 mod appender;
+mod beside;
 mod cancel;
 mod canonical;
 mod classify;

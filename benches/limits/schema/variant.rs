@@ -54,7 +54,11 @@ pub const VARIANTS: [Variant; 15] = [
         "with a pending list of the index on the payload",
         "ALTER INDEX {log}_payload_idx SET (fastupdate = on)",
     ),
-    before("no-type-index", "without the index on type and number", "DROP INDEX {log}_event_type_idx"),
+    before(
+        "no-type-index",
+        "without the index on type and number",
+        "DROP INDEX {log}_event_type_idx",
+    ),
     before(
         "type-alone-index",
         "with an index on the type alone in place of that on type and number",

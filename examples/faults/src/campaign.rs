@@ -5,7 +5,8 @@ use clap::ValueEnum;
 /// The kinds of fire.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
 pub enum Campaign {
-    /// The connection is cut after each byte of an append's exchange, in both directions.
+    /// The connection is cut after each byte of an append's exchange, in both directions, in each
+    /// layout that it can have: alone or with others, judged by the store or by the server.
     Cut,
     /// The bytes after each byte of the exchange are held back; those for the server are delivered
     /// when the caller has been answered, or has given up.
@@ -32,7 +33,7 @@ pub enum Campaign {
 }
 
 impl Campaign {
-    /// Returns its share of the appends, to that of others. Of ten thousand, those that go over the
+    /// Returns its share of the appends, to that of others. Of sixty thousand, those that go over the
     /// bytes of an exchange have enough to strike each.
     pub(crate) fn weight(self) -> u64 {
         match self {

@@ -27,6 +27,7 @@ impl Form {
 pub struct Draft {
     pub events: Vec<Event>,
     pub condition: AppendCondition,
+    pub book: String,
 }
 
 impl Draft {
@@ -58,7 +59,7 @@ impl Draft {
             Form::Unconditional => AppendCondition::none(),
             _ => store.query(&loans_of(book)?).await?.condition(),
         };
-        Ok(Self { events, condition })
+        Ok(Self { events, condition, book: book.to_owned() })
     }
 }
 

@@ -7,6 +7,9 @@ use crate::Campaign;
 /// The run could not be held or judged.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// Appends that are made at once do not go together.
+    #[error("appends that are made at once are stored by several transactions")]
+    Apart,
     /// The local cluster failed.
     #[error("cannot start or control the cluster")]
     Cluster(#[source] local_postgres::Error),

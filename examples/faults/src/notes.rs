@@ -47,8 +47,8 @@ pub struct Tally {
     pub escalated: u64,
     /// Connections that the stores made.
     pub connections: u64,
-    /// How many bytes an append and its answer have, where that was measured.
-    pub exchange: Option<(u64, u64)>,
+    /// How many bytes what is struck and its answer have, where that was measured.
+    pub exchanges: Vec<(&'static str, u64, u64)>,
     /// The first refusal that is no conflict, and the first unknown outcome.
     pub trouble: Option<String>,
 }
@@ -94,10 +94,10 @@ impl Notes {
         self.lock().tallies.entry(campaign).or_default().struck += faults;
     }
 
-    /// Takes down how many bytes an append and its answer have.
-    pub fn measured(&self, campaign: Campaign, to_server: u64, to_client: u64) {
-        let exchange = Some((to_server, to_client));
-        self.lock().tallies.entry(campaign).or_default().exchange = exchange;
+    /// Takes down how many bytes what is struck and its answer have.
+    pub fn measured(&self, campaign: Campaign, what: &'static str, to_server: u64, to_client: u64) {
+        let exchange = (what, to_server, to_client);
+        self.lock().tallies.entry(campaign).or_default().exchanges.push(exchange);
     }
 
     /// Takes down how many connections were made.

@@ -80,12 +80,8 @@ impl fmt::Display for Report {
         write_row(f, "all", &all)?;
         writeln!(f)?;
         for (campaign, tally) in &self.tallies {
-            if let Some((to_server, to_client)) = tally.exchange {
-                let what = match campaign {
-                    Campaign::Locked => "what is struck of a decision",
-                    _ => "an append",
-                };
-                writeln!(f, "{campaign}: {what} has {to_server} bytes, its answer {to_client}")?;
+            for (what, to_server, to_client) in &tally.exchanges {
+                writeln!(f, "{campaign}: {what}: {to_server} bytes, and {to_client} of answers")?;
             }
             if let Some(trouble) = &tally.trouble {
                 writeln!(f, "{campaign}: first {trouble}")?;

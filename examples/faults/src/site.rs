@@ -10,6 +10,7 @@ use local_postgres::{Cluster, find_or_install};
 use telling::tell;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
 
 use crate::checker::{DEADLINE, Entry};
 use crate::notes::Notes;
@@ -32,6 +33,8 @@ pub struct Setting {
     pub max_connections: u32,
     pub lock_timeout: Duration,
     pub statement_timeout: Duration,
+    /// How long appends wait for others to go with.
+    pub linger: Duration,
 }
 
 impl Setting {
@@ -40,6 +43,7 @@ impl Setting {
         max_connections: 8,
         lock_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(30),
+        linger: Duration::ZERO,
     };
 }
 
@@ -95,7 +99,8 @@ impl Site {
             .retry(policy)
             .max_connections(setting.max_connections)
             .lock_timeout(setting.lock_timeout)
-            .statement_timeout(setting.statement_timeout);
+            .statement_timeout(setting.statement_timeout)
+            .linger(setting.linger);
         Store::<ReadWrite>::connect(config).await.map_err(failed)
     }
 
@@ -176,8 +181,19 @@ impl Site {
         Ok(entries)
     }
 
+    /// Returns how many transactions have stored events.
+    pub async fn transactions_of(&self, log: usize, ids: &[Uuid]) -> Result<i64, Failure> {
+        let failed = Failure::sql("look for events");
+        let log = log_name(log);
+        let text =
+            format!("SELECT count(DISTINCT xmin::text) FROM {log} WHERE event_id = ANY ($1)");
+        let row = self.control().await?.query_one(&text, &[&ids]).await.map_err(&failed)?;
+        row.try_get(0).map_err(failed)
+    }
+
     fn logs(&self) -> impl Iterator<Item = String> + use<> {
-        (0..=self.plan.writers.div_ceil(WRITERS_OF_A_LOG)).map(log_name)
+        // One for all, one to measure in, and one for each writer.
+        (0..=self.plan.writers + 1).map(log_name)
     }
 }
 
@@ -204,9 +220,6 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     tokio::spawn(async move { drop(connection.await) });
     Ok(client)
 }
-
-/// How many writers share one of the logs that are not for all.
-pub const WRITERS_OF_A_LOG: usize = 2;
 
 /// The database, and the role of the writers.
 const NAME: &str = "faults";

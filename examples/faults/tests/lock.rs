@@ -54,8 +54,8 @@ async fn half_an_append_holds_the_lock_until_its_attempt_is_over() {
         lost.append([lent(9)], AppendCondition::none()).await.unwrap();
         length = line.proxy.passed(Direction::ToServer) - before;
     }
-    let (commit, sync) = (b"Q\0\0\0\x0bCOMMIT\0".len() as u64, b"S\0\0\0\x04".len() as u64);
-    let fault = line.proxy.inflict(Direction::ToServer, length - commit - sync, Action::Stall);
+    let sync = b"S\0\0\0\x04".len() as u64;
+    let fault = line.proxy.inflict(Direction::ToServer, length - sync, Action::Stall);
     let other = connect(&line.cluster.primary().url("postgres")).await;
 
     let (found, followed) = tokio::join!(lost.append([lent(9)], AppendCondition::none()), async {

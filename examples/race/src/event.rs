@@ -33,6 +33,9 @@ pub struct Stamp {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Decision {
     pub filter: FilterSpec,
+    /// Where the history began: it had what came after this position.
+    #[serde(default)]
+    pub since: u64,
     /// How many events the filter's history had.
     pub count: u64,
     /// The position that the history was true at.

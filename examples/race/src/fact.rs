@@ -104,6 +104,8 @@ pub enum Kind {
     Unconditional,
     /// Several events were appended without condition.
     UnconditionalMany,
+    /// Something was appended, or refused, on the condition that nothing came in between.
+    OnEverything,
     /// Plain SQL inserted.
     Insert(Isolation, Form),
     /// A tailing reader was answered.
@@ -117,7 +119,8 @@ impl Kind {
             ProtocolName::Eddyline => &Ending::ALL[..],
             ProtocolName::Predecessor => &[],
         };
-        let left = left.iter().copied().map(Self::Left);
+        let on_everything = (protocol == ProtocolName::Eddyline).then_some(Self::OnEverything);
+        let left = left.iter().copied().map(Self::Left).chain(on_everything);
         let decisions = FilterKind::ALL.map(Self::Decision);
         let plain = [
             Self::DecisionOfMany,
@@ -148,6 +151,7 @@ impl fmt::Display for Kind {
             Self::Abandoned => f.write_str("appends abandoned half-way"),
             Self::Unconditional => f.write_str("unconditional appends of one event"),
             Self::UnconditionalMany => f.write_str("unconditional appends of several events"),
+            Self::OnEverything => f.write_str("appends and conflicts on everything"),
             Self::Insert(isolation, form) => {
                 write!(f, "{} inserts, {}", isolation.sql().to_lowercase(), form.name())
             }

@@ -27,8 +27,16 @@ pub struct ItemSpec {
 }
 
 impl FilterSpec {
+    /// Makes the one that every event matches.
+    pub fn everything() -> Self {
+        ItemSpec::default().into()
+    }
+
     /// Makes the store's filter of it.
     pub fn to_filter(&self) -> Result<Filter, eddyline::Error> {
+        if *self == Self::everything() {
+            return Ok(Filter::everything());
+        }
         let items = self.items.iter().map(ItemSpec::to_builder);
         items.reduce(FilterBuilder::or).unwrap_or_default().build()
     }
@@ -101,7 +109,7 @@ mod tests {
             ..ItemSpec::default()
         };
         let several = FilterSpec { items: vec![lent.clone(), shelf.clone()] };
-        vec![lent.into(), shelf.into(), several]
+        vec![lent.into(), shelf.into(), several, FilterSpec::everything()]
     }
 
     #[test]

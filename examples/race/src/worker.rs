@@ -40,6 +40,7 @@ async fn play(
     phase: watch::Receiver<Phase>,
     facts: mpsc::Sender<Fact>,
 ) -> Result<(), Failure> {
+    let mut orders = phase.clone();
     let race = Arc::new(Race::prepare(assignment, phase, facts).await?);
     let mut cast = assemble(&race, assignment).await?;
     race.tell(Fact::Ready).await;
@@ -58,6 +59,8 @@ async fn play(
     }
     race.tell(race.tally()).await;
     race.tell(Fact::Idle).await;
+    // Where it has no reader there is nothing left to do, but somebody to give the last order.
+    let _ = orders.wait_for(|phase| matches!(phase, Phase::Finishing { .. })).await;
     finish(cast.readers).await
 }
 

@@ -29,14 +29,6 @@ impl Exchange {
         (Self { to_server, to_client }, output)
     }
 
-    /// Returns how many bytes go in the direction.
-    pub fn to(self, direction: Direction) -> u64 {
-        match direction {
-            Direction::ToClient => self.to_client,
-            Direction::ToServer => self.to_server,
-        }
-    }
-
     /// Lists all places at which it can be struck, from where another one ends on that it begins
     /// with.
     pub fn places_from(self, start: Self) -> Vec<(Direction, u64)> {

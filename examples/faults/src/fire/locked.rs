@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::exchange::{EVENTS, Exchange, ONE_CONNECTION, during, ending, spread};
 use crate::draft::{Draft, Form};
-use crate::site::{Setting, Site, WRITERS_OF_A_LOG};
+use crate::site::{Setting, Site};
 use crate::writer::Writer;
 use crate::{Campaign, Failure};
 
@@ -27,7 +27,7 @@ pub async fn fight(site: &Site) -> Result<(), Failure> {
     let [lost, whole] = measure(site).await?;
     let (to_server, to_client) =
         (whole.to_server - lost.to_server, whole.to_client - lost.to_client);
-    site.notes.measured(Campaign::Locked, to_server, to_client);
+    site.notes.measured(Campaign::Locked, "what is struck of a decision", to_server, to_client);
     let places = whole.places_from(lost);
     // The unharmed decisions before them, and the rivals' appends, come on top.
     let count = site.plan.share(Campaign::Locked) as usize;
@@ -159,7 +159,7 @@ impl Lane {
 
 /// There are as many writers, and rivals, as in other campaigns.
 fn lanes(site: &Site) -> usize {
-    site.plan.writers.div_ceil(WRITERS_OF_A_LOG)
+    site.plan.writers.div_ceil(2)
 }
 
 /// How often something is measured.

@@ -3,6 +3,7 @@
 mod anywhere;
 mod crew;
 mod exchange;
+mod layout;
 mod limits;
 mod locked;
 mod processes;

@@ -63,7 +63,7 @@ impl Contender<'_> {
         let notes = Mutex::new((SmallRng::from_rng(random), Vec::new()));
         let decided = self.store.decide(self.tenacity, &filter, |count, read_at| {
             let (random, rounds) = &mut *notes.lock().unwrap_or_else(PoisonError::into_inner);
-            let decision = Decision { filter: filter.clone(), count, read_at };
+            let decision = Decision { filter: filter.clone(), since: 0, count, read_at };
             let (round, events) = self.choose(decision, random)?;
             rounds.push(round);
             Some(events)

@@ -96,7 +96,7 @@ impl Decider<'_> {
         trouble: &mut Trouble,
     ) -> Result<Option<Ended>, Failure> {
         let Reading { count, position, basis } = reading;
-        let decision = Decision { filter: filter.clone(), count, read_at: position };
+        let decision = Decision { filter: filter.clone(), since: 0, count, read_at: position };
         let events = events(&self.boundary, self.kind, decision, random);
         let outcome = self.race.append(&events, basis, random).await;
         let Some(outcome) = outcome else {

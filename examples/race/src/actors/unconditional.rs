@@ -1,4 +1,4 @@
-//! Writers who append whatever came before.
+//! Writers who append whatever came before, or only if nothing came at all.
 
 use std::time::Duration;
 
@@ -8,16 +8,20 @@ use serde_json::{Value, json};
 
 use super::{Race, Trouble};
 use crate::boundary::FilterKind;
-use crate::event::{ids, new_events};
-use crate::fact::{Fact, Kind};
+use crate::event::{Decision, ids, new_events};
+use crate::fact::{Conflict, Fact, Kind};
 use crate::failure::Failure;
-use crate::protocol::{Basis, Outcome};
+use crate::filter::FilterSpec;
+use crate::protocol::{Basis, Broken, Outcome, Reading};
 
 /// Appends within the shared boundaries and beside them.
 pub async fn run(race: &Race, mut random: SmallRng) -> Result<(), Failure> {
     race.wait_for_start().await;
     let mut trouble = Trouble::default();
     while race.is_on() {
+        if random.random_ratio(1, 4) {
+            append_on_everything(race, &mut random, &mut trouble).await?;
+        }
         let events = if random.random() { 1 } else { random.random_range(2..6) };
         let events = new_events((0..events).map(|_| content(race, &mut random)), None);
         match race.append(&events, Basis::Anything, &mut random).await {
@@ -38,6 +42,41 @@ pub async fn run(race: &Race, mut random: SmallRng) -> Result<(), Failure> {
         }
         // Without a break now and then nobody could decide anything.
         tokio::time::sleep(Duration::from_micros(random.random_range(0..10_000))).await;
+    }
+    Ok(())
+}
+
+/// Appends on the condition that nothing came since the log's end was read.
+async fn append_on_everything(
+    race: &Race,
+    random: &mut SmallRng,
+    trouble: &mut Trouble,
+) -> Result<(), Failure> {
+    let Some(read) = race.protocol.read_end().await else { return Ok(()) };
+    let Reading { count, position: read_at, basis } = match read {
+        Ok(reading) => reading,
+        Err(fault) => return trouble.met(race, Vec::new(), fault).await,
+    };
+    let filter = FilterSpec::everything();
+    let decision = Decision { filter: filter.clone(), since: read_at, count, read_at };
+    let events = new_events([content(race, random)], Some(decision));
+    match race.append(&events, basis, random).await {
+        None => {}
+        Some(Outcome::Accepted { first, last }) => {
+            race.count(Kind::OnEverything);
+            trouble.is_over();
+            race.tell(Fact::Accepted { ids: ids(&events), first, last }).await;
+        }
+        Some(Outcome::Conflict(Broken { after, event, head })) => {
+            race.count(Kind::OnEverything);
+            let immunity = None;
+            let conflict = Conflict { filter, read_at, after, event, head, immunity };
+            race.tell(Fact::Conflict(conflict)).await;
+            race.tell(Fact::Refused { ids: ids(&events), fault: None }).await;
+        }
+        Some(Outcome::Refused(fault) | Outcome::Unknown(fault)) => {
+            trouble.met(race, ids(&events), fault).await?;
+        }
     }
     Ok(())
 }

@@ -60,6 +60,11 @@ impl<'a> Matches<'a> {
         self.of(filter).partition_point(|&one| one < number)
     }
 
+    /// Counts the events of the filter between two numbers.
+    pub fn count_between(&self, filter: &FilterSpec, above: u64, below: u64) -> usize {
+        self.count_below(filter, below).saturating_sub(self.count_below(filter, above + 1))
+    }
+
     /// Returns the first event of the filter above a number.
     pub fn first_above(&self, filter: &FilterSpec, number: u64) -> Option<u64> {
         let numbers = self.of(filter);
@@ -84,6 +89,9 @@ fn clues_of_item(item: &ItemSpec) -> Vec<String> {
     } else {
         &item.any_of
     };
+    if predicates.is_empty() && item.types.is_empty() {
+        return vec![ANY.to_owned()];
+    }
     if predicates.is_empty() {
         return item.types.iter().map(|name| type_clue(name)).collect();
     }
@@ -98,7 +106,7 @@ fn clues_of_item(item: &ItemSpec) -> Vec<String> {
 }
 
 fn clues_of_event(event_type: &str, payload: &Value) -> Vec<String> {
-    let mut clues = vec![type_clue(event_type)];
+    let mut clues = vec![ANY.to_owned(), type_clue(event_type)];
     for (key, value) in payload.as_object().into_iter().flatten() {
         add_leaves(key, value, &mut clues);
     }
@@ -117,6 +125,9 @@ fn add_leaves(path: &str, value: &Value, leaves: &mut Vec<String>) {
         scalar => leaves.push(format!("{path}={scalar}")),
     }
 }
+
+/// What every event has.
+const ANY: &str = "";
 
 #[cfg(test)]
 mod tests {

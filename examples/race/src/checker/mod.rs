@@ -126,10 +126,10 @@ fn wrong_decisions(log: &[Entry], nothing: &[Decision], matches: &Matches<'_>) -
     let mut faults = Faults::default();
     for Entry { number, stamp, .. } in log {
         let Some(decision) = &stamp.decision else { continue };
-        let (count, read_at) = (decision.count, decision.read_at);
-        let found = matches.count_below(&decision.filter, *number) as u64;
-        if found != count {
-            let then = matches.count_below(&decision.filter, read_at + 1);
+        let Decision { filter, since, count, read_at } = decision;
+        let found = matches.count_between(filter, *since, *number) as u64;
+        if found != *count {
+            let then = matches.count_between(filter, *since, read_at + 1);
             faults.add(|| {
                 format!(
                     "the decision at {number}, read at {read_at}, was taken from {count} events; \
@@ -138,8 +138,8 @@ fn wrong_decisions(log: &[Entry], nothing: &[Decision], matches: &Matches<'_>) -
             });
         }
     }
-    for Decision { filter, count, read_at } in nothing {
-        let found = matches.count_below(filter, read_at + 1) as u64;
+    for Decision { filter, since, count, read_at } in nothing {
+        let found = matches.count_between(filter, *since, read_at + 1) as u64;
         if found != *count {
             faults.add(|| {
                 format!(

@@ -29,8 +29,12 @@ impl Story {
 
     fn write(&mut self, number: u64, book: &str, decision: Option<(u64, u64)>) -> Uuid {
         let id = Uuid::now_v7();
-        let decision =
-            decision.map(|(count, read_at)| Decision { filter: book_filter(book), count, read_at });
+        let decision = decision.map(|(count, read_at)| Decision {
+            filter: book_filter(book),
+            since: 0,
+            count,
+            read_at,
+        });
         self.log.push(Entry {
             number,
             id,
@@ -104,7 +108,7 @@ fn wrong_counts_a_decision_for_nothing_from_a_read_that_was_not_so() {
     for (count, read_at, faults) in [(1, 2, 0), (1, 3, 0), (2, 4, 0), (1, 4, 1), (2, 3, 1)] {
         let mut story = Story::clean();
         let filter = book_filter("b");
-        story.tell(Fact::DecidedNothing(Decision { filter, count, read_at }));
+        story.tell(Fact::DecidedNothing(Decision { filter, since: 0, count, read_at }));
 
         assert_eq!(story.verdict(), [faults, 0, 0, 0, 0, 0], "{count} at {read_at}");
     }

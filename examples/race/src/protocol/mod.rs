@@ -130,6 +130,15 @@ impl Protocol {
         }
     }
 
+    /// Reads where the log ends, to append on the condition that nothing comes in between; not every
+    /// protocol can.
+    pub async fn read_end(&self) -> Option<Result<Reading, String>> {
+        match self {
+            Self::Predecessor(_) => None,
+            Self::Store(store) => Some(store.read_end().await),
+        }
+    }
+
     /// Appends.
     pub async fn append(&self, events: &[NewEvent], basis: Basis) -> Outcome {
         match self {

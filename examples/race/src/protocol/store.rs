@@ -24,6 +24,9 @@ pub struct EventStore {
     primary: Store<ReadWrite>,
     /// Tries again by the default policy, after whose retries nothing may be there twice.
     persistent: Store<ReadWrite>,
+    /// The same with so little time for a try that the server has to be told not to wait for the lock
+    /// as long as it is set to.
+    hurried: Store<ReadWrite>,
     /// Decide again, as these say.
     escalating: Store<ReadWrite>,
     optimistic: Store<ReadWrite>,
@@ -77,7 +80,9 @@ impl EventStore {
         };
         let tenacious =
             |tenacity: Tenacity| Ok(persistent.retrying(tenacity.policy().map_err(&failed)?));
+        let hurried = RetryPolicy::builder().attempt_timeout(HURRIED).build().map_err(&failed)?;
         Ok(Self {
+            hurried: persistent.retrying(hurried),
             primary: persistent.retrying(RetryPolicy::never()),
             escalating: tenacious(Tenacity::Escalating)?,
             optimistic: tenacious(Tenacity::Optimistic)?,
@@ -87,14 +92,19 @@ impl EventStore {
     }
 
     /// Reads a boundary; the condition comes of the history, or is pieced together of what could
-    /// have travelled through a client.
+    /// have travelled through a client: then it stands on the last event, however old that is.
     pub async fn read(&self, filter: &FilterSpec, travelled: bool) -> Result<Reading, String> {
         let told = |error| in_one_line(&error);
         let filter = filter.to_filter().map_err(told)?;
         let history = self.primary.query(&filter).await.map_err(told)?;
-        let position = history.position();
-        let condition =
-            if travelled { AppendCondition::since(filter, position) } else { history.condition() };
+        let last = history.events().last().map(|event| event.sequence_number());
+        let (position, condition) = match travelled {
+            true => {
+                let last = last.unwrap_or_default();
+                (last, AppendCondition::since(filter, last))
+            }
+            false => (history.position(), history.condition()),
+        };
         Ok(Reading {
             count: history.events().len() as u64,
             position: position.value(),
@@ -102,9 +112,18 @@ impl EventStore {
         })
     }
 
+    pub async fn read_end(&self) -> Result<Reading, String> {
+        let position = self.primary.head().await.map_err(|error| in_one_line(&error))?;
+        let condition = AppendCondition::since(Filter::everything(), position);
+        Ok(Reading { count: 0, position: position.value(), basis: Basis::Condition(condition) })
+    }
+
     pub async fn append(&self, events: &[NewEvent], basis: Basis) -> Outcome {
         let (store, condition) = match basis {
-            Basis::Anything => (&self.persistent, AppendCondition::none()),
+            Basis::Anything => {
+                let store = if events.len() > 1 { &self.persistent } else { &self.hurried };
+                (store, AppendCondition::none())
+            }
             Basis::Condition(condition) => (&self.primary, condition),
             Basis::Highest(..) => return Outcome::Refused("no condition of the store".to_owned()),
         };
@@ -238,3 +257,6 @@ fn config(url: &str, table: Table) -> Result<Config, Failure> {
     let config = Config::new(url).map_err(Failure::store("use the address"))?;
     Ok(config.schema(table.schema).log(table.name).acquire_timeout(Duration::from_secs(30)))
 }
+
+/// Less than the lock's time leaves of the default.
+const HURRIED: Duration = Duration::from_secs(5);
