@@ -1,11 +1,14 @@
 //! The appends of a store: those that wait while others are under way go together.
 
+mod apart;
 mod batch;
+mod learn;
 mod queue;
 mod recent;
 mod runner;
 mod seat;
 mod send;
+mod work;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
