@@ -20,7 +20,7 @@ pub(crate) enum Node {
 }
 
 /// A JSON object, decoded one level deep. Of equal keys the last counts, as it does in `jsonb`.
-pub(super) type Level<'a> = BTreeMap<String, &'a RawValue>;
+type Level<'a> = BTreeMap<String, &'a RawValue>;
 
 impl Containment {
     pub(crate) fn new(key: String, node: Node) -> Result<Self, String> {

@@ -3,9 +3,15 @@
 //!
 //! Law: if a filter matches an event, one of the filter's terms is among the event's.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
-use super::containment::{Level, Node};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::containment::Node;
 use super::{Containment, Filter, Item, Types};
 use crate::Event;
 use crate::json::Decimal;
@@ -79,17 +85,38 @@ impl Containment {
 impl Event {
     /// Returns the terms that the event is kept under; `None` where there would be too many.
     pub(crate) fn terms(&self, hasher: &impl BuildHasher) -> Option<Vec<u64>> {
-        let level = serde_json::from_str::<Level<'_>>(self.payload_json()).ok()?;
-        if level.len() >= MAX_TERMS {
-            return None;
-        }
         let mut terms = vec![hasher.hash_one(Term::Type(self.event_type()))];
-        for (key, value) in &level {
-            terms.extend(term_of(key, value.get(), hasher));
-        }
-        Some(terms)
+        let mut json = serde_json::Deserializer::from_str(self.payload_json());
+        let fields = Fields { hasher, terms: &mut terms };
+        json.deserialize_map(fields).ok()?;
+        (terms.len() <= MAX_TERMS).then_some(terms)
     }
 }
+
+/// Adds the terms of an object's fields. Of equal keys the last one counts; the others do no harm.
+struct Fields<'a, S> {
+    hasher: &'a S,
+    terms: &'a mut Vec<u64>,
+}
+
+impl<'de, S: BuildHasher> Visitor<'de> for Fields<'_, S> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((Text(key), value)) = map.next_entry::<Text<'_>, &RawValue>()? {
+            self.terms.extend(term_of(&key, value.get(), self.hasher));
+        }
+        Ok(())
+    }
+}
+
+/// A string, borrowed unless it is spelled with escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Returns the term of what a payload holds; an array is nothing that a predicate could demand.
 fn term_of(key: &str, value: &str, hasher: &impl BuildHasher) -> Option<u64> {
@@ -97,7 +124,7 @@ fn term_of(key: &str, value: &str, hasher: &impl BuildHasher) -> Option<u64> {
         b'[' => return None,
         b'{' => hasher.hash_one(Term::Object(key)),
         b'"' => {
-            let text: String = serde_json::from_str(value).ok()?;
+            let Text(text) = serde_json::from_str(value).ok()?;
             hasher.hash_one(Term::String(key, &text))
         }
         b't' => hasher.hash_one(Term::Bool(key, true)),

@@ -253,7 +253,7 @@ impl<'a> Appending<'a> {
         let appender = self.store.shared.appender.as_ref();
         let appender = appender.expect("a read-write store has an appender");
         let (events, condition) = (self.events.clone(), self.condition.clone());
-        appender.append(Request { events, condition, occasion }, limit).await
+        appender.append(Request::new(events, condition, occasion), limit).await
     }
 }
 

@@ -22,7 +22,7 @@ impl Batch {
     /// Sorts attempts by what is known of the log. The first one never has to wait.
     pub(super) fn sort(members: Vec<Member>, recent: &Recent) -> Self {
         let mut batch = Self::default();
-        let mut earlier = Earlier::default();
+        let mut earlier = Earlier::of(members.len());
         for member in members {
             if earlier.may_change(&member) {
                 batch.later.push(member);
@@ -49,9 +49,11 @@ pub(super) fn may_be_judged(member: &Member) -> bool {
 /// Returns whether the condition is known to hold, up to the end of what is known. Where it does
 /// not, the server has to say why: the append's own events may have broken it, stored before.
 pub(super) fn holds(member: &Member, recent: &Recent) -> bool {
-    match member.request.condition.guard() {
+    match member.request.guard() {
         None => true,
-        Some(guard) => recent.covers(guard.after) && !recent.has_match(&guard.filter, guard.after),
+        Some((guard, lookup)) => {
+            recent.covers(guard.after) && !recent.has_match(&guard.filter, lookup, guard.after)
+        }
     }
 }
 
@@ -66,13 +68,19 @@ struct Earlier {
 }
 
 impl Earlier {
+    /// Makes room for the events of so many members.
+    fn of(members: usize) -> Self {
+        let ids = HashSet::with_capacity(members);
+        Self { ids, events: Events::with_capacity(members), ..Self::default() }
+    }
+
     /// Returns whether what becomes of an attempt may depend on them.
     fn may_change(&self, member: &Member) -> bool {
         let request = &member.request;
-        let matches =
-            |filter| self.is_opaque || self.events.has_match(filter, SequenceNumber::ZERO);
-        request.condition.guard().is_some_and(|guard| self.count > 0 && matches(&guard.filter))
-            || request.events.iter().any(|event| self.ids.contains(&event.id()))
+        let is_matched = request.guard().is_some_and(|(guard, lookup)| {
+            self.is_opaque || self.events.has_match(&guard.filter, lookup, SequenceNumber::ZERO)
+        });
+        is_matched || request.events.iter().any(|event| self.ids.contains(&event.id()))
     }
 
     fn add(&mut self, member: &Member) {
@@ -81,7 +89,7 @@ impl Earlier {
             self.count += 1;
             self.ids.insert(events[index].id());
             let number = SequenceNumber::new(self.count);
-            self.is_opaque |= !self.events.add(number, events, index);
+            self.is_opaque |= !self.events.add(number, events, index, member.request.terms(index));
         }
     }
 }

@@ -3,6 +3,9 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::recent::{hasher, terms_of};
+use crate::condition::Guard;
+use crate::filter::Lookup;
 use crate::sql::{Occasion, Verdict};
 use crate::store::limit::Limit;
 use crate::store::log::{BYTES_PER_SECOND, bytes_of};
@@ -13,9 +16,35 @@ pub(crate) struct Request {
     pub(crate) events: Arc<[Event]>,
     pub(crate) condition: AppendCondition,
     pub(crate) occasion: Occasion,
+    /// What each of the events is kept under.
+    terms: Box<[Option<Box<[u64]>>]>,
+    /// Where the events are kept that the condition's filter may match.
+    lookup: Option<Lookup>,
 }
 
 impl Request {
+    /// Makes an attempt. All that can be known of it alone is found out here, by whoever makes it,
+    /// and not by the one who carries out those of all.
+    pub(crate) fn new(
+        events: Arc<[Event]>,
+        condition: AppendCondition,
+        occasion: Occasion,
+    ) -> Self {
+        let lookup = condition.guard().map(|guard| guard.filter.lookup(hasher()));
+        let terms = events.iter().map(terms_of).collect();
+        Self { events, condition, occasion, terms, lookup }
+    }
+
+    /// Returns what an event is kept under; `None` where it is not worth being kept.
+    pub(super) fn terms(&self, index: usize) -> Option<&[u64]> {
+        self.terms[index].as_deref()
+    }
+
+    /// Returns what must not have happened, and where to look for it.
+    pub(super) fn guard(&self) -> Option<(&Guard, &Lookup)> {
+        self.condition.guard().zip(self.lookup.as_ref())
+    }
+
     /// Returns whether it arrives so slowly, over a slow network, that nobody should have to wait
     /// for it.
     pub(super) fn is_large(&self) -> bool {

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::filter::Lookup;
 use crate::{Event, Filter, SequenceNumber};
@@ -40,12 +40,18 @@ impl Recent {
         self.stretch.map(|stretch| stretch.end)
     }
 
-    /// Adds the event that came next, by the list that it is part of. Events must come in the log's
-    /// order, without one left out.
-    pub(super) fn add(&mut self, number: SequenceNumber, events: &Arc<[Event]>, index: usize) {
+    /// Adds the event that came next, by the list that it is part of, with its terms. Events must
+    /// come in the log's order, without one left out.
+    pub(super) fn add(
+        &mut self,
+        number: SequenceNumber,
+        events: &Arc<[Event]>,
+        index: usize,
+        terms: Option<&[u64]>,
+    ) {
         let Some(stretch) = &mut self.stretch else { return };
         stretch.end = number;
-        if !self.events.add(number, events, index) {
+        if !self.events.add(number, events, index, terms) {
             return self.restart(number);
         }
         while self.events.is_over_full() {
@@ -59,17 +65,27 @@ impl Recent {
     }
 
     /// Returns whether an event after the position matches.
-    pub(super) fn has_match(&self, filter: &Filter, after: SequenceNumber) -> bool {
-        self.events.has_match(filter, after)
+    pub(super) fn has_match(
+        &self,
+        filter: &Filter,
+        lookup: &Lookup,
+        after: SequenceNumber,
+    ) -> bool {
+        self.events.has_match(filter, lookup, after)
     }
 }
 
 /// Events in ascending order, to be found by their terms.
 #[derive(Default)]
 pub(super) struct Events {
-    hasher: RandomState,
     known: VecDeque<Known>,
-    by_term: HashMap<u64, VecDeque<SequenceNumber>>,
+    /// How many were there and were removed.
+    removed: u64,
+    /// For each event and each of its terms, in the same order.
+    entries: VecDeque<Entry>,
+    removed_entries: u64,
+    /// The newest entry of each term, counted from the first one that there ever was.
+    newest: HashMap<u64, u64>,
     bytes: usize,
 }
 
@@ -77,7 +93,15 @@ struct Known {
     number: SequenceNumber,
     events: Arc<[Event]>,
     index: usize,
-    terms: Vec<u64>,
+}
+
+/// A place where an event is kept.
+struct Entry {
+    term: u64,
+    /// The event, counted from the first one that there ever was.
+    event: u64,
+    /// The entry of the same term before this one; it may have been removed.
+    older: Option<u64>,
 }
 
 impl Known {
@@ -87,10 +111,13 @@ impl Known {
 }
 
 impl Events {
+    /// Makes room for so many events of a few terms each.
+    pub(super) fn with_capacity(events: usize) -> Self {
+        Self { newest: HashMap::with_capacity(events * 4), ..Self::default() }
+    }
+
     fn clear(&mut self) {
-        self.known.clear();
-        self.by_term.clear();
-        self.bytes = 0;
+        *self = Self::default();
     }
 
     /// Adds an event above all others; `false` where it is too large to be kept.
@@ -99,17 +126,17 @@ impl Events {
         number: SequenceNumber,
         events: &Arc<[Event]>,
         index: usize,
+        terms: Option<&[u64]>,
     ) -> bool {
-        let event = &events[index];
-        if event.payload_json().len() > MAX_PAYLOAD_BYTES {
-            return false;
+        let Some(terms) = terms else { return false };
+        let event = self.removed + self.known.len() as u64;
+        for &term in terms {
+            let entry = self.removed_entries + self.entries.len() as u64;
+            let older = self.newest.insert(term, entry);
+            self.entries.push_back(Entry { term, event, older });
         }
-        let Some(terms) = event.terms(&self.hasher) else { return false };
-        for term in &terms {
-            self.by_term.entry(*term).or_default().push_back(number);
-        }
-        self.bytes += bytes_of(event);
-        self.known.push_back(Known { number, events: events.clone(), index, terms });
+        self.bytes += bytes_of(&events[index]);
+        self.known.push_back(Known { number, events: events.clone(), index });
         true
     }
 
@@ -119,42 +146,63 @@ impl Events {
 
     fn remove_first(&mut self) -> Option<SequenceNumber> {
         let first = self.known.pop_front()?;
-        for term in &first.terms {
-            if let Some(numbers) = self.by_term.get_mut(term) {
-                numbers.pop_front();
-                if numbers.is_empty() {
-                    self.by_term.remove(term);
-                }
+        while let Some(entry) = self.entries.front()
+            && entry.event == self.removed
+        {
+            if self.newest.get(&entry.term) == Some(&self.removed_entries) {
+                self.newest.remove(&entry.term);
             }
+            self.entries.pop_front();
+            self.removed_entries += 1;
         }
+        self.removed += 1;
         self.bytes -= bytes_of(first.event());
         Some(first.number)
     }
 
-    /// Returns whether an event after the position matches.
-    pub(super) fn has_match(&self, filter: &Filter, after: SequenceNumber) -> bool {
-        let newest = self.known.back().map(|known| known.number);
-        if newest.is_none_or(|newest| newest <= after) {
-            return false;
-        }
-        match filter.lookup(&self.hasher) {
+    /// Returns whether an event after the position matches a filter that is looked up there.
+    pub(super) fn has_match(
+        &self,
+        filter: &Filter,
+        lookup: &Lookup,
+        after: SequenceNumber,
+    ) -> bool {
+        match lookup {
             Lookup::Everywhere => {
                 let newer = self.known.iter().rev().take_while(|known| known.number > after);
                 newer.into_iter().any(|known| filter.matches(known.event()))
             }
             Lookup::Under(terms) => terms.iter().any(|term| {
-                let numbers = self.by_term.get(term).into_iter().flatten().rev();
-                numbers.take_while(|number| **number > after).any(|number| {
-                    self.find(*number).is_some_and(|known| filter.matches(known.event()))
-                })
+                let newer = self.under(*term).take_while(|known| known.number > after);
+                newer.into_iter().any(|known| filter.matches(known.event()))
             }),
         }
     }
 
-    fn find(&self, number: SequenceNumber) -> Option<&Known> {
-        let at = self.known.binary_search_by_key(&number, |known| known.number).ok()?;
-        self.known.get(at)
+    /// Returns the events of a term, the newest first.
+    fn under(&self, term: u64) -> impl Iterator<Item = &Known> {
+        let place = |entry: u64| usize::try_from(entry.checked_sub(self.removed_entries)?).ok();
+        let entry = move |at: u64| self.entries.get(place(at)?);
+        let newest = self.newest.get(&term).copied();
+        let entries =
+            std::iter::successors(newest.and_then(entry), move |one| one.older.and_then(entry));
+        entries
+            .filter_map(|entry| self.known.get(usize::try_from(entry.event - self.removed).ok()?))
     }
+}
+
+/// Hashes terms, the same way for whatever this process keeps or looks up.
+pub(super) fn hasher() -> &'static RandomState {
+    static HASHER: OnceLock<RandomState> = OnceLock::new();
+    HASHER.get_or_init(RandomState::new)
+}
+
+/// Returns the terms that an event is kept under; `None` where it is not worth being kept.
+pub(super) fn terms_of(event: &Event) -> Option<Box<[u64]>> {
+    if event.payload_json().len() > MAX_PAYLOAD_BYTES {
+        return None;
+    }
+    event.terms(hasher()).map(Vec::into_boxed_slice)
 }
 
 fn bytes_of(event: &Event) -> usize {
@@ -229,7 +277,7 @@ mod tests {
             for (event, step) in events {
                 number += step;
                 let place = SequenceNumber::new(number);
-                recent.add(place, &vec![event.clone()].into(), 0);
+                recent.add(place, &[event.clone()].into(), 0, terms_of(&event).as_deref());
                 list.push((place, event));
             }
             for _ in 0..removed.min(list.len()) {
@@ -238,7 +286,8 @@ mod tests {
             let after = SequenceNumber::new(after);
             for filter in filters {
                 let found = list.iter().any(|(place, one)| *place > after && filter.matches(one));
-                prop_assert_eq!(recent.has_match(&filter, after), found, "{}", filter.canonical());
+                let lookup = filter.lookup(hasher());
+                prop_assert_eq!(recent.has_match(&filter, &lookup, after), found, "{}", filter.canonical());
             }
             prop_assert_eq!(recent.covers(after), after.value() <= number);
         }
@@ -256,7 +305,7 @@ mod tests {
         let small = event(1);
         let more = MAX_EVENTS as u64 + 3;
         for number in 1..=more {
-            recent.add(SequenceNumber::new(number), &small, 0);
+            recent.add(SequenceNumber::new(number), &small, 0, terms_of(&small[0]).as_deref());
         }
         for (position, covered) in
             [(0, false), (2, false), (3, true), (more, true), (more + 1, false)]
@@ -264,10 +313,11 @@ mod tests {
             assert_eq!(recent.covers(SequenceNumber::new(position)), covered, "{position}");
         }
         // As large ones are not kept, nothing before them counts.
-        recent.add(SequenceNumber::new(more + 1), &event(MAX_PAYLOAD_BYTES), 0);
+        let large = event(MAX_PAYLOAD_BYTES);
+        recent.add(SequenceNumber::new(more + 1), &large, 0, terms_of(&large[0]).as_deref());
         assert!(!recent.covers(SequenceNumber::new(more)));
         assert!(recent.covers(SequenceNumber::new(more + 1)));
-        assert_eq!((recent.events.bytes, recent.events.by_term.len()), (0, 0));
+        assert_eq!((recent.events.bytes, recent.events.newest.len()), (0, 0));
         recent.forget();
         assert!(!recent.covers(SequenceNumber::new(more + 1)));
     }

@@ -82,8 +82,9 @@ impl Runner {
         if carried < 2 || !self.groups.is_empty() {
             return;
         }
+        let enough = if carried < MANY { carried } else { carried / 2 };
         for _ in 0..YIELDS {
-            if self.appender.queue().len() >= carried {
+            if self.appender.queue().len() >= enough {
                 break;
             }
             yield_now().await;
@@ -150,5 +151,8 @@ impl Drop for Runner {
 
 /// How long the appends that wait go on waiting for a batch that is under way.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// From how many appends on it is better to take half of those that come again, and have the server
+/// at work while the other half comes.
+const MANY: usize = 32;
 /// How often to let others run before a batch is taken.
 const YIELDS: usize = 8;

@@ -1,6 +1,6 @@
 use super::Seen;
 use super::queue::Member;
-use super::recent::Recent;
+use super::recent::{Recent, terms_of};
 use crate::pool::Lease;
 use crate::{Event, SequenceNumber};
 
@@ -50,7 +50,8 @@ impl Seat {
         numbers: impl IntoIterator<Item = SequenceNumber>,
     ) {
         for (index, number) in numbers.into_iter().enumerate() {
-            self.recent.add(number, &member.request.events, index);
+            let terms = member.request.terms(index);
+            self.recent.add(number, &member.request.events, index, terms);
         }
     }
 
@@ -84,7 +85,10 @@ impl Seat {
         }
         for (number, event) in news {
             match event {
-                Some(event) => self.recent.add(number, &[event].into(), 0),
+                Some(event) => {
+                    let terms = terms_of(&event);
+                    self.recent.add(number, &[event].into(), 0, terms.as_deref());
+                }
                 None => self.recent.restart(number),
             }
         }
