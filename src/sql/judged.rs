@@ -84,7 +84,7 @@ pub(crate) fn news(
     let max_payload = params.bind(Param::BigInt(i64::try_from(max_payload).unwrap_or(i64::MAX)));
     let text = format!(
         "SELECT sequence_number, event_type, occurred_at,
-             CASE WHEN pg_column_size(payload) <= {max_payload} THEN payload END
+             CASE WHEN pg_column_size(payload) <= {max_payload}::bigint THEN payload END
          FROM {table} WHERE sequence_number > {after}
          ORDER BY sequence_number DESC LIMIT {most}"
     );
