@@ -229,6 +229,10 @@ fn append_as_a_set(log: &LogName) -> String {
                  )
                  SELECT pg_catalog.array_agg(sequence_number) INTO numbers FROM stored;
              END IF;
+             IF pg_catalog.cardinality(numbers) IS DISTINCT FROM pg_catalog.cardinality(ids) THEN
+                 RAISE EXCEPTION 'a trigger kept events out of the log'
+                     USING ERRCODE = 'triggered_action_exception';
+             END IF;
          END $$"
     )
 }

@@ -7,7 +7,8 @@ use crate::sql::Occasion;
 
 /// Attempts that go together, by how they are judged.
 ///
-/// None of them depends on another one, so that each is accepted or refused as if it were alone.
+/// None of them depends on one that came before it. They are carried out as they are sorted, those
+/// that were judged first, and that is the order in which they count.
 #[derive(Default)]
 pub(super) struct Batch {
     /// No event that this process knows of breaks their conditions; so they hold, if it knows all.

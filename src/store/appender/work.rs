@@ -180,7 +180,7 @@ impl Work<'_> {
             }
         };
         let committed = answers.pop();
-        let rest = answers.split_off(if holds_lock { 0 } else { 2 });
+        let rest = answers.split_off(if holds_lock { 1 } else { 2 });
         for answer in answers {
             if let Err(error) = answer {
                 let error = self.seat.lease.failed_append(error);
@@ -233,13 +233,18 @@ impl Work<'_> {
             return Err(server.lost("it was closed before the append was sent"));
         }
 
+        // It has arrived, and counts, when what is large begins to.
+        let allowed = waits.for_client.map(sql::wait_for_client).unwrap_or_default();
         lease.hold();
         lease.begin();
         let client = lease.client();
         let mut requests = Requests::default();
-        if !holds_lock {
-            requests.command(client, lease.begin_text());
-            requests.add(sent(client, &lock_form, &lock));
+        match holds_lock {
+            true => requests.command(client, &allowed),
+            false => {
+                requests.command(client, lease.begin_text());
+                requests.add(sent(client, &lock_form, &lock));
+            }
         }
         requests.add(sent(client, &store_form, &store));
         asked.add_to(&mut requests, client);

@@ -80,7 +80,7 @@ async fn one_whose_event_a_constraint_refuses_fails_alone() {
     gate.sql.batch_execute(&check).await.unwrap();
     let appends = (0..9).map(|book| {
         let book = format!("b-{book}");
-        (vec![lent(&book, "r-1")], if *book < *"b-5" { no_loan_of(&book) } else { none() })
+        (vec![lent(&book, "r-1")], if book.as_str() < "b-5" { no_loan_of(&book) } else { none() })
     });
 
     let outcomes = gate.together(appends.collect()).await;

@@ -29,6 +29,62 @@ async fn an_append_that_asks_nothing_hides_no_event_of_others() {
     assert_eq!(event, foreign);
 }
 
+/// By itself, and beside others.
+#[tokio::test]
+async fn an_event_of_somebody_else_breaks_what_is_believed_to_hold() {
+    for beside in [0, 3] {
+        let gate = Gate::new().await;
+        let known = gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await;
+        let since =
+            |book: &str| AppendCondition::since(loans_of(book), known.as_ref().unwrap().last());
+        for round in 0..2 {
+            gate.sql.batch_execute(&gate.log.insert("b-1")).await.unwrap();
+            let foreign = gate.store.head().await.unwrap();
+            let mut begun = vec![gate.begin(vec![lent("b-1", "r-2")], since("b-1")).await];
+            for other in 0..beside {
+                let book = format!("b-{round}-{other}");
+                begun.push(gate.begin(vec![lent(&book, "r-1")], since(&book)).await);
+            }
+
+            let mut outcomes = join_all(begun).await.into_iter();
+
+            let refused = outcomes.next().unwrap();
+            let Err(Error::Conflict { event, .. }) = refused else { panic!("{refused:?}") };
+            assert!(event == foreign || round > 0 && event < foreign, "{event} {foreign}");
+            assert!(outcomes.all(|outcome| outcome.is_ok()));
+        }
+    }
+}
+
+/// What they append is looked at under the log's lock, and is no error.
+#[tokio::test]
+async fn beside_others_appends_still_go_together() {
+    for _ in 0..20 {
+        let gate = Gate::new().await;
+        let none = AppendCondition::none;
+        gate.store.append([lent("b-0", "r-1")], none()).await.unwrap();
+        gate.sql.batch_execute(&gate.log.insert("b-0")).await.unwrap();
+        let known = gate.store.append([lent("b-0", "r-1")], none()).await.unwrap().last();
+        let mut begun = Vec::new();
+        for book in 0..10 {
+            let book = format!("b-1{book}");
+            let condition = AppendCondition::since(loans_of(&book), known);
+            begun.push(gate.begin(vec![lent(&book, "r-1")], condition).await);
+        }
+        for outcome in join_all(begun).await {
+            outcome.unwrap();
+        }
+        let count = format!(
+            "SELECT count(DISTINCT xmin::text) FROM {} WHERE sequence_number > {known}",
+            gate.log.name
+        );
+        if gate.sql.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) == 1 {
+            return;
+        }
+    }
+    panic!("they never went together");
+}
+
 #[tokio::test]
 async fn appends_go_on_after_the_owner_removed_the_last_events() {
     let policy = RetryPolicy::builder().attempts(1).build().unwrap();
