@@ -4,6 +4,7 @@ mod batch;
 mod known;
 mod model;
 mod queue;
+mod restart;
 
 use std::pin::{Pin, pin};
 
