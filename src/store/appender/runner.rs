@@ -153,6 +153,6 @@ impl Drop for Runner {
 const PATIENCE: Duration = Duration::from_secs(1);
 /// From how many appends on it is better to take half of those that come again, and have the server
 /// at work while the other half comes.
-const MANY: usize = 32;
+const MANY: usize = 16;
 /// How often to let others run before a batch is taken.
 const YIELDS: usize = 8;
