@@ -149,9 +149,10 @@ impl Config {
         Self { pooler, ..self }
     }
 
-    /// Sets the most connections to each server. Defaults to 16.
+    /// Sets the most connections to each server, but for those that append. Defaults to 16.
     ///
-    /// An append holds one while it waits for the log's lock, a stream until it ends.
+    /// A decision under the log's lock holds one, and so does a stream until it ends. Appends have
+    /// connections of their own: one, and up to four where one stands still.
     pub fn max_connections(self, connections: u32) -> Self {
         Self { max_connections: connections, ..self }
     }
@@ -173,8 +174,8 @@ impl Config {
         Self { statement_timeout: timeout, ..self }
     }
 
-    /// Sets how long each attempt of an append waits for the log's lock, unless the attempt has less
-    /// time. Defaults to 10 seconds.
+    /// Sets how long each attempt of an append waits for the log's lock, but no longer than three
+    /// quarters of the time that an attempt may take. Defaults to 10 seconds.
     pub fn lock_timeout(self, timeout: Duration) -> Self {
         Self { lock_timeout: timeout, ..self }
     }
@@ -183,7 +184,8 @@ impl Config {
     /// one of its own.
     ///
     /// Appends that come while another one is under way wait for it, and go together then, each
-    /// judged by itself.
+    /// judged by itself. One that the server refuses fails alone. Those of more than 64 kB of JSON
+    /// or 256 events always go alone.
     pub fn max_batch(self, appends: usize) -> Self {
         Self { max_batch: appends, ..self }
     }

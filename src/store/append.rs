@@ -27,6 +27,10 @@ impl Store<ReadWrite> {
     /// committed after the position that the condition names, by whomever. It is as durable as the
     /// server's `synchronous_commit` says when this returns.
     ///
+    /// Appends that come while another one of this store is under way go together, in one
+    /// transaction, as [`Config::max_batch`](crate::Config::max_batch) says; each is accepted or
+    /// refused by itself. Callers need do nothing for it but append from many tasks at once.
+    ///
     /// # Nothing twice
     ///
     /// What may be tried again is, as the store's [`RetryPolicy`](crate::RetryPolicy) says:
@@ -44,15 +48,17 @@ impl Store<ReadWrite> {
     /// [`MAX_APPEND_BYTES`] allow, [`Error::DuplicateEvent`] where some of its ids are in the log
     /// already, [`Error::Unreachable`], [`Error::PoolExhausted`], [`Error::ConnectionLost`] and
     /// [`Error::TimedOut`] where the primary could not be asked, [`Error::Database`] where it
-    /// refused. In all of these nothing was stored.
+    /// refused, [`Error::QueueFull`] where too many wait already and the store does not let more of
+    /// them ([`Config::queue_full`](crate::Config::queue_full)). In all of these nothing was stored.
     ///
     /// [`Error::OutcomeUnknown`] where the connection was lost before the answer came, and could
     /// not be had again before the deadline: the events were stored, all of them, or they were not.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it stores all of its events or none, perhaps a moment later. Which it is tells the
-    /// same append, called again.
+    /// Dropped, it stores all of its events or none, perhaps a moment later: none while it waits for
+    /// another one, all that is accepted once it was sent. Which it is tells the same append, called
+    /// again.
     pub async fn append(
         &self,
         events: impl IntoIterator<Item = Event>,

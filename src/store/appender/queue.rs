@@ -147,3 +147,75 @@ const MAX_SHARED_EVENTS: usize = 256;
 const MAX_BATCH_EVENTS: usize = 1_024;
 /// The most bytes of JSON of attempts that share a transaction.
 const MAX_BATCH_BYTES: usize = 512 << 10;
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::RetryPolicy;
+
+    /// Queues attempts of so many events, and so many bytes of JSON each.
+    fn queue_of(sizes: &[(usize, usize)]) -> Queue {
+        let places = Arc::new(Semaphore::new(sizes.len()));
+        let limit = Limit::new(&RetryPolicy::never(), Instant::now());
+        let mut queue = Queue::default();
+        for &(events, bytes) in sizes {
+            let payload = format!(r#"{{"Title":"{}"}}"#, "x".repeat(bytes));
+            let event = Event::from_json("BookCopyAddedToCirculation", payload).unwrap();
+            let events = std::iter::repeat_n(event, events).collect();
+            let request = Request::new(events, AppendCondition::none(), Occasion::First);
+            let place = places.clone().try_acquire_owned().unwrap();
+            queue.push(request, limit, place, oneshot::channel().0);
+        }
+        queue
+    }
+
+    fn tickets(members: &[Member]) -> Vec<u64> {
+        members.iter().map(|member| member.ticket).collect()
+    }
+
+    /// Takes until there is nothing left.
+    fn batches(mut queue: Queue, most: usize) -> Vec<Vec<u64>> {
+        let taken = std::iter::from_fn(|| Some(queue.take(most)).filter(|taken| !taken.is_empty()));
+        taken.map(|taken| tickets(&taken)).collect()
+    }
+
+    #[test]
+    fn takes_the_first_as_many_as_may() {
+        assert_eq!(batches(queue_of(&[(1, 10); 5]), 2), [vec![0, 1], vec![2, 3], vec![4]]);
+    }
+
+    #[test]
+    fn takes_a_large_one_alone() {
+        let large = [(1, BYTES_PER_SECOND), (MAX_SHARED_EVENTS + 1, 0)];
+        for large in large {
+            let queue = queue_of(&[(1, 10), (1, 10), large, large, (1, 10)]);
+
+            assert_eq!(batches(queue, 10), [vec![0, 1], vec![2], vec![3], vec![4]]);
+        }
+    }
+
+    #[test]
+    fn takes_no_more_events_and_bytes_together_than_may_be() {
+        let many = queue_of(&[(MAX_SHARED_EVENTS, 0); 5]);
+        let much = queue_of(&[(1, BYTES_PER_SECOND - 100); 9]);
+
+        assert_eq!(batches(many, 10), [vec![0, 1, 2, 3], vec![4]]);
+        assert_eq!(batches(much, 10), [(0..8).collect(), vec![8]]);
+    }
+
+    #[test]
+    fn keeps_the_order_of_those_that_are_put_back_and_finds_them() {
+        let mut queue = queue_of(&[(1, 10); 6]);
+        let (first, second) = (queue.take(2), queue.take(2));
+
+        queue.put_back(second);
+        queue.put_back(first);
+
+        assert!(queue.remove(1).is_some());
+        assert!(queue.remove(1).is_none());
+        assert_eq!(batches(queue, 10), [vec![0, 2, 3, 4, 5]]);
+    }
+}
