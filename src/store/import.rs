@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Store;
 use super::append::MAX_APPEND_EVENTS;
 use super::limit::Limit;
-use super::log::time_to_arrive;
+use super::log::{bytes_of, time_to_arrive};
 use super::staged::{Staged, Tried};
 use super::transact::outcome_unknown;
 use crate::import::ChunkStored;
@@ -222,7 +222,7 @@ impl<E> Chunk<E> {
                 Some(Ok(event)) => {
                     chunk.read += 1;
                     if ids.insert(event.id()) {
-                        bytes += event.payload_json().len() + event.metadata_json().len();
+                        bytes += bytes_of([&event]);
                         chunk.events.push(event);
                     }
                     continue;

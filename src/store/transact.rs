@@ -37,9 +37,7 @@ impl Transaction<'_> {
                 Ok((lock, lease.prepare(&self.append.text).await?))
             })
             .await?;
-        if lease.client().is_closed() {
-            return Err(server.lost("it was closed before the append was sent"));
-        }
+        check_open(lease)?;
 
         lease.hold();
         lease.begin();
@@ -135,6 +133,14 @@ pub(super) fn finds_ids_taken(log: &LogName, error: &tokio_postgres::Error) -> b
             .as_db_error()
             .and_then(|error| error.constraint())
             .is_some_and(|constraint| constraint == sql::ids_constraint(log))
+}
+
+/// Fails where nothing can be sent any more.
+pub(super) fn check_open(lease: &Lease) -> Result<(), Error> {
+    match lease.client().is_closed() {
+        true => Err(lease.server().lost("it was closed before the append was sent")),
+        false => Ok(()),
+    }
 }
 
 /// Ends a transaction that has nothing to store. Where that is not answered the connection is

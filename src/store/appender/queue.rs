@@ -16,7 +16,9 @@ pub(crate) struct Request {
     pub(crate) events: Arc<[Event]>,
     pub(crate) condition: AppendCondition,
     pub(crate) occasion: Occasion,
-    /// What each of the events is kept under.
+    /// Of JSON.
+    bytes: usize,
+    /// What each of the events is kept under; of a large attempt they are not kept.
     terms: Box<[Option<Box<[u64]>>]>,
     /// Where the events are kept that the condition's filter may match.
     lookup: Option<Lookup>,
@@ -31,13 +33,18 @@ impl Request {
         occasion: Occasion,
     ) -> Self {
         let lookup = condition.guard().map(|guard| guard.filter.lookup(hasher()));
-        let terms = events.iter().map(terms_of).collect();
-        Self { events, condition, occasion, terms, lookup }
+        let bytes = bytes_of(events.iter());
+        let mut request =
+            Self { events, condition, occasion, bytes, terms: Box::default(), lookup };
+        if !request.is_large() {
+            request.terms = request.events.iter().map(terms_of).collect();
+        }
+        request
     }
 
     /// Returns what an event is kept under; `None` where it is not worth being kept.
     pub(super) fn terms(&self, index: usize) -> Option<&[u64]> {
-        self.terms[index].as_deref()
+        self.terms.get(index)?.as_deref()
     }
 
     /// Returns what must not have happened, and where to look for it.
@@ -48,7 +55,7 @@ impl Request {
     /// Returns whether it arrives so slowly, over a slow network, that nobody should have to wait
     /// for it.
     pub(super) fn is_large(&self) -> bool {
-        bytes_of(self.events.iter()) >= BYTES_PER_SECOND || self.events.len() > MAX_SHARED_EVENTS
+        self.bytes >= BYTES_PER_SECOND || self.events.len() > MAX_SHARED_EVENTS
     }
 }
 
@@ -111,7 +118,7 @@ impl Queue {
         for member in self.waiting.iter().take(most) {
             let request = &member.request;
             events += request.events.len();
-            bytes += bytes_of(request.events.iter());
+            bytes += request.bytes;
             let fits =
                 !request.is_large() && events <= MAX_BATCH_EVENTS && bytes <= MAX_BATCH_BYTES;
             if count > 0 && !fits {

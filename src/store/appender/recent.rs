@@ -3,6 +3,7 @@ use std::hash::RandomState;
 use std::sync::{Arc, OnceLock};
 
 use crate::filter::Lookup;
+use crate::store::log::bytes_of;
 use crate::{Event, Filter, SequenceNumber};
 
 /// The newest stretch of a log, as this process knows it: every event above its beginning, up to
@@ -135,7 +136,7 @@ impl Events {
             let older = self.newest.insert(term, entry);
             self.entries.push_back(Entry { term, event, older });
         }
-        self.bytes += bytes_of(&events[index]);
+        self.bytes += bytes_of([&events[index]]);
         self.known.push_back(Known { number, events: events.clone(), index });
         true
     }
@@ -156,7 +157,7 @@ impl Events {
             self.removed_entries += 1;
         }
         self.removed += 1;
-        self.bytes -= bytes_of(first.event());
+        self.bytes -= bytes_of([first.event()]);
         Some(first.number)
     }
 
@@ -167,15 +168,13 @@ impl Events {
         lookup: &Lookup,
         after: SequenceNumber,
     ) -> bool {
+        let is_newer = |known: &&Known| known.number > after;
+        let matches = |known: &Known| filter.matches(known.event());
         match lookup {
-            Lookup::Everywhere => {
-                let newer = self.known.iter().rev().take_while(|known| known.number > after);
-                newer.into_iter().any(|known| filter.matches(known.event()))
+            Lookup::Everywhere => self.known.iter().rev().take_while(is_newer).any(matches),
+            Lookup::Under(terms) => {
+                terms.iter().any(|term| self.under(*term).take_while(is_newer).any(matches))
             }
-            Lookup::Under(terms) => terms.iter().any(|term| {
-                let newer = self.under(*term).take_while(|known| known.number > after);
-                newer.into_iter().any(|known| filter.matches(known.event()))
-            }),
         }
     }
 
@@ -203,10 +202,6 @@ pub(super) fn terms_of(event: &Event) -> Option<Box<[u64]>> {
         return None;
     }
     event.terms(hasher()).map(Vec::into_boxed_slice)
-}
-
-fn bytes_of(event: &Event) -> usize {
-    event.payload_json().len() + event.metadata_json().len()
 }
 
 /// The most events that are kept.

@@ -10,7 +10,7 @@ use crate::pool::{Form, Lease, sent};
 use crate::sql::{self, Staleness, Statement, Stored};
 use crate::store::limit::{Limit, timed_out};
 use crate::store::log::Log;
-use crate::store::transact::outcome_unknown;
+use crate::store::transact::{check_open, outcome_unknown};
 use crate::{Error, SequenceNumber};
 
 /// What a request was answered.
@@ -111,10 +111,7 @@ pub(super) async fn alone(
 ) -> Result<Stored, Failure> {
     let server = lease.server().clone();
     let form = limit.of(&server, lease.prepare(&statement.text)).await.map_err(Failure::Told)?;
-    if lease.client().is_closed() {
-        let lost = server.lost("it was closed before the append was sent");
-        return Err(Failure::Told(lost));
-    }
+    check_open(lease).map_err(Failure::Told)?;
     lease.hold();
     lease.begin();
     let answer = limit.hold(sent(lease.client(), &form, statement)).await;

@@ -10,7 +10,7 @@ use crate::pool::sent;
 use crate::sql::{self, Staleness, Stored, Verdict, Waits};
 use crate::store::limit::{Limit, timed_out};
 use crate::store::log::{Log, time_to_arrive};
-use crate::store::transact::{finds_ids_taken, name_holder, outcome_unknown};
+use crate::store::transact::{check_open, finds_ids_taken, name_holder, outcome_unknown};
 use crate::{Error, SequenceNumber};
 
 impl Seat {
@@ -99,10 +99,7 @@ impl Work<'_> {
         self.appender.put_back(later);
         if asked.is_empty() && for_lock.is_none() && !holds_lock && !self.is_shared {
             let refused = self.store(judged).await;
-            if !refused.is_empty() {
-                self.left.push(refused);
-            }
-            return;
+            return self.leave(refused);
         }
         self.transact(judged, asked, holds_lock, for_lock).await;
     }
@@ -229,9 +226,7 @@ impl Work<'_> {
             Ok((forms, Asked::prepare(lease, self.log, asked).await?))
         });
         let ((lock_form, store_form), asked) = prepared.await?;
-        if lease.client().is_closed() {
-            return Err(server.lost("it was closed before the append was sent"));
-        }
+        check_open(lease)?;
 
         // It has arrived, and counts, when what is large begins to.
         let allowed = waits.for_client.map(sql::wait_for_client).unwrap_or_default();
@@ -278,13 +273,11 @@ impl Work<'_> {
             return self.fail(judged.into_iter().chain(asked).collect(), error, None);
         };
         let is_known = judged.is_empty() || stored.numbers.is_some();
-        if is_known {
-            self.seat.see_end(stored.head);
-        }
-        if !judged.is_empty() {
-            let refused = self.answer_judged(judged, stored);
-            if !refused.is_empty() {
-                self.left.push(refused);
+        match judged.is_empty() {
+            true => self.seat.see_end(stored.head),
+            false => {
+                let refused = self.answer_judged(judged, stored);
+                self.leave(refused);
             }
         }
         let mut asked: Vec<_> = asked.into_iter().map(Some).collect();
