@@ -6,7 +6,7 @@ mod model;
 mod queue;
 mod restart;
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 
 use eddyline::{AppendCondition, Appended, Config, Error, Event, ReadWrite, Store};
 use futures_util::future::join_all;
@@ -63,15 +63,17 @@ impl Gate {
         append
     }
 
+    /// Begins an append that comes to the lock, and is under way for as long as that is closed.
+    async fn occupy(&self, book: &str) -> Append<'_> {
+        self.close().await;
+        let append = self.begin(vec![lent(book, "r-1")], AppendCondition::none()).await;
+        self.wait_for_waiter().await;
+        append
+    }
+
     /// Makes appends that wait while another one is under way, and so go together.
     async fn together(&self, appends: Vec<(Vec<Event>, AppendCondition)>) -> Vec<Outcome> {
-        self.close().await;
-        let mut first = pin!(self.store.append([lent("first", "r-1")], AppendCondition::none()));
-        tokio::select! {
-            biased;
-            outcome = &mut first => panic!("{outcome:?}"),
-            () = self.wait_for_waiter() => {}
-        }
+        let first = self.occupy("first").await;
         let mut begun = Vec::new();
         for (events, condition) in appends {
             begun.push(self.begin(events, condition).await);

@@ -1,6 +1,5 @@
 //! What waits for its turn: how much may, for how long, and what becomes of it when it is dropped.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use eddyline::{AppendCondition, Error, Filter, QueueFull, RetryPolicy};
@@ -27,13 +26,7 @@ async fn a_full_queue_refuses_where_it_is_told_to_and_loses_nothing() {
         config.append_queue(3).queue_full(QueueFull::Refuse).retry(RetryPolicy::never())
     })
     .await;
-    gate.close().await;
-    let mut first = pin!(gate.store.append([lent("b-0", "r-1")], none()));
-    tokio::select! {
-        biased;
-        outcome = &mut first => panic!("{outcome:?}"),
-        () = gate.wait_for_waiter() => {}
-    }
+    let first = gate.occupy("b-0").await;
     let mut begun = Vec::new();
     for book in ["b-1", "b-2", "b-3"] {
         begun.push(gate.begin(vec![lent(book, "r-1")], none()).await);
@@ -58,13 +51,7 @@ async fn a_full_queue_refuses_where_it_is_told_to_and_loses_nothing() {
 #[tokio::test]
 async fn who_waits_for_a_place_waits_no_longer_than_there_is_time() {
     let gate = Gate::with(|config| config.append_queue(1)).await;
-    gate.close().await;
-    let mut first = pin!(gate.store.append([lent("b-0", "r-1")], none()));
-    tokio::select! {
-        biased;
-        outcome = &mut first => panic!("{outcome:?}"),
-        () = gate.wait_for_waiter() => {}
-    }
+    let first = gate.occupy("b-0").await;
     let second = gate.begin(vec![lent("b-1", "r-1")], none()).await;
     let patient = gate.begin(vec![lent("b-2", "r-1")], none()).await;
     let limit = Duration::from_millis(200);
@@ -82,17 +69,9 @@ async fn who_waits_for_a_place_waits_no_longer_than_there_is_time() {
 #[tokio::test]
 async fn one_that_is_dropped_before_it_is_sent_is_not_stored_and_later_it_is() {
     let gate = Gate::new().await;
-    gate.close().await;
-    {
-        let mut sent = pin!(gate.store.append([lent("b-0", "r-1")], none()));
-        tokio::select! {
-            biased;
-            outcome = &mut sent => panic!("{outcome:?}"),
-            () = gate.wait_for_waiter() => {}
-        }
-        let waiting = gate.begin(vec![lent("b-1", "r-1")], none()).await;
-        drop(waiting);
-    }
+    let sent = gate.occupy("b-0").await;
+    let waiting = gate.begin(vec![lent("b-1", "r-1")], none()).await;
+    drop((sent, waiting));
     let last = gate.begin(vec![lent("b-2", "r-1")], none()).await;
     gate.open().await;
     last.await.unwrap();
