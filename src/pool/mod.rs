@@ -59,17 +59,18 @@ impl Pool {
 
     /// Makes the pool of the connections that only append. No connection is made yet.
     ///
-    /// They are apart from the others, so that appends which wait for the log's lock keep nobody
-    /// from reading. Mostly one is in use, and always the same, since it is known what that one saw.
-    pub(crate) fn for_appends(config: &Config, log: &LogName) -> Result<Self, Error> {
+    /// They are apart from the store's others, so that appends which wait for the log's lock keep
+    /// nobody from reading. Mostly one is in use, and always the same, since it is known what that
+    /// one saw. What one of either kind leaves behind may be in the way of both.
+    pub(crate) fn for_appends(&self, config: &Config) -> Result<Self, Error> {
         let connector = tls::connector(config.tls.as_ref())?;
         let address = config.servers.first().expect("a configuration names a server");
-        let server = Arc::new(Server::new(Role::Primary, 0, address, log));
-        let manager = Manager::for_appends(config, address, connector, server);
+        let manager = Manager::for_appends(config, address, connector, self.server.clone());
         let builder = bb8::Pool::builder()
             .max_size(MAX_APPEND_CONNECTIONS)
             .queue_strategy(QueueStrategy::Lifo);
-        Ok(Self::new(config, manager, builder))
+        let pool = Self::new(config, manager, builder);
+        Ok(Self { abandoned: self.abandoned.clone(), ..pool })
     }
 
     fn new(config: &Config, manager: Manager, builder: bb8::Builder<Manager>) -> Self {
@@ -128,7 +129,7 @@ impl Pool {
     async fn ready(&self) -> Result<Lease, Error> {
         loop {
             let mut lease = self.wait().await?;
-            self.abandoned.end(&mut lease).await;
+            lease.end_abandoned().await;
             if !lease.is_spent() {
                 return Ok(lease);
             }
@@ -219,6 +220,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Ends what lost connections left behind.
+    pub(crate) async fn end_abandoned(&mut self) {
+        self.abandoned.end(&mut self.connection).await;
+    }
+
     /// Notes how the server failed, if it did: where another might not have, that one is asked first.
     pub(crate) fn note(&self, failure: Option<&Error>) {
         match failure {

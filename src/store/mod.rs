@@ -70,7 +70,7 @@ impl<M: Mode> Store<M> {
         let pools = Pool::for_store(config, &name, M::ROLE)?;
         let log = Arc::new(Log::new(name.clone()));
         let appender = match M::ROLE {
-            Role::Primary => Some(Appender::new(config, &name, log.clone())?),
+            Role::Primary => Some(Appender::new(config, &pools[0], log.clone())?),
             Role::Replica => None,
         };
         let telemetry = config.telemetry.clone();

@@ -2,14 +2,14 @@
 
 use std::error::Error as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use eddyline::{
     AppendCondition, Config, Decided, Decision, Error, Event, ReadWrite, RetryPolicy,
     RetryPolicyBuilder, Store,
 };
-use fault_proxy::{Action, Direction, Proxy};
+use fault_proxy::{Action, Direction, Ending, Proxy};
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -205,6 +205,48 @@ async fn have_the_time_that_a_large_append_needs_to_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn find_out_though_the_server_waits_for_the_rest_of_a_request_with_the_lock_held() {
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster().await.primary().port()));
+    let proxy = Proxy::start(server).await.unwrap();
+    let log = Log::new().await;
+    let url = log.primary_url().replace(&server.to_string(), &proxy.address().to_string());
+    let policy = escalating().attempts(12).attempt_timeout(Duration::from_secs(1));
+    let desk = Desk::at(&url, log, policy.deadline(Duration::from_secs(20))).await;
+    let before = AtomicU64::new(0);
+    let decide = desk.decide(|round| {
+        if round == 0 {
+            return desk.lose();
+        }
+        before.store(proxy.passed(Direction::ToServer), Ordering::Relaxed);
+        Ok(Decision::append([lent("b-1", "r-1")]))
+    });
+    decide.await.0.unwrap();
+    let append = proxy.passed(Direction::ToServer) - before.into_inner();
+
+    let (armed, fault) = std::sync::mpsc::channel();
+    let decide = desk.decide(|round| {
+        if round == 0 {
+            return desk.lose();
+        }
+        let after = append - SYNC_AND_COMMIT;
+        armed.send(proxy.inflict(Direction::ToServer, after, Action::Stall)).unwrap();
+        Ok(Decision::append([lent("b-1", "r-2")]))
+    });
+    let part = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1
+            AND state = 'active' AND wait_event = 'ClientRead')";
+        wait_until(async || desk.sql.query_one(waits, &[&desk.name]).await.unwrap().get(0)).await;
+        let fault = fault.recv().unwrap();
+        fault.hang_up(Ending::Close);
+        fault
+    };
+    let ((decided, rounds), _held) = tokio::join!(decide, part);
+
+    decided.unwrap();
+    assert_eq!((rounds, desk.loans().await), (2, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn that_took_longer_than_there_was_time_ask_nothing_any_more() {
     let time = Duration::from_millis(500);
     let desk = Desk::new(escalating().attempt_timeout(time).deadline(time)).await;
@@ -229,3 +271,6 @@ async fn that_took_longer_than_there_was_time_ask_nothing_any_more() {
         }
     }
 }
+
+/// How many bytes of a decision's append and its end come after what the server carries out.
+const SYNC_AND_COMMIT: u64 = 5 + 12;

@@ -23,7 +23,6 @@ use super::limit::{Limit, timed_out};
 use super::log::Log;
 use super::transact::outcome_unknown;
 use crate::config::QueueFull;
-use crate::log::LogName;
 use crate::pool::{Backend, Pool};
 use crate::sql::Verdict;
 use crate::{Config, Error};
@@ -61,10 +60,11 @@ struct Seen {
 }
 
 impl Appender {
-    pub(super) fn new(config: &Config, name: &LogName, log: Arc<Log>) -> Result<Arc<Self>, Error> {
+    /// Makes one whose connections are beside those of the primary's pool.
+    pub(super) fn new(config: &Config, primary: &Pool, log: Arc<Log>) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
             log,
-            pool: Pool::for_appends(config, name)?,
+            pool: primary.for_appends(config)?,
             queue: Mutex::default(),
             places: Arc::new(Semaphore::new(config.append_queue)),
             seen: Mutex::default(),

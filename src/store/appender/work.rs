@@ -23,6 +23,9 @@ impl Seat {
         left: &mut Vec<Vec<Member>>,
     ) {
         let Some(limit) = Limit::join(members.iter().map(|member| member.limit)) else { return };
+        // A process that nobody is connected to any more may hold the lock for ever: one that waits
+        // for the rest of a request, half of which it has, keeps no time.
+        let _late = limit.hold(self.lease.end_abandoned()).await;
         let is_shared = self.lease.backend().is_none();
         if is_shared {
             // The next transaction may go to another server.

@@ -112,11 +112,19 @@ impl Armory {
         Step::Pass(room)
     }
 
-    pub(crate) fn pass(&self, connection: u64, direction: Direction, bytes: usize) {
-        if let Some(passed) = self.lock().open.get_mut(&connection) {
+    /// Lets bytes pass, and counts them before anybody can ask: what was answered was counted.
+    pub(crate) fn pass(
+        &self,
+        connection: u64,
+        direction: Direction,
+        deliver: impl FnOnce() -> usize,
+    ) {
+        let mut state = self.lock();
+        let bytes = deliver() as u64;
+        if let Some(passed) = state.open.get_mut(&connection) {
             match direction {
-                Direction::ToClient => passed.to_client += bytes as u64,
-                Direction::ToServer => passed.to_server += bytes as u64,
+                Direction::ToClient => passed.to_client += bytes,
+                Direction::ToServer => passed.to_server += bytes,
             }
         }
     }

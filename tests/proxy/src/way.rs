@@ -119,19 +119,22 @@ impl Way {
     }
 
     async fn deliver(&mut self, wire: &Wire, room: usize) {
-        let delivered = match self.is_sink_gone || self.sink.writable().await.is_err() {
-            true => room,
-            false => match self.sink.try_write(&self.waiting[..room]) {
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-                Err(_) => {
-                    self.is_sink_gone = true;
-                    room
-                }
-            },
-        };
-        self.waiting.drain(..delivered);
-        wire.armory.pass(wire.connection, self.direction, delivered);
+        self.is_sink_gone = self.is_sink_gone || self.sink.writable().await.is_err();
+        wire.armory.pass(wire.connection, self.direction, || {
+            let delivered = match self.is_sink_gone {
+                true => room,
+                false => match self.sink.try_write(&self.waiting[..room]) {
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                    Err(_) => {
+                        self.is_sink_gone = true;
+                        room
+                    }
+                },
+            };
+            self.waiting.drain(..delivered);
+            delivered
+        });
     }
 }
 

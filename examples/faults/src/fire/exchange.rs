@@ -1,11 +1,8 @@
 //! The bytes of an exchange with the server, and how blows are spread over them.
 
-use std::time::Duration;
-
 use fault_proxy::{Direction, Ending, Proxy};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::sleep;
 
 use crate::site::Setting;
 
@@ -22,8 +19,6 @@ impl Exchange {
         let passed = || Direction::BOTH.map(|direction| proxy.passed(direction));
         let before = passed();
         let output = awaited.await;
-        // Bytes that the proxy has handed over may be counted only a moment later.
-        sleep(Duration::from_millis(10)).await;
         let after = passed();
         let [to_client, to_server] = [after[0] - before[0], after[1] - before[1]];
         (Self { to_server, to_client }, output)
