@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         match self {
             Self::Bool(value) => value.to_string(),
             Self::Null => "null".to_owned(),

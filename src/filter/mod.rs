@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::containment::Containment;
 use self::containment::Node;
 pub(crate) use self::normal::{Item, Types};
-pub(crate) use self::terms::Lookup;
+pub(crate) use self::terms::{Demand, Lookup};
 use crate::event::{ceil_to_microsecond, check_event_type, floor_to_microsecond};
 use crate::{Error, Event};
 

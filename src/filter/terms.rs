@@ -11,7 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::containment::Node;
+use super::containment::{Node, quoted};
 use super::{Containment, Filter, Item, Types};
 use crate::Event;
 use crate::json::Decimal;
@@ -36,7 +36,51 @@ enum Term<'a> {
     Type(&'a str),
 }
 
+/// One of the things of which an event must have one, for a filter to match it.
+#[derive(Clone, Copy)]
+pub(crate) enum Demand<'a> {
+    /// A value at the top level of its payload.
+    Field(&'a str, &'a Node),
+    Type(&'a str),
+}
+
+impl<'a> Demand<'a> {
+    /// Returns the key of the payload; an empty one stands for the type.
+    pub(crate) fn key(self) -> &'a str {
+        match self {
+            Self::Field(key, _) => key,
+            Self::Type(_) => "",
+        }
+    }
+
+    /// Returns the value as JSON.
+    pub(crate) fn to_json(self) -> String {
+        match self {
+            Self::Field(_, node) => node.to_json(),
+            Self::Type(event_type) => quoted(event_type),
+        }
+    }
+}
+
 impl Filter {
+    /// Returns demands of which every event meets one at least that this filter matches; `None`
+    /// where there are none, or very many.
+    pub(crate) fn demands(&self) -> Option<Vec<Demand<'_>>> {
+        let mut demands = Vec::new();
+        for item in self.items() {
+            if item.containments().is_empty() {
+                let Types::Of(types) = item.types() else { return None };
+                demands.extend(types.iter().map(|one| Demand::Type(one)));
+            }
+            for containment in item.containments() {
+                // That key stands for the type.
+                let (key, node) = containment.scalar().filter(|(key, _)| !key.is_empty())?;
+                demands.push(Demand::Field(key, node));
+            }
+        }
+        (demands.len() <= MAX_DEMANDS).then_some(demands)
+    }
+
     /// Returns where the events are kept that this filter may match.
     pub(crate) fn lookup(&self, hasher: &impl BuildHasher) -> Lookup {
         let mut terms = Vec::new();
@@ -68,10 +112,14 @@ impl Item {
 }
 
 impl Containment {
+    /// Returns one of the demands whose value is not an object.
+    fn scalar(&self) -> Option<(&str, &Node)> {
+        self.fields().find(|(_, node)| !matches!(node, Node::Object(_)))
+    }
+
     /// Returns the term of one of the demands, a scalar's if there is one.
     fn term(&self, hasher: &impl BuildHasher) -> Option<u64> {
-        let scalar = self.fields().find(|(_, node)| !matches!(node, Node::Object(_)));
-        let (key, node) = scalar.or_else(|| self.fields().next())?;
+        let (key, node) = self.scalar().or_else(|| self.fields().next())?;
         Some(hasher.hash_one(match node {
             Node::Bool(value) => Term::Bool(key, *value),
             Node::Null => Term::Null(key),
@@ -136,3 +184,5 @@ fn term_of(key: &str, value: &str, hasher: &impl BuildHasher) -> Option<u64> {
 
 /// The most terms of an event.
 const MAX_TERMS: usize = 64;
+/// The most demands of a filter.
+const MAX_DEMANDS: usize = 256;

@@ -163,7 +163,9 @@ fn create(log: &LogName) -> String {
 /// Version 2.
 ///
 /// The function stores events whose conditions the caller has judged against a stretch of the log
-/// that it knows, if the log still ends where that stretch does. Each statement of a volatile
+/// that it knows, if the log still ends where that stretch does. Where others append too, it knows
+/// of each attempt what no event may have that came after a position, and leaves out the attempts of
+/// which one has. Each statement of a volatile
 /// function sees what was committed before it, at READ COMMITTED and under no other isolation: so
 /// the end that it reads is the one under the lock that it took before. A single row goes without
 /// the sort, and a fifth faster.
@@ -195,8 +197,13 @@ fn append_as_a_set(log: &LogName) -> String {
              RETURN NULL;
          END $$;
          CREATE OR REPLACE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
-             payloads jsonb[], metadatas jsonb[], OUT head bigint, OUT numbers bigint[])
-         LANGUAGE plpgsql AS $$ BEGIN
+             payloads jsonb[], metadatas jsonb[], members bigint[] DEFAULT NULL, fields text[] DEFAULT NULL,
+             keys text[] DEFAULT NULL, vals jsonb[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
+             owners bigint[] DEFAULT NULL, since bigint DEFAULT NULL,
+             OUT head bigint, OUT numbers bigint[], OUT matched bigint[])
+         LANGUAGE plpgsql AS $$ DECLARE
+             expected bigint := pg_catalog.cardinality(ids);
+         BEGIN
              IF pg_catalog.current_setting('transaction_isolation')
                  OPERATOR(pg_catalog.<>) 'read committed'
              THEN
@@ -207,10 +214,47 @@ fn append_as_a_set(log: &LogName) -> String {
                  '{table}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8);
              head := coalesce((SELECT event.sequence_number FROM {table} AS event
                  ORDER BY event.sequence_number DESC LIMIT 1), 0);
-             IF known OPERATOR(pg_catalog.<>) head OR pg_catalog.cardinality(ids)
-                 OPERATOR(pg_catalog.=) 0
+             IF expected OPERATOR(pg_catalog.=) 0 THEN
+                 RETURN;
+             ELSIF since IS NULL THEN
+                 IF known OPERATOR(pg_catalog.<>) head THEN
+                     RETURN;
+                 END IF;
+             ELSIF known OPERATOR(pg_catalog.>) head
+                 OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) {MOST_NEWS}
              THEN
                  RETURN;
+             ELSIF head OPERATOR(pg_catalog.>) since THEN
+                 SELECT pg_catalog.array_agg(DISTINCT demand.owner) INTO matched
+                 FROM (
+                     SELECT news.number, field.key,
+                         CASE WHEN field.key OPERATOR(pg_catalog.=) ''
+                             THEN pg_catalog.to_jsonb(news.type)
+                             ELSE news.body OPERATOR(pg_catalog.->) field.key END AS val
+                     FROM (
+                         SELECT event.sequence_number AS number, event.event_type AS type,
+                             event.payload AS body
+                         FROM {table} AS event
+                         WHERE event.sequence_number OPERATOR(pg_catalog.>) since
+                         ORDER BY event.sequence_number LIMIT {MOST_NEWS}
+                     ) AS news
+                     CROSS JOIN pg_catalog.unnest(fields) AS field (key)
+                     OFFSET 0
+                 ) AS fact
+                 JOIN ROWS FROM (pg_catalog.unnest(keys), pg_catalog.unnest(vals),
+                         pg_catalog.unnest(afters), pg_catalog.unnest(owners))
+                     AS demand (key, val, after, owner)
+                     ON demand.val OPERATOR(pg_catalog.=) fact.val
+                     AND demand.key OPERATOR(pg_catalog.=) fact.key
+                     AND fact.number OPERATOR(pg_catalog.>) demand.after;
+                 IF matched IS NOT NULL THEN
+                     expected := (SELECT pg_catalog.count(*)
+                         FROM pg_catalog.unnest(members) AS event (member)
+                         WHERE event.member OPERATOR(pg_catalog.<>) ALL (matched));
+                     IF expected OPERATOR(pg_catalog.=) 0 THEN
+                         RETURN;
+                     END IF;
+                 END IF;
              END IF;
              IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.=) 1 THEN
                  INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
@@ -222,17 +266,22 @@ fn append_as_a_set(log: &LogName) -> String {
                      SELECT id, occurred, type, body, meta
                      FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(times),
                              pg_catalog.unnest(types), pg_catalog.unnest(payloads),
-                             pg_catalog.unnest(metadatas))
-                         WITH ORDINALITY AS event (id, occurred, type, body, meta, place)
+                             pg_catalog.unnest(metadatas), pg_catalog.unnest(members))
+                         WITH ORDINALITY AS event (id, occurred, type, body, meta, member, place)
+                     WHERE matched IS NULL
+                         OR event.member OPERATOR(pg_catalog.<>) ALL (matched)
                      ORDER BY place
                      RETURNING sequence_number
                  )
                  SELECT pg_catalog.array_agg(sequence_number) INTO numbers FROM stored;
              END IF;
-             IF pg_catalog.cardinality(numbers) IS DISTINCT FROM pg_catalog.cardinality(ids) THEN
+             IF pg_catalog.cardinality(numbers) IS DISTINCT FROM expected THEN
                  RAISE EXCEPTION 'a trigger kept events out of the log'
                      USING ERRCODE = 'triggered_action_exception';
              END IF;
          END $$"
     )
 }
+
+/// How many events are looked through at most, while everybody waits, for what attempts may be about.
+const MOST_NEWS: u32 = 4_096;

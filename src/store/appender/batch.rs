@@ -1,9 +1,9 @@
 use std::collections::HashSet;
 
+use super::judge::Judge;
 use super::queue::Member;
-use super::recent::{Events, Recent};
+use super::recent::Events;
 use crate::SequenceNumber;
-use crate::sql::Occasion;
 
 /// Attempts that go together, by how they are judged.
 ///
@@ -11,17 +11,17 @@ use crate::sql::Occasion;
 /// that were judged first, and that is the order in which they count.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// No event that this process knows of breaks their conditions; so they hold, if it knows all.
+    /// As far as is known their conditions hold.
     pub(super) judged: Vec<Member>,
-    /// Only the server can tell.
+    /// Each takes a statement of its own.
     pub(super) asked: Vec<Member>,
     /// They depend on what becomes of one of the others.
     pub(super) later: Vec<Member>,
 }
 
 impl Batch {
-    /// Sorts attempts by what is known of the log. The first one never has to wait.
-    pub(super) fn sort(members: Vec<Member>, recent: &Recent) -> Self {
+    /// Sorts attempts. The first one never has to wait.
+    pub(super) fn sort(members: Vec<Member>, judge: Judge<'_>) -> Self {
         let mut batch = Self::default();
         let mut earlier = Earlier::of(members.len());
         for member in members {
@@ -29,7 +29,7 @@ impl Batch {
                 batch.later.push(member);
                 continue;
             }
-            let is_judged = may_be_judged(&member) && holds(&member, recent);
+            let is_judged = judge.takes(&member);
             if !is_judged && batch.asked.len() >= MAX_ASKED {
                 batch.later.push(member);
                 continue;
@@ -38,23 +38,6 @@ impl Batch {
             if is_judged { batch.judged.push(member) } else { batch.asked.push(member) }
         }
         batch
-    }
-}
-
-/// An attempt that may have been stored is looked for first, which only the server can; a large one
-/// goes alone anyway.
-pub(super) fn may_be_judged(member: &Member) -> bool {
-    member.request.occasion == Occasion::First && !member.request.is_large()
-}
-
-/// Returns whether the condition is known to hold, up to the end of what is known. Where it does
-/// not, the server has to say why: the append's own events may have broken it, stored before.
-pub(super) fn holds(member: &Member, recent: &Recent) -> bool {
-    match member.request.guard() {
-        None => true,
-        Some((guard, lookup)) => {
-            recent.covers(guard.after) && !recent.has_match(&guard.filter, lookup, guard.after)
-        }
     }
 }
 

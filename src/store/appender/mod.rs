@@ -2,7 +2,7 @@
 
 mod apart;
 mod batch;
-mod learn;
+mod judge;
 mod queue;
 mod recent;
 mod runner;

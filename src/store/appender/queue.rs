@@ -63,6 +63,8 @@ impl Request {
 pub(super) struct Member {
     pub(super) request: Request,
     pub(super) limit: Limit,
+    /// Whether something came that its condition may be about, so that the server has to say.
+    pub(super) is_doubtful: bool,
     ticket: u64,
     reply: oneshot::Sender<Result<Verdict, Error>>,
     /// Its place among those that may wait, until it is taken.
@@ -97,7 +99,9 @@ impl Queue {
     ) -> u64 {
         let ticket = self.tickets;
         self.tickets += 1;
-        self.waiting.push_back(Member { request, limit, ticket, reply, _place: Some(place) });
+        let _place = Some(place);
+        let member = Member { request, limit, is_doubtful: false, ticket, reply, _place };
+        self.waiting.push_back(member);
         ticket
     }
 

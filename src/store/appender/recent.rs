@@ -209,7 +209,7 @@ const MAX_EVENTS: usize = 4_096;
 /// The most bytes of JSON that are kept, but for the last event's.
 const MAX_BYTES: usize = 4 << 20;
 /// The largest payload that is worth being kept.
-pub(super) const MAX_PAYLOAD_BYTES: usize = 8 << 10;
+const MAX_PAYLOAD_BYTES: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {

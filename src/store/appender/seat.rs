@@ -1,8 +1,11 @@
 use super::Seen;
+use super::judge::Judge;
 use super::queue::Member;
-use super::recent::{Recent, terms_of};
+use super::recent::Recent;
+use crate::SequenceNumber;
 use crate::pool::Lease;
-use crate::{Event, SequenceNumber};
+use crate::sql::Staleness;
+use crate::store::log::Log;
 
 /// A connection that appends, with what it has seen of the log.
 pub(super) struct Seat {
@@ -26,6 +29,22 @@ impl Seat {
         Seen { by: self.lease.backend(), recent: self.recent, foreign: self.foreign }
     }
 
+    /// Returns by whom attempts are judged. What this process knows of the log is of no use where
+    /// others append too, nor where a condition is about what was before.
+    pub(super) fn judge<'a>(&'a self, log: &'a Log, members: &[Member]) -> Judge<'a> {
+        let is_known = |member: &Member| match member.request.condition.guard() {
+            Some(guard) => {
+                self.recent.covers(guard.after)
+                    || log.staleness(&member.request.condition) == Staleness::Stale
+            }
+            None => true,
+        };
+        match self.foreign == 0 && members.iter().all(is_known) {
+            true => Judge::Process(&self.recent),
+            false => Judge::Function(&self.recent, log),
+        }
+    }
+
     pub(super) fn is_spent(&self) -> bool {
         self.lease.is_spent()
     }
@@ -33,7 +52,7 @@ impl Seat {
     /// Notes where the log ended, under its lock.
     pub(super) fn see_end(&mut self, end: SequenceNumber) {
         match self.recent.end() {
-            Some(known) if known == end => {}
+            Some(known) if known == end => self.foreign = self.foreign.saturating_sub(1),
             known => {
                 if known.is_some() {
                     self.foreign = FOREIGN;
@@ -68,34 +87,7 @@ impl Seat {
             false => self.recent.restart(last),
         }
     }
-
-    /// Takes note of what came after the end that was known, the newest first.
-    pub(super) fn learn(
-        &mut self,
-        known: Option<SequenceNumber>,
-        mut news: Vec<(SequenceNumber, Option<Event>)>,
-    ) {
-        self.foreign = if news.is_empty() { self.foreign.saturating_sub(1) } else { FOREIGN };
-        news.reverse();
-        let is_whole = news.len() < MAX_NEWS;
-        match (known, news.first()) {
-            (None, _) if is_whole => self.recent.restart(SequenceNumber::ZERO),
-            (_, Some((first, _))) if !is_whole => self.recent.restart(*first),
-            _ => {}
-        }
-        for (number, event) in news {
-            match event {
-                Some(event) => {
-                    let terms = terms_of(&event);
-                    self.recent.add(number, &[event].into(), 0, terms.as_deref());
-                }
-                None => self.recent.restart(number),
-            }
-        }
-    }
 }
 
 /// For how many batches others are expected to append as well, after they did.
 pub(super) const FOREIGN: u32 = 16;
-/// How many events of others are looked at; what comes before them is as if it were not known.
-pub(super) const MAX_NEWS: usize = 512;

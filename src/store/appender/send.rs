@@ -5,13 +5,13 @@ use futures_util::future::{MaybeDone, maybe_done};
 use tokio_postgres::{Client, Row};
 
 use super::queue::Member;
+use crate::Error;
 use crate::error::BoxError;
 use crate::pool::{Form, Lease, sent};
 use crate::sql::{self, Staleness, Statement, Stored};
 use crate::store::limit::{Limit, timed_out};
 use crate::store::log::Log;
 use crate::store::transact::{check_open, outcome_unknown};
-use crate::{Error, SequenceNumber};
 
 /// What a request was answered.
 pub(super) type Answer = Result<Option<Row>, tokio_postgres::Error>;
@@ -45,15 +45,6 @@ impl<'a> Requests<'a> {
         let answers = self.0.iter_mut().map(|request| request.as_mut().take_output());
         answers.map(|answer| answer.expect("all were answered")).collect()
     }
-}
-
-/// Renders the statement that stores the attempts which this process has judged.
-pub(super) fn judged<'a>(
-    log: &Log,
-    judged: &'a [Member],
-    end: Option<SequenceNumber>,
-) -> Statement<'a> {
-    sql::store(&log.name, end, judged.iter().flat_map(|member| member.request.events.iter()))
 }
 
 /// The statements by which the server judges the rest of a batch, first those that are not stale.

@@ -2,16 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Appender;
-use super::batch::{Batch, holds, may_be_judged};
+use super::batch::Batch;
+use super::judge::{Judge, Judged};
 use super::queue::Member;
 use super::seat::{FOREIGN, Seat};
 use super::send::{self, Asked, Failure, Requests};
+use crate::Error;
 use crate::pool::sent;
 use crate::sql::{self, Staleness, Stored, Verdict, Waits};
 use crate::store::limit::{Limit, timed_out};
 use crate::store::log::{Log, time_to_arrive};
 use crate::store::transact::{check_open, finds_ids_taken, name_holder, outcome_unknown};
-use crate::{Error, SequenceNumber};
 
 impl Seat {
     /// Carries out what goes together, and answers it. What is to be carried out once more, or
@@ -55,17 +56,20 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     async fn one(&mut self, member: Member, for_lock: Option<Duration>) {
-        let expects_others = self.seat.foreign > 0 && member.request.condition.guard().is_some();
-        let is_judged = may_be_judged(&member) && holds(&member, &self.seat.recent);
-        let is_alone = !expects_others && for_lock.is_none() && !self.is_shared;
-        let member = match is_judged && is_alone {
-            true => match self.store(vec![member]).await.pop() {
-                Some(member) => member,
-                None => return,
-            },
+        let judge = self.seat.judge(self.log, std::slice::from_ref(&member));
+        let is_alone = for_lock.is_none() && !self.is_shared;
+        // A statement of its own is exact where the function may be in doubt, and nearly as fast.
+        let is_known = matches!(judge, Judge::Process(_));
+        let member = match is_alone && is_known && judge.takes(&member) {
+            true => {
+                let judged = Judged::by(judge, vec![member]);
+                match self.store(judged).await.pop() {
+                    Some(member) => member,
+                    None => return,
+                }
+            }
             false => member,
         };
-        self.seat.foreign = self.seat.foreign.saturating_sub(1);
         let request = &member.request;
         let transaction = self.log.transaction(
             &request.events,
@@ -93,64 +97,68 @@ impl Work<'_> {
     }
 
     async fn several(&mut self, members: Vec<Member>, for_lock: Option<Duration>) {
-        let is_guarded = members.iter().any(|one| one.request.condition.guard().is_some());
-        let holds_lock = self.seat.foreign > 0 && is_guarded;
-        if holds_lock && let Err(error) = self.lock_and_learn(for_lock).await {
-            return self.fail(members, error, for_lock);
-        }
-        let Batch { judged, asked, later } = Batch::sort(members, &self.seat.recent);
+        let judge = self.seat.judge(self.log, &members);
+        let Batch { judged, asked, later } = Batch::sort(members, judge);
+        let judged = Judged::by(judge, judged);
         self.appender.put_back(later);
-        if asked.is_empty() && for_lock.is_none() && !holds_lock && !self.is_shared {
+        if asked.is_empty() && for_lock.is_none() && !self.is_shared {
             let refused = self.store(judged).await;
             return self.leave(refused);
         }
-        self.transact(judged, asked, holds_lock, for_lock).await;
+        self.transact(judged, asked, for_lock).await;
     }
 
-    /// Stores what was judged, in one request that is a transaction of its own; returns it where
-    /// the log has grown beyond what was known.
-    async fn store(&mut self, judged: Vec<Member>) -> Vec<Member> {
-        let statement = send::judged(self.log, &judged, self.end_for(&judged));
-        let answer = send::alone(&mut self.seat.lease, &statement, self.limit).await;
-        drop(statement);
-        match answer {
-            Ok(stored) => return self.answer_judged(judged, stored),
+    /// Stores what was judged, in one request that is a transaction of its own; returns what it did
+    /// not store.
+    async fn store(&mut self, judged: Judged) -> Vec<Member> {
+        let answer = {
+            let unmet = judged.unmet();
+            let statement = judged.statement(self.log, &unmet);
+            send::alone(&mut self.seat.lease, &statement, self.limit).await
+        };
+        let error = match answer {
+            Ok(stored) => return self.answer_judged(judged, &stored),
             Err(Failure::Said(error))
-                if judged.len() == 1 && finds_ids_taken(&self.log.name, &error) =>
+                if judged.members.len() == 1 && finds_ids_taken(&self.log.name, &error) =>
             {
-                for member in judged {
+                for member in judged.members {
                     member.answer(Ok(Verdict::Taken));
                 }
+                return Vec::new();
             }
+            Err(Failure::Told(error)) => error,
             Err(Failure::Said(error)) => {
                 let error = self.seat.lease.failed_append(error);
                 let error = name_holder(&self.log.name, &mut self.seat.lease, error, self.limit);
-                let error = error.await;
-                self.fail(judged, error, None);
+                error.await
             }
-            Err(Failure::Told(error)) => self.fail(judged, error, None),
-        }
+        };
+        self.fail(judged.members, error, None);
         Vec::new()
     }
 
-    /// Returns where the log must end still, if that matters.
-    fn end_for(&self, judged: &[Member]) -> Option<SequenceNumber> {
-        let is_guarded = judged.iter().any(|one| one.request.condition.guard().is_some());
-        if is_guarded { self.seat.recent.end() } else { None }
-    }
-
-    fn answer_judged(&mut self, judged: Vec<Member>, stored: Stored) -> Vec<Member> {
-        let Some(numbers) = stored.numbers else {
+    /// Answers what was stored; returns the rest.
+    fn answer_judged(&mut self, judged: Judged, stored: &Stored) -> Vec<Member> {
+        // What is left is judged by index where its condition turns out to be stale.
+        self.log.note_newest(stored.head);
+        if stored.numbers.is_some() {
+            self.seat.see_end(stored.head);
+        } else {
             self.seat.foreign = FOREIGN;
             if self.seat.recent.end() > Some(stored.head) {
-                // Its owner removed the last events, so that no news will ever come after them.
+                // Its owner removed the last events.
                 self.seat.recent.forget();
             }
-            return judged;
-        };
-        self.seat.see_end(stored.head);
-        let mut numbers = numbers.into_iter();
-        for member in judged {
+        }
+        let by_function = judged.is_by_function();
+        let mut numbers = stored.numbers.iter().flatten().copied();
+        let mut left = Vec::new();
+        for (place, mut member) in judged.members.into_iter().enumerate() {
+            if !stored.holds(place) {
+                member.is_doubtful = by_function;
+                left.push(member);
+                continue;
+            }
             let places: Vec<_> = numbers.by_ref().take(member.request.events.len()).collect();
             let verdict = match (places.first(), places.last()) {
                 (Some(&first), Some(&last)) => Verdict::Accepted { first, last, head: None },
@@ -159,34 +167,27 @@ impl Work<'_> {
             self.seat.see(&member, places);
             member.answer(Ok(verdict));
         }
-        Vec::new()
+        left
     }
 
-    /// Stores what was judged and asks the server to judge the rest, in one transaction, which was
-    /// begun already where the log's lock is held.
-    async fn transact(
-        &mut self,
-        judged: Vec<Member>,
-        asked: Vec<Member>,
-        holds_lock: bool,
-        for_lock: Option<Duration>,
-    ) {
-        let answers = self.send(&judged, &asked, holds_lock, for_lock).await;
+    /// Stores what was judged and asks the server to judge the rest, in one transaction.
+    async fn transact(&mut self, judged: Judged, asked: Vec<Member>, for_lock: Option<Duration>) {
+        let answers = self.send(&judged, &asked, for_lock).await;
         let (mut answers, order) = match answers {
             Ok(answers) => answers,
             Err(error) => {
-                let members = judged.into_iter().chain(asked).collect();
+                let members = judged.members.into_iter().chain(asked).collect();
                 return self.fail(members, error, None);
             }
         };
         let committed = answers.pop();
-        let rest = answers.split_off(if holds_lock { 1 } else { 2 });
+        let rest = answers.split_off(2);
         for answer in answers {
             if let Err(error) = answer {
                 let error = self.seat.lease.failed_append(error);
                 let error = name_holder(&self.log.name, &mut self.seat.lease, error, self.limit);
                 let error = error.await;
-                let members = judged.into_iter().chain(asked).collect();
+                let members = judged.members.into_iter().chain(asked).collect();
                 return self.fail(members, error, for_lock);
             }
         }
@@ -197,13 +198,13 @@ impl Work<'_> {
                 Ok(row) => rows.push(row),
                 Err(error) => {
                     let error = self.seat.lease.failed_append(error);
-                    return self.part(judged, asked, place, error);
+                    return self.part(judged.members, asked, place, error);
                 }
             }
         }
         if let Some(Err(error)) = committed {
             let error = self.seat.lease.failed_append(error);
-            let members = judged.into_iter().chain(asked).collect();
+            let members = judged.members.into_iter().chain(asked).collect();
             return self.fail(members, error, None);
         }
         self.answer_all(judged, asked, rows, order);
@@ -213,15 +214,16 @@ impl Work<'_> {
     /// first one's, which is that of all that was judged.
     async fn send(
         &mut self,
-        judged: &[Member],
+        judged: &Judged,
         asked: &[Member],
-        holds_lock: bool,
         for_lock: Option<Duration>,
     ) -> Result<(Vec<send::Answer>, Vec<Option<usize>>), Error> {
-        let events = judged.iter().chain(asked).flat_map(|member| member.request.events.iter());
+        let events =
+            judged.members.iter().chain(asked).flat_map(|member| member.request.events.iter());
         let waits = Waits { for_lock, for_client: time_to_arrive(events) };
         let lock = sql::lock(&self.log.name, Staleness::Fresh, waits);
-        let store = send::judged(self.log, judged, self.end_for(judged));
+        let unmet = judged.unmet();
+        let store = judged.statement(self.log, &unmet);
         let lease = &mut self.seat.lease;
         let server = lease.server().clone();
         let prepared = self.limit.of(&server, async {
@@ -231,19 +233,12 @@ impl Work<'_> {
         let ((lock_form, store_form), asked) = prepared.await?;
         check_open(lease)?;
 
-        // It has arrived, and counts, when what is large begins to.
-        let allowed = waits.for_client.map(sql::wait_for_client).unwrap_or_default();
         lease.hold();
         lease.begin();
         let client = lease.client();
         let mut requests = Requests::default();
-        match holds_lock {
-            true => requests.command(client, &allowed),
-            false => {
-                requests.command(client, lease.begin_text());
-                requests.add(sent(client, &lock_form, &lock));
-            }
-        }
+        requests.command(client, lease.begin_text());
+        requests.add(sent(client, &lock_form, &lock));
         requests.add(sent(client, &store_form, &store));
         asked.add_to(&mut requests, client);
         requests.command(client, "COMMIT");
@@ -263,7 +258,7 @@ impl Work<'_> {
 
     fn answer_all(
         &mut self,
-        judged: Vec<Member>,
+        judged: Judged,
         asked: Vec<Member>,
         rows: Vec<Option<tokio_postgres::Row>>,
         order: Vec<Option<usize>>,
@@ -273,13 +268,13 @@ impl Work<'_> {
         let stored = rows.next().flatten().map(|row| Stored::decode(&row));
         let Some(Ok(stored)) = stored else {
             let error = outcome_unknown(&server, &[], "the append was answered without a row");
-            return self.fail(judged.into_iter().chain(asked).collect(), error, None);
+            return self.fail(judged.members.into_iter().chain(asked).collect(), error, None);
         };
-        let is_known = judged.is_empty() || stored.numbers.is_some();
-        match judged.is_empty() {
+        let is_known = judged.members.is_empty() || stored.numbers.is_some();
+        match judged.members.is_empty() {
             true => self.seat.see_end(stored.head),
             false => {
-                let refused = self.answer_judged(judged, stored);
+                let refused = self.answer_judged(judged, &stored);
                 self.leave(refused);
             }
         }
