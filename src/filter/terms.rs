@@ -45,7 +45,7 @@ pub(crate) enum Demand<'a> {
 }
 
 impl<'a> Demand<'a> {
-    /// Returns the key of the payload; an empty one stands for the type.
+    /// Returns the key of the payload; an empty one, which no predicate has, stands for the type.
     pub(crate) fn key(self) -> &'a str {
         match self {
             Self::Field(key, _) => key,
@@ -73,8 +73,7 @@ impl Filter {
                 demands.extend(types.iter().map(|one| Demand::Type(one)));
             }
             for containment in item.containments() {
-                // That key stands for the type.
-                let (key, node) = containment.scalar().filter(|(key, _)| !key.is_empty())?;
+                let (key, node) = containment.scalar()?;
                 demands.push(Demand::Field(key, node));
             }
         }

@@ -218,6 +218,7 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
+    use crate::filter::{Containment, Demand};
 
     fn payload() -> impl Strategy<Value = String> {
         let field = select(vec![
@@ -258,7 +259,7 @@ mod tests {
     }
 
     proptest! {
-        /// The law of terms, and that nothing is lost between them and the events.
+        /// The laws of terms and of demands, and that nothing is lost between terms and events.
         #[test]
         fn finds_what_a_look_through_all_finds(
             events in vec((event(), 1..4_u64), 0..30),
@@ -280,6 +281,17 @@ mod tests {
             }
             let after = SequenceNumber::new(after);
             for filter in filters {
+                for (_, event) in list.iter().filter(|(_, event)| filter.matches(event)) {
+                    let is_met = |demand| match demand {
+                        Demand::Field(key, node) => Containment::new(key.to_owned(), node.clone())
+                            .unwrap()
+                            .is_held_by(event.payload_json()),
+                        Demand::Type(event_type) => event_type == event.event_type(),
+                    };
+                    let demands = filter.demands();
+                    let is_met = demands.is_none_or(|all| all.into_iter().any(is_met));
+                    prop_assert!(is_met, "{}", filter.canonical());
+                }
                 let found = list.iter().any(|(place, one)| *place > after && filter.matches(one));
                 let lookup = filter.lookup(hasher());
                 prop_assert_eq!(recent.has_match(&filter, &lookup, after), found, "{}", filter.canonical());

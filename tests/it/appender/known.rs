@@ -56,7 +56,6 @@ async fn an_event_of_somebody_else_breaks_what_is_believed_to_hold() {
     }
 }
 
-/// What they append is looked at under the log's lock, and is no error.
 #[tokio::test]
 async fn beside_others_appends_still_go_together() {
     for _ in 0..20 {
@@ -113,7 +112,7 @@ async fn appends_go_on_after_the_owner_removed_the_last_events() {
 async fn what_a_late_batch_puts_back_is_taken_up_again() {
     let policy = RetryPolicy::builder().attempts(1).build().unwrap();
     let gate = Gate::with(|config| config.retry(policy)).await;
-    // So that the batch takes the lock to learn what others appended.
+    // So that others are expected to append.
     gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
     gate.sql.batch_execute(&gate.log.insert("b-0")).await.unwrap();
     gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();

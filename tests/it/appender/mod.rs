@@ -3,6 +3,7 @@
 mod batch;
 mod known;
 mod model;
+mod others;
 mod queue;
 mod restart;
 

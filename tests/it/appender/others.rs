@@ -1,0 +1,197 @@
+//! Appends that go together while others append too, and the server judges all of them at once.
+
+use eddyline::{AppendCondition, Error, Filter, FilterBuilder, SequenceNumber};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{Gate, Outcome};
+use crate::support::{lent, loans_of};
+
+/// A kind of condition, and what others append meanwhile.
+struct Kind {
+    filter: FilterBuilder,
+    breaks: (&'static str, &'static str),
+    does_not: (&'static str, &'static str),
+}
+
+fn kind(
+    filter: FilterBuilder,
+    breaks: (&'static str, &'static str),
+    does_not: (&'static str, &'static str),
+) -> Kind {
+    Kind { filter, breaks, does_not }
+}
+
+fn kinds() -> Vec<Kind> {
+    let inner = json!({ "c": 1 });
+    vec![
+        kind(Filter::types(["A"]), ("A", "{}"), ("B", r#"{"": "A"}"#)),
+        kind(Filter::any_of([("a", "x")]), ("B", r#"{"a": "\u0078"}"#), ("B", r#"{"a": "y"}"#)),
+        kind(Filter::any_of([("a", 1)]), ("B", r#"{"a": 10e-1}"#), ("B", r#"{"a": "1"}"#)),
+        kind(Filter::any_of([("a", true)]), ("B", r#"{"a": true}"#), ("B", r#"{"a": false}"#)),
+        kind(Filter::any_of([("a", json!(null))]), ("B", r#"{"a": null}"#), ("B", "{}")),
+        kind(Filter::any_of([("b", &inner)]), ("B", r#"{"b": {"c": 1}}"#), ("B", r#"{"b": 1}"#)),
+        kind(Filter::any_of([("é\"", "ß\\")]), ("B", r#"{"é\"": "ß\\"}"#), ("B", r#"{"é": 1}"#)),
+        kind(
+            Filter::types(["A"]).any_of([("a", 1)]),
+            ("A", r#"{"a": 1, "b": 2}"#),
+            ("B", r#"{"a": 1}"#),
+        ),
+        kind(
+            Filter::all_of([("a", 1), ("b", 2)]),
+            ("B", r#"{"a": 1, "b": 2}"#),
+            ("B", r#"{"a": 1, "b": 3}"#),
+        ),
+        kind(
+            Filter::types(["A"]).or(Filter::types(["B"]).any_of([("a", 1)])),
+            ("B", r#"{"a": 1}"#),
+            ("B", r#"{"a": 2}"#),
+        ),
+        kind(
+            Filter::any_of([("a", 1), ("a", 2), ("b", 1)]),
+            ("B", r#"{"a": 3, "b": 1}"#),
+            ("B", r#"{"a": 3, "b": 2}"#),
+        ),
+    ]
+}
+
+impl Gate {
+    /// Makes two appends with the condition, and others that have nothing to do with it, while
+    /// somebody else appends. Returns where that is, what came of the two, and how many
+    /// transactions stored those of the others.
+    async fn beside(
+        &self,
+        filter: &FilterBuilder,
+        (event_type, payload): (&str, &str),
+    ) -> (SequenceNumber, [Outcome; 2], i64) {
+        let known = self.store.head().await.unwrap();
+        let first = self.occupy("b-0").await;
+        let insert = format!(
+            "INSERT INTO {} (event_id, occurred_at, event_type, payload)
+             VALUES (gen_random_uuid(), now(), $1, $2::text::jsonb)",
+            self.log.name
+        );
+        self.holder.execute(&insert, &[&event_type, &payload]).await.unwrap();
+        let foreign = self.store.head().await.unwrap();
+        let mut begun = Vec::new();
+        for number in 0..9 {
+            let book = format!("b-{known}-{number}");
+            let filter = match number {
+                4 | 7 => filter.clone().build().unwrap(),
+                _ => loans_of(&book),
+            };
+            let condition = AppendCondition::since(filter, known);
+            begun.push(self.begin(vec![lent(&book, "r-1")], condition).await);
+        }
+        self.open().await;
+        let first = first.await.unwrap().last();
+        let mut outcomes = join_all(begun).await;
+        let two = [outcomes.remove(7), outcomes.remove(4)];
+        for other in outcomes {
+            other.unwrap();
+        }
+        let count = format!(
+            "SELECT count(DISTINCT xmin::text) FROM {} WHERE sequence_number > {first}
+             AND payload->>'BookID' NOT IN ('b-{known}-4', 'b-{known}-7')",
+            self.log.name
+        );
+        let transactions = self.sql.query_one(&count, &[]).await.unwrap().get(0);
+        (foreign, two, transactions)
+    }
+}
+
+#[tokio::test]
+async fn what_others_append_breaks_conditions_of_every_kind() {
+    let gate = Gate::new().await;
+    for Kind { filter, breaks, .. } in kinds() {
+        let (foreign, outcomes, _) = gate.beside(&filter, breaks).await;
+
+        for outcome in outcomes {
+            let Err(Error::Conflict { event, event_type, .. }) = &outcome else {
+                panic!("{filter:?}: {outcome:?}")
+            };
+            assert_eq!((*event, event_type.as_str()), (foreign, breaks.0), "{filter:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_others_append_breaks_no_condition_that_it_is_not_about() {
+    let gate = Gate::new().await;
+    for Kind { filter, does_not, .. } in kinds() {
+        let (_, outcomes, _) = gate.beside(&filter, does_not).await;
+
+        assert!(outcomes.iter().all(Result::is_ok), "{filter:?}: {outcomes:?}");
+    }
+}
+
+/// Unless they waited for so long that others took over.
+#[tokio::test]
+async fn what_is_refused_beside_others_does_not_keep_the_rest_from_going_together() {
+    let gate = Gate::new().await;
+    for _ in 0..20 {
+        let (_, outcomes, transactions) = gate.beside(&Filter::types(["A"]), ("A", "{}")).await;
+
+        assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
+        if transactions == 1 {
+            return;
+        }
+    }
+    panic!("they never went together");
+}
+
+/// More than can be looked through while everybody waits, and stale thereby.
+#[tokio::test]
+async fn of_many_events_of_others_none_is_overlooked() {
+    let gate = Gate::new().await;
+    let many = format!(
+        "INSERT INTO {} (event_id, occurred_at, event_type, payload)
+         SELECT gen_random_uuid(), now(), 'B', jsonb_build_object('a', number)
+         FROM generate_series(1, 5000) AS number",
+        gate.log.name
+    );
+    let none = AppendCondition::none;
+    gate.store.append([lent("b-0", "r-1")], none()).await.unwrap();
+    gate.sql.batch_execute(&gate.log.insert("b-0")).await.unwrap();
+    let known = gate.store.append([lent("b-0", "r-1")], none()).await.unwrap();
+    gate.close().await;
+    let mut begun = Vec::new();
+    for number in [0, 1, 2_500, 5_000, 5_001] {
+        let filter = Filter::types(["B"]).any_of([("a", number)]).build().unwrap();
+        let condition = AppendCondition::since(filter, known.last());
+        begun.push(gate.begin(vec![lent("b-2", "r-1")], condition).await);
+    }
+    // They are under way when it turns out how much came before them.
+    gate.wait_for_waiter().await;
+    gate.holder.batch_execute(&many).await.unwrap();
+    gate.open().await;
+
+    let outcomes = join_all(begun).await;
+
+    let is_conflict = |one: &Outcome| matches!(one, Err(Error::Conflict { .. }));
+    let conflicts: Vec<_> = outcomes.iter().map(is_conflict).collect();
+    assert_eq!(conflicts, [false, true, true, true, false], "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_position_beyond_the_log_is_refused_beside_others_too() {
+    let gate = Gate::new().await;
+    let first = gate.occupy("b-0").await;
+    gate.holder.batch_execute(&gate.log.insert("b-1")).await.unwrap();
+    let mut begun = Vec::new();
+    for after in [0, 1, 1_000_000] {
+        let condition = AppendCondition::since(loans_of("b-2"), SequenceNumber::new(after));
+        begun.push(gate.begin(vec![lent("b-3", "r-1")], condition).await);
+    }
+    gate.open().await;
+
+    first.await.unwrap();
+    let outcomes = join_all(begun).await;
+
+    let ahead = SequenceNumber::new(1_000_000);
+    assert!(
+        matches!(outcomes[..], [Ok(_), Ok(_), Err(Error::PositionAhead { position, .. })]
+        if position == ahead),
+        "{outcomes:?}"
+    );
+}
