@@ -79,6 +79,17 @@ impl Member {
     }
 }
 
+#[cfg(test)]
+impl Member {
+    /// Makes an attempt that nobody waits for.
+    pub(super) fn of(events: impl Into<Arc<[Event]>>, condition: AppendCondition) -> Self {
+        let request = Request::new(events.into(), condition, Occasion::First);
+        let limit = Limit::new(&crate::RetryPolicy::never(), tokio::time::Instant::now());
+        let reply = oneshot::channel().0;
+        Self { request, limit, is_doubtful: false, ticket: 0, reply, _place: None }
+    }
+}
+
 /// The attempts that wait, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Queue {

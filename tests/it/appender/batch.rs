@@ -1,6 +1,7 @@
 //! Appends that go together, each judged by itself.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use eddyline::{AppendCondition, Error, Event, Filter, Query, SequenceNumber};
 use serde_json::json;
@@ -47,6 +48,30 @@ async fn appends_that_wait_together_are_one_transaction() {
         }
     }
     panic!("they never went together");
+}
+
+/// Where it came first, and no other was under way.
+#[tokio::test]
+async fn an_append_that_lingers_goes_with_what_comes_meanwhile() {
+    let gate = Gate::with(|config| config.linger(Duration::from_millis(500))).await;
+    for turn in 0..20 {
+        let known = gate.store.head().await.unwrap();
+        let first = gate.begin(vec![lent("b-1", "r-1")], none()).await;
+        // Whoever carries it out has had its turn.
+        gate.store.head().await.unwrap();
+        let second = gate.begin(vec![lent("b-2", "r-1")], none()).await;
+        let (first, second) = tokio::join!(first, second);
+        (first.unwrap(), second.unwrap());
+
+        let count = format!(
+            "SELECT count(DISTINCT xmin::text) FROM {} WHERE sequence_number > {known}",
+            gate.log.name
+        );
+        if gate.sql.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) == 1 {
+            return;
+        }
+        assert!(turn < 19, "they never went together");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Error, Filter, Query, RetryPolicy};
+use eddyline::{AppendCondition, Config, Error, Filter, Query, QueueFull, RetryPolicy};
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
@@ -140,8 +140,11 @@ async fn what_a_late_batch_puts_back_is_taken_up_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_runtime_that_ends_keeps_no_append_of_another_one() {
-    let gate = Arc::new(Gate::with(|config| config.retry(RetryPolicy::never())).await);
+async fn a_runtime_that_ends_with_a_full_queue_keeps_no_append_of_another_one() {
+    let full = |config: Config| {
+        config.retry(RetryPolicy::never()).append_queue(8).queue_full(QueueFull::Refuse)
+    };
+    let gate = Arc::new(Gate::with(full).await);
     gate.close().await;
     let runtime = Runtime::new().unwrap();
     let theirs = gate.store.clone();
@@ -149,17 +152,29 @@ async fn a_runtime_that_ends_keeps_no_append_of_another_one() {
     let event = lost.clone();
     runtime.spawn(async move { theirs.append([event], AppendCondition::none()).await });
     gate.wait_for_waiter().await;
-    let event = lent("b-1", "r-1");
-    let patient = gate.begin(vec![event.clone()], AppendCondition::none()).await;
+    let events: Vec<_> = (1..=8).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+    let mut patient = Vec::new();
+    for event in &events {
+        patient.push(gate.begin(vec![event.clone()], AppendCondition::none()).await);
+    }
+    let refused = gate.store.append([lent("b-9", "r-1")], AppendCondition::none()).await;
+    assert!(matches!(refused, Err(Error::QueueFull { waiting: 8 })), "{refused:?}");
 
     runtime.shutdown_background();
 
-    let outcome = patient.await;
-    assert!(matches!(outcome, Err(Error::ConnectionLost { .. })), "{outcome:?}");
+    for outcome in join_all(patient).await {
+        assert!(matches!(outcome, Err(Error::ConnectionLost { .. })), "{outcome:?}");
+    }
     gate.open().await;
-    gate.store.append([event], AppendCondition::none()).await.unwrap();
+    let again = events.iter().map(|one| gate.store.append([one.clone()], AppendCondition::none()));
+    for outcome in join_all(again).await {
+        outcome.unwrap();
+    }
     let stored = gate.store.query(Query::new(&Filter::everything())).await.unwrap();
-    let count = |book| stored.events().iter().filter(|one| loans_of(book).matches(one)).count();
-    assert_eq!(count("b-1"), 1);
+    let count = |book: &str| {
+        let loans = loans_of(book);
+        stored.events().iter().filter(|one| loans.matches(one)).count()
+    };
+    assert!((1..=8).all(|book| count(&format!("b-{book}")) == 1), "{stored:?}");
     assert!(count("b-0") < 2);
 }
