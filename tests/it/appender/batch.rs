@@ -54,6 +54,8 @@ async fn appends_that_wait_together_are_one_transaction() {
 #[tokio::test]
 async fn an_append_that_lingers_goes_with_what_comes_meanwhile() {
     let gate = Gate::with(|config| config.linger(Duration::from_millis(500))).await;
+    // From here on there is a connection that need not be waited for.
+    gate.store.append([lent("b-0", "r-1")], none()).await.unwrap();
     for turn in 0..20 {
         let known = gate.store.head().await.unwrap();
         let first = gate.begin(vec![lent("b-1", "r-1")], none()).await;
