@@ -32,7 +32,9 @@ impl Judge<'_> {
         match self {
             Self::Process(_) => is_covered,
             Self::Function(_, log) => {
-                log.staleness(&request.condition) == Staleness::Fresh
+                // A position that nobody has seen here would have all the others refused as well.
+                guard.after <= log.newest()
+                    && log.staleness(&request.condition) == Staleness::Fresh
                     && guard.filter.demands().is_some_and(|demands| !demands.is_empty())
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eddyline::{AppendCondition, Error, Event, Filter, Query, SequenceNumber};
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Gate, Outcome};
@@ -62,8 +63,9 @@ async fn an_append_that_lingers_goes_with_what_comes_meanwhile() {
         // Whoever carries it out has had its turn.
         gate.store.head().await.unwrap();
         let second = gate.begin(vec![lent("b-2", "r-1")], none()).await;
-        let (first, second) = tokio::join!(first, second);
-        (first.unwrap(), second.unwrap());
+        for outcome in join_all([first, second]).await {
+            outcome.unwrap();
+        }
 
         let count = format!(
             "SELECT count(DISTINCT xmin::text) FROM {} WHERE sequence_number > {known}",

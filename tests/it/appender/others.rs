@@ -173,25 +173,32 @@ async fn of_many_events_of_others_none_is_overlooked() {
     assert_eq!(conflicts, [false, true, true, true, false], "{outcomes:?}");
 }
 
+/// One that nobody has seen, and one that somebody has, before the owner removed the last events.
 #[tokio::test]
 async fn a_position_beyond_the_log_is_refused_beside_others_too() {
     let gate = Gate::new().await;
-    let first = gate.occupy("b-0").await;
-    gate.holder.batch_execute(&gate.log.insert("b-1")).await.unwrap();
-    let mut begun = Vec::new();
-    for after in [0, 1, 1_000_000] {
-        let condition = AppendCondition::since(loans_of("b-2"), SequenceNumber::new(after));
-        begun.push(gate.begin(vec![lent("b-3", "r-1")], condition).await);
-    }
-    gate.open().await;
-
-    first.await.unwrap();
-    let outcomes = join_all(begun).await;
-
-    let ahead = SequenceNumber::new(1_000_000);
-    assert!(
-        matches!(outcomes[..], [Ok(_), Ok(_), Err(Error::PositionAhead { position, .. })]
-        if position == ahead),
-        "{outcomes:?}"
+    let kept = gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    gate.sql.batch_execute(&gate.log.insert("b-1")).await.unwrap();
+    let seen = gate.store.head().await.unwrap();
+    let remove = format!(
+        "SET eddyline.allow_changes = on; DELETE FROM {} WHERE sequence_number = {seen}",
+        gate.log.name
     );
+    gate.sql.batch_execute(&remove).await.unwrap();
+    let unseen = SequenceNumber::new(1_000_000);
+    for beyond in [seen, unseen] {
+        let mut begun = Vec::new();
+        for (book, after) in [("b-2", beyond), ("b-3", kept.last()), ("b-4", kept.last())] {
+            let condition = AppendCondition::since(loans_of(book), after);
+            begun.push(gate.begin(vec![lent(book, "r-1")], condition).await);
+        }
+
+        let outcomes = join_all(begun).await;
+
+        assert!(
+            matches!(outcomes[0], Err(Error::PositionAhead { position, .. })
+            if position == beyond),
+            "{outcomes:?}"
+        );
+    }
 }
