@@ -49,6 +49,15 @@ impl Desk {
         Self::at(&url, log, policy).await
     }
 
+    /// Reaches the log through a proxy.
+    async fn behind_a_proxy(policy: RetryPolicyBuilder) -> (Self, Proxy) {
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster().await.primary().port()));
+        let proxy = Proxy::start(server).await.unwrap();
+        let log = Log::new().await;
+        let url = log.primary_url().replace(&server.to_string(), &proxy.address().to_string());
+        (Self::at(&url, log, policy).await, proxy)
+    }
+
     /// Reaches the log at another address than its own.
     async fn at(url: &str, log: Log, policy: RetryPolicyBuilder) -> Self {
         let (url, name) = named(url);
@@ -175,11 +184,7 @@ async fn that_cannot_have_the_lock_name_its_holder_and_keep_their_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn have_the_time_that_a_large_append_needs_to_arrive() {
-    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster().await.primary().port()));
-    let proxy = Proxy::start(server).await.unwrap();
-    let log = Log::new().await;
-    let url = log.primary_url().replace(&server.to_string(), &proxy.address().to_string());
-    let desk = Desk::at(&url, log, escalating()).await;
+    let (desk, proxy) = Desk::behind_a_proxy(escalating()).await;
     let note = json!({ "BookID": "b-1", "Note": "x".repeat(200_000) });
     let large = Event::new("BookCopyLentToReader", &note).unwrap();
     let (armed, fault) = std::sync::mpsc::channel();
@@ -206,12 +211,9 @@ async fn have_the_time_that_a_large_append_needs_to_arrive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn find_out_though_the_server_waits_for_the_rest_of_a_request_with_the_lock_held() {
-    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster().await.primary().port()));
-    let proxy = Proxy::start(server).await.unwrap();
-    let log = Log::new().await;
-    let url = log.primary_url().replace(&server.to_string(), &proxy.address().to_string());
     let policy = escalating().attempts(12).attempt_timeout(Duration::from_secs(1));
-    let desk = Desk::at(&url, log, policy.deadline(Duration::from_secs(20))).await;
+    let policy = policy.deadline(Duration::from_secs(20));
+    let (desk, proxy) = Desk::behind_a_proxy(policy).await;
     let before = AtomicU64::new(0);
     let decide = desk.decide(|round| {
         if round == 0 {

@@ -60,10 +60,7 @@ async fn an_event_of_somebody_else_breaks_what_is_believed_to_hold() {
 async fn beside_others_appends_still_go_together() {
     for _ in 0..20 {
         let gate = Gate::new().await;
-        let none = AppendCondition::none;
-        gate.store.append([lent("b-0", "r-1")], none()).await.unwrap();
-        gate.sql.batch_execute(&gate.log.insert("b-0")).await.unwrap();
-        let known = gate.store.append([lent("b-0", "r-1")], none()).await.unwrap().last();
+        let known = gate.meet_others().await;
         let mut begun = Vec::new();
         for book in 0..10 {
             let book = format!("b-1{book}");
@@ -73,11 +70,7 @@ async fn beside_others_appends_still_go_together() {
         for outcome in join_all(begun).await {
             outcome.unwrap();
         }
-        let count = format!(
-            "SELECT count(DISTINCT xmin::text) FROM {} WHERE sequence_number > {known}",
-            gate.log.name
-        );
-        if gate.sql.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) == 1 {
+        if gate.transactions_after(known).await == 1 {
             return;
         }
     }
@@ -112,10 +105,7 @@ async fn appends_go_on_after_the_owner_removed_the_last_events() {
 async fn what_a_late_batch_puts_back_is_taken_up_again() {
     let policy = RetryPolicy::builder().attempts(1).build().unwrap();
     let gate = Gate::with(|config| config.retry(policy)).await;
-    // So that others are expected to append.
-    gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
-    gate.sql.batch_execute(&gate.log.insert("b-0")).await.unwrap();
-    gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    gate.meet_others().await;
     let no_match = || AppendCondition::no_match(loans_of("b-1"));
     gate.close().await;
     let mut begun = Vec::new();

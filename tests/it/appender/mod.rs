@@ -9,7 +9,7 @@ mod restart;
 
 use std::pin::Pin;
 
-use eddyline::{AppendCondition, Appended, Config, Error, Event, ReadWrite, Store};
+use eddyline::{AppendCondition, Appended, Config, Error, Event, ReadWrite, SequenceNumber, Store};
 use futures_util::future::join_all;
 use futures_util::poll;
 use tokio_postgres::Client;
@@ -50,6 +50,24 @@ impl Gate {
 
     async fn open(&self) {
         self.holder.execute("SELECT pg_advisory_unlock($1)", &[&self.key]).await.unwrap();
+    }
+
+    /// Has the store notice that others append too, and expect that of them for a while. Returns
+    /// where the log ends.
+    async fn meet_others(&self) -> SequenceNumber {
+        let none = AppendCondition::none;
+        self.store.append([lent("b-0", "r-1")], none()).await.unwrap();
+        self.sql.batch_execute(&self.log.insert("b-0")).await.unwrap();
+        self.store.append([lent("b-0", "r-1")], none()).await.unwrap().last()
+    }
+
+    /// Returns how many transactions stored what comes after a position.
+    async fn transactions_after(&self, position: SequenceNumber) -> i64 {
+        let count = format!(
+            "SELECT count(DISTINCT xmin::text) FROM {} WHERE sequence_number > {position}",
+            self.log.name
+        );
+        self.sql.query_one(&count, &[]).await.unwrap().get(0)
     }
 
     /// Waits until an append has come to the lock.

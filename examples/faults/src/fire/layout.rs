@@ -1,18 +1,19 @@
 //! The ways in which appends go to the server; each has bytes of its own to strike.
 //!
 //! Which way a store goes depends on what it has seen of the log, so each lane has a log of its own,
-//! with a rival on it whose appends are the news of others.
+//! with a rival on it who appends as well.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddyline::AppendCondition;
+use eddyline::{AppendCondition, Filter};
 use fault_proxy::Proxy;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::exchange::{EVENTS, Exchange, ONE_CONNECTION};
-use crate::draft::{Draft, Form, loans_of};
+use crate::draft::{Draft, Form};
 use crate::site::{Setting, Site};
 use crate::writer::{PAUSE_AFTER_FAILURE, Writer};
 use crate::{Campaign, Failure};
@@ -21,34 +22,34 @@ use crate::{Campaign, Failure};
 pub enum Layout {
     /// One append that the store has judged: one request.
     Alone,
-    /// One append on a position from before what the store knows: the server judges it.
+    /// One append whose condition a statement of its own judges.
     Asked,
     /// Several that the store has judged: one request.
     Batch,
-    /// Several, one of which the server judges: one transaction, in one round trip.
+    /// Several, one of which a statement of its own judges: one transaction, in one round trip.
     Mixed,
-    /// Several where others append as well: the store takes the lock, asks for news and judges, then
-    /// it stores.
-    Held,
+    /// Several where others append as well, so that the function which stores them judges: one
+    /// request.
+    Beside,
 }
 
 impl Layout {
-    pub const ALL: [Self; 5] = [Self::Alone, Self::Asked, Self::Batch, Self::Mixed, Self::Held];
+    pub const ALL: [Self; 5] = [Self::Alone, Self::Asked, Self::Batch, Self::Mixed, Self::Beside];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Alone => "an append that goes alone",
-            Self::Asked => "an append that the server judges",
+            Self::Asked => "an append that a statement judges",
             Self::Batch => "appends that go together",
-            Self::Mixed => "appends of which the server judges one",
-            Self::Held => "appends that wait for news",
+            Self::Mixed => "appends of which a statement judges one",
+            Self::Beside => "appends beside those of others",
         }
     }
 
     fn appends(self) -> usize {
         match self {
             Self::Alone | Self::Asked => 1,
-            Self::Batch | Self::Mixed | Self::Held => 3,
+            Self::Batch | Self::Mixed | Self::Beside => 3,
         }
     }
 }
@@ -86,7 +87,7 @@ impl<'a> Lane<'a> {
 
     /// Brings it about that the next appends go in the layout; they are returned.
     pub async fn prepare(&mut self, layout: Layout, form: Form) -> Result<Vec<Draft>, Failure> {
-        // The first time the server is asked; the second time news are found, if there are any.
+        // The first time nothing is known of the log yet; the second time others are noticed.
         for _ in 0..2 {
             let drafts = self.draft(layout, form).await?;
             if self.append(drafts).await.iter().any(Result::is_err) {
@@ -103,13 +104,15 @@ impl<'a> Lane<'a> {
             let form = if number == 0 && layout == Layout::Alone { form } else { Form::Own };
             let mut draft = self.writer.prepare(form, Some(EVENTS)).await?;
             if number == 0 && matches!(layout, Layout::Asked | Layout::Mixed) {
-                // As good for a new book, and older than what the store knows.
-                let loans = loans_of(&draft.book).map_err(Failure::store("make a filter"))?;
-                draft.condition = AppendCondition::no_match(loans);
+                // As good for a new book, and of a kind that is judged with no other.
+                let loan = [("Loan", BTreeMap::from([("BookID", &draft.book)]))];
+                let nested = Filter::any_of(loan).build();
+                let nested = nested.map_err(Failure::store("make a filter"))?;
+                draft.condition = AppendCondition::no_match(nested);
             }
             drafts.push(draft);
         }
-        if layout == Layout::Held {
+        if layout == Layout::Beside {
             self.rival.append_one(Form::Own, Some(EVENTS)).await?;
         }
         Ok(drafts)
