@@ -9,6 +9,7 @@ mod child;
 mod clients;
 mod cluster;
 mod decide;
+mod disk;
 mod flat;
 mod import;
 mod processes;

@@ -1,5 +1,5 @@
-//! Many clients for a long time: the longest that nobody got through, and what the server did
-//! meanwhile. It runs only where it is asked for.
+//! Many clients for a long time: the longest that nobody got through, and what the server and the disk
+//! did meanwhile. It runs only where it is asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use crate::Bench;
 use crate::clients::{On, Writer};
 use crate::cluster::{connect, set};
+use crate::disk::Disk;
 use crate::seed::Seed;
 
 pub async fn run(bench: &mut Bench) {
@@ -52,6 +53,7 @@ async fn appends(sql: &Client, writer: &Arc<Writer>, time: Duration) -> Stretch 
     }
     drop(tell);
     println!("  each line: {STRETCH:?}");
+    let disk = Disk::watch();
     let started = Instant::now();
     let (mut last, mut whole) = (started, Stretch::default());
     let mut server = Activity::of(sql).await;
@@ -65,7 +67,7 @@ async fn appends(sql: &Client, writer: &Arc<Writer>, time: Duration) -> Stretch 
         // A stall that has not ended yet counts too.
         stretch.gap = stretch.gap.max(last.elapsed());
         let now = Activity::of(sql).await;
-        stretch.print(started.elapsed(), &now.since(&server));
+        stretch.print(started.elapsed(), disk.longest(), &now.since(&server));
         whole.gap = whole.gap.max(stretch.gap);
         whole.longest = whole.longest.max(stretch.longest);
         server = now;
@@ -90,14 +92,15 @@ impl Stretch {
         self.gap = self.gap.max(gap);
     }
 
-    fn print(&mut self, at: Duration, server: &str) {
+    fn print(&mut self, at: Duration, flush: Duration, server: &str) {
         self.times.sort_unstable();
         let at_share = |percent: usize| {
             let at = self.times.len() * percent / 100;
             self.times.get(at).copied().unwrap_or_default()
         };
         println!(
-            "  {:>5.0?}  {:>7.0}/s  p50 {:>8.1?}  p99 {:>8.1?}  longest {:>8.1?}  gap {:>8.1?}  {server}",
+            "  {:>5.0?}  {:>7.0}/s  p50 {:>8.1?}  p99 {:>8.1?}  longest {:>8.1?}  gap {:>8.1?}  \
+             flush {flush:>8.1?}  {server}",
             at,
             self.times.len() as f64 / STRETCH.as_secs_f64(),
             at_share(50),

@@ -163,12 +163,16 @@ fn create(log: &LogName) -> String {
 /// Version 2.
 ///
 /// The function stores events whose conditions the caller has judged against a stretch of the log
-/// that it knows, if the log still ends where that stretch does. Where others append too, it knows
-/// of each attempt what no event may have that came after a position, and leaves out the attempts of
-/// which one has. Each statement of a volatile
-/// function sees what was committed before it, at READ COMMITTED and under no other isolation: so
-/// the end that it reads is the one under the lock that it took before. A single row goes without
-/// the sort, and a fifth faster.
+/// that it knows, if the log still ends where that stretch does. Or it is told, of each attempt, what
+/// no event may have that came after a position, and leaves out those of which one has: a value
+/// under a key of its payload, or its type, for which the empty key stands that no predicate has.
+/// That is a join by hash of whole values, over as many events as can be looked through while
+/// everybody waits; where there are more, nothing is stored. The limit is there for the planner, which
+/// would else expect a third of the log.
+///
+/// Each statement of a volatile function sees what was committed before it, at READ COMMITTED and
+/// under no other isolation: so the end that it reads is the one under the lock that it took before,
+/// and nothing that came later is overlooked. A single row goes without the sort, and a fifth faster.
 ///
 /// The index on the type has the log's order too: the newest of a type, and those after a position,
 /// are found however rare the type is.
