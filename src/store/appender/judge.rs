@@ -64,6 +64,13 @@ impl Judged {
         Self { members, by }
     }
 
+    /// Returns them, and those that go with them.
+    pub(super) fn with(self, asked: Vec<Member>) -> Vec<Member> {
+        let mut members = self.members;
+        members.extend(asked);
+        members
+    }
+
     /// Returns whether what is left out is so because of what the function found.
     pub(super) fn is_by_function(&self) -> bool {
         matches!(self.by, By::Function)

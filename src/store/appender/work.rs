@@ -127,11 +127,7 @@ impl Work<'_> {
                 return Vec::new();
             }
             Err(Failure::Told(error)) => error,
-            Err(Failure::Said(error)) => {
-                let error = self.seat.lease.failed_append(error);
-                let error = name_holder(&self.log.name, &mut self.seat.lease, error, self.limit);
-                error.await
-            }
+            Err(Failure::Said(error)) => self.explain(error).await,
         };
         self.fail(judged.members, error, None);
         Vec::new()
@@ -170,25 +166,25 @@ impl Work<'_> {
         left
     }
 
+    /// Says what a refusal means, and who has the log's lock where it is for that.
+    async fn explain(&mut self, error: tokio_postgres::Error) -> Error {
+        let error = self.seat.lease.failed_append(error);
+        name_holder(&self.log.name, &mut self.seat.lease, error, self.limit).await
+    }
+
     /// Stores what was judged and asks the server to judge the rest, in one transaction.
     async fn transact(&mut self, judged: Judged, asked: Vec<Member>, for_lock: Option<Duration>) {
         let answers = self.send(&judged, &asked, for_lock).await;
         let (mut answers, order) = match answers {
             Ok(answers) => answers,
-            Err(error) => {
-                let members = judged.members.into_iter().chain(asked).collect();
-                return self.fail(members, error, None);
-            }
+            Err(error) => return self.fail(judged.with(asked), error, None),
         };
         let committed = answers.pop();
         let rest = answers.split_off(2);
         for answer in answers {
             if let Err(error) = answer {
-                let error = self.seat.lease.failed_append(error);
-                let error = name_holder(&self.log.name, &mut self.seat.lease, error, self.limit);
-                let error = error.await;
-                let members = judged.members.into_iter().chain(asked).collect();
-                return self.fail(members, error, for_lock);
+                let error = self.explain(error).await;
+                return self.fail(judged.with(asked), error, for_lock);
             }
         }
 
@@ -204,8 +200,7 @@ impl Work<'_> {
         }
         if let Some(Err(error)) = committed {
             let error = self.seat.lease.failed_append(error);
-            let members = judged.members.into_iter().chain(asked).collect();
-            return self.fail(members, error, None);
+            return self.fail(judged.with(asked), error, None);
         }
         self.answer_all(judged, asked, rows, order);
     }
@@ -268,7 +263,7 @@ impl Work<'_> {
         let stored = rows.next().flatten().map(|row| Stored::decode(&row));
         let Some(Ok(stored)) = stored else {
             let error = outcome_unknown(&server, &[], "the append was answered without a row");
-            return self.fail(judged.members.into_iter().chain(asked).collect(), error, None);
+            return self.fail(judged.with(asked), error, None);
         };
         let is_known = judged.members.is_empty() || stored.numbers.is_some();
         match judged.members.is_empty() {
