@@ -33,6 +33,11 @@ impl Containment {
         self.0.is_empty()
     }
 
+    /// Demands one scalar at the top level, or nothing.
+    pub(super) fn is_single(&self) -> bool {
+        self.0.len() < 2 && !self.0.values().any(|node| matches!(node, Node::Object(_)))
+    }
+
     /// Returns what is demanded, by the key that it is to be found under.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.0.iter().map(|(key, node)| (key.as_str(), node))
@@ -101,6 +106,13 @@ impl Node {
     pub(crate) fn from_value(value: &impl Serialize) -> Result<Self, String> {
         let text = serde_json::to_string(value)
             .map_err(|fault| format!("cannot be serialised: {fault}"))?;
+        // A string in which nothing is escaped is what most values are.
+        if let Some(string) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'))
+            && !string.contains('\\')
+        {
+            check_text("string", string)?;
+            return Ok(Self::String(string.to_owned()));
+        }
         json::check_object(&format!("{{\"\":{text}}}"))?;
         Self::from_json(&text)
     }
@@ -169,7 +181,7 @@ impl fmt::Debug for Containment {
 
 /// Renders a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::to_string(text).expect("a string is JSON")
 }
 
 fn check_text(what: &str, text: &str) -> Result<(), String> {

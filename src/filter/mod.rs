@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -51,7 +51,8 @@ struct Parts {
     items: Vec<Item>,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
-    canonical: String,
+    /// Rendered when it is asked for.
+    canonical: OnceLock<String>,
 }
 
 impl Filter {
@@ -115,7 +116,8 @@ impl Filter {
     /// Returns the canonical form: the same text for every filter of the same meaning, another
     /// text for every other.
     pub fn canonical(&self) -> &str {
-        &self.parts.canonical
+        let Parts { items, from, until, canonical } = &*self.parts;
+        canonical.get_or_init(|| normal::canonical(items, *from, *until))
     }
 
     /// Returns the SHA-256 of the canonical form.
@@ -136,8 +138,7 @@ impl Filter {
     }
 
     fn from_parts(items: Vec<Item>, from: Option<Timestamp>, until: Option<Timestamp>) -> Self {
-        let canonical = normal::canonical(&items, from, until);
-        Self { parts: Arc::new(Parts { items, from, until, canonical }) }
+        Self { parts: Arc::new(Parts { items, from, until, canonical: OnceLock::new() }) }
     }
 }
 
@@ -312,7 +313,11 @@ impl RawItem {
             None => alternatives.add(types, required),
             Some(any_of) => {
                 for predicate in any_of {
-                    alternatives.add(types.clone(), required.merge(&predicate)?);
+                    let both = match required.is_empty() {
+                        true => predicate,
+                        false => required.merge(&predicate)?,
+                    };
+                    alternatives.add(types.clone(), both);
                 }
             }
         }
@@ -328,7 +333,7 @@ fn checked_types(event_types: Vec<String>) -> Result<Types, String> {
         check_event_type(event_type)
             .map_err(|reason| format!("event type {event_type:?} {reason}"))?;
     }
-    Ok(Types::Of(BTreeSet::from_iter(event_types)))
+    Ok(Types::Of(Arc::new(BTreeSet::from_iter(event_types))))
 }
 
 fn checked_predicates(predicates: Vec<Predicate>) -> Result<Vec<Containment>, String> {

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -19,7 +20,8 @@ use crate::Event;
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Types {
     Any,
-    Of(BTreeSet<String>),
+    /// Shared by the alternatives of an item.
+    Of(Arc<BTreeSet<String>>),
 }
 
 /// One alternative of a filter in normal form.
@@ -28,8 +30,8 @@ pub(crate) struct Item {
     types: Types,
     /// One of these must be held; where there is none, every payload will do.
     containments: Vec<Containment>,
-    /// The same, rendered.
-    payloads: Vec<String>,
+    /// The same, rendered when they are asked for.
+    payloads: OnceLock<Vec<String>>,
 }
 
 impl Item {
@@ -38,8 +40,7 @@ impl Item {
     }
 
     fn new(types: Types, containments: Vec<Containment>) -> Self {
-        let payloads = containments.iter().map(Containment::to_json).collect();
-        Self { types, containments, payloads }
+        Self { types, containments, payloads: OnceLock::new() }
     }
 
     pub(crate) fn types(&self) -> &Types {
@@ -49,7 +50,7 @@ impl Item {
     /// Returns the JSON objects of which a payload must hold one; where there is none, every
     /// payload will do.
     pub(crate) fn payloads(&self) -> &[String] {
-        &self.payloads
+        self.payloads.get_or_init(|| self.containments.iter().map(Containment::to_json).collect())
     }
 
     /// Returns the same, as they were before they were rendered.
@@ -73,8 +74,8 @@ impl Item {
             let types: Vec<_> = types.iter().map(|one| quoted(one)).collect();
             fields.push(format!("\"types\":[{}]", types.join(",")));
         }
-        if !self.payloads.is_empty() {
-            fields.push(format!("\"payload\":[{}]", self.payloads.join(",")));
+        if !self.containments.is_empty() {
+            fields.push(format!("\"payload\":[{}]", self.payloads().join(",")));
         }
         format!("{{{}}}", fields.join(","))
     }
@@ -98,7 +99,9 @@ pub(crate) struct Alternatives(BTreeMap<Containment, Types>);
 impl Alternatives {
     pub(crate) fn add(&mut self, types: Types, containment: Containment) {
         match (self.0.get_mut(&containment), types) {
-            (Some(Types::Of(known)), Types::Of(more)) => known.extend(more),
+            (Some(Types::Of(known)), Types::Of(more)) => {
+                Arc::make_mut(known).extend(more.iter().cloned());
+            }
             (Some(Types::Any), _) => {}
             (_, types) => {
                 self.0.insert(containment, types);
@@ -118,41 +121,57 @@ impl Alternatives {
     }
 
     /// Leaves out the atoms that imply another one.
-    fn without_implied(self) -> BTreeMap<Containment, Types> {
-        // A containment can be part of another only if that one has its first leaf too.
+    fn without_implied(self) -> impl Iterator<Item = (Containment, Types)> {
+        let narrowed = self.narrowed();
+        self.0.into_iter().zip(narrowed).filter_map(|((containment, types), narrowed)| {
+            let types = narrowed.unwrap_or(types);
+            (!types.is_none()).then_some((containment, types))
+        })
+    }
+
+    /// Returns of each containment its types without those of atoms that imply another one; `None`
+    /// where all of them are left.
+    fn narrowed(&self) -> Vec<Option<Types>> {
+        // A containment can be part of another only if that one has its first leaf too; and one of
+        // a single leaf has no other part, but for the one that is empty.
         let mut by_first_leaf: HashMap<String, Vec<&Containment>> = HashMap::new();
-        for containment in self.0.keys() {
-            for leaf in containment.leaf_names().into_iter().take(1) {
-                by_first_leaf.entry(leaf).or_default().push(containment);
+        let has_parts = self.0.keys().any(|containment| !containment.is_single());
+        if has_parts && self.0.len() > 1 {
+            for containment in self.0.keys() {
+                for leaf in containment.leaf_names().into_iter().take(1) {
+                    by_first_leaf.entry(leaf).or_default().push(containment);
+                }
             }
         }
 
         let everyones = self.0.keys().find(|containment| containment.is_empty());
 
-        let mut kept = BTreeMap::new();
-        for (containment, types) in &self.0 {
-            let mut types = types.clone();
-            let shared = containment.leaf_names();
+        let narrow = |(containment, types): (&Containment, &Types)| {
+            let shared = match by_first_leaf.is_empty() {
+                true => Vec::new(),
+                false => containment.leaf_names(),
+            };
             let candidates = shared.iter().filter_map(|leaf| by_first_leaf.get(leaf)).flatten();
+            let mut narrowed = None;
             for general in candidates.copied().chain(everyones) {
                 if general != containment && general.is_part_of(containment) {
-                    types.remove(&self.0[general]);
+                    narrowed.get_or_insert_with(|| types.clone()).remove(&self.0[general]);
                 }
             }
-            if !types.is_none() {
-                kept.insert(containment.clone(), types);
-            }
-        }
-        kept
+            narrowed
+        };
+        self.0.iter().map(narrow).collect()
     }
 }
 
 impl Types {
     fn remove(&mut self, others: &Self) {
         match (self, others) {
-            (Self::Of(types), Self::Of(others)) => types.retain(|one| !others.contains(one)),
+            (Self::Of(types), Self::Of(others)) => {
+                Arc::make_mut(types).retain(|one| !others.contains(one));
+            }
             (Self::Any, Self::Of(_)) => {}
-            (types, Self::Any) => *types = Self::Of(BTreeSet::new()),
+            (types, Self::Any) => *types = Self::Of(Arc::default()),
         }
     }
 
