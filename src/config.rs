@@ -183,8 +183,8 @@ impl Config {
     /// Sets the most appends that one transaction stores. Defaults to 256; with 1 each append has
     /// one of its own.
     ///
-    /// Appends that come while another one is under way wait for it, and go together then, each
-    /// judged by itself. One that the server refuses fails alone. Those of more than 64 kB of JSON
+    /// Appends that come while another one is under way wait, and go together then, each judged by
+    /// itself. One that the server refuses fails alone. Those of more than 64 kB of JSON
     /// or 256 events always go alone.
     pub fn max_batch(self, appends: usize) -> Self {
         Self { max_batch: appends, ..self }

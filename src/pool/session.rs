@@ -23,7 +23,7 @@ pub(super) const STALE: [&str; 2] = ["26000", "0A000"];
 
 /// A connection, with the statements that are prepared on it.
 pub(crate) struct Session {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) server: Arc<Server>,
     backend: Backend,
     pub(super) terms: Arc<Terms>,
@@ -64,7 +64,7 @@ impl Session {
         terms: Arc<Terms>,
     ) -> Self {
         Self {
-            client,
+            client: Arc::new(client),
             server,
             backend,
             terms,
@@ -102,8 +102,13 @@ impl Session {
         &self.client
     }
 
+    /// Returns the client, for a request that is not waited for yet when the next one is sent.
+    pub(crate) fn shared_client(&self) -> Arc<Client> {
+        self.client.clone()
+    }
+
     pub(crate) fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
+        Arc::get_mut(&mut self.client).expect("nothing that was sent is waited for")
     }
 
     /// Returns whether the connection cannot be used again: it is closed, in a transaction, leads to
@@ -120,8 +125,14 @@ impl Session {
 
     /// Notes that a request is about to be sent. The server's clock for it starts later than this
     /// one, so that a statement is never canceled for its time before that time has passed here.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) -> Instant {
         self.begun = Instant::now();
+        self.begun
+    }
+
+    /// Notes that what is answered next was sent then, and others after it.
+    pub(crate) fn began(&mut self, begun: Instant) {
+        self.begun = begun;
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {

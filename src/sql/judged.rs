@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use super::events::bind_columns;
 use super::filter::Params;
 use super::param::{Param, Statement};
+use crate::error::BoxError;
 use crate::filter::Demand;
 use crate::log::LogName;
 use crate::{Event, SequenceNumber};
@@ -13,6 +14,9 @@ use crate::{Event, SequenceNumber};
 pub(crate) enum Proviso<'a> {
     /// The log ends here still: whoever calls has judged all conditions, and knows the log up to it.
     Ends(SequenceNumber),
+    /// The log ends with the last event that this session has stored: the same, where whoever calls
+    /// does not know yet which place that one was given.
+    EndsWithOwn,
     /// Nothing came that any of their conditions may be about.
     Unmet(&'a Unmet<'a>),
     /// None of them has a condition.
@@ -24,7 +28,7 @@ pub(crate) enum Proviso<'a> {
 /// An event that has it need not match the attempt's filter; one that has not does not.
 #[derive(Default)]
 pub(crate) struct Unmet<'a> {
-    /// For each event of the call: whose it is.
+    /// For each event of the call: whose it is, by names below zero.
     members: Vec<i64>,
     /// For each demand: of what, of which value, after which position, and whose it is.
     keys: Vec<&'a str>,
@@ -42,8 +46,8 @@ impl<'a> Unmet<'a> {
         demands: impl IntoIterator<Item = Demand<'a>>,
         after: SequenceNumber,
     ) {
-        let owner = self.attempts;
         self.attempts += 1;
+        let owner = -self.attempts;
         self.members.extend(std::iter::repeat_n(owner, events));
         for demand in demands {
             self.keys.push(demand.key());
@@ -59,11 +63,11 @@ impl<'a> Unmet<'a> {
         afters.clone().min().zip(afters.max())
     }
 
-    fn bind(&'a self, params: &mut Params<'a>) -> String {
+    fn bind(&'a self, params: &mut Params<'a>) {
         let keys: BTreeSet<_> = self.keys.iter().copied().collect();
         let since = self.positions().map_or(Param::Null, |(lowest, _)| Param::BigInt(lowest));
         let values = self.values.iter().map(String::as_str).collect();
-        [
+        let columns = [
             Param::BigInts(self.members.clone()),
             Param::Texts(keys.into_iter().collect()),
             Param::Texts(self.keys.clone()),
@@ -71,9 +75,10 @@ impl<'a> Unmet<'a> {
             Param::BigInts(self.afters.clone()),
             Param::BigInts(self.owners.clone()),
             since,
-        ]
-        .map(|param| params.bind(param))
-        .join(", ")
+        ];
+        for column in columns {
+            params.bind(column);
+        }
     }
 }
 
@@ -81,27 +86,52 @@ impl<'a> Unmet<'a> {
 ///
 /// Run on its own it is a transaction of its own, which takes the log's lock. See [`Stored`].
 pub(crate) fn store<'a>(
-    log: &LogName,
+    texts: &StoreTexts,
     proviso: &Proviso<'a>,
     events: impl Iterator<Item = &'a Event> + Clone,
 ) -> Statement<'a> {
     let mut params = Params::default();
     let end = match proviso {
         Proviso::Ends(end) => Some(end.to_bigint()),
+        Proviso::EndsWithOwn => Some(OWN),
         Proviso::Unmet(unmet) => unmet.positions().map(|(_, highest)| highest),
         Proviso::Nothing => None,
     };
-    let end = params.bind(end.map_or(Param::Null, Param::BigInt));
-    let mut arguments = bind_columns(events, &mut params).join(", ");
+    params.bind(end.map_or(Param::Null, Param::BigInt));
+    bind_columns(events, &mut params);
     if let Proviso::Unmet(unmet) = proviso {
-        arguments += &format!(", {}", unmet.bind(&mut params));
+        unmet.bind(&mut params);
     }
-    let function = log.append_function();
-    Statement {
-        text: format!("SELECT head, numbers, matched FROM {function}({end}, {arguments})"),
-        params: params.into_vec(),
+    let text = texts.of(matches!(proviso, Proviso::Unmet(_))).to_owned();
+    Statement { text, params: params.into_vec() }
+}
+
+/// The texts of [`store`], of which each depends on nothing but the log's name.
+pub(crate) struct StoreTexts {
+    all: String,
+    unmet: String,
+}
+
+impl StoreTexts {
+    pub(crate) fn new(log: &LogName) -> Self {
+        let function = log.append_function();
+        // As a table, which it could have the rows of, its answer would take a tenth of its time.
+        Self {
+            all: format!("SELECT {function}($1, $2, $3, $4, $5, $6)"),
+            unmet: format!(
+                "SELECT {function}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+            ),
+        }
+    }
+
+    /// Returns the text, where something is told that must be unmet or nothing is.
+    pub(crate) fn of(&self, with_unmet: bool) -> &str {
+        if with_unmet { &self.unmet } else { &self.all }
     }
 }
+
+/// Stands for the number that this session was given last.
+const OWN: i64 = -1;
 
 /// What the call of [`store`] answered.
 pub(crate) struct Stored {
@@ -114,22 +144,22 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        let numbers: Option<Vec<i64>> = row.try_get(1)?;
-        let mut numbers: Option<Vec<_>> =
-            numbers.map(|numbers| numbers.into_iter().map(SequenceNumber::from_bigint).collect());
+    pub(crate) fn decode(row: &Row) -> Result<Self, BoxError> {
+        let answer: Vec<i64> = row.try_get(0)?;
+        let Some((&head, rest)) = answer.split_first() else {
+            return Err("the append was answered without the log's end".into());
+        };
+        let (numbers, matched): (Vec<_>, Vec<_>) = rest.iter().partition(|&&number| number > 0);
+        let mut numbers: Vec<_> = numbers.into_iter().map(SequenceNumber::from_bigint).collect();
         // They ascend in the order of the events.
-        if let Some(numbers) = &mut numbers {
-            numbers.sort_unstable();
-        }
-        let matched: Option<Vec<i64>> = row.try_get(2)?;
-        let head = SequenceNumber::from_bigint(row.try_get(0)?);
-        Ok(Self { head, numbers, matched: matched.unwrap_or_default() })
+        numbers.sort_unstable();
+        let numbers = Some(numbers).filter(|numbers| !numbers.is_empty());
+        Ok(Self { head: SequenceNumber::from_bigint(head), numbers, matched })
     }
 
     /// Returns whether the events of an attempt were stored, by its place among those of the call.
     pub(crate) fn holds(&self, attempt: usize) -> bool {
         self.numbers.is_some()
-            && !self.matched.iter().any(|&matched| usize::try_from(matched) == Ok(attempt))
+            && !self.matched.iter().any(|&name| usize::try_from(-1 - name) == Ok(attempt))
     }
 }

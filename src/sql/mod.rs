@@ -16,7 +16,7 @@ mod settings;
 pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
 pub(crate) use self::backend::{end_backends, own_backend};
 pub(crate) use self::import::{decode_import, import};
-pub(crate) use self::judged::{Proviso, Stored, Unmet, store};
+pub(crate) use self::judged::{Proviso, StoreTexts, Stored, Unmet, store};
 pub(crate) use self::lock::{
     IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, plan_by_value, wait_for_client,
 };

@@ -185,6 +185,7 @@ fn create(log: &LogName) -> String {
 /// no search path of its own, whose setting and resetting took longer than the lock.
 fn append_as_a_set(log: &LogName) -> String {
     let (schema, table, function) = (log.schema(), log.table(), log.append_function());
+    let sequence = sequence(log);
     let key = format!(
         "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32)
              OPERATOR(pg_catalog.|)"
@@ -203,9 +204,12 @@ fn append_as_a_set(log: &LogName) -> String {
          CREATE OR REPLACE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
              payloads jsonb[], metadatas jsonb[], members bigint[] DEFAULT NULL, fields text[] DEFAULT NULL,
              keys text[] DEFAULT NULL, vals jsonb[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
-             owners bigint[] DEFAULT NULL, since bigint DEFAULT NULL,
-             OUT head bigint, OUT numbers bigint[], OUT matched bigint[])
-         LANGUAGE plpgsql AS $$ DECLARE
+             owners bigint[] DEFAULT NULL, since bigint DEFAULT NULL)
+         RETURNS bigint[] LANGUAGE plpgsql AS $$ DECLARE
+             head bigint;
+             matched bigint[];
+             number bigint;
+             numbers bigint[];
              expected bigint := pg_catalog.cardinality(ids);
          BEGIN
              IF pg_catalog.current_setting('transaction_isolation')
@@ -216,18 +220,27 @@ fn append_as_a_set(log: &LogName) -> String {
              END IF;
              PERFORM pg_catalog.pg_advisory_xact_lock({key}
                  '{table}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8);
-             head := coalesce((SELECT event.sequence_number FROM {table} AS event
-                 ORDER BY event.sequence_number DESC LIMIT 1), 0);
+             IF since IS NULL AND known OPERATOR(pg_catalog.=)
+                 pg_catalog.pg_sequence_last_value('{sequence}'::pg_catalog.regclass)
+             THEN
+                 head := known;
+             ELSE
+                 head := coalesce((SELECT event.sequence_number FROM {table} AS event
+                     ORDER BY event.sequence_number DESC LIMIT 1), 0);
+             END IF;
              IF expected OPERATOR(pg_catalog.=) 0 THEN
-                 RETURN;
+                 RETURN ARRAY[head];
              ELSIF since IS NULL THEN
+                 IF known OPERATOR(pg_catalog.<) 0 THEN
+                     known := pg_catalog.currval('{sequence}'::pg_catalog.regclass);
+                 END IF;
                  IF known OPERATOR(pg_catalog.<>) head THEN
-                     RETURN;
+                     RETURN ARRAY[head];
                  END IF;
              ELSIF known OPERATOR(pg_catalog.>) head
                  OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) {MOST_NEWS}
              THEN
-                 RETURN;
+                 RETURN ARRAY[head];
              ELSIF head OPERATOR(pg_catalog.>) since THEN
                  SELECT pg_catalog.array_agg(DISTINCT demand.owner) INTO matched
                  FROM (
@@ -256,14 +269,15 @@ fn append_as_a_set(log: &LogName) -> String {
                          FROM pg_catalog.unnest(members) AS event (member)
                          WHERE event.member OPERATOR(pg_catalog.<>) ALL (matched));
                      IF expected OPERATOR(pg_catalog.=) 0 THEN
-                         RETURN;
+                         RETURN head OPERATOR(pg_catalog.||) matched;
                      END IF;
                  END IF;
              END IF;
              IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.=) 1 THEN
                  INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
                  VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
-                 RETURNING ARRAY[sequence_number] INTO numbers;
+                 RETURNING sequence_number INTO number;
+                 numbers := CASE WHEN number IS NOT NULL THEN ARRAY[number] END;
              ELSE
                  WITH stored AS (
                      INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
@@ -283,6 +297,7 @@ fn append_as_a_set(log: &LogName) -> String {
                  RAISE EXCEPTION 'a trigger kept events out of the log'
                      USING ERRCODE = 'triggered_action_exception';
              END IF;
+             RETURN head OPERATOR(pg_catalog.||) numbers OPERATOR(pg_catalog.||) matched;
          END $$"
     )
 }

@@ -12,13 +12,14 @@ const STALE_AFTER: u64 = 1_000;
 /// A log, as far as a store knows it.
 pub(super) struct Log {
     pub(super) name: LogName,
+    pub(super) store_texts: sql::StoreTexts,
     /// The highest end of the log that was seen, to tell a fresh condition from a stale one.
     newest: AtomicU64,
 }
 
 impl Log {
     pub(super) fn new(name: LogName) -> Self {
-        Self { name, newest: AtomicU64::new(0) }
+        Self { store_texts: sql::StoreTexts::new(&name), name, newest: AtomicU64::new(0) }
     }
 
     pub(super) fn newest(&self) -> SequenceNumber {

@@ -64,6 +64,14 @@ struct Shared {
     telemetry: Telemetry,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(appender) = &self.appender {
+            appender.close();
+        }
+    }
+}
+
 impl<M: Mode> Store<M> {
     fn open(config: &Config) -> Result<Self, Error> {
         let name = config.check()?;

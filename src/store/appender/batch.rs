@@ -17,33 +17,63 @@ pub(super) struct Batch {
     pub(super) asked: Vec<Member>,
     /// They depend on what becomes of one of the others.
     pub(super) later: Vec<Member>,
+    /// What the others are about to store.
+    pub(super) earlier: Earlier,
 }
 
 impl Batch {
     /// Sorts attempts. The first one never has to wait.
     pub(super) fn sort(members: Vec<Member>, judge: Judge<'_>) -> Self {
-        let mut batch = Self::default();
-        let mut earlier = Earlier::of(members.len());
+        Self::sorted(members, judge, MAX_ASKED, |_| false)
+    }
+
+    /// Sorts attempts that come after others whose fate is not known yet. Whatever cannot be judged
+    /// before it is has to wait.
+    pub(super) fn sort_ahead(members: Vec<Member>, judge: Judge<'_>, front: &Front<'_>) -> Self {
+        Self::sorted(members, judge, 0, |member| front.may_change(member))
+    }
+
+    fn sorted(
+        members: Vec<Member>,
+        judge: Judge<'_>,
+        max_asked: usize,
+        has_to_wait: impl Fn(&Member) -> bool,
+    ) -> Self {
+        let mut batch = Self { earlier: Earlier::with_capacity(members.len()), ..Self::default() };
         for member in members {
-            if earlier.may_change(&member) {
+            if has_to_wait(&member) || batch.earlier.may_change(&member) {
                 batch.later.push(member);
                 continue;
             }
             let is_judged = judge.takes(&member);
-            if !is_judged && batch.asked.len() >= MAX_ASKED {
+            if !is_judged && batch.asked.len() >= max_asked {
                 batch.later.push(member);
                 continue;
             }
-            earlier.add(&member);
+            batch.earlier.add(&member);
             if is_judged { batch.judged.push(member) } else { batch.asked.push(member) }
         }
         batch
     }
 }
 
-/// What the attempts of a batch that come before are about to store.
+/// What is under way when others are sorted.
+pub(super) struct Front<'a> {
+    pub(super) earlier: &'a Earlier,
+    /// Whether it is stored only if nothing else comes before it.
+    pub(super) is_tied: bool,
+}
+
+impl Front<'_> {
+    fn may_change(&self, member: &Member) -> bool {
+        let is_guarded = member.request.guard().is_some();
+        is_guarded && !self.is_tied || self.earlier.may_change(member)
+    }
+}
+
+/// What attempts are about to store.
 #[derive(Default)]
-struct Earlier {
+pub(super) struct Earlier {
     ids: HashSet<uuid::Uuid>,
     events: Events,
     count: u64,
@@ -52,8 +82,16 @@ struct Earlier {
 }
 
 impl Earlier {
+    pub(super) fn of(members: &[Member]) -> Self {
+        let mut earlier = Self::with_capacity(members.len());
+        for member in members {
+            earlier.add(member);
+        }
+        earlier
+    }
+
     /// Makes room for the events of so many members.
-    fn of(members: usize) -> Self {
+    fn with_capacity(members: usize) -> Self {
         let ids = HashSet::with_capacity(members);
         Self { ids, events: Events::with_capacity(members), ..Self::default() }
     }
@@ -119,14 +157,12 @@ mod tests {
 
     /// Sorts, and says of each into which part it came, by the book that it appends.
     fn sorted(members: Vec<Member>, judge: Judge<'_>) -> [Vec<String>; 3] {
-        let Batch { judged, asked, later } = Batch::sort(members, judge);
-        [judged, asked, later].map(|part| {
-            let books = part.iter().map(|member| {
-                let payload = member.request.events[0].payload_json();
-                payload.split('"').nth(3).unwrap().to_owned()
-            });
-            books.collect()
-        })
+        let Batch { judged, asked, later, earlier: _ } = Batch::sort(members, judge);
+        [judged, asked, later].map(|part| part.iter().map(book).collect())
+    }
+
+    fn book(member: &Member) -> String {
+        member.request.events[0].payload_json().split('"').nth(3).unwrap().to_owned()
     }
 
     #[test]
@@ -187,6 +223,34 @@ mod tests {
         let parts = sorted(members, Judge::Process(&recent()));
 
         assert_eq!(parts, [vec!["1", "3", "4", "6", "5"], vec![], vec!["2", "5"]]);
+    }
+
+    #[test]
+    fn sends_ahead_what_depends_neither_on_those_in_front_nor_on_the_server() {
+        let in_front = [Member::of([lent("9")], since("9", 8))];
+        let earlier = Earlier::of(&in_front);
+        let twice = in_front[0].request.events[0].clone();
+        let members = || {
+            vec![
+                Member::of([lent("1")], AppendCondition::none()),
+                Member::of([lent("2")], since("2", 8)),
+                Member::of([lent("3")], since("9", 8)),
+                Member::of([twice.clone()], AppendCondition::none()),
+                Member::of([lent("4")], since("5", 5)),
+                Member::of([lent("5")], since("2", 8)),
+            ]
+        };
+        let recent = recent();
+        let sorted = |is_tied| {
+            let front = Front { earlier: &earlier, is_tied };
+            let judge = Judge::Process(&recent);
+            let Batch { judged, asked, later, .. } = Batch::sort_ahead(members(), judge, &front);
+            assert!(asked.is_empty());
+            [judged, later].map(|part| part.iter().map(book).collect::<Vec<_>>())
+        };
+
+        assert_eq!(sorted(true), [vec!["1", "2"], vec!["3", "9", "4", "5"]]);
+        assert_eq!(sorted(false), [vec!["1"], vec!["2", "3", "9", "4", "5"]]);
     }
 
     #[test]

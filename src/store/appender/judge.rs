@@ -51,6 +51,8 @@ pub(super) struct Judged {
 enum By {
     /// Up to this end of the log.
     Process(Option<SequenceNumber>),
+    /// Up to the last of the events that are being stored over the same connection.
+    Ahead,
     Function,
 }
 
@@ -62,6 +64,11 @@ impl Judged {
             Judge::Function(..) => By::Function,
         };
         Self { members, by }
+    }
+
+    /// Takes attempts that this process has judged as if what is in flight were stored.
+    pub(super) fn ahead(members: Vec<Member>) -> Self {
+        Self { members, by: By::Ahead }
     }
 
     /// Returns them, and those that go with them.
@@ -90,15 +97,30 @@ impl Judged {
         unmet
     }
 
+    fn is_guarded(&self) -> bool {
+        self.members.iter().any(|one| one.request.condition.guard().is_some())
+    }
+
+    /// Returns whether they are stored only if the log ends where this process believes.
+    pub(super) fn is_tied(&self) -> bool {
+        self.is_guarded() && matches!(self.by, By::Process(Some(_)) | By::Ahead)
+    }
+
+    /// Returns the text of [`statement`](Self::statement).
+    pub(super) fn text<'a>(&self, log: &'a Log) -> &'a str {
+        log.store_texts.of(self.is_by_function() && self.is_guarded())
+    }
+
     /// Renders the call of the function that stores them.
     pub(super) fn statement<'a>(&'a self, log: &Log, unmet: &'a Unmet<'a>) -> Statement<'a> {
-        let is_guarded = self.members.iter().any(|one| one.request.condition.guard().is_some());
+        let is_guarded = self.is_guarded();
         let proviso = match self.by {
             By::Process(Some(end)) if is_guarded => Proviso::Ends(end),
+            By::Ahead if is_guarded => Proviso::EndsWithOwn,
             By::Function if is_guarded => Proviso::Unmet(unmet),
-            By::Process(_) | By::Function => Proviso::Nothing,
+            By::Process(_) | By::Ahead | By::Function => Proviso::Nothing,
         };
         let events = self.members.iter().flat_map(|member| member.request.events.iter());
-        sql::store(&log.name, &proviso, events)
+        sql::store(&log.store_texts, &proviso, events)
     }
 }

@@ -2,6 +2,8 @@
 
 mod apart;
 mod batch;
+mod driver;
+mod flight;
 mod judge;
 mod queue;
 mod recent;
@@ -29,9 +31,9 @@ use crate::{Config, Error};
 
 /// Appends to a log for the clones of a store, and for all of their callers.
 ///
-/// One transaction is under way at a time. What comes meanwhile waits for it, and then goes
-/// together: one lock, one flush, and one insert for all of which this process knows that their
-/// conditions hold. Each is judged by itself.
+/// What comes while a transaction is under way waits, and then goes together: one lock, one flush,
+/// and one insert for all of which this process knows that their conditions hold. Each is judged by
+/// itself. Under load the next transaction is sent before the one under way is answered.
 pub(super) struct Appender {
     log: Arc<Log>,
     pool: Pool,
@@ -126,9 +128,21 @@ impl Appender {
         reply: oneshot::Sender<Result<Verdict, Error>>,
     ) -> Ticket<'_> {
         let mut queue = self.queue();
-        let number = queue.push(request, limit, place, reply);
+        let (number, call) = queue.push(request, limit, place, reply);
         self.serve(queue);
-        Ticket { appender: self, number }
+        let ticket = Ticket { appender: self, number };
+        if let Some(call) = call {
+            call.make();
+        }
+        ticket
+    }
+
+    /// Ends what waits for appends, where no more can come.
+    pub(super) fn close(&self) {
+        let call = self.queue().close();
+        if let Some(call) = call {
+            call.make();
+        }
     }
 
     /// Puts attempts back that were taken, perhaps by one that the queue does not count on any more.

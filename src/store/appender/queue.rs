@@ -1,8 +1,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::driver::Call;
 use super::recent::{hasher, terms_of};
 use crate::condition::Guard;
 use crate::filter::Lookup;
@@ -97,23 +99,52 @@ pub(super) struct Queue {
     tickets: u64,
     /// Whether somebody takes them.
     pub(super) is_served: bool,
+    /// Whether nothing comes any more.
+    is_closed: bool,
+    bell: Option<Bell>,
+}
+
+/// Who is to be called when so many wait.
+struct Bell {
+    many: usize,
+    call: Call,
 }
 
 impl Queue {
-    /// Adds an attempt; returns the ticket by which it can be taken back.
+    /// Adds an attempt; returns the ticket by which it can be taken back, and whom to call.
     pub(super) fn push(
         &mut self,
         request: Request,
         limit: Limit,
         place: OwnedSemaphorePermit,
         reply: oneshot::Sender<Result<Verdict, Error>>,
-    ) -> u64 {
+    ) -> (u64, Option<Call>) {
         let ticket = self.tickets;
         self.tickets += 1;
         let _place = Some(place);
         let member = Member { request, limit, is_doubtful: false, ticket, reply, _place };
         self.waiting.push_back(member);
-        ticket
+        (ticket, self.ring())
+    }
+
+    /// Notes that nothing comes any more; returns whom to call.
+    pub(super) fn close(&mut self) -> Option<Call> {
+        self.is_closed = true;
+        self.ring()
+    }
+
+    fn ring(&mut self) -> Option<Call> {
+        let (waiting, is_closed) = (self.waiting.len(), self.is_closed);
+        self.bell.take_if(|bell| waiting >= bell.many || is_closed).map(|bell| bell.call)
+    }
+
+    /// Is ready when so many wait, or nothing comes any more; until then it keeps whom to call.
+    pub(super) fn poll_many(&mut self, many: usize, call: impl FnOnce() -> Call) -> Poll<()> {
+        if self.waiting.len() >= many || self.is_closed {
+            return Poll::Ready(());
+        }
+        self.bell = Some(Bell { many, call: call() });
+        Poll::Pending
     }
 
     /// Takes an attempt back, if it was not taken yet.
@@ -189,7 +220,7 @@ mod tests {
             let events = std::iter::repeat_n(event, events).collect();
             let request = Request::new(events, AppendCondition::none(), Occasion::First);
             let place = places.clone().try_acquire_owned().unwrap();
-            queue.push(request, limit, place, oneshot::channel().0);
+            let _called = queue.push(request, limit, place, oneshot::channel().0);
         }
         queue
     }

@@ -13,14 +13,18 @@ pub(super) struct Seat {
     pub(super) recent: Recent,
     /// For how many batches to expect that others append as well.
     pub(super) foreign: u32,
+    /// Whether the server has given this connection a number.
+    pub(super) is_numbered: bool,
 }
 
 impl Seat {
     /// Takes a connection, and what was seen before if it was by way of the same one.
     pub(super) fn new(lease: Lease, seen: Option<Seen>) -> Self {
         match seen.filter(|seen| seen.by.is_some() && seen.by == lease.backend()) {
-            Some(Seen { by: _, recent, foreign }) => Self { lease, recent, foreign },
-            None => Self { lease, recent: Recent::default(), foreign: 0 },
+            Some(Seen { by: _, recent, foreign }) => {
+                Self { lease, recent, foreign, is_numbered: false }
+            }
+            None => Self { lease, recent: Recent::default(), foreign: 0, is_numbered: false },
         }
     }
 
@@ -43,6 +47,12 @@ impl Seat {
             true => Judge::Process(&self.recent),
             false => Judge::Function(&self.recent, log),
         }
+    }
+
+    /// Returns whether more may be sent before it is answered what was sent last. Where others append
+    /// too it would only make for smaller batches, and more of them that wait for the lock.
+    pub(super) fn may_go_ahead(&self) -> bool {
+        self.foreign == 0 && self.is_numbered
     }
 
     pub(super) fn is_spent(&self) -> bool {

@@ -6,12 +6,9 @@ use tokio_postgres::{Client, Row};
 
 use super::queue::Member;
 use crate::Error;
-use crate::error::BoxError;
 use crate::pool::{Form, Lease, sent};
-use crate::sql::{self, Staleness, Statement, Stored};
-use crate::store::limit::{Limit, timed_out};
+use crate::sql::{self, Staleness, Statement};
 use crate::store::log::Log;
-use crate::store::transact::{check_open, outcome_unknown};
 
 /// What a request was answered.
 pub(super) type Answer = Result<Option<Row>, tokio_postgres::Error>;
@@ -92,42 +89,4 @@ impl<'a> Asked<'a> {
         let fresh = self.fresh.iter().map(|(number, ..)| Some(*number));
         fresh.chain(between).chain(self.stale.iter().map(|(number, ..)| Some(*number)))
     }
-}
-
-/// Sends one statement that is a transaction of its own; returns its row.
-pub(super) async fn alone(
-    lease: &mut Lease,
-    statement: &Statement<'_>,
-    limit: Limit,
-) -> Result<Stored, Failure> {
-    let server = lease.server().clone();
-    let form = limit.of(&server, lease.prepare(&statement.text)).await.map_err(Failure::Told)?;
-    check_open(lease).map_err(Failure::Told)?;
-    lease.hold();
-    lease.begin();
-    let answer = limit.hold(sent(lease.client(), &form, statement)).await;
-    match answer {
-        Err(waited) => {
-            lease.give_up();
-            Err(Failure::Told(outcome_unknown(&server, &[], timed_out(&server, waited))))
-        }
-        Ok(Err(error)) => {
-            lease.release();
-            Err(Failure::Said(error))
-        }
-        Ok(Ok(row)) => {
-            lease.release();
-            let unknown = |source: BoxError| Failure::Told(outcome_unknown(&server, &[], source));
-            let row = row.ok_or_else(|| unknown("the append was answered without a row".into()))?;
-            Stored::decode(&row).map_err(|error| unknown(error.into()))
-        }
-    }
-}
-
-/// Why a request was not answered as it should.
-pub(super) enum Failure {
-    /// As the server said it.
-    Said(tokio_postgres::Error),
-    /// In terms of what it means.
-    Told(Error),
 }

@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Appender;
-use super::batch::Batch;
+use super::batch::{Batch, Earlier, Front};
+use super::flight::{Failure, Flight};
 use super::judge::{Judge, Judged};
 use super::queue::Member;
 use super::seat::{FOREIGN, Seat};
-use super::send::{self, Asked, Failure, Requests};
+use super::send::{self, Asked, Requests};
 use crate::Error;
 use crate::pool::sent;
 use crate::sql::{self, Staleness, Stored, Verdict, Waits};
@@ -15,15 +16,16 @@ use crate::store::log::{Log, time_to_arrive};
 use crate::store::transact::{check_open, finds_ids_taken, name_holder, outcome_unknown};
 
 impl Seat {
-    /// Carries out what goes together, and answers it. What is to be carried out once more, or
-    /// apart from each other, is left, the last of it first.
+    /// Carries out what goes together, and answers it, or sends it and returns what is to be
+    /// [landed](Self::land). What is to be carried out once more, or apart from each other, is left,
+    /// the last of it first.
     pub(super) async fn carry_out(
         &mut self,
         appender: &Arc<Appender>,
         members: Vec<Member>,
         left: &mut Vec<Vec<Member>>,
-    ) {
-        let Some(limit) = Limit::join(members.iter().map(|member| member.limit)) else { return };
+    ) -> Option<Flight> {
+        let limit = Limit::join(members.iter().map(|member| member.limit))?;
         // A process that nobody is connected to any more may hold the lock for ever: one that waits
         // for the rest of a request, half of which it has, keeps no time.
         let _late = limit.hold(self.lease.end_abandoned()).await;
@@ -41,6 +43,50 @@ impl Seat {
             Err(members) => work.several(members, for_lock).await,
         }
     }
+
+    /// Sends what goes together before it is known what becomes of what is in front of it. Puts back
+    /// what cannot be judged yet, or would have to wait for it no longer than it may.
+    pub(super) async fn go_ahead(
+        &mut self,
+        appender: &Arc<Appender>,
+        members: Vec<Member>,
+        left: &mut Vec<Vec<Member>>,
+        front: &mut Flight,
+    ) -> Option<Flight> {
+        let limit = Limit::join(members.iter().map(|member| member.limit))?;
+        let is_patient = |one: &Member| one.limit.lock_timeout(appender.lock_timeout).is_none();
+        let (members, hasty): (Vec<_>, Vec<_>) = members.into_iter().partition(is_patient);
+        let judge = Judge::Process(&self.recent);
+        // That the log ends with what this connection stored last says that nothing else came, if
+        // what it stored last would not be there otherwise.
+        let front = Front { is_tied: front.is_tied(), earlier: front.earlier() };
+        let Batch { judged, asked: _, mut later, earlier } =
+            Batch::sort_ahead(members, judge, &front);
+        later.extend(hasty);
+        appender.put_back(later);
+        if judged.is_empty() {
+            return None;
+        }
+        let judged = Judged::ahead(judged);
+        let is_shared = false;
+        let mut work = Work { seat: self, appender, log: &appender.log, limit, is_shared, left };
+        work.launch(judged, Some(earlier)).await
+    }
+
+    /// Answers what was sent, when it is answered.
+    pub(super) async fn land(
+        &mut self,
+        appender: &Arc<Appender>,
+        flight: Flight,
+        left: &mut Vec<Vec<Member>>,
+        is_last: bool,
+    ) {
+        let limit = flight.limit();
+        let (judged, answer) = flight.land(&mut self.lease, is_last).await;
+        let is_shared = false;
+        let mut work = Work { seat: self, appender, log: &appender.log, limit, is_shared, left };
+        work.landed(judged, answer).await;
+    }
 }
 
 /// Attempts under way on a connection.
@@ -55,21 +101,15 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn one(&mut self, member: Member, for_lock: Option<Duration>) {
+    async fn one(&mut self, member: Member, for_lock: Option<Duration>) -> Option<Flight> {
         let judge = self.seat.judge(self.log, std::slice::from_ref(&member));
         let is_alone = for_lock.is_none() && !self.is_shared;
         // A statement of its own is exact where the function may be in doubt, and nearly as fast.
         let is_known = matches!(judge, Judge::Process(_));
-        let member = match is_alone && is_known && judge.takes(&member) {
-            true => {
-                let judged = Judged::by(judge, vec![member]);
-                match self.store(judged).await.pop() {
-                    Some(member) => member,
-                    None => return,
-                }
-            }
-            false => member,
-        };
+        if is_alone && is_known && judge.takes(&member) {
+            let judged = Judged::by(judge, vec![member]);
+            return self.launch(judged, None).await;
+        }
         let request = &member.request;
         let transaction = self.log.transaction(
             &request.events,
@@ -94,43 +134,56 @@ impl Work<'_> {
             Err(_) => {}
         }
         member.answer(verdict);
+        None
     }
 
-    async fn several(&mut self, members: Vec<Member>, for_lock: Option<Duration>) {
+    async fn several(
+        &mut self,
+        members: Vec<Member>,
+        for_lock: Option<Duration>,
+    ) -> Option<Flight> {
         let judge = self.seat.judge(self.log, &members);
-        let Batch { judged, asked, later } = Batch::sort(members, judge);
+        let Batch { judged, asked, later, earlier } = Batch::sort(members, judge);
         let judged = Judged::by(judge, judged);
         self.appender.put_back(later);
         if asked.is_empty() && for_lock.is_none() && !self.is_shared {
-            let refused = self.store(judged).await;
-            return self.leave(refused);
+            return self.launch(judged, Some(earlier)).await;
         }
         self.transact(judged, asked, for_lock).await;
+        None
     }
 
-    /// Stores what was judged, in one request that is a transaction of its own; returns what it did
-    /// not store.
-    async fn store(&mut self, judged: Judged) -> Vec<Member> {
-        let answer = {
-            let unmet = judged.unmet();
-            let statement = judged.statement(self.log, &unmet);
-            send::alone(&mut self.seat.lease, &statement, self.limit).await
-        };
+    /// Sends what was judged, in one request that is a transaction of its own.
+    async fn launch(&mut self, judged: Judged, earlier: Option<Earlier>) -> Option<Flight> {
+        let log = &self.appender.log;
+        match Flight::send(&mut self.seat.lease, log, judged, earlier, self.limit).await {
+            Ok(flight) => Some(flight),
+            Err((judged, error)) => {
+                self.fail(judged.members, error, None);
+                None
+            }
+        }
+    }
+
+    /// Answers what was judged and sent; leaves what was not stored.
+    async fn landed(&mut self, judged: Judged, answer: Result<Stored, Failure>) {
         let error = match answer {
-            Ok(stored) => return self.answer_judged(judged, &stored),
+            Ok(stored) => {
+                let refused = self.answer_judged(judged, &stored);
+                return self.leave(refused);
+            }
             Err(Failure::Said(error))
                 if judged.members.len() == 1 && finds_ids_taken(&self.log.name, &error) =>
             {
                 for member in judged.members {
                     member.answer(Ok(Verdict::Taken));
                 }
-                return Vec::new();
+                return;
             }
             Err(Failure::Told(error)) => error,
             Err(Failure::Said(error)) => self.explain(error).await,
         };
         self.fail(judged.members, error, None);
-        Vec::new()
     }
 
     /// Answers what was stored; returns the rest.
@@ -138,6 +191,7 @@ impl Work<'_> {
         // What is left is judged by index where its condition turns out to be stale.
         self.log.note_newest(stored.head);
         if stored.numbers.is_some() {
+            self.seat.is_numbered = true;
             self.seat.see_end(stored.head);
         } else {
             self.seat.foreign = FOREIGN;

@@ -1,5 +1,6 @@
 //! Appends that wait for each other and go together.
 
+mod ahead;
 mod batch;
 mod known;
 mod model;

@@ -188,14 +188,40 @@ async fn answers_as_a_list_would() {
     assert!(ids.eq(list.iter().map(|(_, event)| event.id())), "seed {seed}");
 }
 
-/// At the same time, so that only the log tells afterwards in which order it was.
 #[tokio::test]
 async fn answers_as_some_order_of_them_allows() {
     let (seed, cases) = of_seed(20, 24);
+    at_once(seed, cases.into_iter().flatten(), |_| INSERTS).await;
+}
+
+/// So that most of what comes is sent before what came earlier is answered.
+#[tokio::test]
+async fn answers_so_too_where_there_is_hardly_anybody_else() {
+    let (seed, cases) = of_seed(4, 100);
+    let by_one = |mut step| {
+        match &mut step {
+            Step::Appends(attempts) => attempts.iter_mut().for_each(|one| one.by_first = true),
+            Step::Insert(_) => return None,
+        }
+        Some(step)
+    };
+    at_once(seed, cases.into_iter().flatten().filter_map(by_one), |step| {
+        usize::from(step % RARELY == 0)
+    })
+    .await;
+}
+
+/// Makes appends at the same time, so that only the log tells afterwards in which order it was.
+async fn at_once(
+    seed: u64,
+    steps: impl Iterator<Item = Step>,
+    inserts_beside: impl Fn(usize) -> usize,
+) {
     let desk = Desk::new().await;
     let mut told = Vec::new();
     let mut inserted = 0;
-    for step in cases.into_iter().flatten() {
+    for (number, step) in steps.enumerate() {
+        let beside = inserts_beside(number);
         match step {
             Step::Insert(event) => {
                 desk.insert(&event).await;
@@ -205,13 +231,13 @@ async fn answers_as_some_order_of_them_allows() {
                 let head = desk.store(true).head().await.unwrap().value();
                 let inserts = async {
                     // In between, by someone who knows nothing of the others.
-                    for _ in 0..INSERTS {
+                    for _ in 0..beside {
                         desk.sql.batch_execute(&desk.log.insert("b-1")).await.unwrap();
                     }
                 };
                 let appends = join_all(attempts.iter().map(|one| desk.append(one, head)));
                 let (outcomes, ()) = tokio::join!(appends, inserts);
-                inserted += INSERTS;
+                inserted += beside;
                 told.extend(attempts.into_iter().zip(outcomes));
             }
         }
@@ -257,3 +283,5 @@ async fn answers_as_some_order_of_them_allows() {
 
 /// How many events somebody else inserts while appends are made at the same time.
 const INSERTS: usize = 2;
+/// How often somebody else inserts one where that is rare.
+const RARELY: usize = 6;

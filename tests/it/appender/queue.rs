@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Error, Filter, QueueFull, RetryPolicy};
+use eddyline::{AppendCondition, Config, Error, Filter, QueueFull, ReadWrite, RetryPolicy, Store};
 use futures_util::future::join_all;
 
 use super::Gate;
@@ -78,4 +78,23 @@ async fn one_that_is_dropped_before_it_is_sent_is_not_stored_and_later_it_is() {
 
     wait_until(async || count(&gate, loans_of("b-0")).await == 1).await;
     assert_eq!(count(&gate, loans_of("b-1")).await, 0);
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_keeps_no_connection() {
+    let gate = Gate::with(|config| config).await;
+    let name = format!("gone_{}", gate.log.name);
+    let url = format!("{}?application_name={name}", gate.log.primary_url());
+    let config = Config::new(&url).unwrap().log(&gate.log.name);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let sessions = async || {
+        let text = "SELECT count(*) FROM pg_stat_activity WHERE application_name = left($1, 63)";
+        gate.sql.query_one(text, &[&name]).await.unwrap().get::<_, i64>(0)
+    };
+    store.append([lent("b-1", "r-1")], none()).await.unwrap();
+    assert!(sessions().await > 0);
+
+    drop(store);
+
+    wait_until(async || sessions().await == 0).await;
 }
