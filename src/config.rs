@@ -184,8 +184,8 @@ impl Config {
     /// one of its own.
     ///
     /// Appends that come while another one is under way wait, and go together then, each judged by
-    /// itself. One that the server refuses fails alone. Those of more than 64 kB of JSON
-    /// or 256 events always go alone.
+    /// itself. One that the server refuses fails alone. Those of more than 64 kB of JSON or 256
+    /// events always go alone.
     pub fn max_batch(self, appends: usize) -> Self {
         Self { max_batch: appends, ..self }
     }
