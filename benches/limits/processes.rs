@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use crate::Bench;
 use crate::child::{Child, answer};
-use crate::clients::Writer;
+use crate::clients::{Plain, Writer};
 use crate::rounds::{Measured, Rounds, done_telling};
 use crate::seed::{Seed, config};
 
 pub const ROLE: &str = "append";
 
 pub async fn run(bench: &mut Bench) {
-    let title = format!("append: {CLIENTS} clients in 1 process, in 2 and in 8");
+    let title = format!("append: {CLIENTS} clients in 1 process, in 2, in 4 and in 8");
     if !bench.begins(&["append/processes/"], &title) {
         return;
     }
     Seed::USUAL.prepare(&bench.url).await;
-    let mut teams = [1, 2, 8].map(|size| Team::start(&bench.url, size));
+    let mut teams = [1, 2, 4, 8].map(|size| Team::start(&bench.url, size));
+    let plain = Plain::open(&bench.url, &Seed::USUAL.plain(), CLIENTS).await;
+    let plain = plain.contestant(format!("plain INSERT, {CLIENTS} clients"));
+    let mut inserts = Measured::new(plain.name());
     let Rounds { rounds, time } = bench.rounds;
     for round in 0..=rounds {
         for team in &mut teams {
@@ -26,13 +29,21 @@ pub async fn run(bench: &mut Bench) {
                 team.measured.note_rate(rate);
             }
         }
+        bench.rounds.tell(round, plain.name());
+        let (times, elapsed) = bench.rounds.turn(&plain, round).await;
+        if round > 0 {
+            inserts.note_rate(times.len() as f64 / elapsed.as_secs_f64());
+        }
     }
     done_telling();
     teams.iter().for_each(|team| team.measured.print());
+    inserts.print();
 
-    let [one, two, eight] = teams.each_ref().map(|team| &team.measured);
+    let [one, two, four, eight] = teams.each_ref().map(|team| &team.measured);
     bench.table.report("append/processes/2", two.rate_to(one));
+    bench.table.report("append/processes/4", four.rate_to(one));
     bench.table.report("append/processes/8", eight.rate_to(one));
+    bench.table.report("append/processes/8/plain", eight.rate_to(&inserts));
 }
 
 /// Processes that append at the same time.
