@@ -55,6 +55,12 @@ impl Seat {
         self.foreign == 0 && self.is_numbered
     }
 
+    /// Returns whether settings are those of a transaction only, so that it has to be begun with
+    /// them, and the next one may go to another server.
+    pub(super) fn is_shared(&self) -> bool {
+        self.lease.backend().is_none()
+    }
+
     pub(super) fn is_spent(&self) -> bool {
         self.lease.is_spent()
     }

@@ -29,15 +29,14 @@ impl Seat {
         // A process that nobody is connected to any more may hold the lock for ever: one that waits
         // for the rest of a request, half of which it has, keeps no time.
         let _late = limit.hold(self.lease.end_abandoned()).await;
-        let is_shared = self.lease.backend().is_none();
-        if is_shared {
+        if self.is_shared() {
             // The next transaction may go to another server.
             self.recent.forget();
             self.foreign = 0;
         }
         let waits = members.iter().filter_map(|one| one.limit.lock_timeout(appender.lock_timeout));
-        let mut work = Work { seat: self, appender, log: &appender.log, limit, is_shared, left };
         let for_lock = waits.min();
+        let mut work = Work { seat: self, appender, log: &appender.log, limit, left };
         match <[Member; 1]>::try_from(members) {
             Ok([member]) => work.one(member, for_lock).await,
             Err(members) => work.several(members, for_lock).await,
@@ -68,8 +67,7 @@ impl Seat {
             return None;
         }
         let judged = Judged::ahead(judged);
-        let is_shared = false;
-        let mut work = Work { seat: self, appender, log: &appender.log, limit, is_shared, left };
+        let mut work = Work { seat: self, appender, log: &appender.log, limit, left };
         work.launch(judged, Some(earlier)).await
     }
 
@@ -83,8 +81,7 @@ impl Seat {
     ) {
         let limit = flight.limit();
         let (judged, answer) = flight.land(&mut self.lease, is_last).await;
-        let is_shared = false;
-        let mut work = Work { seat: self, appender, log: &appender.log, limit, is_shared, left };
+        let mut work = Work { seat: self, appender, log: &appender.log, limit, left };
         work.landed(judged, answer).await;
     }
 }
@@ -95,15 +92,13 @@ pub(super) struct Work<'a> {
     pub(super) appender: &'a Arc<Appender>,
     pub(super) log: &'a Log,
     pub(super) limit: Limit,
-    /// Whether settings are those of a transaction only, so that it has to be begun with them.
-    pub(super) is_shared: bool,
     pub(super) left: &'a mut Vec<Vec<Member>>,
 }
 
 impl Work<'_> {
     async fn one(&mut self, member: Member, for_lock: Option<Duration>) -> Option<Flight> {
         let judge = self.seat.judge(self.log, std::slice::from_ref(&member));
-        let is_alone = for_lock.is_none() && !self.is_shared;
+        let is_alone = for_lock.is_none() && !self.seat.is_shared();
         // A statement of its own is exact where the function may be in doubt, and nearly as fast.
         let is_known = matches!(judge, Judge::Process(_));
         if is_alone && is_known && judge.takes(&member) {
@@ -146,7 +141,7 @@ impl Work<'_> {
         let Batch { judged, asked, later, earlier } = Batch::sort(members, judge);
         let judged = Judged::by(judge, judged);
         self.appender.put_back(later);
-        if asked.is_empty() && for_lock.is_none() && !self.is_shared {
+        if asked.is_empty() && for_lock.is_none() && !self.seat.is_shared() {
             return self.launch(judged, Some(earlier)).await;
         }
         self.transact(judged, asked, for_lock).await;

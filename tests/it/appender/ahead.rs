@@ -111,8 +111,7 @@ async fn those_without_a_condition_are_stored_whoever_came_before() {
 #[tokio::test]
 async fn they_are_stored_though_the_one_in_front_is_refused() {
     let gate = Gate::new().await;
-    let check = "ALTER TABLE {} ADD CHECK (payload->>'BookID' <> 'b-front')";
-    gate.sql.batch_execute(&check.replace("{}", &gate.log.name)).await.unwrap();
+    gate.refuse("b-front").await;
     let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(loans_of("b-front"))).await;
     let behind = gate.behind(known).await;
 
@@ -180,8 +179,7 @@ async fn one_that_may_not_wait_for_long_comes_later() {
 #[tokio::test]
 async fn one_whose_event_is_refused_fails_alone() {
     let gate = Gate::new().await;
-    let check = "ALTER TABLE {} ADD CHECK (payload->>'BookID' <> 'b-2')";
-    gate.sql.batch_execute(&check.replace("{}", &gate.log.name)).await.unwrap();
+    gate.refuse("b-2").await;
     let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(loans_of("b-front"))).await;
     let behind = gate.behind(known).await;
 

@@ -92,11 +92,7 @@ async fn of_those_that_read_the_same_one_is_accepted_and_the_others_are_told_of_
 #[tokio::test]
 async fn one_whose_event_a_constraint_refuses_fails_alone() {
     let gate = Gate::new().await;
-    let check = format!(
-        "ALTER TABLE {} ADD CONSTRAINT no_b_3 CHECK (payload->>'BookID' <> 'b-3')",
-        gate.log.name
-    );
-    gate.sql.batch_execute(&check).await.unwrap();
+    gate.refuse("b-3").await;
     let appends = (0..9).map(|book| {
         let book = format!("b-{book}");
         (vec![lent(&book, "r-1")], if book.as_str() < "b-5" { no_loan_of(&book) } else { none() })

@@ -62,6 +62,13 @@ impl Gate {
         self.store.append([lent("b-0", "r-1")], none()).await.unwrap().last()
     }
 
+    /// Has the server refuse events of a book, by a constraint.
+    async fn refuse(&self, book: &str) {
+        let name = &self.log.name;
+        let check = format!("ALTER TABLE {name} ADD CHECK (payload->>'BookID' <> '{book}')");
+        self.sql.batch_execute(&check).await.unwrap();
+    }
+
     /// Returns how many transactions stored what comes after a position.
     async fn transactions_after(&self, position: SequenceNumber) -> i64 {
         let count = format!(
