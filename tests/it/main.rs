@@ -30,6 +30,7 @@ mod replica;
 mod retry;
 mod roles;
 mod schema;
+mod sequence;
 mod support;
 mod telemetry;
 mod traps;
