@@ -264,8 +264,7 @@ pub(crate) fn check_event_type(event_type: &str) -> Result<(), &'static str> {
 }
 
 fn to_json(field: &'static str, value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value)
-        .map_err(|fault| Error::invalid_event(field, format!("cannot be serialised: {fault}")))
+    json::to_text(value).map_err(|reason| Error::invalid_event(field, reason))
 }
 
 fn from_json<T: DeserializeOwned>(field: &'static str, json: &str) -> Result<T, Error> {

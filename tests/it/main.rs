@@ -10,6 +10,7 @@ mod canonical;
 mod classify;
 mod codes;
 mod connect;
+mod containment;
 mod decide;
 mod durable;
 mod encryption;

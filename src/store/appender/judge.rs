@@ -1,6 +1,7 @@
 use super::queue::Member;
 use super::recent::Recent;
 use crate::SequenceNumber;
+use crate::filter::Demand;
 use crate::sql::{self, Occasion, Proviso, Staleness, Statement, Unmet};
 use crate::store::log::Log;
 
@@ -35,7 +36,11 @@ impl Judge<'_> {
                 // A position that nobody has seen here would have all the others refused as well.
                 guard.after <= log.newest()
                     && log.staleness(&request.condition) == Staleness::Fresh
-                    && guard.filter.demands().is_some_and(|demands| !demands.is_empty())
+                    && guard.filter.demands().is_some_and(|demands| {
+                        // The function looks for whole values, and not for elements of arrays.
+                        let is_element = |one: &Demand<'_>| matches!(one, Demand::Element(..));
+                        !demands.is_empty() && !demands.iter().any(is_element)
+                    })
             }
         }
     }

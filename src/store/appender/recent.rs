@@ -218,7 +218,7 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
-    use crate::filter::{Containment, Demand};
+    use crate::filter::{Containment, Demand, Node};
 
     fn payload() -> impl Strategy<Value = String> {
         let field = select(vec![
@@ -232,6 +232,11 @@ mod tests {
             r#""b":{"c":{"d":false}}"#,
             r#""b":[1]"#,
             r#""c":true"#,
+            r#""d":["x"]"#,
+            r#""d":["y",{"e":[1]},"\u0078","x"]"#,
+            r#""d":[[1,2]]"#,
+            r#""d":"x""#,
+            r#""d":["x",0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,[1]]"#,
         ]);
         vec(field, 0..3).prop_map(|fields| format!("{{{}}}", fields.join(",")))
     }
@@ -251,6 +256,13 @@ mod tests {
             Filter::any_of([("b", &json)]),
             Filter::all_of([("b", &json)]).all_of([("c", true)]),
             Filter::types(["A"]).any_of([("c", true)]),
+            Filter::any_of([("b", [1.0])]),
+            Filter::any_of([("d", ["x"])]),
+            Filter::any_of([("d", ["x", "y"]), ("d", ["z", "y"])]),
+            Filter::any_of([("d", [[1]])]),
+            Filter::any_of([("d", [serde_json::json!({ "e": [1] })])]),
+            Filter::all_of([("d", ["x"])]).all_of([("a", 1)]),
+            Filter::all_of([("d", ["x"])]).all_of([("b", &json)]),
         ]);
         let items = vec(item, 1..3).prop_map(|items| {
             items.into_iter().reduce(crate::FilterBuilder::or).unwrap().build().unwrap()
@@ -282,10 +294,13 @@ mod tests {
             let after = SequenceNumber::new(after);
             for filter in filters {
                 for (_, event) in list.iter().filter(|(_, event)| filter.matches(event)) {
+                    let holds = |key: &str, node| {
+                        let containment = Containment::new(key.to_owned(), node).unwrap();
+                        containment.is_held_by(event.payload_json())
+                    };
                     let is_met = |demand| match demand {
-                        Demand::Field(key, node) => Containment::new(key.to_owned(), node.clone())
-                            .unwrap()
-                            .is_held_by(event.payload_json()),
+                        Demand::Element(key, node) => holds(key, Node::array([node.clone()])),
+                        Demand::Field(key, node) => holds(key, node.clone()),
                         Demand::Type(event_type) => event_type == event.event_type(),
                     };
                     let demands = filter.demands();
