@@ -23,7 +23,7 @@ pub(crate) use self::node::Node;
 pub(crate) use self::normal::{Item, Types};
 pub use self::predicate::Predicate;
 pub(crate) use self::terms::{Demand, Lookup};
-use crate::event::{ceil_to_microsecond, floor_to_microsecond};
+use crate::event::floor_to_microsecond;
 use crate::{Error, Event};
 
 /// The most event types and scalars of predicates that one filter may name.
@@ -84,6 +84,9 @@ impl Filter {
     /// Narrows the filter to events that occurred in a period, both ends included: `from..`,
     /// `..=until` or `from..=until`.
     ///
+    /// Both ends are cut to whole microseconds, as the time of an event is: an event made at `t`
+    /// occurred in `t..`, in `..=t` and in `t..=t`.
+    ///
     /// The bounds are part of the filter, and so of a condition made of what it read: an event
     /// that is appended later and occurred outside of the period breaks no condition.
     ///
@@ -103,8 +106,8 @@ impl Filter {
         if from.zip(until).is_some_and(|(from, until)| from > until) {
             return Err(Error::invalid_filter("the period ends before it begins"));
         }
-        // Events have whole microseconds, so these bounds leave out no event that was meant.
-        let from = self.parts.from.max(from.map(ceil_to_microsecond));
+        // Cut as the time of an event is, so that an event made at a bound lies within.
+        let from = self.parts.from.max(from.map(floor_to_microsecond));
         let until = until.map(floor_to_microsecond);
         let until = [self.parts.until, until].into_iter().flatten().min();
         Ok(Self::from_parts(self.parts.items.clone(), from, until))

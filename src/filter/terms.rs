@@ -127,10 +127,10 @@ impl Item {
 impl Containment {
     /// Returns a scalar that is demanded under a key, or, if there is none, one that an array must
     /// contain. `None` if there are only objects, and arrays of objects and arrays.
-    fn demand(&self) -> Option<Demand<'_>> {
+    fn demand<'a>(&'a self) -> Option<Demand<'a>> {
         let field = self.fields().find(|(_, node)| node.is_scalar());
-        let element = |(key, node)| match node {
-            &Node::Array(ref elements) => Some(Demand::Element(key, elements.scalar()?)),
+        let element = |(key, node): (_, &'a Node)| match node {
+            Node::Array(elements) => Some(Demand::Element(key, elements.scalar()?)),
             _ => None,
         };
         match field {
