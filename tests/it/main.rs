@@ -35,4 +35,5 @@ mod support;
 mod telemetry;
 mod traps;
 mod unknown;
+mod values;
 mod witnesses;
