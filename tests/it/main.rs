@@ -18,6 +18,7 @@ mod failures;
 mod generate;
 mod house;
 mod import;
+mod limited;
 mod limits;
 mod locked;
 mod numbers;
