@@ -101,6 +101,9 @@ mod store;
 mod telemetry;
 mod tls;
 
+/// The crates of ids and times, whose types are part of this crate's signatures.
+pub use {jiff, uuid};
+
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Pooler, QueueFull, Tls};
 pub use crate::decision::{Decided, Decision};

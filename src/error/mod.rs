@@ -144,7 +144,7 @@ pub enum Error {
     OutcomeUnknown {
         /// The server, as `role host:port`.
         server: String,
-        /// The ids of the events, to look for them.
+        /// The ids of the events, to look for them by [`Store::event`](crate::Store::event).
         event_ids: Vec<Uuid>,
         /// What broke the connection.
         source: Cause,

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::containment::Containment;
 use super::normal::{Alternatives, Types};
-use super::{Filter, MAX_FILTER_TERMS, Predicate};
+use super::union::check_terms;
+use super::{Filter, Predicate};
 use crate::Error;
 use crate::event::check_event_type;
 
@@ -62,21 +63,17 @@ impl FilterBuilder {
     ///   empty, since it would widen the filter to leave it out,
     /// - a value holds what `jsonb` refuses,
     /// - predicates that must all be met exclude each other,
-    /// - there are more event types and scalars in predicates than [`MAX_FILTER_TERMS`].
+    /// - there are more event types and scalars in predicates than [`MAX_FILTER_TERMS`](crate::MAX_FILTER_TERMS).
     pub fn build(self) -> Result<Filter, Error> {
         let items: Vec<_> = self.earlier.into_iter().chain([self.item]).collect();
         let terms: usize = items.iter().map(RawItem::terms).sum();
-        if terms > MAX_FILTER_TERMS {
-            return Err(Error::invalid_filter(format!(
-                "names {terms} event types and values, the most are {MAX_FILTER_TERMS}"
-            )));
-        }
+        check_terms(terms)?;
 
         let mut alternatives = Alternatives::default();
         for item in items {
             item.add_to(&mut alternatives).map_err(Error::invalid_filter)?;
         }
-        Ok(Filter::from_parts(alternatives.normalise(), None, None))
+        Ok(Filter::from_parts(alternatives.normalise(), terms, None, None))
     }
 }
 

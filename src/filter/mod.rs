@@ -8,6 +8,7 @@ mod node;
 mod normal;
 mod predicate;
 mod terms;
+mod union;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -54,6 +55,8 @@ pub struct Filter {
 
 struct Parts {
     items: Vec<Item>,
+    /// How many event types and values the filter was made of.
+    terms: usize,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
     /// Rendered when it is asked for.
@@ -63,7 +66,7 @@ struct Parts {
 impl Filter {
     /// Matches every event of the log.
     pub fn everything() -> Self {
-        Self::from_parts(vec![Item::everything()], None, None)
+        Self::from_parts(vec![Item::everything()], 0, None, None)
     }
 
     /// Begins an item that matches events of any of these types.
@@ -110,7 +113,7 @@ impl Filter {
         let from = self.parts.from.max(from.map(floor_to_microsecond));
         let until = until.map(floor_to_microsecond);
         let until = [self.parts.until, until].into_iter().flatten().min();
-        Ok(Self::from_parts(self.parts.items.clone(), from, until))
+        Ok(Self::from_parts(self.parts.items.clone(), self.parts.terms, from, until))
     }
 
     /// Returns whether an event matches, just as the server would answer.
@@ -124,7 +127,7 @@ impl Filter {
     /// Returns the canonical form: the same text for every filter of the same meaning, another
     /// text for every other.
     pub fn canonical(&self) -> &str {
-        let Parts { items, from, until, canonical } = &*self.parts;
+        let Parts { items, from, until, canonical, terms: _ } = &*self.parts;
         canonical.get_or_init(|| normal::canonical(items, *from, *until))
     }
 
@@ -145,8 +148,13 @@ impl Filter {
         self.parts.until
     }
 
-    fn from_parts(items: Vec<Item>, from: Option<Timestamp>, until: Option<Timestamp>) -> Self {
-        Self { parts: Arc::new(Parts { items, from, until, canonical: OnceLock::new() }) }
+    fn from_parts(
+        items: Vec<Item>,
+        terms: usize,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Self {
+        Self { parts: Arc::new(Parts { items, terms, from, until, canonical: OnceLock::new() }) }
     }
 }
 

@@ -35,6 +35,7 @@ mod schema;
 mod support;
 mod telemetry;
 mod traps;
+mod union;
 mod unknown;
 mod values;
 mod witnesses;
