@@ -18,10 +18,11 @@ pub const MAX_EVENT_TYPE_BYTES: usize = 255;
 /// refuses some 20 million small numbers.
 pub const MAX_JSON_BYTES: usize = 64 << 20;
 
-/// Is something that happened: what a log is made of.
+/// An event to append to a log.
 ///
-/// Payload and metadata are JSON objects, held as text and checked when the event is made. They
-/// are stored as `jsonb`, which keeps their meaning and not their spelling: read back, keys are in
+/// Payload and metadata are JSON objects. They are held as text and checked when the event is made.
+/// Filters select by the payload, not by the metadata: what a filter asks for belongs in the
+/// payload. Both are stored as `jsonb`, which keeps their meaning and not their spelling: read back, keys are in
 /// another order, of equal keys in one object the last is kept, and numbers are written out (1e2 is
 /// 100). Every number comes back equal, every finite `f64` and `f32` among them.
 ///
@@ -49,11 +50,14 @@ pub struct Event {
 impl Event {
     /// Makes an event that happens now, with a new id and without metadata.
     ///
+    /// NaN and infinities are refused, since JSON has no number for them. A `serde_json::Value` has
+    /// none either: `serde_json::json!` makes null of them before there is an event, which is taken.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidEvent`] if the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or holds
     /// U+0000; if the payload is not a JSON object, is larger than [`MAX_JSON_BYTES`], is nested
-    /// deeper than 127 levels, holds NaN or an infinity, which JSON has no number for, or holds what
+    /// deeper than 127 levels, holds NaN or an infinity, or holds what
     /// `jsonb` refuses: U+0000, half of a surrogate pair, or a number out of the range of `numeric`.
     pub fn new(event_type: impl Into<String>, payload: &impl Serialize) -> Result<Self, Error> {
         Self::from_json(event_type, to_json("payload", payload)?)

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::{AppendCondition, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent};
 
-/// Holds the events that one read returned, and the position that they are true at.
+/// The events that one read returned, and the position that they are true at.
 ///
-/// Both come from one snapshot of one server. The mode says which store was read: only what a
-/// read-write store returned can become an [`AppendCondition`].
+/// Both come from one snapshot of one server. The mode says which store was read: only a history of
+/// a read-write store can become an [`AppendCondition`].
 pub struct History<M: Mode> {
     events: Vec<SequencedEvent>,
     position: SequenceNumber,

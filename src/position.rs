@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Names an event's place in its log.
+/// An event's position in its log.
 ///
-/// Numbers are given in commit order: whoever has seen a number can already see every event below
-/// it, on the primary and on every replica. They ascend, they may skip, and they are never reused.
+/// Numbers are given in commit order: if a read sees a number, it sees every event below it, on the
+/// primary and on every replica. Numbers ascend, they may skip, and they are never reused.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]

@@ -1,6 +1,6 @@
 use crate::{Error, Filter, SequenceNumber};
 
-/// Says which events to read: a filter, and how much of what it matches.
+/// A read of events: a filter, and how much of what it matches.
 ///
 /// A `&Filter` is a query for everything that it matches, oldest first.
 ///

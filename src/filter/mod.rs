@@ -30,10 +30,11 @@ use crate::{Error, Event};
 /// The most event types and scalars of predicates that one filter may name.
 pub const MAX_FILTER_TERMS: usize = 10_000;
 
-/// Says which events matter: by event type, by what their payload holds, and by time.
+/// A selection of events: by event type, by what their payload holds, and by time.
 ///
 /// A filter is made of items joined by OR. An item names event types, of which an event must have
-/// one, and predicates, of which it must meet any, or all; where it names both, both must hold.
+/// one, or predicates, of which it must meet any or all, or both. Filters that exist are joined by
+/// `|`, see [`union`](Self::union). Nothing selects by metadata.
 ///
 /// ```
 /// use eddyline::Filter;
