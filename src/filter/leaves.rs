@@ -37,3 +37,31 @@ impl Leaves {
         self.leaves[whole].iter().filter_map(|leaf| self.by_rarest.get(leaf)).flatten().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Or else ten thousand predicates with a common tag would all be compared with each other.
+    #[test]
+    fn a_leaf_that_all_have_makes_none_a_candidate_of_another() {
+        let leaves = (0..1_000).map(|n| vec!["term:2026".to_owned(), format!("student:{n}")]);
+        let leaves = Leaves::new(leaves.collect());
+
+        for whole in 0..1_000 {
+            assert_eq!(leaves.may_be_parts(whole).collect::<Vec<_>>(), [whole]);
+        }
+    }
+
+    #[test]
+    fn finds_each_that_has_no_other_leaves() {
+        let of = |leaves: &[&str]| leaves.iter().map(|leaf| (*leaf).to_owned()).collect();
+        let leaves =
+            Leaves::new(vec![of(&["a", "b", "c"]), of(&["b"]), of(&["c", "a", "a"]), of(&["d"])]);
+
+        let mut parts: Vec<_> = leaves.may_be_parts(0).collect();
+
+        parts.sort_unstable();
+        assert_eq!(parts, [0, 1, 2]);
+    }
+}
