@@ -22,9 +22,19 @@ fn check<S: Strategy>(
     property: impl AsyncFn(&Store<ReadWrite>, S::Value) -> Result<(), TestCaseError>,
 ) {
     let store = runtime().block_on(async { Log::new().await.writer().await });
+    check_on(&store, cases, strategy, property);
+}
+
+/// Runs a property against a store.
+fn check_on<S: Strategy>(
+    store: &Store<ReadWrite>,
+    cases: u32,
+    strategy: S,
+    property: impl AsyncFn(&Store<ReadWrite>, S::Value) -> Result<(), TestCaseError>,
+) {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     TestRunner::new(config)
-        .run(&strategy, |value| runtime().block_on(property(&store, value)))
+        .run(&strategy, |value| runtime().block_on(property(store, value)))
         .unwrap();
 }
 
@@ -68,13 +78,15 @@ fn of_events_read_with_events_appended() {
     });
 }
 
+/// Holds what a store answers against what it reads, of events that `writer` appends.
 async fn agrees_on_conflicts(
+    writer: &Store<ReadWrite>,
     store: &Store<ReadWrite>,
     after: SequenceNumber,
     events: &[Event],
     filters: &[Filter],
 ) -> Result<(), TestCaseError> {
-    let first = store.append(events.to_vec(), AppendCondition::none()).await.unwrap().first();
+    let first = writer.append(events.to_vec(), AppendCondition::none()).await.unwrap().first();
     for filter in filters {
         let condition = AppendCondition::since(filter.clone(), after);
         let probe = Event::from_json("Probe", "{}").unwrap();
@@ -105,11 +117,25 @@ fn of_fresh_conditions_with_filters() {
     let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
     check(100, strategy, async |store, (events, filters)| {
         let after = store.head().await.unwrap();
-        agrees_on_conflicts(store, after, &events, &filters).await
+        agrees_on_conflicts(store, store, after, &events, &filters).await
     });
 }
 
-/// The same where so many events came that they are not looked through one by one.
+/// The same if another process appended the events, so that the server validates the conditions.
+#[test]
+fn of_conditions_that_the_server_validates_with_filters() {
+    let (writer, store) = runtime().block_on(async {
+        let log = Log::new().await;
+        (log.writer().await, log.writer().await)
+    });
+    let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
+    check_on(&store, 100, strategy, async |store, (events, filters)| {
+        let after = store.head().await.unwrap();
+        agrees_on_conflicts(&writer, store, after, &events, &filters).await
+    });
+}
+
+/// The same if so many events came that a search looks for those that match.
 #[test]
 fn of_stale_conditions_with_filters() {
     let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
@@ -117,7 +143,7 @@ fn of_stale_conditions_with_filters() {
         let after = store.head().await.unwrap();
         let filler = (0..1_100).map(|_| Event::from_json("Filler", "{}").unwrap());
         store.append(filler, AppendCondition::none()).await.unwrap();
-        agrees_on_conflicts(store, after, &events, &filters).await
+        agrees_on_conflicts(store, store, after, &events, &filters).await
     });
 }
 
