@@ -184,6 +184,20 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// Something of the log is missing or is not as [`Schema::migrate`](crate::Schema::migrate) makes
+    /// it: an object was dropped, disabled or altered, or the sequence does not go on behind the head.
+    #[error("log {log} on {server} is damaged: {reason}: {remedy}")]
+    SchemaDamaged {
+        /// The server, as `role host:port`.
+        server: String,
+        /// The log, as `schema.name`.
+        log: String,
+        /// What is missing or differs.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+
     /// The log's tables are not there.
     #[error(
         "log {log} does not exist on {server}: run eddyline::Schema::migrate once, as a role that may create tables"
@@ -217,6 +231,20 @@ pub enum Error {
         server: String,
         /// How long the caller waited.
         waited: Duration,
+    },
+
+    /// The role that connects cannot use the log: it lacks a right, or row-level security hides events
+    /// from it.
+    #[error("role {role} cannot use log {log} on {server}: {reason}")]
+    UnfitRole {
+        /// The server, as `role host:port`.
+        server: String,
+        /// The log, as `schema.name`.
+        log: String,
+        /// The role.
+        role: String,
+        /// Why not, and what to do.
+        reason: String,
     },
 
     /// The server is not one that this store can use.
@@ -291,9 +319,10 @@ impl Error {
             Self::PoolExhausted { .. } | Self::ReplicaBehind { .. } | Self::TimedOut { .. } => {
                 Class::Timeout
             }
-            Self::SchemaMissing { .. } | Self::SchemaVersion { .. } => {
-                Class::Permanent(Reason::Schema)
-            }
+            Self::SchemaDamaged { .. }
+            | Self::SchemaMissing { .. }
+            | Self::SchemaVersion { .. } => Class::Permanent(Reason::Schema),
+            Self::UnfitRole { .. } => Class::Permanent(Reason::Permission),
         }
     }
 
@@ -316,7 +345,9 @@ impl Error {
         match self {
             Self::ConnectionLost { .. }
             | Self::PoolExhausted { .. }
+            | Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
+            | Self::UnfitRole { .. }
             | Self::UnfitServer { .. }
             | Self::Unreachable { .. } => true,
             Self::Database { class, .. } => match class {

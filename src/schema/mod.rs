@@ -1,10 +1,16 @@
-use postgres_types::Type;
+//! The schema of a log: how it is created, brought up to date, repaired and checked.
 
+mod check;
+mod faults;
+mod migration;
+
+pub(crate) use self::check::check;
 use crate::log::{LogName, check_identifier};
-use crate::pool::{Pool, Session};
-use crate::{Config, Error, Place, Role, sql};
+use crate::pool::Pool;
+use crate::{Config, Error, Role, sql};
 
-/// Creates a log's tables, or brings them to the version that this crate works with.
+/// The schema of a log: creates it, brings it to the version that this crate works with, and repairs
+/// it.
 ///
 /// Any number of processes may do so at once: one does the work, the others find it done. Versions
 /// only go up.
@@ -43,13 +49,28 @@ impl Schema {
         Self { reader_role: Some(role.into()), ..self }
     }
 
-    /// Brings the log to the newest version and gives the roles their rights.
+    /// Creates the log or brings it to the newest version, repairs it, and gives the roles their rights.
+    ///
+    /// It looks at each object of the log: the table with its columns and constraints, the indexes, the
+    /// functions and triggers, the sequence, and the row of the version. It creates what is missing,
+    /// replaces what differs, and sets a sequence that lies behind the log's head to that head. So it is
+    /// the remedy of [`Error::SchemaDamaged`], of [`Error::SchemaMissing`] and, for an older log, of
+    /// [`Error::SchemaVersion`].
+    ///
+    /// A log consists of its table: if the table was dropped, the log is created anew, empty, and its
+    /// first event gets the number 1. A table that was renamed together with the setting
+    /// [`Config::log`], or whose schema was, keeps its events.
+    ///
+    /// If there is something to do for a log that is there, it locks the table until it is done: appends
+    /// and reads wait. If there is nothing to do, it only reads.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] where a name is wrong, [`Error::SchemaVersion`] where the log is of
-    /// a newer version than this crate knows, [`Error::Unreachable`] and [`Error::UnfitServer`]
-    /// where the primary cannot be used, [`Error::Database`] where the role may not create tables.
+    /// [`Error::InvalidConfig`] if a name is wrong, [`Error::SchemaVersion`] if the log is of a newer
+    /// version than this crate knows, [`Error::SchemaDamaged`] if it is damaged in a way that only its
+    /// owner can repair (a column is missing or of another type), [`Error::Unreachable`] and
+    /// [`Error::UnfitServer`] if the primary cannot be used, [`Error::Database`] if the role may not
+    /// create tables or is not the log's owner.
     ///
     /// # Cancel safety
     ///
@@ -67,51 +88,19 @@ impl Schema {
 
         let pools = Pool::for_store(&self.config, &log, Role::Primary)?;
         let primary = pools.first().expect("a configuration names a server");
-        let server = primary.server();
-        let failed = |error| server.error(error, server.at(Place::Read));
         let mut session = primary.connect().await?;
-        // Dropped, the connection closes, and with it the transaction.
-        let settings = session.local_settings();
-        let transaction = session.client_mut().transaction().await.map_err(failed)?;
-        if let Some(settings) = settings {
-            transaction.batch_execute(&settings).await.map_err(failed)?;
-        }
-        transaction.batch_execute(&sql::prepare(&log)).await.map_err(failed)?;
-        let found = transaction
-            .query_typed_opt(&sql::versions(&log), &[(&log.log(), Type::TEXT)])
-            .await
-            .map_err(failed)?
-            .map_or(0, |row| row.get(0));
-        if found > sql::VERSION {
-            return Err(unknown(&log, found));
-        }
-        if let Some(migration) = sql::migration(&log, found) {
-            transaction.batch_execute(&migration).await.map_err(failed)?;
-        }
-        for grant in &grants {
-            transaction.batch_execute(grant).await.map_err(failed)?;
-        }
-        transaction.commit().await.map_err(failed)
+        migration::migrate(&mut session, &log, &grants).await
     }
-}
-
-/// Checks that a log is of the version that this crate works with.
-pub(crate) async fn check(session: &Session, log: &LogName) -> Result<(), Error> {
-    let server = session.server();
-    let versions = sql::versions(log);
-    let row = session.client().query_typed_opt(&versions, &[(&log.log(), Type::TEXT)]).await;
-    let missing = || Error::SchemaMissing { server: server.to_string(), log: log.to_string() };
-    let failed = |error| server.error(error, server.at(Place::Read));
-    let row = row.map_err(failed)?.ok_or_else(missing)?;
-    let found = row.try_get(0).map_err(failed)?;
-    if found == sql::VERSION { Ok(()) } else { Err(unknown(log, found)) }
 }
 
 fn unknown(log: &LogName, found: i32) -> Error {
     let remedy = if found < sql::VERSION {
-        "run eddyline::Schema::migrate once, as the owner of the log"
+        MIGRATE
     } else {
         "use the eddyline that the log was migrated with, or a newer one"
     };
     Error::SchemaVersion { log: log.to_string(), found, supported: sql::VERSION, remedy }
 }
+
+/// The remedy that a migration is.
+const MIGRATE: &str = "run eddyline::Schema::migrate once, as the owner of the log";

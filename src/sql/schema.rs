@@ -1,18 +1,9 @@
-use super::append::ids_constraint;
 use super::lock::LOCK_CLASS;
+use super::objects::{Routine, sequence_name};
 use crate::log::LogName;
 
 /// The version of the schema that this crate works with.
-pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;
-
-/// Each takes a log from the version that is its index to the next one.
-const MIGRATIONS: [fn(&LogName) -> String; 2] = [create, append_as_a_set];
-
-/// Renders the query for the versions of the schema's logs.
-pub(crate) fn versions(log: &LogName) -> String {
-    let schema = log.schema();
-    format!("SELECT version FROM \"{schema}\".eddyline_schema WHERE log = $1")
-}
+pub(crate) const VERSION: i32 = 2;
 
 /// Renders the preparation of a migration, to run in its transaction: the lock that lets one
 /// process migrate at a time, and the table of versions.
@@ -38,20 +29,30 @@ pub(crate) fn prepare(log: &LogName) -> String {
     )
 }
 
-/// Renders the way from a version to the newest; `None` where there is none left to go.
-pub(crate) fn migration(log: &LogName, from: i32) -> Option<String> {
-    let steps = usize::try_from(from).ok().and_then(|from| MIGRATIONS.get(from..))?;
-    let steps: Vec<_> = steps.iter().map(|step| step(log)).collect();
-    if steps.is_empty() {
-        return None;
-    }
+/// Renders the note that a log is of the newest version.
+pub(crate) fn set_version(log: &LogName) -> String {
     let (schema, name) = (log.schema(), log.log());
-    Some(format!(
-        "{};
-         INSERT INTO \"{schema}\".eddyline_schema (log, version) VALUES ('{name}', {VERSION})
-         ON CONFLICT (log) DO UPDATE SET version = EXCLUDED.version, migrated_at = now()",
-        steps.join(";\n")
-    ))
+    format!(
+        "INSERT INTO \"{schema}\".eddyline_schema (log, version) VALUES ('{name}', {VERSION})
+         ON CONFLICT (log) DO UPDATE SET version = EXCLUDED.version, migrated_at = now()"
+    )
+}
+
+/// Renders what a log of this version (of none, if it is new) needs besides its objects.
+///
+/// Nothing is ever changed, so that what vacuum finds it may freeze at once; else the whole log
+/// would be read and written again, all at a time, when its transactions grow old. What the planner
+/// knows of types and payloads is not to be older than a fiftieth of the log. An owner may set
+/// something else afterwards.
+pub(crate) fn settings(log: &LogName, version: Option<i32>) -> Option<String> {
+    let sets_autovacuum = version.is_none_or(|version| version < 2);
+    sets_autovacuum.then(|| {
+        format!(
+            "ALTER TABLE {} SET (autovacuum_freeze_min_age = 0,
+                 autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.02)",
+            log.table()
+        )
+    })
 }
 
 /// Renders the rights of a role that reads, and of one that appends as well. The role is made
@@ -70,7 +71,7 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
          GRANT SELECT ON {table}, \"{schema}\".eddyline_schema TO \"{role}\""
     );
     if appends {
-        let (sequence, function) = (sequence(log), log.append_function());
+        let (sequence, function) = (sequence_name(log), log.append_function());
         grants += &format!(
             ";
              GRANT EXECUTE ON FUNCTION {function} TO \"{role}\";
@@ -82,62 +83,39 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
     grants
 }
 
-/// The sequence that numbers a log's events.
-fn sequence(log: &LogName) -> String {
-    format!("\"{}\".\"{}_sequence\"", log.schema(), log.log())
-}
-
-/// Version 1.
-///
-/// A statement-level trigger fires before the first row, and with it the first number, is made: so
-/// it is early enough to take the lock under which numbers are given in commit order. Numbers must
-/// come from the sequence of the log; `GENERATED ALWAYS` does not bind `COPY`, the trigger does.
-///
-/// That ids are unique is what keeps an append from being stored twice, however late the first try
-/// arrives.
-///
-/// The index on the payload goes without its pending list, which is flushed while the lock is held
-/// and makes single appends hundredfold slower.
-fn create(log: &LogName) -> String {
-    let (schema, name, table, sequence) = (log.schema(), log.log(), log.table(), sequence(log));
-    let ids = ids_constraint(log);
-    format!(
-        "CREATE TABLE {table} (
-             sequence_number bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {sequence}),
-             event_id uuid NOT NULL,
-             occurred_at timestamptz NOT NULL,
-             recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-             event_type text COLLATE \"C\" NOT NULL,
-             payload jsonb NOT NULL,
-             metadata jsonb NOT NULL DEFAULT '{{}}',
-             CONSTRAINT \"{name}_pkey\" PRIMARY KEY (sequence_number),
-             CONSTRAINT \"{ids}\" UNIQUE (event_id),
-             CONSTRAINT \"{name}_event_type_check\"
-                 CHECK (octet_length(event_type) BETWEEN 1 AND 255),
-             CONSTRAINT \"{name}_occurred_at_check\" CHECK (isfinite(occurred_at)
-                 AND occurred_at <= '9999-12-30 22:00:00+00'),
-             CONSTRAINT \"{name}_recorded_at_check\" CHECK (isfinite(recorded_at)
-                 AND recorded_at <= '9999-12-30 22:00:00+00'),
-             CONSTRAINT \"{name}_payload_check\" CHECK (jsonb_typeof(payload) = 'object'),
-             CONSTRAINT \"{name}_metadata_check\" CHECK (jsonb_typeof(metadata) = 'object')
-         );
-         CREATE INDEX \"{name}_payload_idx\" ON {table}
-             USING gin (payload jsonb_path_ops) WITH (fastupdate = off);
-         CREATE INDEX \"{name}_event_type_idx\" ON {table} (event_type);
-         CREATE INDEX \"{name}_occurred_at_idx\" ON {table}
-             USING brin (occurred_at) WITH (autosummarize = on);
-
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
-         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
-             PERFORM pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | TG_RELID::bigint);
+/// Lists the functions of a log.
+pub(crate) fn routines(log: &LogName) -> Vec<Routine> {
+    let schema = log.schema();
+    let key = format!(
+        "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32)
+             OPERATOR(pg_catalog.|)"
+    );
+    let shared = |name: &str, create| Routine { name: name.to_owned(), create, is_shared: true };
+    vec![
+        shared(
+            "eddyline_lock_log",
+            format!(
+                "CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_catalog.pg_advisory_xact_lock({key} TG_RELID::pg_catalog.int8);
              RETURN NULL;
-         END $$;
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_number() RETURNS trigger
+         END $$"
+            ),
+        ),
+        shared(
+            "eddyline_refuse_number",
+            format!(
+                "CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_number() RETURNS trigger
          LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              RAISE EXCEPTION 'log %.% numbers its events itself', TG_TABLE_SCHEMA, TG_TABLE_NAME
                  USING ERRCODE = 'generated_always', HINT = 'Leave out sequence_number.';
-         END $$;
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_change() RETURNS trigger
+         END $$"
+            ),
+        ),
+        shared(
+            "eddyline_refuse_change",
+            format!(
+                "CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_change() RETURNS trigger
          LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              IF current_setting('eddyline.allow_changes', true) = 'on'
                  AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
@@ -147,21 +125,17 @@ fn create(log: &LogName) -> String {
              RAISE EXCEPTION 'log %.% takes no %', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
                  USING ERRCODE = 'object_not_in_prerequisite_state',
                  HINT = 'Its owner may, after SET eddyline.allow_changes = ''on''.';
-         END $$;
-
-         CREATE TRIGGER \"{name}_lock_log\" BEFORE INSERT ON {table}
-             FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_lock_log();
-         CREATE TRIGGER \"{name}_refuse_number\" BEFORE INSERT ON {table}
-             FOR EACH ROW WHEN
-                 (NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}'))
-             EXECUTE FUNCTION \"{schema}\".eddyline_refuse_number();
-         CREATE TRIGGER \"{name}_refuse_change\" BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
-             FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_refuse_change()"
-    )
+         END $$"
+            ),
+        ),
+        Routine {
+            name: format!("{}_append", log.log()),
+            create: append(log, &key),
+            is_shared: false,
+        },
+    ]
 }
 
-/// Version 2.
-///
 /// The function stores events whose conditions the caller has judged against a stretch of the log
 /// that it knows, if the log still ends where that stretch does. Or it is told, of each attempt, what
 /// no event may have that came after a position, and leaves out those of which one has: a value
@@ -173,35 +147,9 @@ fn create(log: &LogName) -> String {
 /// Each statement of a volatile function sees what was committed before it, at READ COMMITTED and
 /// under no other isolation: so the end that it reads is the one under the lock that it took before,
 /// and nothing that came later is overlooked. A single row goes without the sort, and a fifth faster.
-///
-/// The index on the type has the log's order too: the newest of a type, and those after a position,
-/// are found however rare the type is.
-///
-/// Nothing is ever changed, so that what vacuum finds it may freeze at once; else the whole log
-/// would be read and written again, all at a time, when its transactions grow old. What the planner
-/// knows of types and payloads is not to be older than a fiftieth of the log.
-///
-/// Triggers run for each append. That of the lock names everything by its schema, so that it needs
-/// no search path of its own, whose setting and resetting took longer than the lock.
-fn append_as_a_set(log: &LogName) -> String {
-    let (schema, table, function) = (log.schema(), log.table(), log.append_function());
-    let sequence = sequence(log);
-    let key = format!(
-        "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32)
-             OPERATOR(pg_catalog.|)"
-    );
-    let name = log.log();
-    format!(
-        "DROP INDEX \"{schema}\".\"{name}_event_type_idx\";
-         CREATE INDEX \"{name}_event_type_idx\" ON {table} (event_type, sequence_number);
-         ALTER TABLE {table} SET (autovacuum_freeze_min_age = 0,
-             autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.02);
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
-         LANGUAGE plpgsql AS $$ BEGIN
-             PERFORM pg_catalog.pg_advisory_xact_lock({key} TG_RELID::pg_catalog.int8);
-             RETURN NULL;
-         END $$;
-         CREATE OR REPLACE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
+fn append(log: &LogName, key: &str) -> String {
+    let (table, function, sequence) = (log.table(), log.append_function(), sequence_name(log));
+    format!("CREATE OR REPLACE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
              payloads jsonb[], metadatas jsonb[], members bigint[] DEFAULT NULL, fields text[] DEFAULT NULL,
              keys text[] DEFAULT NULL, vals jsonb[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
              owners bigint[] DEFAULT NULL, since bigint DEFAULT NULL)
@@ -298,8 +246,7 @@ fn append_as_a_set(log: &LogName) -> String {
                      USING ERRCODE = 'triggered_action_exception';
              END IF;
              RETURN head OPERATOR(pg_catalog.||) numbers OPERATOR(pg_catalog.||) matched;
-         END $$"
-    )
+         END $$")
 }
 
 /// How many events are looked through at most, while everybody waits, for what attempts may be about.
