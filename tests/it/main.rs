@@ -11,6 +11,7 @@ mod classify;
 mod codes;
 mod connect;
 mod decide;
+mod documented;
 mod durable;
 mod encryption;
 mod failures;
