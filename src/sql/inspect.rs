@@ -1,7 +1,8 @@
 use postgres_types::Type;
 use tokio_postgres::Row;
 
-use super::objects::{Kind, SEQUENCE, column_names, objects, sequence_name};
+use super::objects::{Kind, objects};
+use super::table::{SEQUENCE, column_names, sequence_name};
 use crate::log::LogName;
 use crate::{Role, SequenceNumber};
 

@@ -1,5 +1,6 @@
 use super::lock::LOCK_CLASS;
-use super::objects::{Routine, sequence_name};
+use super::objects::Routine;
+use super::table::sequence_name;
 use crate::log::LogName;
 
 /// The version of the schema that this crate works with.
