@@ -21,6 +21,9 @@ pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 /// Any failure, as drivers and conversions hand it out.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The remedy of a log that is damaged or of an older version.
+pub(crate) const MIGRATE: &str = "run eddyline::Schema::migrate once, as the owner of the log";
+
 /// Makes a failure one that can be shared.
 pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
     Arc::from(source.into())
@@ -89,9 +92,27 @@ pub enum Error {
         source: Cause,
     },
 
-    /// An event of the append is in the log already, and not all of the append's events are: its id
-    /// was used for something else. Nothing was stored.
-    #[error("invalid append: event {event_id} is in the log already, at {position}")]
+    /// A decision took longer under the log's lock than [`Config::decision_timeout`] allows. Nothing was
+    /// stored. Decide faster, or allow more time.
+    ///
+    /// [`Config::decision_timeout`]: crate::Config::decision_timeout
+    #[error(
+        "the decision took {waited:?} under the log's lock, more than the {allowed:?} that \
+         Config::decision_timeout allows"
+    )]
+    DecisionTimedOut {
+        /// How long it took.
+        waited: Duration,
+        /// How long it may take.
+        allowed: Duration,
+    },
+
+    /// The log holds the id of an event of the append, and not with the same contents, or not of all
+    /// events of the append: the id was used for something else. Nothing was stored.
+    #[error(
+        "invalid append: event {event_id} is in the log already, at {position}, with other contents \
+         or without the other events of the append"
+    )]
     DuplicateEvent {
         /// The event.
         event_id: Uuid,
@@ -316,9 +337,10 @@ impl Error {
             | Self::InvalidEvent { .. }
             | Self::InvalidFilter { .. } => Class::Permanent(Reason::Invalid),
             Self::OutcomeUnknown { .. } => Class::OutcomeUnknown,
-            Self::PoolExhausted { .. } | Self::ReplicaBehind { .. } | Self::TimedOut { .. } => {
-                Class::Timeout
-            }
+            Self::DecisionTimedOut { .. }
+            | Self::PoolExhausted { .. }
+            | Self::ReplicaBehind { .. }
+            | Self::TimedOut { .. } => Class::Timeout,
             Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
             | Self::SchemaVersion { .. } => Class::Permanent(Reason::Schema),

@@ -3,7 +3,8 @@ use postgres_types::Type;
 use tokio_postgres::Row;
 
 use super::faults::{self, Fault};
-use super::{MIGRATE, unknown};
+use super::unknown;
+use crate::error::MIGRATE;
 use crate::log::LogName;
 use crate::pool::Session;
 use crate::sql::{self, Found, Inspection, Standing};

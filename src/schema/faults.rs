@@ -86,7 +86,7 @@ fn of_object(object: Object, found: &[Found], has_newer: bool) -> Option<Fault> 
 
 /// Finds what is wrong with the numbers that a log's sequence gives.
 pub(super) fn of_numbers(log: &LogName, numbers: Numbers) -> Option<Fault> {
-    let sequence = sql::sequence_name(log);
+    let sequence = log.sequence();
     match numbers.next() {
         None => Some(Fault::SequenceExhausted { sequence }),
         Some(next) if next <= numbers.head => Some(Fault::SequenceBehind { sequence, numbers }),

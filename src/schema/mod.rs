@@ -5,6 +5,7 @@ mod faults;
 mod migration;
 
 pub(crate) use self::check::check;
+use crate::error::MIGRATE;
 use crate::log::{LogName, check_identifier};
 use crate::pool::Pool;
 use crate::{Config, Error, Role, sql};
@@ -101,6 +102,3 @@ fn unknown(log: &LogName, found: i32) -> Error {
     };
     Error::SchemaVersion { log: log.to_string(), found, supported: sql::VERSION, remedy }
 }
-
-/// The remedy that a migration is.
-const MIGRATE: &str = "run eddyline::Schema::migrate once, as the owner of the log";

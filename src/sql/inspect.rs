@@ -2,7 +2,7 @@ use postgres_types::Type;
 use tokio_postgres::Row;
 
 use super::objects::{Kind, objects};
-use super::table::{SEQUENCE, column_names, sequence_name};
+use super::table::{SEQUENCE, column_names};
 use crate::log::LogName;
 use crate::{Role, SequenceNumber};
 
@@ -242,7 +242,7 @@ impl Numbers {
 /// A sequence is read as it is, whatever the snapshot: so it is never behind the events that the
 /// snapshot has, unless it is behind for good.
 pub(crate) fn standing(log: &LogName, role: Role) -> String {
-    let (schema, table, sequence) = (log.schema(), log.table(), sequence_name(log));
+    let (schema, table, sequence) = (log.schema(), log.table(), log.sequence());
     let versions = format!(
         "SELECT (SELECT version FROM \"{schema}\".eddyline_schema WHERE log = $1),
              (SELECT max(version) FROM \"{schema}\".eddyline_schema)"
@@ -275,12 +275,12 @@ impl Standing {
 
 /// Renders the setting of a log's sequence to its head.
 pub(crate) fn set_sequence(log: &LogName, head: SequenceNumber) -> String {
-    format!("SELECT setval('{}', {})", sequence_name(log), head.value())
+    format!("SELECT setval('{}', {})", log.sequence(), head.value())
 }
 
 /// Renders the widening of a sequence that has reached its maximum.
 pub(crate) fn widen_sequence(log: &LogName) -> String {
-    format!("ALTER SEQUENCE {} NO MAXVALUE", sequence_name(log))
+    format!("ALTER SEQUENCE {} NO MAXVALUE", log.sequence())
 }
 
 /// Renders the lock that lets nobody insert, and nobody read, while a log is repaired.

@@ -1,4 +1,4 @@
-use super::append::ids_constraint;
+use super::ids_constraint;
 use super::objects::{Kind, Object};
 use super::triggers::triggers;
 use crate::log::LogName;
@@ -112,12 +112,7 @@ impl Column {
 }
 
 fn generated(log: &LogName) -> String {
-    format!("GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {})", sequence_name(log))
-}
-
-/// Names the sequence that numbers a log's events, as SQL takes it.
-pub(crate) fn sequence_name(log: &LogName) -> String {
-    format!("\"{}\".\"{}\"", log.schema(), sequence_suffix(log.log()))
+    format!("GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {})", log.sequence())
 }
 
 /// Names the sequence of a table by the table's name.
@@ -226,7 +221,7 @@ impl Index {
 ///
 /// The trigger that compares numbers with the sequence depends on it, and is created again.
 fn identity(log: &LogName) -> Object {
-    let (table, sequence) = (log.table(), sequence_name(log));
+    let (table, sequence) = (log.table(), log.sequence());
     let triggers = triggers(log);
     let dependent = triggers.iter().filter(|trigger| trigger.when.is_some());
     let (drops, creates): (Vec<_>, Vec<_>) = dependent
@@ -260,7 +255,7 @@ fn sequence(log: &LogName) -> Object {
         state: "bigint INCREMENT 1 CACHE 1 NO CYCLE".to_owned(),
         repair: Some(format!(
             "ALTER SEQUENCE {} AS bigint INCREMENT 1 NO MINVALUE NO MAXVALUE CACHE 1 NO CYCLE",
-            sequence_name(log)
+            log.sequence()
         )),
         remove: None,
         is_shared: false,

@@ -1,5 +1,5 @@
 use super::objects::{Kind, Object};
-use super::table::sequence_name;
+use super::procedure;
 use crate::log::LogName;
 
 /// A trigger of a log's table.
@@ -12,25 +12,20 @@ pub(super) struct Trigger {
     function: String,
 }
 
-/// A statement-level trigger fires before the first row, and with it the first number, is made: so it
-/// is early enough to take the lock under which numbers are given in commit order. Numbers must come
-/// from the sequence of the log; `GENERATED ALWAYS` does not bind `COPY`, the trigger does.
 pub(super) fn triggers(log: &LogName) -> [Trigger; 3] {
-    let (name, sequence) = (log.log(), sequence_name(log));
+    let name = log.log();
     [
         Trigger {
             name: format!("{name}_lock_log"),
             events: "INSERT",
             when: None,
-            function: "eddyline_lock_log".to_owned(),
+            function: format!("{name}_lock_log"),
         },
         Trigger {
             name: format!("{name}_refuse_number"),
             events: "INSERT",
-            when: Some(format!(
-                "NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}')"
-            )),
-            function: "eddyline_refuse_number".to_owned(),
+            when: Some(procedure::is_refused(log)),
+            function: format!("{name}_refuse_number"),
         },
         Trigger {
             name: format!("{name}_refuse_change"),

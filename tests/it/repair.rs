@@ -5,7 +5,7 @@ use eddyline::{
 };
 use tokio_postgres::Client;
 
-use crate::support::{Log, lent, next};
+use crate::support::{Log, lent, next, refusal};
 
 /// A log in a schema of its own, with two events.
 struct Branch {
@@ -75,6 +75,10 @@ impl Branch {
         ] {
             assert!(self.sql.batch_execute(refused).await.is_err(), "{damage}: {refused}");
         }
+        let late = "ALTER SEQUENCE loans_sequence RESTART;
+            INSERT INTO loans (event_id, occurred_at, event_type, payload)
+                VALUES (gen_random_uuid(), now(), 'Late', '{}')";
+        assert_eq!(refusal(self.sql.batch_execute(late).await), "LE001", "{damage}");
     }
 }
 
