@@ -13,9 +13,18 @@ use crate::{Error, Place, Role, SequenceNumber};
 /// Checks in one round trip that a log is as this crate's migration makes it, and that the role may use
 /// it. Returns the head of a log that is to be appended to.
 ///
-/// Where the log stands is asked before what is there of it: so a migration that ends in between is
-/// never taken for a damage.
+/// A migration that ends meanwhile may look like a damage, since catalogs are read partly by a snapshot
+/// and partly as they are. So damage is believed when it is found twice.
 pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
+    match look(session, log).await {
+        Err(Error::SchemaDamaged { .. }) => look(session, log).await,
+        outcome => outcome,
+    }
+}
+
+/// Where the log stands is asked before what is there of it, so that a migration which ends in between
+/// has created all that its version needs.
+async fn look(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     let (server, client) = (session.server(), session.client());
     let failed = |error| server.error(error, server.at(Place::Read));
     let (standing, inspection) = (sql::standing(log, server.role), Inspection::new(log));

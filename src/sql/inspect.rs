@@ -48,6 +48,9 @@ impl Inspection {
 
 /// The text of an [`Inspection`]. It answers with a row for each object, see [`Found`].
 ///
+/// What an index is on is compared without its options, which an owner may tune. No literal has a
+/// backslash, whose meaning depends on a setting.
+///
 /// Rights are answered only if they are missing. Those of columns are asked for one by one: who may read
 /// a table may read each, and who may read each need not have been given the table.
 pub(crate) const INSPECTION: &str = "
@@ -107,8 +110,9 @@ UNION ALL
 SELECT 'index', class.relname::text,
     CASE WHEN indisvalid AND indisready THEN '' ELSE 'invalid ' END
     || CASE WHEN indisunique THEN 'unique ' ELSE '' END
-    || pg_catalog.regexp_replace(pg_catalog.pg_get_indexdef(indexrelid),
-        '^.*? USING (.*?)( WITH [(].*?[)])?( WHERE .*)?$', '\\1\\3')
+    || coalesce((SELECT part[1] || coalesce(part[3], '') FROM pg_catalog.regexp_match(
+        pg_catalog.pg_get_indexdef(indexrelid),
+        '^.*? USING (.*?)( WITH [(].*?[)])?( WHERE .*)?$') AS part), '')
 FROM log JOIN pg_catalog.pg_index ON indrelid = log.oid
 JOIN pg_catalog.pg_class AS class ON class.oid = indexrelid
 UNION ALL
