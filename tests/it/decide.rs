@@ -229,7 +229,7 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn does_not_stop_the_log_where_it_stands_still_while_it_decides() {
+async fn does_not_stop_the_log_if_it_stands_still_under_the_lock() {
     let log = Log::new().await;
     let store = log.writer().await.retrying(escalating(1));
     let other = log.writer().await;
@@ -246,9 +246,14 @@ async fn does_not_stop_the_log_where_it_stands_still_while_it_decides() {
     });
     let decided = decided.await;
 
-    // What it decided is still true, and so it was stored all the same.
-    assert_eq!(*decided.unwrap().value(), 1);
-    assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 2);
+    let error = decided.unwrap_err();
+    assert!(matches!(error, Error::DecisionTimedOut { .. }), "{error:?}");
+    assert!(error.is_timeout() && error.to_string().contains("Config::decision_timeout"));
+    // Told once, and not tried again.
+    assert_eq!(calls.into_inner(), 2);
+    assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 1);
+    // The other store's append went on when the server had ended the transaction.
+    assert_eq!(store.query(loans_of("b-2")).await.unwrap().events().len(), 1);
 }
 
 /// Every decision counts what was there before it, so that a wrong one would count the same twice.

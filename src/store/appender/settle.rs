@@ -5,7 +5,7 @@ use super::plan::{Batch, Validation};
 use super::queue::PendingAppend;
 use crate::server::Server;
 use crate::sql::BatchAnswer;
-use crate::store::failure::outcome_unknown;
+use crate::store::failure::{follows_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
 use crate::{Class, Error, Reason};
 
@@ -84,11 +84,13 @@ pub(super) fn settle_failure(
     has_full_wait: impl Fn(&PendingAppend) -> bool,
 ) -> Settlement {
     let mut settlement = Settlement::default();
-    let attempts = batch.attempts;
+    let mut attempts = batch.attempts;
     let error = match failure {
         BatchFailure::IdTaken if attempts.len() == 1 => {
-            let replies = attempts.into_iter().map(|one| (one, Ok(AppendOutcome::IdTaken)));
-            settlement.replies.extend(replies);
+            for pending in attempts {
+                let may_be_own = pending.may_be_stored;
+                settlement.replies.push((pending, Ok(AppendOutcome::IdTaken { may_be_own })));
+            }
             return settlement;
         }
         BatchFailure::IdTaken => {
@@ -104,6 +106,10 @@ pub(super) fn settle_failure(
         settlement.requeue(patient);
         settlement.reply_error(server, spent, &error);
     } else if attempts.len() > 1 && !is_lock_timeout && is_of_one(&error) {
+        let may_be_stored = follows_commit(&error);
+        for pending in &mut attempts {
+            pending.may_be_stored |= may_be_stored;
+        }
         settlement.bisect(attempts);
     } else {
         settlement.reply_error(server, attempts, &error);
