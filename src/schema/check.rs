@@ -82,9 +82,11 @@ impl Where<'_> {
             let (role, reason) = match found {
                 Found::RowSecurity { role } => (
                     role,
-                    "row-level security may hide events from it: give the role BYPASSRLS, or run \
-                     ALTER TABLE … DISABLE ROW LEVEL SECURITY"
-                        .into(),
+                    format!(
+                        "row-level security may hide events of {} from it: give the role BYPASSRLS, \
+                         or run ALTER TABLE … DISABLE ROW LEVEL SECURITY",
+                        self.log
+                    ),
                 ),
                 Found::MissingRight { right, role: name, to_append: false } => (
                     name,
@@ -108,7 +110,6 @@ impl Where<'_> {
             };
             return Err(Error::UnfitRole {
                 server: self.server.clone(),
-                log: self.log.to_string(),
                 role: role.clone(),
                 reason,
             });

@@ -152,22 +152,22 @@ FROM (
     SELECT 'read' AS purpose, 'USAGE' AS privilege, 'schema ' || $1 AS object,
         pg_catalog.has_schema_privilege(log.schema, 'USAGE') AS granted FROM log
     UNION ALL
-    SELECT 'read', 'SELECT', 'table ' || $2,
+    SELECT 'read', 'SELECT', 'table ' || $1 || '.' || $2,
         pg_catalog.bool_and(pg_catalog.has_column_privilege(log, attnum, 'SELECT'))
     FROM columns WHERE attname = ANY ($4)
     UNION ALL
-    SELECT 'read', 'SELECT', 'table eddyline_schema',
+    SELECT 'read', 'SELECT', 'table ' || $1 || '.eddyline_schema',
         pg_catalog.has_table_privilege(versions.oid, 'SELECT') FROM versions
     UNION ALL
-    SELECT 'append', 'INSERT', 'table ' || $2,
+    SELECT 'append', 'INSERT', 'table ' || $1 || '.' || $2,
         pg_catalog.bool_and(pg_catalog.has_column_privilege(log, attnum, 'INSERT'))
     FROM columns WHERE attname = ANY ($5)
     UNION ALL
-    SELECT 'append', 'SELECT', 'sequence ' || $6,
+    SELECT 'append', 'SELECT', 'sequence ' || $1 || '.' || $6,
         pg_catalog.has_sequence_privilege(numbers.oid, 'SELECT')
     FROM numbers
     UNION ALL
-    SELECT 'append', 'EXECUTE', 'routine ' || $7,
+    SELECT 'append', 'EXECUTE', 'routine ' || $1 || '.' || $7,
         pg_catalog.has_function_privilege(routines.oid, 'EXECUTE')
     FROM routines WHERE proname = $7
 ) AS rights

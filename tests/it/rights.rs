@@ -22,16 +22,20 @@ async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
         let writer = Store::<ReadWrite>::connect(as_role.clone()).await.map(drop);
         (writer, Store::<ReadOnly>::connect(as_role.clone()).await.map(drop))
     };
-    let append = "EXECUTE on routine loans_append";
+    let append = "EXECUTE on routine {schema}.loans_append";
     for (revoked, right, to_read) in [
         ("USAGE ON SCHEMA {schema}", "USAGE on schema", true),
-        ("SELECT ON {schema}.loans", "SELECT on table loans", true),
-        ("SELECT ON {schema}.eddyline_schema", "SELECT on table eddyline_schema", true),
-        ("INSERT (payload) ON {schema}.loans", "INSERT on table loans", false),
-        ("SELECT ON SEQUENCE {schema}.loans_sequence", "SELECT on sequence loans_sequence", false),
+        ("SELECT ON {schema}.loans", "SELECT on table {schema}.loans", true),
+        ("SELECT ON {schema}.eddyline_schema", "SELECT on table {schema}.eddyline_schema", true),
+        ("INSERT (payload) ON {schema}.loans", "INSERT on table {schema}.loans", false),
+        (
+            "SELECT ON SEQUENCE {schema}.loans_sequence",
+            "SELECT on sequence {schema}.loans_sequence",
+            false,
+        ),
         ("EXECUTE ON ROUTINE {schema}.loans_append", append, false),
     ] {
-        let revoke = revoked.replace("{schema}", &schema);
+        let [revoke, right] = [revoked, right].map(|text| text.replace("{schema}", &schema));
         sql.batch_execute(&format!("REVOKE {revoke} FROM {role}, PUBLIC")).await.unwrap();
 
         let (writer, reader) = connect().await;
@@ -43,7 +47,7 @@ async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
             let Err(Error::UnfitRole { reason, .. }) = refused else {
                 panic!("{revoked}: {refused:?}")
             };
-            assert!(reason.contains(right) && reason.contains("writer_role"), "{reason}");
+            assert!(reason.contains(&right) && reason.contains("writer_role"), "{reason}");
         }
         migrate().await;
         let (writer, reader) = connect().await;
