@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::Severity;
 
-use crate::error::{BoxError, cause};
+use crate::error::{BoxError, MIGRATE, cause};
 use crate::log::{LogName, SEQUENCE_BEHIND};
 use crate::{Circumstances, Class, ConnectionFailure, Error, Failure, Place, Role, SqlState};
 
@@ -99,7 +99,7 @@ impl Server {
             server: self.to_string(),
             log: self.log.to_string(),
             reason: reason.to_owned(),
-            remedy: "run eddyline::Schema::migrate once, as the owner of the log",
+            remedy: MIGRATE,
         }
     }
 

@@ -21,6 +21,9 @@ pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 /// Any failure, as drivers and conversions hand it out.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The remedy of a log that is damaged or of an older version.
+pub(crate) const MIGRATE: &str = "run eddyline::Schema::migrate once, as the owner of the log";
+
 /// Makes a failure one that can be shared.
 pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
     Arc::from(source.into())
@@ -258,6 +261,18 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// The role that connects cannot use the log: it lacks a right, or row-level security hides events
+    /// from it.
+    #[error("role {role} cannot use the log on {server}: {reason}")]
+    UnfitRole {
+        /// The server, as `role host:port`.
+        server: String,
+        /// The role.
+        role: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+
     /// The server is not one that this store can use.
     #[error("{server} cannot be used: {reason}")]
     UnfitServer {
@@ -335,6 +350,7 @@ impl Error {
             Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
             | Self::SchemaVersion { .. } => Class::Permanent(Reason::Schema),
+            Self::UnfitRole { .. } => Class::Permanent(Reason::Permission),
         }
     }
 
@@ -359,6 +375,7 @@ impl Error {
             | Self::PoolExhausted { .. }
             | Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
+            | Self::UnfitRole { .. }
             | Self::UnfitServer { .. }
             | Self::Unreachable { .. } => true,
             Self::Database { class, .. } => match class {

@@ -15,8 +15,8 @@ use crate::error::{BoxError, cause};
 use crate::server::Server;
 use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Reason, Role, sql, tls};
 
-/// The oldest server that the crate is made for, as `server_version_num` counts.
-const OLDEST_SERVER: u32 = 13_00_00;
+/// The oldest major version of PostgreSQL that the crate supports.
+const OLDEST_SERVER: u32 = 14;
 
 /// Makes connections to one server, sets them up and turns away servers that cannot be used.
 #[derive(Clone)]
@@ -200,9 +200,11 @@ impl Manager {
         let fact = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
 
         let version: u32 = fact(0).parse().unwrap_or(0);
-        if version < OLDEST_SERVER {
+        if version / 10_000 < OLDEST_SERVER {
             let version = fact(1);
-            return Err(unfit(format!("it is PostgreSQL {version}, the oldest supported is 13")));
+            return Err(unfit(format!(
+                "it is PostgreSQL {version}, the oldest supported is {OLDEST_SERVER}"
+            )));
         }
         let encoding = fact(2);
         if encoding != "UTF8" {

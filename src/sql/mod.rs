@@ -4,29 +4,39 @@
 mod append_batch;
 mod events;
 mod filter;
+mod inspect;
 mod lock;
 mod newer;
+mod objects;
 mod param;
 mod procedure;
 mod read;
 mod schema;
 mod search;
 mod settings;
+mod table;
+mod triggers;
 
 pub(crate) use self::append_batch::{
     AppendTexts, BatchAnswer, ConflictProbe, Ending, Precondition, append_batch,
 };
+pub(crate) use self::inspect::{
+    Found, INSPECTION, Inspection, Numbers, Standing, lock_table, rename, set_sequence, standing,
+    widen_sequence,
+};
 pub(crate) use self::lock::{
     HeldTimeouts, IDLE_TIMEOUT, lock_holder, lock_to_decide, wait_for_client,
 };
+pub(crate) use self::objects::{Kind, Object, objects};
 pub(crate) use self::param::Statement;
 pub(crate) use self::procedure::MAX_NEWER_EVENTS;
 pub(crate) use self::read::{
     Planning, Reading, decode_event, decode_head, head, is_head, plan, read,
 };
-pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};
+pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};
 pub(crate) use self::search::{Finding, HeldEvent, SearchBatch, held_events, search};
 pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};
+pub(crate) use self::table::create_table;
 use crate::log::LogName;
 
 /// Names the constraint by which the log refuses an event that it holds already.

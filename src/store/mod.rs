@@ -212,7 +212,8 @@ impl<M: Mode> Store<M> {
 }
 
 impl Store<ReadWrite> {
-    /// Connects to the primary and checks that it takes writes and holds the log.
+    /// Connects to the primary and checks that it takes writes, that the log is as
+    /// [`Schema::migrate`](crate::Schema::migrate) makes it, and that the role may append to it.
     ///
     /// # Errors
     ///
@@ -220,7 +221,9 @@ impl Store<ReadWrite> {
     /// [`Error::Unreachable`] where no connection can be made, [`Error::Database`] where the
     /// server refuses it, [`Error::UnfitServer`] where it is a replica, too old, or of an encoding
     /// other than UTF-8, [`Error::SchemaMissing`] and [`Error::SchemaVersion`] where the log is
-    /// not there or not of this crate's version.
+    /// not there or not of this crate's version, [`Error::SchemaDamaged`] if an object of the log is
+    /// missing or altered or its sequence lies behind its head, [`Error::UnfitRole`] if the role lacks a
+    /// right or row-level security hides events from it.
     ///
     /// # Cancel safety
     ///
@@ -287,7 +290,9 @@ impl Shared {
 
     async fn check(&self, pool: &Pool) -> Result<(), Error> {
         let session = pool.connect().await?;
-        pool.in_time(schema::check(&session, &self.log.name)).await
+        let head = pool.in_time(schema::check(&session, &self.log.name)).await?;
+        self.log.note_newest(head);
+        Ok(())
     }
 
     /// Returns the pools in the order in which to ask them: by turns, suspect ones last.

@@ -338,19 +338,22 @@ async fn a_server_that_is_too_old_is_refused() {
     let version = "SHOW server_version_num";
     let real: String = log.sql().await.query_one(version, &[]).await.unwrap().get(0);
     let port = cluster().await.primary().port();
-    let url = listen(move |client| {
-        let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (mut requests, mut to_server) =
-            (client.try_clone().unwrap(), server.try_clone().unwrap());
-        std::thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
-        disguise(server, client, real.as_bytes(), b"120000");
-    });
+    for version in [b"090624", b"120000", b"130022"] {
+        let real = real.clone();
+        let url = listen(move |client| {
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut requests, mut to_server) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
+            disguise(server, client, real.as_bytes(), version);
+        });
 
-    let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
+        let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
 
-    let Error::UnfitServer { reason, class, .. } = error else { panic!("{error:?}") };
-    assert_eq!(class, Class::Permanent(Reason::Resource));
-    assert!(reason.contains("oldest supported is 13"), "{reason}");
+        let Error::UnfitServer { reason, class, .. } = error else { panic!("{error:?}") };
+        assert_eq!(class, Class::Permanent(Reason::Resource));
+        assert!(reason.contains("oldest supported is 14"), "{reason}");
+    }
 }
 
 /// Passes on what a server says, with one text instead of another of the same length.

@@ -16,7 +16,7 @@ use tokio_postgres::error::DbError;
 use crate::classify;
 use crate::support::{
     Fragile, Log, SLEEP, asleep, connect, lent, log_that_runs, named, next, run_after_appends,
-    wait_until,
+    run_on_reads, wait_until,
 };
 
 /// Says what a try is told, where the store would try again.
@@ -30,7 +30,7 @@ async fn read_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> Error {
     let name = log_that_runs(&sql, SLEEP).await;
     let (url, application) = named(&log.primary_url());
     let store =
-        Store::<ReadWrite>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
+        Store::<ReadOnly>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
 
     let end = async { end(&sql, asleep(&sql, &application).await).await };
     let (read, ()) = tokio::join!(store.head(), end);
@@ -76,7 +76,7 @@ async fn a_statement_that_takes_too_long_is_a_timeout() {
     let limit = Duration::from_secs(1);
     let slow = log_that_runs(&log.sql().await, SLEEP).await;
     let config = once(log.config()).statement_timeout(limit);
-    let reader = Store::<ReadWrite>::connect(config.clone().log(slow)).await.unwrap();
+    let reader = Store::<ReadOnly>::connect(config.clone().log(slow)).await.unwrap();
     run_after_appends(&log.sql().await, &log.name, SLEEP).await;
     let writer = Store::<ReadWrite>::connect(config).await.unwrap();
 
@@ -133,13 +133,14 @@ async fn a_crash_leaves_appends_in_doubt() {
     let sql = fragile.sql().await;
     let slow = log_that_runs(&sql, SLEEP).await;
     run_after_appends(&sql, &fragile.log, SLEEP).await;
-    let store = async |log: &str| {
+    let config = |log: &str| {
         let (url, application) = named(&fragile.primary_url());
-        let config = once(Config::new(&url).unwrap().log(log));
-        (Store::<ReadWrite>::connect(config).await.unwrap(), application)
+        (once(Config::new(&url).unwrap().log(log)), application)
     };
-    let (reader, reading) = store(&slow).await;
-    let (writer, writing) = store(&fragile.log).await;
+    let (reads, reading) = config(&slow);
+    let reader = Store::<ReadOnly>::connect(reads).await.unwrap();
+    let (writes, writing) = config(&fragile.log);
+    let writer = Store::<ReadWrite>::connect(writes).await.unwrap();
 
     let crash = async {
         asleep(&sql, &writing).await;
@@ -321,10 +322,11 @@ async fn a_refusal_is_classified_by_its_code_and_its_place() {
     sql.batch_execute(&format!("CREATE TABLE {codes} AS SELECT '00000' AS code")).await.unwrap();
     let raise = format!("RAISE 'provoked' USING ERRCODE = (SELECT code FROM public.{codes});");
     run_after_appends(&sql, &log.name, &raise).await;
-    let raising = once(log.config()).log(log_that_runs(&sql, &raise).await);
+    let other = Log::new().await;
     let writer = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
-    let decider = Store::<ReadWrite>::connect(raising.clone()).await.unwrap();
-    let reader = Store::<ReadOnly>::connect(raising).await.unwrap();
+    let decider = Store::<ReadWrite>::connect(once(other.config())).await.unwrap();
+    let reader = Store::<ReadOnly>::connect(once(other.config())).await.unwrap();
+    run_on_reads(&sql, &other.name, &raise).await;
     // Success cannot be raised.
     for code in classify::codes().await.into_iter().filter(|code| code != "00000") {
         sql.execute(&format!("UPDATE {codes} SET code = $1"), &[&code]).await.unwrap();

@@ -1,6 +1,6 @@
 //! What the server does for a read: the plans that it makes, and those that it keeps.
 
-use eddyline::{AppendCondition, Event, Filter, Query, ReadWrite, Store};
+use eddyline::{AppendCondition, Event, Filter, Query, ReadOnly, ReadWrite, Store};
 use serde_json::json;
 
 use crate::support::{Log, lent, loans_of, log_that_runs, run_after_appends, wait_until};
@@ -158,7 +158,7 @@ async fn a_column_of_another_type_is_read_on_connections_that_knew_the_old_one()
     )
     .await;
     let config = log.config().log(&name).max_connections(1);
-    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let store = Store::<ReadOnly>::connect(config).await.unwrap();
     store.query(Filter::everything()).await.unwrap();
 
     sql.batch_execute(&format!(

@@ -11,7 +11,7 @@ use eddyline::{
 use futures_util::TryStreamExt;
 
 use crate::support::{
-    Fragile, Log, Replicated, connect, lent, loans_of, next, nowhere, wait_until,
+    Fragile, Log, Replicated, connect, lent, loans_of, next, nowhere, run_on_reads, wait_until,
 };
 
 /// Long enough for a busy machine, and shorter than a pool waits for a connection.
@@ -256,27 +256,19 @@ async fn a_replica_that_lacks_the_log_leaves_its_reads_to_the_other() {
 /// The log is a view that writes whenever it is read, so that a read is what the server refuses.
 #[tokio::test]
 async fn the_server_refuses_what_a_read_only_store_would_write() {
-    let log = Log::missing().await;
+    let log = Log::new().await;
     let (sql, name) = (log.sql().await, &log.name);
-    Log::new().await;
-    sql.batch_execute(&format!(
-        "CREATE TABLE {name}_readers (read_at timestamptz);
-         CREATE FUNCTION {name}_events() RETURNS TABLE (sequence_number bigint, event_id uuid,
-             occurred_at timestamptz, recorded_at timestamptz, event_type text, payload jsonb,
-             metadata jsonb) LANGUAGE plpgsql AS $$ BEGIN
-             INSERT INTO public.{name}_readers VALUES (now());
-             RETURN QUERY SELECT bigint '1', gen_random_uuid(), now(), now(),
-                 'BookCopyLentToReader', jsonb '{{}}', jsonb '{{}}';
-         END $$;
-         CREATE VIEW {name} AS SELECT * FROM {name}_events();
-         INSERT INTO eddyline_schema (log, version) VALUES ('{name}', 3)"
-    ))
-    .await
-    .unwrap();
-    let writes = format!("SELECT count(*) FROM {name}_readers");
-
     let writer = log.writer().await;
     let reader = Store::<ReadOnly>::connect(log.config()).await.unwrap();
+    sql.batch_execute(&format!("CREATE TABLE {name}_readers (read_at timestamptz)")).await.unwrap();
+    let body = format!(
+        "INSERT INTO public.{name}_readers VALUES (now());
+         RETURN QUERY SELECT bigint '1', gen_random_uuid(), now(), now(),
+             'BookCopyLentToReader', jsonb '{{}}', jsonb '{{}}';"
+    );
+    run_on_reads(&sql, name, &body).await;
+    let writes = format!("SELECT count(*) FROM {name}_readers");
+
     let errors = [
         reader.head().await.unwrap_err(),
         reader.query(Filter::everything()).await.unwrap_err(),

@@ -156,6 +156,37 @@ async fn refuses_a_log_of_a_version_that_it_does_not_know() {
     }
 }
 
+/// The scripts are what earlier versions of this crate ran.
+#[tokio::test]
+async fn brings_a_log_of_each_earlier_version_to_the_newest() {
+    let scripts = [include_str!("versions/1.sql"), include_str!("versions/2.sql")];
+    for (version, steps) in [(1, &scripts[..1]), (2, &scripts[..])] {
+        let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
+        let sql = log.sql().await;
+        for step in steps {
+            sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
+        }
+        let insert = log.insert("b-1").replace(&log.name, "loans");
+        sql.batch_execute(&format!("SET search_path = {schema}; {insert}")).await.unwrap();
+        let config = log.config().schema(&schema).log("loans");
+        let refused = Store::<ReadWrite>::connect(config.clone()).await.err().unwrap();
+
+        Schema::new(&config).migrate().await.unwrap();
+
+        assert!(
+            matches!(refused, Error::SchemaVersion { found, .. } if found == version),
+            "{refused:?}"
+        );
+        let store = Store::<ReadWrite>::connect(config).await.unwrap();
+        let appended = store.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
+        assert_eq!(appended.last().value(), 2, "version {version}");
+        assert_eq!(store.query(everything()).await.unwrap().events().len(), 2);
+        let options = "SELECT reloptions::text FROM pg_class WHERE oid = 'loans'::regclass";
+        let options: String = sql.query_one(options, &[]).await.unwrap().get(0);
+        assert!(options.contains("autovacuum_freeze_min_age=0"), "{options}");
+    }
+}
+
 #[tokio::test]
 async fn leaves_a_log_alone_that_a_newer_version_has_migrated() {
     let log = Log::new().await;

@@ -230,14 +230,17 @@ async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
 #[tokio::test]
 async fn is_tried_on_a_third_connection_where_the_second_stands_still() {
     let line = Line::new(impatient().deadline(Duration::from_secs(10))).await;
-    let before = line.proxy.passed(Direction::ToServer);
-    drop(Store::<ReadWrite>::connect(line.config.clone()).await.unwrap());
+    let other = Store::<ReadWrite>::connect(line.config.clone()).await.unwrap();
     line.is_alone().await;
-    let checked = line.proxy.passed(Direction::ToServer) - before;
+    let before = line.proxy.passed(Direction::ToServer);
+    other.head().await.unwrap();
+    drop(other);
+    line.is_alone().await;
+    let used = line.proxy.passed(Direction::ToServer) - before;
     let event = lent("b-1", "r-1");
     let first = line.proxy.inflict(Direction::ToServer, 0, Action::Stall);
     // It has logged in by then, and is about to be used.
-    let second = line.proxy.inflict(Direction::ToServer, checked - 60, Action::Stall);
+    let second = line.proxy.inflict(Direction::ToServer, used - 60, Action::Stall);
 
     line.store.append([event.clone()], AppendCondition::none()).await.unwrap();
 

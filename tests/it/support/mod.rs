@@ -20,7 +20,7 @@ use tokio_postgres::{Client, NoTls};
 pub use self::fragile::Fragile;
 pub use self::handed::Handed;
 pub use self::observer::{Observer, attribute, series};
-pub use self::provoked::{SLEEP, asleep, log_that_runs, named, run_after_appends};
+pub use self::provoked::{SLEEP, asleep, log_that_runs, named, run_after_appends, run_on_reads};
 pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};
 

@@ -7,10 +7,27 @@ use super::{next, wait_until};
 /// Keeps a statement busy until somebody ends it.
 pub const SLEEP: &str = "PERFORM pg_sleep(600);";
 
-/// Makes a log that runs a piece of PL/pgSQL whenever it is read, in a database that has logs.
+/// Makes a log that runs a piece of PL/pgSQL whenever it is read, in a database that has logs. Only a
+/// read-only store connects to it.
 pub async fn log_that_runs(sql: &Client, body: &str) -> String {
     let name = format!("log_{}", next());
-    sql.batch_execute(&format!(
+    let version = format!(
+        "INSERT INTO eddyline_schema (log, version)
+             SELECT '{name}', version FROM eddyline_schema LIMIT 1"
+    );
+    sql.batch_execute(&format!("{}; {version}", view_that_runs(&name, body))).await.unwrap();
+    name
+}
+
+/// Has a log run a piece of PL/pgSQL whenever it is read, from now on.
+pub async fn run_on_reads(sql: &Client, log: &str, body: &str) {
+    let rename = format!("ALTER TABLE {log} RENAME TO {log}_before");
+    sql.batch_execute(&format!("{rename}; {}", view_that_runs(log, body))).await.unwrap();
+}
+
+/// Renders a view in the place of a log's table.
+fn view_that_runs(name: &str, body: &str) -> String {
+    format!(
         "CREATE TABLE {name}_books ();
          CREATE FUNCTION {name}_events() RETURNS TABLE (sequence_number bigint, event_id uuid,
              occurred_at timestamptz, recorded_at timestamptz, event_type text, payload jsonb,
@@ -18,13 +35,8 @@ pub async fn log_that_runs(sql: &Client, body: &str) -> String {
              PERFORM FROM public.{name}_books;
              {body}
          END $$;
-         CREATE VIEW {name} AS SELECT * FROM {name}_events();
-         INSERT INTO eddyline_schema (log, version)
-             SELECT '{name}', version FROM eddyline_schema LIMIT 1"
-    ))
-    .await
-    .unwrap();
-    name
+         CREATE VIEW {name} AS SELECT * FROM {name}_events()"
+    )
 }
 
 /// Has a log run a piece of PL/pgSQL after each append, in its transaction.

@@ -1,0 +1,159 @@
+use futures_util::future::join;
+use postgres_types::Type;
+use tokio_postgres::Row;
+
+use super::faults::{self, Fault};
+use super::unknown;
+use crate::error::MIGRATE;
+use crate::log::LogName;
+use crate::pool::Session;
+use crate::sql::{self, Found, Inspection, Standing};
+use crate::{Error, Place, Role, SequenceNumber};
+
+/// Checks in one round trip that a log is as this crate's migration makes it, and that the role may use
+/// it. Returns the head of a log that is to be appended to.
+///
+/// A migration that ends meanwhile may look like a damage, since catalogs are read partly by a snapshot
+/// and partly as they are. So damage is believed when it is found twice.
+pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
+    match look(session, log).await {
+        Err(Error::SchemaDamaged { .. }) => look(session, log).await,
+        outcome => outcome,
+    }
+}
+
+/// Where the log stands is asked before what is there of it, so that a migration which ends in between
+/// has created all that its version needs.
+async fn look(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
+    let (server, client) = (session.server(), session.client());
+    let failed = |error| server.error(error, server.at(Place::Read));
+    let (standing, inspection) = (sql::standing(log, server.role), Inspection::new(log));
+    let params = [(&log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
+    let (standing, found) = join(
+        client.query_typed(&standing, &params),
+        client.query_typed(sql::INSPECTION, &inspection.params()),
+    )
+    .await;
+    let found = decode_all(&found.map_err(failed)?).map_err(failed)?;
+
+    let place = Where { server: server.to_string(), log };
+    place.check_existence(&found)?;
+    place.check_rights(&found, server.role)?;
+    let standing = standing.and_then(|rows| rows.first().map(Standing::decode).transpose());
+    let standing = match standing {
+        Ok(standing) => standing,
+        Err(error) => {
+            // What it asked for is missing. If it is not, the failure has another reason.
+            place.check_faults(place.faults(&found, None, server.role))?;
+            return Err(failed(error));
+        }
+    };
+    let version = standing.as_ref().and_then(|standing| standing.version);
+    if let Some(version) = version.filter(|version| *version != sql::VERSION) {
+        return Err(unknown(log, version));
+    }
+    place.check_faults(place.faults(&found, standing.as_ref(), server.role))?;
+    let numbers = standing.and_then(|standing| standing.numbers);
+    Ok(numbers.map_or(SequenceNumber::ZERO, |numbers| numbers.head))
+}
+
+pub(super) fn decode_all(rows: &[Row]) -> Result<Vec<Found>, tokio_postgres::Error> {
+    rows.iter().map(Found::decode).collect()
+}
+
+/// The log of an error, and the server on which it is.
+pub(super) struct Where<'a> {
+    pub(super) server: String,
+    pub(super) log: &'a LogName,
+}
+
+impl Where<'_> {
+    fn check_existence(&self, found: &[Found]) -> Result<(), Error> {
+        if is_there(found) {
+            return Ok(());
+        }
+        Err(Error::SchemaMissing { server: self.server.clone(), log: self.log.to_string() })
+    }
+
+    /// Refuses a role that cannot use the log, or to which the log shows a part of its events only: an
+    /// append would be judged without the others.
+    fn check_rights(&self, found: &[Found], role: Role) -> Result<(), Error> {
+        for found in found {
+            let (role, reason) = match found {
+                Found::RowSecurity { role } => (
+                    role,
+                    format!(
+                        "row-level security may hide events of {} from it: give the role BYPASSRLS, \
+                         or run ALTER TABLE … DISABLE ROW LEVEL SECURITY",
+                        self.log
+                    ),
+                ),
+                Found::MissingRight { right, role: name, to_append: false } => (
+                    name,
+                    format!(
+                        "it lacks {right}: run eddyline::Schema::migrate as the owner of the log, \
+                         with the role as reader_role or writer_role"
+                    ),
+                ),
+                Found::MissingRight { right, role: name, to_append: true }
+                    if role == Role::Primary =>
+                {
+                    (
+                        name,
+                        format!(
+                            "it lacks {right}: run eddyline::Schema::migrate as the owner of the \
+                             log, with the role as Schema::writer_role, or connect a Store<ReadOnly>"
+                        ),
+                    )
+                }
+                _ => continue,
+            };
+            return Err(Error::UnfitRole {
+                server: self.server.clone(),
+                role: role.clone(),
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    fn faults(&self, found: &[Found], standing: Option<&Standing>, role: Role) -> Vec<Fault> {
+        let log = self.log;
+        let newest = standing.and_then(|standing| standing.newest_version);
+        let mut faults = match role {
+            Role::Primary => faults::of_objects(log, found, newest > Some(sql::VERSION)),
+            Role::Replica => faults::of_columns(log, found),
+        };
+        let has_versions = found.iter().any(|found| matches!(found, Found::Versions));
+        if !has_versions || standing.is_some_and(|standing| standing.version.is_none()) {
+            faults.push(Fault::Unversioned);
+        }
+        let numbers = standing.and_then(|standing| standing.numbers);
+        faults.extend(numbers.and_then(|numbers| faults::of_numbers(log, numbers)));
+        faults
+    }
+
+    /// Refuses a log that has faults.
+    pub(super) fn check_faults(&self, faults: Vec<Fault>) -> Result<(), Error> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let remedy = if faults.iter().all(Fault::is_repaired_by_migration) {
+            MIGRATE
+        } else {
+            "restore it by hand, or from a backup: eddyline::Schema::migrate cannot"
+        };
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        Err(Error::SchemaDamaged {
+            server: self.server.clone(),
+            log: self.log.to_string(),
+            reason: faults.join("; "),
+            remedy,
+        })
+    }
+}
+
+/// Returns whether the log's table, or a view in its place, is there.
+pub(super) fn is_there(found: &[Found]) -> bool {
+    found.iter().any(|found| matches!(found, Found::Object { kind: sql::Kind::Table, .. }))
+}

@@ -1,0 +1,148 @@
+use postgres_types::Type;
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use super::check::{Where, decode_all, is_there};
+use super::faults::{self, Fault};
+use super::unknown;
+use crate::log::LogName;
+use crate::pool::Session;
+use crate::server::Server;
+use crate::sql::{self, Found, Inspection, Numbers, Standing};
+use crate::{Error, Place, Role};
+
+/// Brings a log to the newest version in one transaction, and gives roles their rights.
+pub(super) async fn migrate(
+    session: &mut Session,
+    log: &LogName,
+    grants: &[String],
+) -> Result<(), Error> {
+    let server = session.server().clone();
+    let failed = |error| server.error(error, server.at(Place::Read));
+    let settings = session.local_settings();
+    // Dropped, the connection closes, and with it the transaction. Each statement has to see what was
+    // committed before it.
+    let transaction = session.client_mut().build_transaction();
+    let transaction = transaction.isolation_level(IsolationLevel::ReadCommitted).start().await;
+    let migration = Migration { transaction: transaction.map_err(failed)?, server: &server, log };
+    if let Some(settings) = settings {
+        migration.run(&settings).await?;
+    }
+    migration.run(&sql::prepare(log)).await?;
+    migration.run_all().await?;
+    for grant in grants {
+        migration.run(grant).await?;
+    }
+    migration.transaction.commit().await.map_err(failed)
+}
+
+struct Migration<'a> {
+    transaction: Transaction<'a>,
+    server: &'a Server,
+    log: &'a LogName,
+}
+
+impl Migration<'_> {
+    /// Looks at what is there, and does what is left to do.
+    async fn run_all(&self) -> Result<(), Error> {
+        let versions = self.standing(Role::Replica).await?;
+        let version = versions.version;
+        if let Some(newer) = version.filter(|version| *version > sql::VERSION) {
+            return Err(unknown(self.log, newer));
+        }
+        let has_newer = versions.newest_version > Some(sql::VERSION);
+        let found = self.inspect().await?;
+        let is_new = !is_there(&found);
+        if is_new {
+            self.run(&sql::create_table(self.log)).await?;
+        } else if version == Some(sql::VERSION)
+            && faults::of_objects(self.log, &found, has_newer).is_empty()
+            && self.number_fault(&found).await?.is_none()
+        {
+            return Ok(());
+        } else {
+            self.run(&sql::lock_table(self.log)).await?;
+        }
+        if let Some(settings) = sql::settings(self.log, version.filter(|_| !is_new)) {
+            self.run(&settings).await?;
+        }
+        self.repair(has_newer).await?;
+        if version != Some(sql::VERSION) {
+            self.run(&sql::set_version(self.log)).await?;
+        }
+        Ok(())
+    }
+
+    async fn repair(&self, has_newer: bool) -> Result<(), Error> {
+        if let Some(rename) = sql::rename(self.log, &self.inspect().await?) {
+            self.run(&rename).await?;
+        }
+        let faults = faults::of_objects(self.log, &self.inspect().await?, has_newer);
+        if !faults.iter().all(Fault::is_repaired_by_migration) {
+            return self.place().check_faults(faults);
+        }
+        for fault in &faults {
+            let Fault::Object { object, found } = fault else { continue };
+            let remove = object.remove.as_deref().filter(|_| found.is_some());
+            for statements in [remove, object.repair.as_deref()].into_iter().flatten() {
+                self.run(statements).await?;
+            }
+        }
+        self.advance_sequence().await?;
+        let found = self.inspect().await?;
+        let mut faults = faults::of_objects(self.log, &found, has_newer);
+        faults.extend(self.number_fault(&found).await?);
+        self.place().check_faults(faults)
+    }
+
+    /// Has the sequence go on behind the head. The table is locked, so that no number is given
+    /// meanwhile.
+    async fn advance_sequence(&self) -> Result<(), Error> {
+        let Some(numbers) = self.standing(Role::Primary).await?.numbers else { return Ok(()) };
+        match faults::of_numbers(self.log, numbers) {
+            Some(Fault::SequenceBehind { numbers: Numbers { head, .. }, .. }) => {
+                self.run(&sql::set_sequence(self.log, head)).await
+            }
+            Some(Fault::SequenceExhausted { .. }) => {
+                self.run(&sql::widen_sequence(self.log)).await?;
+                self.run(&sql::set_sequence(self.log, numbers.head)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at the numbers, unless the role may not.
+    async fn number_fault(&self, found: &[Found]) -> Result<Option<Fault>, Error> {
+        let lacks = |found: &Found| matches!(found, Found::MissingRight { .. });
+        if found.iter().any(lacks) {
+            return Ok(None);
+        }
+        let numbers = self.standing(Role::Primary).await?.numbers;
+        Ok(numbers.and_then(|numbers| faults::of_numbers(self.log, numbers)))
+    }
+
+    async fn inspect(&self) -> Result<Vec<Found>, Error> {
+        let inspection = Inspection::new(self.log);
+        let rows = self.transaction.query_typed(sql::INSPECTION, &inspection.params()).await;
+        rows.and_then(|rows| decode_all(&rows)).map_err(|error| self.failed(error))
+    }
+
+    async fn standing(&self, role: Role) -> Result<Standing, Error> {
+        let statement = sql::standing(self.log, role);
+        let params = [(&self.log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
+        let rows = self.transaction.query_typed(&statement, &params).await;
+        let standing = rows.and_then(|rows| rows.first().map(Standing::decode).transpose());
+        Ok(standing.map_err(|error| self.failed(error))?.unwrap_or_default())
+    }
+
+    async fn run(&self, statements: &str) -> Result<(), Error> {
+        self.transaction.batch_execute(statements).await.map_err(|error| self.failed(error))
+    }
+
+    fn place(&self) -> Where<'_> {
+        Where { server: self.server.to_string(), log: self.log }
+    }
+
+    fn failed(&self, error: tokio_postgres::Error) -> Error {
+        self.server.error(error, self.server.at(Place::Read))
+    }
+}

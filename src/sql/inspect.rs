@@ -1,0 +1,337 @@
+use postgres_types::Type;
+use tokio_postgres::Row;
+
+use super::objects::{Kind, objects};
+use super::table::{SEQUENCE, column_names};
+use crate::log::LogName;
+use crate::{Role, SequenceNumber};
+
+/// The question what is there of a log. It reads the catalogs only, so that it can be answered whatever
+/// is missing and whatever the role may do.
+pub(crate) struct Inspection {
+    schema: String,
+    log: String,
+    routines: Vec<String>,
+    columns: Vec<&'static str>,
+    given: Vec<&'static str>,
+    sequence: String,
+    append: String,
+}
+
+impl Inspection {
+    pub(crate) fn new(log: &LogName) -> Self {
+        let routines = objects(log).into_iter().filter(|object| object.kind == Kind::Routine);
+        let (columns, given) = column_names();
+        Self {
+            schema: log.schema().to_owned(),
+            log: log.log().to_owned(),
+            routines: routines.map(|routine| routine.name).collect(),
+            columns,
+            given,
+            sequence: format!("{}{SEQUENCE}", log.log()),
+            append: format!("{}_append", log.log()),
+        }
+    }
+
+    pub(crate) fn params(&self) -> [(&(dyn postgres_types::ToSql + Sync), Type); 7] {
+        [
+            (&self.schema, Type::TEXT),
+            (&self.log, Type::TEXT),
+            (&self.routines, Type::TEXT_ARRAY),
+            (&self.columns, Type::TEXT_ARRAY),
+            (&self.given, Type::TEXT_ARRAY),
+            (&self.sequence, Type::TEXT),
+            (&self.append, Type::TEXT),
+        ]
+    }
+}
+
+/// The text of an [`Inspection`]. It answers with a row for each object, see [`Found`].
+///
+/// What an index is on is compared without its options, which an owner may tune. No literal has a
+/// backslash, whose meaning depends on a setting.
+///
+/// Rights are answered only if they are missing. Those of columns are asked for one by one: who may read
+/// a table may read each, and who may read each need not have been given the table.
+pub(crate) const INSPECTION: &str = "
+WITH log AS MATERIALIZED (
+    SELECT class.oid, class.relkind, class.relpersistence, space.oid AS schema
+    FROM pg_catalog.pg_class AS class
+    JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+    WHERE space.nspname = $1 AND class.relname = $2
+), versions AS MATERIALIZED (
+    SELECT class.oid FROM pg_catalog.pg_class AS class
+    JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+    WHERE space.nspname = $1 AND class.relname = 'eddyline_schema'
+), columns AS MATERIALIZED (
+    SELECT log.oid AS log, attribute.*
+    FROM log JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = log.oid
+    WHERE attribute.attnum > 0 AND NOT attribute.attisdropped
+), numbers AS MATERIALIZED (
+    SELECT class.oid, class.relname, columns.attname, columns.attidentity
+    FROM columns
+    JOIN pg_catalog.pg_depend AS depend ON depend.refobjid = columns.log
+        AND depend.refobjsubid = columns.attnum AND depend.deptype = 'i'
+        AND depend.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    JOIN pg_catalog.pg_class AS class ON class.oid = depend.objid AND class.relkind = 'S'
+), routines AS MATERIALIZED (
+    SELECT routine.oid, routine.proname, routine.prosrc
+    FROM pg_catalog.pg_proc AS routine
+    JOIN pg_catalog.pg_namespace AS space ON space.oid = routine.pronamespace
+    WHERE space.nspname = $1 AND routine.proname = ANY ($3)
+)
+SELECT 'table' AS kind, $2 AS name, CASE
+    WHEN relkind = 'r' AND relpersistence = 'p' THEN 'a table'
+    WHEN relkind = 'r' AND relpersistence = 'u' THEN 'an unlogged table'
+    WHEN relkind = 'v' THEN 'a view' ELSE 'another kind of relation' END AS state
+FROM log
+UNION ALL
+SELECT 'column', attname::text, pg_catalog.format_type(atttypid, atttypmod) FROM columns
+UNION ALL
+SELECT 'nullability of column', attname::text, CASE WHEN attnotnull THEN 'NOT NULL' ELSE 'NULL' END
+FROM columns
+UNION ALL
+SELECT 'collation of column', attname::text, collname::text
+FROM columns JOIN pg_catalog.pg_collation AS rules ON rules.oid = attcollation
+UNION ALL
+SELECT 'default of column', attname::text, 'set' FROM columns
+WHERE atthasdef AND attidentity = '' AND attgenerated = ''
+UNION ALL
+SELECT 'constraint', conname::text,
+    CASE contype WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE' ELSE 'CHECK' END
+    || ' (' || (SELECT pg_catalog.string_agg(columns.attname::text, ', ' ORDER BY place)
+        FROM pg_catalog.unnest(conkey) WITH ORDINALITY AS key (number, place)
+        JOIN columns ON columns.attnum = key.number) || ')'
+    || CASE WHEN convalidated THEN '' ELSE ' NOT VALID' END
+    || CASE WHEN condeferrable THEN ' DEFERRABLE' ELSE '' END
+FROM log JOIN pg_catalog.pg_constraint ON conrelid = log.oid WHERE contype IN ('c', 'p', 'u')
+UNION ALL
+SELECT 'index', class.relname::text,
+    CASE WHEN indisvalid AND indisready THEN '' ELSE 'invalid ' END
+    || CASE WHEN indisunique THEN 'unique ' ELSE '' END
+    || coalesce((SELECT part[1] || coalesce(part[3], '') FROM pg_catalog.regexp_match(
+        pg_catalog.pg_get_indexdef(indexrelid),
+        '^.*? USING (.*?)( WITH [(].*?[)])?( WHERE .*)?$') AS part), '')
+FROM log JOIN pg_catalog.pg_index ON indrelid = log.oid
+JOIN pg_catalog.pg_class AS class ON class.oid = indexrelid
+UNION ALL
+SELECT 'routine', proname::text, prosrc FROM routines
+UNION ALL
+SELECT 'identity of column', attname::text,
+    CASE attidentity WHEN 'a' THEN 'ALWAYS by ' ELSE 'BY DEFAULT by ' END || relname::text
+FROM numbers
+UNION ALL
+SELECT 'sequence', relname::text, pg_catalog.format_type(seqtypid, NULL)
+    || ' INCREMENT ' || seqincrement || ' CACHE ' || seqcache
+    || CASE WHEN seqcycle THEN ' CYCLE' ELSE ' NO CYCLE' END
+FROM numbers JOIN pg_catalog.pg_sequence ON seqrelid = numbers.oid
+UNION ALL
+SELECT 'trigger', tgname::text,
+    CASE WHEN tgenabled IN ('A', 'O') THEN 'enabled' WHEN tgenabled = 'R' THEN 'enabled on replicas only'
+        ELSE 'disabled' END
+    || CASE WHEN tgtype::int & 2 = 2 THEN ' BEFORE ' ELSE ' not before ' END
+    || pg_catalog.concat_ws(' OR ', CASE WHEN tgtype::int & 4 = 4 THEN 'INSERT' END,
+        CASE WHEN tgtype::int & 16 = 16 THEN 'UPDATE' END,
+        CASE WHEN tgtype::int & 8 = 8 THEN 'DELETE' END,
+        CASE WHEN tgtype::int & 32 = 32 THEN 'TRUNCATE' END)
+    || CASE WHEN tgtype::int & 1 = 1 THEN ' ROW ' ELSE ' STATEMENT ' END
+    || CASE WHEN routine.pronamespace = log.schema THEN '' ELSE 'elsewhere ' END || routine.proname::text
+    || coalesce(' WHEN ' || pg_catalog.substring(pg_catalog.pg_get_triggerdef(trigger.oid),
+        '''(eddyline[.]head[.][^'']*)'''), '')
+FROM log JOIN pg_catalog.pg_trigger AS trigger ON trigger.tgrelid = log.oid AND NOT tgisinternal
+JOIN pg_catalog.pg_proc AS routine ON routine.oid = trigger.tgfoid
+UNION ALL
+SELECT 'table of versions', 'eddyline_schema', '' FROM versions
+UNION ALL
+SELECT 'row security', $2, current_user::text FROM log
+WHERE relkind IN ('p', 'r') AND pg_catalog.row_security_active(log.oid)
+UNION ALL
+SELECT 'missing right to ' || purpose, privilege || ' on ' || object, current_user::text
+FROM (
+    SELECT 'read' AS purpose, 'USAGE' AS privilege, 'schema ' || $1 AS object,
+        pg_catalog.has_schema_privilege(log.schema, 'USAGE') AS granted FROM log
+    UNION ALL
+    SELECT 'read', 'SELECT', 'table ' || $1 || '.' || $2,
+        pg_catalog.bool_and(pg_catalog.has_column_privilege(log, attnum, 'SELECT'))
+    FROM columns WHERE attname = ANY ($4)
+    UNION ALL
+    SELECT 'read', 'SELECT', 'table ' || $1 || '.eddyline_schema',
+        pg_catalog.has_table_privilege(versions.oid, 'SELECT') FROM versions
+    UNION ALL
+    SELECT 'append', 'INSERT', 'table ' || $1 || '.' || $2,
+        pg_catalog.bool_and(pg_catalog.has_column_privilege(log, attnum, 'INSERT'))
+    FROM columns WHERE attname = ANY ($5)
+    UNION ALL
+    SELECT 'append', 'SELECT', 'sequence ' || $1 || '.' || $6,
+        pg_catalog.has_sequence_privilege(numbers.oid, 'SELECT')
+    FROM numbers
+    UNION ALL
+    SELECT 'append', 'EXECUTE', 'routine ' || $1 || '.' || $7,
+        pg_catalog.has_function_privilege(routines.oid, 'EXECUTE')
+    FROM routines WHERE proname = $7
+) AS rights
+WHERE NOT granted";
+
+/// What an [`Inspection`] found of a log.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Object {
+        kind: Kind,
+        name: String,
+        state: String,
+    },
+    /// Row-level security hides events from a role.
+    RowSecurity {
+        role: String,
+    },
+    /// A right that the role lacks.
+    MissingRight {
+        right: String,
+        role: String,
+        /// Whether it is needed for appending only.
+        to_append: bool,
+    },
+    Versions,
+}
+
+impl Found {
+    pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let (kind, name, state): (&str, String, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let object = Kind::ALL.into_iter().find(|one| one.as_str() == kind);
+        Ok(match (object, kind) {
+            (Some(kind), _) => Self::Object { kind, name, state },
+            (None, "row security") => Self::RowSecurity { role: state },
+            (None, "table of versions") => Self::Versions,
+            (None, kind) => {
+                let to_append = kind.ends_with("append");
+                Self::MissingRight { right: name, role: state, to_append }
+            }
+        })
+    }
+}
+
+/// Where a log stands: its version, its head, and its sequence.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// `None` if the table of versions has no row for the log.
+    pub(crate) version: Option<i32>,
+    /// The highest version of the logs in the schema.
+    pub(crate) newest_version: Option<i32>,
+    /// Of a log that is to be appended to.
+    pub(crate) numbers: Option<Numbers>,
+}
+
+/// The head of a log and where its sequence is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Numbers {
+    pub(crate) head: SequenceNumber,
+    /// The number that was given last, or, if none was, the one to be given next.
+    last: i64,
+    is_called: bool,
+    max: i64,
+}
+
+impl Numbers {
+    /// Returns the number that the sequence gives next, `None` if it has reached its maximum.
+    pub(crate) fn next(&self) -> Option<SequenceNumber> {
+        let next = if self.is_called { self.last.checked_add(1)? } else { self.last };
+        (next <= self.max).then(|| SequenceNumber::from_bigint(next))
+    }
+}
+
+/// Renders the question where a log stands; its parameter is the log's name as text.
+///
+/// A sequence is read as it is, whatever the snapshot: so it is never behind the events that the
+/// snapshot has, unless it is behind for good.
+pub(crate) fn standing(log: &LogName, role: Role) -> String {
+    let (schema, table, sequence) = (log.schema(), log.table(), log.sequence());
+    let versions = format!(
+        "SELECT (SELECT version FROM \"{schema}\".eddyline_schema WHERE log = $1),
+             (SELECT max(version) FROM \"{schema}\".eddyline_schema)"
+    );
+    match role {
+        Role::Replica => versions,
+        Role::Primary => format!(
+            "{versions}, coalesce((SELECT max(sequence_number) FROM {table}), 0),
+                 sequence.last_value, sequence.is_called, seqmax
+             FROM {sequence} AS sequence
+             JOIN pg_catalog.pg_sequence ON seqrelid = '{sequence}'::pg_catalog.regclass"
+        ),
+    }
+}
+
+impl Standing {
+    pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let numbers = match row.len() {
+            2 => None,
+            _ => Some(Numbers {
+                head: SequenceNumber::from_bigint(row.try_get(2)?),
+                last: row.try_get(3)?,
+                is_called: row.try_get(4)?,
+                max: row.try_get(5)?,
+            }),
+        };
+        Ok(Self { version: row.try_get(0)?, newest_version: row.try_get(1)?, numbers })
+    }
+}
+
+/// Renders the setting of a log's sequence to its head.
+pub(crate) fn set_sequence(log: &LogName, head: SequenceNumber) -> String {
+    format!("SELECT setval('{}', {})", log.sequence(), head.value())
+}
+
+/// Renders the widening of a sequence that has reached its maximum.
+pub(crate) fn widen_sequence(log: &LogName) -> String {
+    format!("ALTER SEQUENCE {} NO MAXVALUE", log.sequence())
+}
+
+/// Renders the lock that lets nobody insert, and nobody read, while a log is repaired.
+///
+/// It is taken at once and not in steps, of which the second would wait for an append that waits for
+/// the first. The log's advisory lock is not needed besides: who holds that one inserts nothing before
+/// it has a lock of the table.
+pub(crate) fn lock_table(log: &LogName) -> String {
+    format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", log.table())
+}
+
+/// Renders the renaming of what a log's table had with it when its name was another one.
+pub(crate) fn rename(log: &LogName, found: &[Found]) -> Option<String> {
+    let names = || {
+        found.iter().filter_map(|found| match found {
+            Found::Object { kind, name, state } => Some((*kind, name.as_str(), state.as_str())),
+            _ => None,
+        })
+    };
+    let has = |kind, name: &str| names().any(|(one, other, _)| one == kind && other == name);
+    let (_, sequence, _) = names().find(|(kind, ..)| *kind == Kind::Sequence)?;
+    let old = sequence.strip_suffix(SEQUENCE).filter(|old| *old != log.log())?;
+    let (schema, table) = (log.schema(), log.table());
+    let mut statements = Vec::new();
+    for object in objects(log) {
+        let Some(suffix) = object.name.strip_prefix(log.log()) else { continue };
+        let (from, to) = (format!("{old}{suffix}"), &object.name);
+        if !has(object.kind, &from) || has(object.kind, to) {
+            continue;
+        }
+        let from = quoted(&from);
+        statements.extend(match object.kind {
+            Kind::Constraint => {
+                Some(format!("ALTER TABLE {table} RENAME CONSTRAINT {from} TO \"{to}\""))
+            }
+            Kind::Index => Some(format!("ALTER INDEX \"{schema}\".{from} RENAME TO \"{to}\"")),
+            Kind::Sequence => {
+                Some(format!("ALTER SEQUENCE \"{schema}\".{from} RENAME TO \"{to}\""))
+            }
+            Kind::Trigger => Some(format!("DROP TRIGGER {from} ON {table}")),
+            _ => None,
+        });
+    }
+    Some(statements.join(";\n"))
+}
+
+/// Quotes a name that the server gave.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

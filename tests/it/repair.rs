@@ -1,0 +1,341 @@
+//! Damages of a log's objects: connecting finds them, a migration repairs them.
+
+use eddyline::{
+    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Reason, Schema, Store,
+};
+use tokio_postgres::Client;
+
+use crate::support::{Log, lent, next, refusal};
+
+/// A log in a schema of its own, with two events.
+struct Branch {
+    schema: String,
+    config: Config,
+    sql: Client,
+}
+
+impl Branch {
+    async fn new() -> Self {
+        let log = Log::missing().await;
+        let schema = format!("branch_{}", next());
+        let config = log.config().schema(&schema).log("loans");
+        Schema::new(&config).migrate().await.unwrap();
+        let sql = log.sql().await;
+        sql.batch_execute(&format!(
+            "SET search_path = {schema}; SET eddyline.allow_changes = 'on'"
+        ))
+        .await
+        .unwrap();
+        let branch = Self { schema, config, sql };
+        branch.connect().await.unwrap();
+        branch.append().await.unwrap();
+        branch.append().await.unwrap();
+        branch
+    }
+
+    async fn run(&self, statements: &str) {
+        self.sql.batch_execute(statements).await.unwrap_or_else(|e| panic!("{statements}: {e:?}"));
+    }
+
+    async fn connect(&self) -> Result<Store<ReadWrite>, Error> {
+        Store::<ReadWrite>::connect(self.config.clone()).await
+    }
+
+    async fn append(&self) -> Result<u64, Error> {
+        let store = self.connect().await?;
+        let appended = store.append([lent("b-1", "r-1")], AppendCondition::none()).await?;
+        Ok(appended.last().value())
+    }
+
+    async fn migrate(&self) -> Result<(), Error> {
+        Schema::new(&self.config).migrate().await
+    }
+
+    /// Asserts that connecting says what is wrong, and that the remedy which it names helps.
+    async fn is_repaired(&self, damage: &str, reason: &str) {
+        let error = self.connect().await.err().unwrap_or_else(|| panic!("unseen: {damage}"));
+        let Error::SchemaDamaged { reason: found, remedy, .. } = &error else {
+            panic!("{damage}: {error:?}")
+        };
+        assert!(found.contains(reason), "{damage}: {error}");
+        assert!(remedy.contains("eddyline::Schema::migrate once"), "{damage}: {error}");
+        assert_eq!(error.class(), Class::Permanent(Reason::Schema));
+
+        let migrated = self.migrate().await;
+
+        assert!(migrated.is_ok(), "{damage}: {migrated:?}");
+        assert_eq!(self.append().await.unwrap_or_else(|e| panic!("{damage}: {e}")), 3);
+        let store = self.connect().await.unwrap();
+        assert_eq!(store.query(Filter::everything()).await.unwrap().events().len(), 3);
+        // What was enforced before is enforced again.
+        for refused in [
+            "INSERT INTO loans (sequence_number, event_id, occurred_at, event_type, payload)
+                 OVERRIDING SYSTEM VALUE VALUES (1, gen_random_uuid(), now(), 'Late', '{}')",
+            "SET eddyline.allow_changes = 'off'; DELETE FROM loans",
+        ] {
+            assert!(self.sql.batch_execute(refused).await.is_err(), "{damage}: {refused}");
+        }
+        let late = "ALTER SEQUENCE loans_sequence RESTART;
+            INSERT INTO loans (event_id, occurred_at, event_type, payload)
+                VALUES (gen_random_uuid(), now(), 'Late', '{}')";
+        assert_eq!(refusal(self.sql.batch_execute(late).await), "LE001", "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
+    for (damage, reason) in [
+        ("DROP ROUTINE loans_append", "routine loans_append is missing"),
+        ("DROP TRIGGER loans_lock_log ON loans", "trigger loans_lock_log is missing"),
+        ("DROP TRIGGER loans_refuse_number ON loans", "trigger loans_refuse_number is missing"),
+        ("DROP TRIGGER loans_refuse_change ON loans", "trigger loans_refuse_change is missing"),
+        ("ALTER TABLE loans DISABLE TRIGGER loans_lock_log", "\"disabled BEFORE INSERT"),
+        ("ALTER TABLE loans DISABLE TRIGGER ALL", "trigger loans_refuse_change is \"disabled"),
+        ("ALTER TABLE loans ENABLE REPLICA TRIGGER loans_lock_log", "on replicas only"),
+        (
+            "DROP FUNCTION eddyline_refuse_change CASCADE",
+            "routine eddyline_refuse_change is missing",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION eddyline_refuse_change() RETURNS trigger LANGUAGE plpgsql
+                 AS 'BEGIN RETURN NULL; END'",
+            "routine eddyline_refuse_change has another body",
+        ),
+        ("DROP INDEX loans_payload_idx", "index loans_payload_idx is missing"),
+        ("DROP INDEX loans_event_type_idx", "index loans_event_type_idx is missing"),
+        ("DROP INDEX loans_occurred_at_idx", "index loans_occurred_at_idx is missing"),
+        (
+            "DROP INDEX loans_payload_idx; CREATE INDEX loans_payload_idx ON loans (event_id)",
+            "index loans_payload_idx is \"btree (event_id)\"",
+        ),
+        (
+            "UPDATE pg_index SET indisvalid = false
+                 WHERE indexrelid = 'loans_event_type_idx'::regclass",
+            "index loans_event_type_idx is \"invalid",
+        ),
+        ("ALTER TABLE loans DROP CONSTRAINT loans_pkey", "constraint loans_pkey is missing"),
+        (
+            "ALTER TABLE loans DROP CONSTRAINT loans_event_id_key",
+            "constraint loans_event_id_key is missing",
+        ),
+        (
+            "ALTER TABLE loans DROP CONSTRAINT loans_payload_check",
+            "constraint loans_payload_check is missing",
+        ),
+        (
+            "ALTER TABLE loans DROP CONSTRAINT loans_event_id_key,
+                 ADD CONSTRAINT loans_event_id_key UNIQUE (event_id) DEFERRABLE",
+            "\"UNIQUE (event_id) DEFERRABLE\"",
+        ),
+        ("ALTER TABLE loans ALTER payload DROP NOT NULL", "nullability of column payload"),
+        ("ALTER TABLE loans ALTER metadata DROP DEFAULT", "default of column metadata is missing"),
+        ("ALTER TABLE loans ALTER recorded_at DROP DEFAULT", "default of column recorded_at"),
+        ("ALTER TABLE loans ALTER event_type TYPE text COLLATE \"POSIX\"", "collation of column"),
+        ("ALTER TABLE loans SET UNLOGGED", "table loans is \"an unlogged table\""),
+        (
+            "ALTER TABLE loans ALTER sequence_number SET GENERATED BY DEFAULT",
+            "identity of column sequence_number is \"BY DEFAULT",
+        ),
+        (
+            "DROP TRIGGER loans_refuse_number ON loans;
+             ALTER TABLE loans ALTER sequence_number DROP IDENTITY",
+            "identity of column sequence_number is missing",
+        ),
+        (
+            "DROP TRIGGER loans_refuse_number ON loans;
+             ALTER TABLE loans ALTER sequence_number DROP IDENTITY;
+             CREATE SEQUENCE loans_sequence OWNED BY loans.sequence_number;
+             ALTER TABLE loans ALTER sequence_number SET DEFAULT nextval('loans_sequence')",
+            "identity of column sequence_number is missing",
+        ),
+        ("ALTER SEQUENCE loans_sequence RENAME TO numbers_sequence", "loans_sequence is missing"),
+        ("DROP TABLE eddyline_schema", "table eddyline_schema has no row"),
+        ("DELETE FROM eddyline_schema", "table eddyline_schema has no row"),
+    ] {
+        let branch = Branch::new().await;
+        branch.run(damage).await;
+
+        branch.is_repaired(damage, reason).await;
+    }
+}
+
+/// Logical replication copies events and no sequences, and a restored sequence may be anything.
+#[tokio::test]
+async fn a_migration_repairs_a_sequence_that_would_give_numbers_below_the_head() {
+    for (damage, reason) in [
+        ("ALTER SEQUENCE loans_sequence RESTART", "gives 1 next, and the head is 2"),
+        ("SELECT setval('loans_sequence', 1)", "gives 2 next, and the head is 2"),
+        ("SELECT setval('loans_sequence', 2, false)", "gives 2 next, and the head is 2"),
+        ("ALTER SEQUENCE loans_sequence CACHE 10", "CACHE 10"),
+        ("ALTER SEQUENCE loans_sequence CYCLE", "1 CYCLE"),
+        ("ALTER SEQUENCE loans_sequence INCREMENT 2", "INCREMENT 2"),
+        ("ALTER SEQUENCE loans_sequence INCREMENT -1", "INCREMENT -1"),
+        ("ALTER SEQUENCE loans_sequence MAXVALUE 2", "has reached its maximum"),
+        ("ALTER SEQUENCE loans_sequence AS integer RESTART", "integer"),
+    ] {
+        let branch = Branch::new().await;
+        branch.run(damage).await;
+
+        branch.is_repaired(damage, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_that_goes_on_above_the_head_is_no_damage() {
+    for (change, number) in [
+        ("ALTER SEQUENCE loans_sequence RESTART WITH 3", 3),
+        ("ALTER SEQUENCE loans_sequence RESTART WITH 14", 14),
+        ("SELECT setval('loans_sequence', 20)", 21),
+        ("DELETE FROM loans", 3),
+        ("ALTER SEQUENCE loans_sequence MAXVALUE 100", 3),
+    ] {
+        let branch = Branch::new().await;
+        branch.run(change).await;
+
+        assert_eq!(branch.append().await.unwrap(), number, "{change}");
+        branch.migrate().await.unwrap();
+        assert_eq!(branch.append().await.unwrap(), number + 1, "{change}");
+    }
+}
+
+/// As after logical replication: a gap below the head into which numbers would fall.
+#[tokio::test]
+async fn a_migrated_log_gives_no_number_below_its_head() {
+    let branch = Branch::new().await;
+    branch.run("ALTER SEQUENCE loans_sequence RESTART WITH 9").await;
+    assert_eq!(branch.append().await.unwrap(), 9);
+    branch.run("ALTER SEQUENCE loans_sequence RESTART WITH 5").await;
+    let refused = branch.connect().await.err().unwrap();
+    assert!(matches!(refused, Error::SchemaDamaged { .. }), "{refused:?}");
+
+    branch.migrate().await.unwrap();
+
+    assert_eq!(branch.append().await.unwrap(), 10);
+}
+
+#[tokio::test]
+async fn a_log_in_a_renamed_schema_is_refused_until_it_is_migrated() {
+    let mut branch = Branch::new().await;
+    let renamed = format!("{}_renamed", branch.schema);
+    branch.run(&format!("ALTER SCHEMA {} RENAME TO {renamed}", branch.schema)).await;
+    branch.run(&format!("SET search_path = {renamed}")).await;
+    let missing = branch.connect().await.err().unwrap();
+    branch.config = branch.config.schema(renamed);
+
+    assert!(matches!(missing, Error::SchemaMissing { .. }), "{missing:?}");
+    branch.is_repaired("renamed schema", "routine loans_append has another body").await;
+}
+
+#[tokio::test]
+async fn a_renamed_table_is_adopted_by_a_migration_with_all_of_its_events() {
+    let mut branch = Branch::new().await;
+    branch.run("ALTER TABLE loans RENAME TO archive").await;
+    let missing = branch.connect().await.err().unwrap();
+    let before = branch.config.clone();
+    branch.config = branch.config.log("archive");
+    assert!(matches!(missing, Error::SchemaMissing { .. }), "{missing:?}");
+    let refused = branch.connect().await.err().unwrap();
+    assert!(matches!(refused, Error::SchemaDamaged { .. }), "{refused:?}");
+
+    branch.migrate().await.unwrap();
+
+    assert_eq!(branch.append().await.unwrap(), 3);
+    let left = "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+        AND relname LIKE 'loans%'
+        UNION SELECT tgname FROM pg_trigger WHERE tgrelid = 'archive'::regclass
+            AND tgname LIKE 'loans%'
+        UNION SELECT conname FROM pg_constraint WHERE conrelid = 'archive'::regclass
+            AND conname LIKE 'loans%'";
+    assert!(branch.sql.query(left, &[]).await.unwrap().is_empty());
+    // The old name is free for another log.
+    branch.config = before;
+    branch.migrate().await.unwrap();
+    assert_eq!(branch.append().await.unwrap(), 1);
+}
+
+/// Its owner dropped it. What is left of it, the row of its version and its functions, is no log.
+#[tokio::test]
+async fn a_log_whose_table_was_dropped_is_missing_and_a_migration_creates_a_new_one() {
+    let branch = Branch::new().await;
+    branch.run("DROP TABLE loans").await;
+    let missing = branch.connect().await.err().unwrap();
+
+    branch.migrate().await.unwrap();
+
+    assert!(matches!(missing, Error::SchemaMissing { .. }), "{missing:?}");
+    assert!(missing.to_string().contains("eddyline::Schema::migrate"), "{missing}");
+    assert_eq!(branch.append().await.unwrap(), 1);
+}
+
+/// What only its owner can repair is named, and a migration touches nothing.
+#[tokio::test]
+async fn a_migration_refuses_what_it_cannot_repair() {
+    for (damage, reason) in [
+        ("ALTER TABLE loans DROP metadata", "column metadata is missing"),
+        ("ALTER TABLE loans ALTER event_id TYPE text", "column event_id is \"text\""),
+        (
+            "ALTER TABLE loans RENAME TO kept; CREATE VIEW loans AS SELECT * FROM kept",
+            "table loans is \"a view\"",
+        ),
+    ] {
+        let branch = Branch::new().await;
+        branch.run(damage).await;
+
+        let refused = [branch.connect().await.err(), branch.migrate().await.err()];
+
+        for error in refused {
+            let Some(Error::SchemaDamaged { reason: found, remedy, .. }) = &error else {
+                panic!("{damage}: {error:?}")
+            };
+            assert!(found.contains(reason) && remedy.contains("by hand"), "{damage}: {error:?}");
+        }
+    }
+}
+
+/// A reader needs the columns, of a table or of a view, and the row of the version.
+#[tokio::test]
+async fn a_reader_is_refused_a_log_that_it_cannot_decode() {
+    for damage in ["ALTER TABLE loans DROP metadata", "ALTER TABLE loans ALTER event_id TYPE text"]
+    {
+        let branch = Branch::new().await;
+        Store::<ReadOnly>::connect(branch.config.clone()).await.unwrap();
+        branch.run(damage).await;
+
+        let refused = Store::<ReadOnly>::connect(branch.config.clone()).await;
+
+        assert!(matches!(refused, Err(Error::SchemaDamaged { .. })), "{damage}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn objects_that_are_shared_with_a_log_of_a_newer_version_are_left_alone() {
+    let branch = Branch::new().await;
+    let newer = "CREATE OR REPLACE FUNCTION eddyline_refuse_change() RETURNS trigger
+        LANGUAGE plpgsql AS 'BEGIN RAISE ''newer''; END'";
+    branch.run("INSERT INTO eddyline_schema (log, version) VALUES ('other', 1000)").await;
+    branch.run(newer).await;
+
+    branch.migrate().await.unwrap();
+
+    assert_eq!(branch.append().await.unwrap(), 3);
+    let body = "SELECT prosrc FROM pg_proc WHERE oid = 'eddyline_refuse_change()'::regprocedure";
+    let body: String = branch.sql.query_one(body, &[]).await.unwrap().get(0);
+    assert!(body.contains("newer"), "{body}");
+}
+
+/// Appends that wait for a migration are stored after it, and none of both ends as a deadlock.
+#[tokio::test]
+async fn appends_go_on_while_a_migration_repairs() {
+    let branch = Branch::new().await;
+    let store = branch.connect().await.unwrap();
+    for _ in 0..5 {
+        branch.run("DROP INDEX loans_event_type_idx; ALTER SEQUENCE loans_sequence CACHE 1").await;
+        let appends = (0..20).map(|_| store.append([lent("b-1", "r-1")], AppendCondition::none()));
+
+        let (appended, migrated) =
+            tokio::join!(futures_util::future::join_all(appends), branch.migrate());
+
+        assert!(appended.iter().all(Result::is_ok), "{appended:?}");
+        assert!(migrated.is_ok(), "{migrated:?}");
+    }
+}

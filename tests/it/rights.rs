@@ -1,0 +1,96 @@
+//! Roles that cannot use a log: connecting refuses them, and says what they need.
+
+use eddyline::{Config, Error, ReadOnly, ReadWrite, Schema, Store};
+
+use crate::support::{Log, as_user, next};
+
+/// Each right that a store needs, taken away and given back by what the error says.
+#[tokio::test]
+async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
+    let (log, role) = (Log::missing().await, format!("librarian_{}", next()));
+    let schema = format!("branch_{}", next());
+    let config = log.config().schema(&schema).log("loans");
+    let migrate = async || {
+        Schema::new(&config).writer_role(&role).migrate().await.unwrap();
+    };
+    migrate().await;
+    let sql = log.sql().await;
+    sql.batch_execute(&format!("ALTER ROLE {role} LOGIN")).await.unwrap();
+    let url = as_user(&log.primary_url(), &role);
+    let as_role = Config::new(&url).unwrap().schema(&schema).log("loans");
+    let connect = async || {
+        let writer = Store::<ReadWrite>::connect(as_role.clone()).await.map(drop);
+        (writer, Store::<ReadOnly>::connect(as_role.clone()).await.map(drop))
+    };
+    let append = "EXECUTE on routine {schema}.loans_append";
+    for (revoked, right, to_read) in [
+        ("USAGE ON SCHEMA {schema}", "USAGE on schema", true),
+        ("SELECT ON {schema}.loans", "SELECT on table {schema}.loans", true),
+        ("SELECT ON {schema}.eddyline_schema", "SELECT on table {schema}.eddyline_schema", true),
+        ("INSERT (payload) ON {schema}.loans", "INSERT on table {schema}.loans", false),
+        (
+            "SELECT ON SEQUENCE {schema}.loans_sequence",
+            "SELECT on sequence {schema}.loans_sequence",
+            false,
+        ),
+        ("EXECUTE ON ROUTINE {schema}.loans_append", append, false),
+    ] {
+        let [revoke, right] = [revoked, right].map(|text| text.replace("{schema}", &schema));
+        sql.batch_execute(&format!("REVOKE {revoke} FROM {role}, PUBLIC")).await.unwrap();
+
+        let (writer, reader) = connect().await;
+
+        let mut refused = vec![writer];
+        assert_eq!(reader.is_err(), to_read, "{revoked}: {reader:?}");
+        refused.extend(to_read.then_some(reader));
+        for refused in refused {
+            let Err(Error::UnfitRole { reason, .. }) = refused else {
+                panic!("{revoked}: {refused:?}")
+            };
+            assert!(reason.contains(&right) && reason.contains("writer_role"), "{reason}");
+        }
+        migrate().await;
+        let (writer, reader) = connect().await;
+        assert!(writer.is_ok() && reader.is_ok(), "{revoked}: {writer:?} {reader:?}");
+    }
+}
+
+/// A hidden event cannot break a condition, and a reader would miss it.
+#[tokio::test]
+async fn a_role_from_which_row_level_security_hides_events_is_refused() {
+    let (log, role) = (Log::missing().await, format!("librarian_{}", next()));
+    Schema::new(&log.config()).writer_role(&role).migrate().await.unwrap();
+    let (name, owner) = (&log.name, log.sql().await);
+    owner.batch_execute(&format!("ALTER ROLE {role} LOGIN")).await.unwrap();
+    let config = Config::new(&as_user(&log.primary_url(), &role)).unwrap().log(name);
+    owner
+        .batch_execute(&format!(
+            "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY some_readers ON {name} USING (payload ->> 'ReaderID' = 'r-1') WITH CHECK (true)"
+        ))
+        .await
+        .unwrap();
+    let connect = async || {
+        let writer = Store::<ReadWrite>::connect(config.clone()).await.map(drop);
+        [writer, Store::<ReadOnly>::connect(config.clone()).await.map(drop)]
+    };
+
+    for refused in connect().await {
+        let Err(error) = refused else { panic!("connected") };
+        assert!(matches!(error, Error::UnfitRole { .. }), "{error:?}");
+        assert!(error.to_string().contains("row-level security"), "{error}");
+    }
+    log.writer().await;
+    owner.batch_execute(&format!("ALTER TABLE {name} OWNER TO {role}")).await.unwrap();
+    assert!(connect().await.iter().all(Result::is_ok));
+    owner.batch_execute(&format!("ALTER TABLE {name} FORCE ROW LEVEL SECURITY")).await.unwrap();
+    assert!(connect().await.iter().all(Result::is_err));
+    for remedy in [
+        format!("ALTER ROLE {role} BYPASSRLS"),
+        format!("ALTER TABLE {name} DISABLE ROW LEVEL SECURITY"),
+    ] {
+        owner.batch_execute(&remedy).await.unwrap();
+        assert!(connect().await.iter().all(Result::is_ok), "{remedy}");
+        owner.batch_execute(&format!("ALTER ROLE {role} NOBYPASSRLS")).await.unwrap();
+    }
+}
