@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use console::{in_one_line, tell};
 use faults::{Args, Conclusion, Failure, Progress, Report, run};
-use telling::{in_one_line, tell};
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use console::in_one_line;
 use eddyline::{Appended, Error, Event};
-use telling::in_one_line;
 use tokio::time::Instant;
 use uuid::Uuid;
 

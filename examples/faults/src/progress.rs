@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::tell;
 use indicatif::{ProgressBar, ProgressStyle};
-use telling::tell;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use console::tell;
 use eddyline::{Config, ReadWrite, RetryPolicy, Schema, Store};
 use fault_proxy::Proxy;
 use local_postgres::{Cluster, find_or_install};
-use telling::tell;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;

@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use console::{in_one_line, tell};
 use rand::RngExt;
-use telling::{in_one_line, tell};
 use tokio::time::Instant;
 
 use crate::actors::Assignment;

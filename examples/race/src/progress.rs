@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use console::tell;
 use indicatif::{ProgressBar, ProgressStyle};
-use telling::tell;
 
 use crate::tally::Tally;
 

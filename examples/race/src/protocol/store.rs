@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use console::in_one_line;
 use eddyline::{
     AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Jitter, Mode, Query,
     ReadOnly, ReadWrite, RetryPolicy, Schema, SequenceNumber, Store,
 };
 use futures_util::{TryStreamExt, pin_mut};
-use telling::in_one_line;
 
 use super::{Basis, Broken, Outcome, Page, Reading};
 use crate::event::NewEvent;

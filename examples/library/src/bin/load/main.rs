@@ -24,8 +24,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use console::in_one_line;
 use library::queries::QueryHandler;
-use telling::in_one_line;
 
 use crate::args::Args;
 use crate::client::Client;
