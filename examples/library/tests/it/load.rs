@@ -1,12 +1,15 @@
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
 
 use library::domain::BookCopyLentToReader;
+use local_postgres::Cluster;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Library, add, at, book, lend, reader, register};
 
-const SMALL: [&str; 10] =
-    ["--seconds", "1", "--clients", "3", "--books", "40", "--readers", "9", "--log", "events"];
+const SMALL: [&str; 6] = ["--books", "40", "--readers", "9", "--log", "events"];
+const BRIEF: [&str; 4] = ["--seconds", "1", "--clients", "3"];
 
 /// Runs the load to its end.
 async fn run(arguments: &[&str]) -> Output {
@@ -17,7 +20,35 @@ async fn run(arguments: &[&str]) -> Output {
 
 async fn run_against(library: &Library, arguments: &[&str]) -> Output {
     let servers = ["--primary", &library.primary, "--replica", &library.replica];
-    run(&[&SMALL, &servers[..], arguments].concat()).await
+    run(&[&SMALL[..], &BRIEF, &servers, arguments].concat()).await
+}
+
+/// Starts the load on a library, with pipes for what it prints.
+fn start(library: &Library, arguments: &[&str]) -> Child {
+    let servers = ["--primary", &library.primary, "--replica", &library.replica];
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    load.args([&SMALL[..], &servers, arguments].concat());
+    load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Sends a signal once the load runs; returns what the load then prints.
+fn signal_the_load(mut load: Child, signal: Signal) -> Output {
+    let mut errors = BufReader::new(load.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("load ") {
+        line.clear();
+        assert_ne!(errors.read_line(&mut line).unwrap(), 0, "the load ended early");
+    }
+    kill_process(Pid::from_child(&load), signal).unwrap();
+    let mut stderr = Vec::new();
+    errors.read_to_end(&mut stderr).unwrap();
+    Output { stderr, ..load.wait_with_output().unwrap() }
+}
+
+fn assert_clean(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let last = lines(&output.stdout).last().unwrap().to_string();
+    assert!(last.starts_with("audit: no findings in "), "{output:?}");
 }
 
 fn lines(bytes: &[u8]) -> Vec<&str> {
@@ -44,7 +75,7 @@ async fn reports_every_command_and_query() {
 
     let output = run_against(&library, &["--json", file.path().to_str().unwrap()]).await;
 
-    let report: Value = serde_json::from_reader(file).unwrap();
+    let report: Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     for (kind, count) in [("commands", 6), ("queries", 7)] {
         assert_eq!(report[kind].as_array().unwrap().len(), count);
@@ -85,4 +116,83 @@ async fn says_in_one_line_why_it_cannot_run() {
         assert_eq!(lines(&output.stdout), [""; 0], "{arguments:?}");
         assert_eq!(lines(&output.stderr).len(), 1, "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn ends_well_without_a_reader_of_standard_error() {
+    let library = Library::open().await;
+
+    let mut load = start(&library, &BRIEF);
+    drop(load.stderr.take());
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
+}
+
+#[tokio::test]
+async fn audits_the_log_without_a_reader_of_standard_output() {
+    let library = Library::open().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+
+    let mut load =
+        start(&library, &[&BRIEF[..], &["--json", file.path().to_str().unwrap()]].concat());
+    drop(load.stdout.take());
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await.unwrap().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
+    assert_eq!(report["audit"]["findings"]["count"], 0);
+}
+
+#[tokio::test]
+async fn reports_and_audits_after_a_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let library = Library::open().await;
+
+        let load = start(&library, &["--seconds", "600", "--clients", "3"]);
+        let output = tokio::task::spawn_blocking(move || signal_the_load(load, signal));
+
+        assert_clean(&output.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn keeps_the_file_of_an_earlier_run_if_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    std::fs::write(&file, "earlier").unwrap();
+    let nowhere = "postgres://postgres@127.0.0.1:1/library";
+
+    let servers = ["--primary", nowhere, "--replica", nowhere];
+    let output = run(&[&servers[..], &["--json", file.to_str().unwrap()]].concat()).await;
+
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "earlier");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn audits_after_a_load_that_took_every_connection() {
+    let cluster = Cluster::builder().fsync(false).max_connections(12).start().await.unwrap();
+    cluster.create_database("library").await.unwrap();
+    let url = cluster.primary().url("library");
+
+    let servers = ["--primary", &url, "--replica", &url];
+    let output =
+        run(&[&SMALL[..], &servers, &["--seconds", "1", "--clients", "30"]].concat()).await;
+
+    assert_clean(&output);
+}
+
+#[tokio::test]
+async fn audits_after_a_load_that_took_every_file() {
+    let library = Library::open().await;
+
+    let mut load = Command::new("sh");
+    load.args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_load")]);
+    load.args(SMALL).args(["--primary", &library.primary, "--replica", &library.replica]);
+    load.args(["--seconds", "1", "--clients", "60"]);
+    let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
 }
