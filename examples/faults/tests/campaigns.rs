@@ -1,6 +1,7 @@
 //! Fights each campaign for a short while, on a cluster of its own.
 
-use faults::{Campaign, Conclusion, Plan, Progress, Report, run};
+use console::Stop;
+use faults::{Campaign, Conclusion, Plan, Report, Visibility, run};
 
 async fn fight(campaign: Campaign, appends: u64, retry: bool) -> Report {
     let plan = Plan {
@@ -11,8 +12,9 @@ async fn fight(campaign: Campaign, appends: u64, retry: bool) -> Report {
         fsync: false,
         pg_bin: None,
         seed: 42,
+        stop: Stop::default(),
     };
-    run(plan, Progress::hidden()).await.unwrap()
+    run(plan, Visibility::Hidden).await.unwrap()
 }
 
 /// Fights under a retry policy: every outcome is known, and everything is as it was told.

@@ -52,6 +52,8 @@ impl Crew {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .kill_on_drop(true)
+                // A signal from the terminal is for the main process, which tells the workers.
+                .process_group(0)
                 .spawn()
                 .map_err(Failure::io("start a worker"))?;
             let pipes = process.stdin.take().zip(process.stdout.take());

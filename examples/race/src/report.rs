@@ -67,8 +67,7 @@ impl Report {
 
     /// Lists the kinds of work that did not occur.
     pub fn absent(&self) -> Vec<Kind> {
-        let expected = Kind::expected(self.protocol, &self.servers).into_iter();
-        expected.filter(|&kind| self.tally.of(kind) == 0).collect()
+        self.tally.absent(&Kind::expected(self.protocol, &self.servers))
     }
 
     /// Returns what happened per second, by name.

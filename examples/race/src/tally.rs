@@ -1,6 +1,7 @@
 //! How often each kind of work was done, by all workers together.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::fact::{Ending, Form, Kind, Server};
 
@@ -25,6 +26,11 @@ impl Tally {
     /// Returns how often work of the kind was done.
     pub fn of(&self, kind: Kind) -> u64 {
         self.sum(|one| one == kind)
+    }
+
+    /// Lists those of the kinds that no work was done of.
+    pub fn absent(&self, kinds: &[Kind]) -> Vec<Kind> {
+        kinds.iter().copied().filter(|&kind| self.of(kind) == 0).collect()
     }
 
     /// Returns how many decisions were accepted.
@@ -57,6 +63,19 @@ impl Tally {
     /// Returns how many times the tailing readers were answered by a server.
     pub fn tails(&self, server: Server) -> u64 {
         self.sum(|kind| matches!(kind, Kind::Tail(_, one) if one == server))
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} decisions, {} conflicts, {} unconditional appends, {} inserts",
+            self.decisions(),
+            self.conflicts(),
+            self.unconditional(),
+            self.inserts(),
+        )
     }
 }
 

@@ -66,7 +66,8 @@ impl<'a> Crew<'a> {
         let mut director = Director { site, random, campaign };
         let directed = async {
             fire(&mut director).await?;
-            while site.notes.tally(campaign).appends < site.plan.share(campaign) {
+            let share = site.plan.share(campaign);
+            while site.notes.tally(campaign).appends < share && !site.plan.stop.is_set() {
                 sleep(PAUSE).await;
             }
             stop.store(true, Ordering::Relaxed);
@@ -77,7 +78,7 @@ impl<'a> Crew<'a> {
     }
 }
 
-impl Director<'_> {
+impl<'a> Director<'a> {
     /// Waits until a few more appends have begun, or cannot.
     pub async fn pace(&mut self, appends: u64) {
         let goal = self.begun() + self.random.random_range(1..=appends);
@@ -99,9 +100,11 @@ impl Director<'_> {
         self.site.notes.tally(self.campaign).in_flight
     }
 
-    /// Returns how many faults make one for so many of the campaign's appends.
-    pub fn one_in(&self, appends: u64) -> u64 {
-        (self.site.plan.share(self.campaign) / appends).max(2)
+    /// Returns a turn for each fault, one for so many of the campaign's appends, until a stop is asked
+    /// for.
+    pub fn one_in(&self, appends: u64) -> impl Iterator<Item = u64> + use<'a> {
+        let (count, site) = ((self.site.plan.share(self.campaign) / appends).max(2), self.site);
+        (0..count).take_while(|_| !site.plan.stop.is_set())
     }
 
     fn begun(&self) -> u64 {
