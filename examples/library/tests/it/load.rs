@@ -1,4 +1,7 @@
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
 use library::domain::BookCopyLentToReader;
@@ -195,4 +198,63 @@ async fn audits_after_a_load_that_took_every_file() {
     let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
 
     assert_clean(&output);
+}
+
+#[tokio::test]
+async fn takes_an_address_of_keys_and_values() {
+    let library = Library::open().await;
+    let [primary, replica] = [&library.primary, &library.replica].map(|url| {
+        let (host, database) = url.rsplit_once('/').unwrap();
+        let port = host.rsplit_once(':').unwrap().1;
+        format!("host=127.0.0.1 port={port} user=postgres dbname={database}")
+    });
+    for by_variables in [false, true] {
+        let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+        load.args(SMALL).args(BRIEF);
+        match by_variables {
+            true => load.envs([("LIBRARY_PRIMARY", &primary), ("LIBRARY_REPLICA", &replica)]),
+            false => load.args(["--primary", &primary, "--replica", &replica]),
+        };
+        let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+        assert_clean(&output);
+    }
+}
+
+#[tokio::test]
+async fn takes_an_empty_variable_for_none() {
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    load.args(BRIEF);
+    for name in ["SECONDS", "CLIENTS", "BOOKS", "READERS", "SEED", "LOG", "JSON"] {
+        load.env(format!("LIBRARY_{name}"), "");
+    }
+    load.args(["--books", "40", "--readers", "9"])
+        .envs([("LIBRARY_PRIMARY", ""), ("LIBRARY_REPLICA", "")]);
+    if std::env::var_os("EDDYLINE_PG_BIN").is_none() {
+        load.env("EDDYLINE_PG_BIN", "");
+    }
+    let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
+}
+
+#[tokio::test]
+async fn runs_in_a_folder_that_is_not_utf_8_and_leaves_only_its_report() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join(OsStr::from_bytes(b"ad\xe9 lovelace"));
+    std::fs::create_dir(&folder).unwrap();
+    // The servers' user need not be this one.
+    for folder in [outer.path(), &folder] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let report = folder.join(OsStr::from_bytes(b"r\xe9port.json"));
+
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    load.args(SMALL).args(BRIEF).arg("--json").arg(&report).env("TMPDIR", &folder);
+    let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
+    let entries = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(entries(outer.path()).collect::<Vec<_>>(), [folder.as_path()]);
+    assert_eq!(entries(&folder).collect::<Vec<_>>(), [report]);
 }
