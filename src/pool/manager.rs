@@ -17,7 +17,7 @@ use crate::server::Server;
 use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Reason, Role, sql, tls};
 
 /// The oldest server that the crate is made for, as `server_version_num` counts.
-const OLDEST_SERVER: u32 = 13_00_00;
+const OLDEST_SERVER: u32 = 14_00_00;
 
 /// Makes connections to one server, sets them up and turns away servers that cannot be used.
 #[derive(Clone)]
@@ -203,7 +203,7 @@ impl Manager {
         let version: u32 = fact(0).parse().unwrap_or(0);
         if version < OLDEST_SERVER {
             let version = fact(1);
-            return Err(unfit(format!("it is PostgreSQL {version}, the oldest supported is 13")));
+            return Err(unfit(format!("it is PostgreSQL {version}, the oldest supported is 14")));
         }
         let encoding = fact(2);
         if encoding != "UTF8" {
