@@ -75,6 +75,7 @@ pub struct Config {
     pub(crate) acquire_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
+    pub(crate) decision_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) max_batch: usize,
     pub(crate) append_queue: usize,
@@ -107,6 +108,7 @@ impl Config {
             acquire_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            decision_timeout: Duration::from_secs(2),
             lock_timeout: Duration::from_secs(10),
             max_batch: 256,
             append_queue: 4_096,
@@ -168,8 +170,22 @@ impl Config {
         Self { connect_timeout: timeout, ..self }
     }
 
+    /// Sets how long a decision may take while it holds the log's lock, and then its events to arrive at
+    /// the server. Defaults to 2 seconds.
+    ///
+    /// A decision takes the lock after it has lost as many rounds as
+    /// [`escalate_after`](crate::RetryPolicyBuilder::escalate_after) says. All other appends wait for it
+    /// meanwhile. If it takes longer, [`decide`](crate::Store::decide) fails with
+    /// [`Error::DecisionTimedOut`].
+    pub fn decision_timeout(self, timeout: Duration) -> Self {
+        Self { decision_timeout: timeout, ..self }
+    }
+
     /// Sets how long the server works on a statement, and so how long a stream may take to be read.
     /// Defaults to 30 seconds.
+    ///
+    /// Appends have no such limit, since it would end the wait for a synchronous standby as well. They
+    /// wait for locks no longer than [`lock_timeout`](Self::lock_timeout).
     pub fn statement_timeout(self, timeout: Duration) -> Self {
         Self { statement_timeout: timeout, ..self }
     }
@@ -255,6 +271,7 @@ impl Config {
             ("acquire_timeout", self.acquire_timeout),
             ("connect_timeout", self.connect_timeout),
             ("statement_timeout", self.statement_timeout),
+            ("decision_timeout", self.decision_timeout),
             ("lock_timeout", self.lock_timeout),
             ("replica_timeout", self.replica_timeout),
         ] {

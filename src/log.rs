@@ -5,6 +5,9 @@ use crate::Error;
 /// The longest identifier: names derived from it must stay within PostgreSQL's 63 bytes.
 const MAX_IDENTIFIER_BYTES: usize = 40;
 
+/// The SQLSTATE by which a log refuses an event whose number does not lie above its head.
+pub(crate) const SEQUENCE_BEHIND: &str = "LE001";
+
 /// The name of a log, which is that of its table, with its schema. Both are checked.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct LogName {
@@ -32,9 +35,14 @@ impl LogName {
         format!("\"{}\".\"{}\"", self.schema, self.log)
     }
 
-    /// Returns the name of the function that stores events which were judged already.
-    pub(crate) fn append_function(&self) -> String {
+    /// Returns the name of the procedure that appends events.
+    pub(crate) fn append_procedure(&self) -> String {
         format!("\"{}\".\"{}_append\"", self.schema, self.log)
+    }
+
+    /// Returns the name of the sequence that numbers the events.
+    pub(crate) fn sequence(&self) -> String {
+        format!("\"{}\".\"{}_sequence\"", self.schema, self.log)
     }
 }
 

@@ -5,7 +5,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::error::Severity;
 
 use crate::error::{BoxError, cause};
-use crate::log::LogName;
+use crate::log::{LogName, SEQUENCE_BEHIND};
 use crate::{Circumstances, Class, ConnectionFailure, Error, Failure, Place, Role, SqlState};
 
 /// A server as a store knows it.
@@ -71,6 +71,7 @@ impl Server {
             Failure::Sqlstate("42P01" | "3F000") => {
                 Error::SchemaMissing { server, log: self.log.to_string() }
             }
+            Failure::Sqlstate(SEQUENCE_BEHIND) => self.sequence_behind(),
             Failure::Sqlstate(code) => {
                 let sqlstate = SqlState::new(code);
                 Error::Database { server, sqlstate, class, source: cause(error) }
@@ -84,6 +85,15 @@ impl Server {
                 Error::UnfitServer { server, reason: reason.into(), class }
             }
             Failure::Connection(_) => Error::ConnectionLost { server, source: cause(error) },
+        }
+    }
+
+    fn sequence_behind(&self) -> Error {
+        Error::SchemaDamaged {
+            server: self.to_string(),
+            log: self.log.to_string(),
+            reason: "its sequence lies behind its events".to_owned(),
+            remedy: "run eddyline::Schema::migrate once, as the owner of the log",
         }
     }
 

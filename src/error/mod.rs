@@ -89,9 +89,27 @@ pub enum Error {
         source: Cause,
     },
 
-    /// An event of the append is in the log already, and not all of the append's events are: its id
-    /// was used for something else. Nothing was stored.
-    #[error("invalid append: event {event_id} is in the log already, at {position}")]
+    /// A decision took longer under the log's lock than [`Config::decision_timeout`] allows. Nothing was
+    /// stored. Decide faster, or allow more time.
+    ///
+    /// [`Config::decision_timeout`]: crate::Config::decision_timeout
+    #[error(
+        "the decision took {waited:?} under the log's lock, more than the {allowed:?} that \
+         Config::decision_timeout allows"
+    )]
+    DecisionTimedOut {
+        /// How long it took.
+        waited: Duration,
+        /// How long it may take.
+        allowed: Duration,
+    },
+
+    /// The log holds the id of an event of the append, and not with the same contents, or not of all
+    /// events of the append: the id was used for something else. Nothing was stored.
+    #[error(
+        "invalid append: event {event_id} is in the log already, at {position}, with other contents \
+         or without the other events of the append"
+    )]
     DuplicateEvent {
         /// The event.
         event_id: Uuid,
@@ -182,6 +200,20 @@ pub enum Error {
         reached: SequenceNumber,
         /// How long the caller waited.
         waited: Duration,
+    },
+
+    /// Something of the log is missing or is not as [`Schema::migrate`](crate::Schema::migrate) makes
+    /// it: an object was dropped, disabled or altered, or the sequence does not go on behind the head.
+    #[error("log {log} on {server} is damaged: {reason}: {remedy}")]
+    SchemaDamaged {
+        /// The server, as `role host:port`.
+        server: String,
+        /// The log, as `schema.name`.
+        log: String,
+        /// What is missing or differs.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
     },
 
     /// The log's tables are not there.
@@ -288,12 +320,13 @@ impl Error {
             | Self::InvalidEvent { .. }
             | Self::InvalidFilter { .. } => Class::Permanent(Reason::Invalid),
             Self::OutcomeUnknown { .. } => Class::OutcomeUnknown,
-            Self::PoolExhausted { .. } | Self::ReplicaBehind { .. } | Self::TimedOut { .. } => {
-                Class::Timeout
-            }
-            Self::SchemaMissing { .. } | Self::SchemaVersion { .. } => {
-                Class::Permanent(Reason::Schema)
-            }
+            Self::DecisionTimedOut { .. }
+            | Self::PoolExhausted { .. }
+            | Self::ReplicaBehind { .. }
+            | Self::TimedOut { .. } => Class::Timeout,
+            Self::SchemaDamaged { .. }
+            | Self::SchemaMissing { .. }
+            | Self::SchemaVersion { .. } => Class::Permanent(Reason::Schema),
         }
     }
 
@@ -316,6 +349,7 @@ impl Error {
         match self {
             Self::ConnectionLost { .. }
             | Self::PoolExhausted { .. }
+            | Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
             | Self::UnfitServer { .. }
             | Self::Unreachable { .. } => true,

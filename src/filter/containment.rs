@@ -38,6 +38,11 @@ impl Containment {
         self.0.len() < 2 && !self.0.values().any(|node| matches!(node, Node::Object(_)))
     }
 
+    /// Returns whether a scalar is demanded, at any depth.
+    pub(super) fn has_scalar(&self) -> bool {
+        self.0.values().any(Node::has_scalar)
+    }
+
     /// Returns what is demanded, by the key that it is to be found under.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.0.iter().map(|(key, node)| (key.as_str(), node))
@@ -103,6 +108,13 @@ impl Containment {
 }
 
 impl Node {
+    fn has_scalar(&self) -> bool {
+        match self {
+            Self::Object(object) => object.has_scalar(),
+            Self::Bool(_) | Self::Null | Self::Number(_) | Self::String(_) => true,
+        }
+    }
+
     pub(crate) fn from_value(value: &impl Serialize) -> Result<Self, String> {
         let text = serde_json::to_string(value)
             .map_err(|fault| format!("cannot be serialised: {fault}"))?;

@@ -1,6 +1,7 @@
 //! Filters: their builder, their canonical form, and what they match.
 
 mod containment;
+mod necessary;
 mod normal;
 mod terms;
 
@@ -16,8 +17,9 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::containment::Containment;
 use self::containment::Node;
+pub(crate) use self::necessary::{NecessaryKey, NecessaryMatch};
 pub(crate) use self::normal::{Item, Types};
-pub(crate) use self::terms::{Demand, Lookup};
+pub(crate) use self::terms::Lookup;
 use crate::event::{ceil_to_microsecond, check_event_type, floor_to_microsecond};
 use crate::{Error, Event};
 
@@ -131,6 +133,11 @@ impl Filter {
 
     pub(crate) fn occurred_from(&self) -> Option<Timestamp> {
         self.parts.from
+    }
+
+    /// Returns whether the filter has a bound of time.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.parts.from.is_some() || self.parts.until.is_some()
     }
 
     pub(crate) fn occurred_until(&self) -> Option<Timestamp> {

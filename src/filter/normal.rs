@@ -58,6 +58,18 @@ impl Item {
         &self.containments
     }
 
+    /// Returns the types as a JSON array; `None` for any.
+    pub(crate) fn types_json(&self) -> Option<String> {
+        let Types::Of(types) = &self.types else { return None };
+        let types: Vec<_> = types.iter().map(|one| quoted(one)).collect();
+        Some(format!("[{}]", types.join(",")))
+    }
+
+    /// Returns whether the payload's index finds the payloads by whole values.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.containments.iter().all(Containment::has_scalar)
+    }
+
     pub(crate) fn matches(&self, event: &Event) -> bool {
         let type_matches = match &self.types {
             Types::Any => true,
@@ -70,9 +82,8 @@ impl Item {
 
     fn canonical(&self) -> String {
         let mut fields = Vec::new();
-        if let Types::Of(types) = &self.types {
-            let types: Vec<_> = types.iter().map(|one| quoted(one)).collect();
-            fields.push(format!("\"types\":[{}]", types.join(",")));
+        if let Some(types) = self.types_json() {
+            fields.push(format!("\"types\":{types}"));
         }
         if !self.containments.is_empty() {
             fields.push(format!("\"payload\":[{}]", self.payloads().join(",")));

@@ -11,7 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::containment::{Node, quoted};
+use super::containment::Node;
 use super::{Containment, Filter, Item, Types};
 use crate::Event;
 use crate::json::Decimal;
@@ -36,50 +36,7 @@ enum Term<'a> {
     Type(&'a str),
 }
 
-/// One of the things of which an event must have one, for a filter to match it.
-#[derive(Clone, Copy)]
-pub(crate) enum Demand<'a> {
-    /// A value at the top level of its payload.
-    Field(&'a str, &'a Node),
-    Type(&'a str),
-}
-
-impl<'a> Demand<'a> {
-    /// Returns the key of the payload; an empty one, which no predicate has, stands for the type.
-    pub(crate) fn key(self) -> &'a str {
-        match self {
-            Self::Field(key, _) => key,
-            Self::Type(_) => "",
-        }
-    }
-
-    /// Returns the value as JSON.
-    pub(crate) fn to_json(self) -> String {
-        match self {
-            Self::Field(_, node) => node.to_json(),
-            Self::Type(event_type) => quoted(event_type),
-        }
-    }
-}
-
 impl Filter {
-    /// Returns demands of which every event meets one at least that this filter matches; `None`
-    /// where there are none, or very many.
-    pub(crate) fn demands(&self) -> Option<Vec<Demand<'_>>> {
-        let mut demands = Vec::new();
-        for item in self.items() {
-            if item.containments().is_empty() {
-                let Types::Of(types) = item.types() else { return None };
-                demands.extend(types.iter().map(|one| Demand::Type(one)));
-            }
-            for containment in item.containments() {
-                let (key, node) = containment.scalar()?;
-                demands.push(Demand::Field(key, node));
-            }
-        }
-        (demands.len() <= MAX_DEMANDS).then_some(demands)
-    }
-
     /// Returns where the events are kept that this filter may match.
     pub(crate) fn lookup(&self, hasher: &impl BuildHasher) -> Lookup {
         let mut terms = Vec::new();
@@ -183,5 +140,3 @@ fn term_of(key: &str, value: &str, hasher: &impl BuildHasher) -> Option<u64> {
 
 /// The most terms of an event.
 const MAX_TERMS: usize = 64;
-/// The most demands of a filter.
-const MAX_DEMANDS: usize = 256;

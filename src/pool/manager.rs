@@ -9,7 +9,6 @@ use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::backend::Backend;
 use super::session::Session;
 use super::terms::Terms;
 use crate::error::{BoxError, cause};
@@ -177,23 +176,23 @@ impl Manager {
         if let Some(settings) = &self.terms.session {
             client.batch_execute(settings).await.map_err(|error| self.refused(error))?;
         }
-        let backend = self.check(&client).await?;
+        self.check(&client).await?;
         let terms = self.terms.clone();
-        Ok(Session::new(client, self.server.clone(), backend, self.statement_timeout, terms))
+        Ok(Session::new(client, self.server.clone(), self.statement_timeout, terms))
     }
 
     fn refused(&self, error: tokio_postgres::Error) -> Error {
         self.server.error(error, self.server.at(Place::Connect))
     }
 
-    /// Refuses a server that the store's promises cannot be kept on; returns its process.
-    async fn check(&self, client: &Client) -> Result<Backend, Error> {
+    /// Refuses a server that the store's promises cannot be kept on.
+    async fn check(&self, client: &Client) -> Result<(), Error> {
         let unfit = |reason: String| Error::UnfitServer {
             server: self.server.to_string(),
             reason: reason.into(),
             class: Class::Permanent(Reason::Resource),
         };
-        let answer = client.simple_query(&facts()).await.map_err(|error| self.refused(error))?;
+        let answer = client.simple_query(FACTS).await.map_err(|error| self.refused(error))?;
         let row = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -213,8 +212,7 @@ impl Manager {
         if self.server.role == Role::Primary && read_only {
             return Err(self.server.takes_no_writes());
         }
-        let number = |column| fact(column).parse().unwrap_or_default();
-        Ok(Backend { process: number(5), started: number(6) })
+        Ok(())
     }
 }
 
@@ -242,14 +240,9 @@ impl ManageConnection for Manager {
 }
 
 /// What is asked of each new connection.
-fn facts() -> String {
-    format!(
-        "SELECT current_setting('server_version_num'), current_setting('server_version'),
-             current_setting('server_encoding'), pg_is_in_recovery(),
-             current_setting('default_transaction_read_only'), {}",
-        sql::own_backend()
-    )
-}
+const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'),
+     current_setting('server_encoding'), pg_is_in_recovery(),
+     current_setting('default_transaction_read_only')";
 
 /// What the driver takes where an address does not say.
 const UNSET_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);

@@ -1,6 +1,5 @@
 //! A pool of connections per server, and what a connection remembers.
 
-mod backend;
 mod manager;
 mod reading;
 mod session;
@@ -15,11 +14,9 @@ use std::time::Duration;
 use bb8::{PooledConnection, QueueStrategy, RunError};
 use tokio::time::timeout;
 
-use self::backend::Abandoned;
-pub(crate) use self::backend::Backend;
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
-pub(crate) use self::session::{Form, Session, send, sent};
+pub(crate) use self::session::{ConnectionId, Form, Session, send, sent};
 use self::suspicion::Suspicion;
 use crate::error::BoxError;
 use crate::log::LogName;
@@ -27,6 +24,7 @@ use crate::server::Server;
 use crate::{Class, Config, Error, Role, tls};
 
 /// The connections to one server.
+#[derive(Clone)]
 pub(crate) struct Pool {
     server: Arc<Server>,
     manager: Manager,
@@ -35,7 +33,6 @@ pub(crate) struct Pool {
     /// Whether to give up at the first connection that fails, because another server may answer.
     fail_fast: bool,
     suspicion: Arc<Suspicion>,
-    abandoned: Arc<Abandoned>,
 }
 
 impl Pool {
@@ -61,7 +58,7 @@ impl Pool {
     ///
     /// They are apart from the store's others, so that appends which wait for the log's lock keep
     /// nobody from reading. Mostly one is in use, and always the same, since it is known what that
-    /// one saw. What one of either kind leaves behind may be in the way of both.
+    /// one saw.
     pub(crate) fn for_appends(&self, config: &Config) -> Result<Self, Error> {
         let connector = tls::connector(config.tls.as_ref())?;
         let address = config.servers.first().expect("a configuration names a server");
@@ -69,8 +66,7 @@ impl Pool {
         let builder = bb8::Pool::builder()
             .max_size(MAX_APPEND_CONNECTIONS)
             .queue_strategy(QueueStrategy::Lifo);
-        let pool = Self::new(config, manager, builder);
-        Ok(Self { abandoned: self.abandoned.clone(), ..pool })
+        Ok(Self::new(config, manager, builder))
     }
 
     fn new(config: &Config, manager: Manager, builder: bb8::Builder<Manager>) -> Self {
@@ -91,7 +87,6 @@ impl Pool {
             acquire_timeout: config.acquire_timeout,
             fail_fast: config.servers.len() > 1,
             suspicion: Arc::default(),
-            abandoned: Arc::default(),
         }
     }
 
@@ -114,7 +109,7 @@ impl Pool {
 
     /// Takes a connection from the pool.
     pub(crate) async fn acquire(&self) -> Result<Lease, Error> {
-        let acquired = match timeout(self.acquire_timeout, self.ready()).await {
+        let acquired = match timeout(self.acquire_timeout, self.wait()).await {
             Ok(acquired) => acquired,
             Err(elapsed) => Err(self.timed_out(elapsed)),
         };
@@ -123,17 +118,6 @@ impl Pool {
             self.note(true);
         }
         acquired
-    }
-
-    /// Waits for a connection, and ends by it what lost ones left behind.
-    async fn ready(&self) -> Result<Lease, Error> {
-        loop {
-            let mut lease = self.wait().await?;
-            lease.end_abandoned().await;
-            if !lease.is_spent() {
-                return Ok(lease);
-            }
-        }
     }
 
     /// Waits until a connection comes back or can be made.
@@ -167,13 +151,9 @@ impl Pool {
         loop {
             match self.connections.get_owned().await {
                 // Dropped, it makes room for another one.
-                Ok(connection) if connection.is_spent() => {
-                    self.abandoned.extend(connection.backend());
-                }
+                Ok(connection) if connection.is_spent() => {}
                 Ok(connection) => {
-                    let abandoned = self.abandoned.clone();
-                    let suspicion = self.suspicion.clone();
-                    return Ok(Lease { connection, abandoned, suspicion });
+                    return Ok(Lease { connection, suspicion: self.suspicion.clone() });
                 }
                 Err(RunError::User(error)) => return Err(error),
                 // The caller's own limit is the same, and tells why.
@@ -215,16 +195,10 @@ impl Pool {
 /// A connection out of the pool; dropped, it goes back.
 pub(crate) struct Lease {
     connection: PooledConnection<'static, Manager>,
-    abandoned: Arc<Abandoned>,
     suspicion: Arc<Suspicion>,
 }
 
 impl Lease {
-    /// Ends what lost connections left behind.
-    pub(crate) async fn end_abandoned(&mut self) {
-        self.abandoned.end(&mut self.connection).await;
-    }
-
     /// Notes how the server failed, if it did: where another might not have, that one is asked first.
     pub(crate) fn note(&self, failure: Option<&Error>) {
         match failure {
@@ -237,15 +211,6 @@ impl Lease {
     /// Notes that another server is to be asked first.
     pub(crate) fn suspect(&self) {
         self.suspicion.note(true);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // One that is merely busy with rows ends by itself.
-        if self.connection.is_lost() {
-            self.abandoned.extend(self.connection.backend());
-        }
     }
 }
 

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
-use super::backend::Backend;
 use super::terms::Terms;
 use crate::server::{Server, ends_connection};
 use crate::sql::{self, Planning};
@@ -25,7 +25,7 @@ pub(super) const STALE: [&str; 2] = ["26000", "0A000"];
 pub(crate) struct Session {
     pub(super) client: Arc<Client>,
     pub(super) server: Arc<Server>,
-    backend: Backend,
+    id: ConnectionId,
     pub(super) terms: Arc<Terms>,
     pub(super) prepared: HashMap<String, Prepared>,
     /// How many times a prepared statement was asked for, to tell which one is used least.
@@ -49,6 +49,17 @@ pub(super) struct Prepared {
     pub(super) many: u32,
 }
 
+/// Identifies a connection among all that this process makes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct ConnectionId(u64);
+
+impl ConnectionId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// How a statement is sent: by its name, or whole.
 pub(crate) enum Form {
     Named(tokio_postgres::Statement),
@@ -59,14 +70,13 @@ impl Session {
     pub(super) fn new(
         client: Client,
         server: Arc<Server>,
-        backend: Backend,
         statement_timeout: Duration,
         terms: Arc<Terms>,
     ) -> Self {
         Self {
             client: Arc::new(client),
             server,
-            backend,
+            id: ConnectionId::next(),
             terms,
             prepared: HashMap::new(),
             asked: 0,
@@ -83,9 +93,10 @@ impl Session {
         &self.server
     }
 
-    /// Returns the process at the other end, unless it works for others as well.
-    pub(crate) fn backend(&self) -> Option<Backend> {
-        (!self.terms.are_shared()).then_some(self.backend)
+    /// Returns what identifies the connection, unless a pooler lets each of its transactions go to
+    /// whichever server it likes.
+    pub(crate) fn own_id(&self) -> Option<ConnectionId> {
+        (!self.terms.are_shared()).then_some(self.id)
     }
 
     /// Returns the begin of a transaction that appends.
@@ -142,18 +153,6 @@ impl Session {
             .map_err(|error| self.server.error(error, self.server.at(Place::Read)))
     }
 
-    /// Ends processes of the server. Dropped meanwhile, the connection is closed: whether it answers
-    /// at all is not known.
-    pub(super) async fn end(&mut self, backends: &[Backend]) -> Result<(), Error> {
-        let backends: Vec<_> = backends.iter().map(|one| (one.process, one.started)).collect();
-        let end = sql::end_backends(&backends);
-        self.begin();
-        self.reading = true;
-        let ended = sent(&self.client, &Form::Unnamed, &end).await;
-        self.reading = false;
-        ended.map(drop).map_err(|error| self.failed(error))
-    }
-
     /// Prepares a statement, unless it is so long that it is better sent whole each time.
     pub(crate) async fn prepare(&mut self, text: &str) -> Result<Form, Error> {
         if self.terms.are_shared() || text.len() > MAX_PREPARED_TEXT {
@@ -185,7 +184,7 @@ impl Session {
     }
 
     /// Notes that a transaction is about to be opened. Until it is [released](Self::release) the
-    /// connection is closed if it is dropped, and the server's process ended.
+    /// connection is closed if it is dropped.
     pub(crate) fn hold(&mut self) {
         self.held = Some(self.statement_timeout);
     }

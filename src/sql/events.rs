@@ -17,20 +17,11 @@ pub(super) fn bind_columns<'a>(
 }
 
 /// Binds events, and renders them as a table of the columns that an append gives, and their order.
-pub(super) fn bind_events<'a>(events: &'a [Event], params: &mut Params<'a>) -> Events {
+pub(super) fn bind_events<'a>(events: &'a [Event], params: &mut Params<'a>) -> String {
     let [ids, times, types, payloads, metadata] = bind_columns(events.iter(), params);
-    let table = format!(
+    format!(
         "unnest({ids}::uuid[], {times}::timestamptz[], {types}::text[], {payloads}::jsonb[],
              {metadata}::jsonb[]) WITH ORDINALITY
              AS event (event_id, occurred_at, event_type, payload, metadata, ordinality)"
-    );
-    Events { ids, table }
-}
-
-/// Events that are bound to parameters, as SQL.
-pub(super) struct Events {
-    /// The array of their ids.
-    pub(super) ids: String,
-    /// All of them.
-    pub(super) table: String,
+    )
 }

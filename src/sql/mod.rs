@@ -1,28 +1,35 @@
 //! Statements and their parameters. Text is made of constants, checked identifiers and parameter
 //! numbers; every value is bound.
 
-mod append;
-mod backend;
+mod append_batch;
 mod events;
 mod filter;
-mod import;
-mod judged;
 mod lock;
+mod newer;
 mod param;
+mod procedure;
 mod read;
 mod schema;
+mod search;
 mod settings;
 
-pub(crate) use self::append::{Append, Occasion, Staleness, Verdict, ids_constraint};
-pub(crate) use self::backend::{end_backends, own_backend};
-pub(crate) use self::import::{decode_import, import};
-pub(crate) use self::judged::{Proviso, StoreTexts, Stored, Unmet, store};
+pub(crate) use self::append_batch::{
+    AppendTexts, BatchAnswer, ConflictProbe, Ending, Precondition, append_batch,
+};
 pub(crate) use self::lock::{
-    IDLE_TIMEOUT, Waits, lock, lock_holder, lock_to_decide, plan_by_value, wait_for_client,
+    HeldTimeouts, IDLE_TIMEOUT, lock_holder, lock_to_decide, wait_for_client,
 };
 pub(crate) use self::param::Statement;
+pub(crate) use self::procedure::MAX_NEWER_EVENTS;
 pub(crate) use self::read::{
     Planning, Reading, decode_event, decode_head, head, is_head, plan, read,
 };
 pub(crate) use self::schema::{VERSION, grants, migration, prepare, versions};
+pub(crate) use self::search::{Finding, HeldEvent, SearchBatch, held_events, search};
 pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};
+use crate::log::LogName;
+
+/// Names the constraint by which the log refuses an event that it holds already.
+pub(crate) fn ids_constraint(log: &LogName) -> String {
+    format!("{}_event_id_key", log.log())
+}

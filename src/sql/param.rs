@@ -24,9 +24,13 @@ impl Statement<'_> {
 pub(crate) enum Param<'a> {
     BigInt(i64),
     BigInts(Vec<i64>),
+    Bool(bool),
     Jsonbs(Vec<&'a str>),
-    /// An absent number.
-    Null,
+    /// An absent value of a type.
+    Null(Type),
+    NullableJsonbs(Vec<Option<&'a str>>),
+    NullableTexts(Vec<Option<&'a str>>),
+    NullableTimes(Vec<Option<Timestamp>>),
     Text(&'a str),
     Texts(Vec<&'a str>),
     Time(Timestamp),
@@ -37,13 +41,15 @@ pub(crate) enum Param<'a> {
 impl Param<'_> {
     fn sql_type(&self) -> Type {
         match self {
-            Self::BigInt(_) | Self::Null => Type::INT8,
+            Self::BigInt(_) => Type::INT8,
             Self::BigInts(_) => Type::INT8_ARRAY,
-            Self::Jsonbs(_) => Type::JSONB_ARRAY,
+            Self::Bool(_) => Type::BOOL,
+            Self::Jsonbs(_) | Self::NullableJsonbs(_) => Type::JSONB_ARRAY,
+            Self::Null(ty) => ty.clone(),
             Self::Text(_) => Type::TEXT,
-            Self::Texts(_) => Type::TEXT_ARRAY,
+            Self::NullableTexts(_) | Self::Texts(_) => Type::TEXT_ARRAY,
             Self::Time(_) => Type::TIMESTAMPTZ,
-            Self::Times(_) => Type::TIMESTAMPTZ_ARRAY,
+            Self::NullableTimes(_) | Self::Times(_) => Type::TIMESTAMPTZ_ARRAY,
             Self::Uuids(_) => Type::UUID_ARRAY,
         }
     }
@@ -54,15 +60,21 @@ impl ToSql for Param<'_> {
         match self {
             Self::BigInt(number) => number.to_sql(ty, out),
             Self::BigInts(numbers) => numbers.to_sql(ty, out),
+            Self::Bool(value) => value.to_sql(ty, out),
             Self::Jsonbs(texts) => {
                 texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
             }
-            Self::Null => Ok(IsNull::Yes),
+            Self::Null(_) => Ok(IsNull::Yes),
+            Self::NullableJsonbs(texts) => {
+                texts.iter().map(|text| text.map(Jsonb)).collect::<Vec<_>>().to_sql(ty, out)
+            }
+            Self::NullableTexts(texts) => texts.to_sql(ty, out),
+            Self::NullableTimes(times) => {
+                times.iter().map(|time| time.map(Bound)).collect::<Vec<_>>().to_sql(ty, out)
+            }
             Self::Text(text) => text.to_sql(ty, out),
             Self::Texts(texts) => texts.to_sql(ty, out),
-            // A bound before the server's calendar is before every event.
-            Self::Time(time) if *time < EARLIEST => i64::MIN.to_sql(&Type::INT8, out),
-            Self::Time(time) => Time(*time).to_sql(ty, out),
+            Self::Time(time) => Bound(*time).to_sql(ty, out),
             Self::Times(times) => {
                 times.iter().copied().map(Time).collect::<Vec<_>>().to_sql(ty, out)
             }
@@ -106,6 +118,25 @@ impl<'a> FromSql<'a> for Time {
     fn accepts(ty: &Type) -> bool {
         *ty == Type::TIMESTAMPTZ
     }
+}
+
+/// A bound of a period; before the server's calendar it is before every event.
+#[derive(Debug)]
+struct Bound(Timestamp);
+
+impl ToSql for Bound {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        if self.0 < EARLIEST {
+            return i64::MIN.to_sql(&Type::INT8, out);
+        }
+        Time(self.0).to_sql(ty, out)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+
+    to_sql_checked!();
 }
 
 /// `jsonb` in its binary form, a version and then text, taken as the text.

@@ -1,12 +1,13 @@
-use super::append::ids_constraint;
+use super::ids_constraint;
 use super::lock::LOCK_CLASS;
+use super::procedure;
 use crate::log::LogName;
 
 /// The version of the schema that this crate works with.
 pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// Each takes a log from the version that is its index to the next one.
-const MIGRATIONS: [fn(&LogName) -> String; 2] = [create, append_as_a_set];
+const MIGRATIONS: [fn(&LogName) -> String; 3] = [create, index_types, append_in_a_procedure];
 
 /// Renders the query for the versions of the schema's logs.
 pub(crate) fn versions(log: &LogName) -> String {
@@ -48,9 +49,11 @@ pub(crate) fn migration(log: &LogName, from: i32) -> Option<String> {
     let (schema, name) = (log.schema(), log.log());
     Some(format!(
         "{};
+         {};
          INSERT INTO \"{schema}\".eddyline_schema (log, version) VALUES ('{name}', {VERSION})
          ON CONFLICT (log) DO UPDATE SET version = EXCLUDED.version, migrated_at = now()",
-        steps.join(";\n")
+        steps.join(";\n"),
+        code(log)
     ))
 }
 
@@ -70,10 +73,10 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
          GRANT SELECT ON {table}, \"{schema}\".eddyline_schema TO \"{role}\""
     );
     if appends {
-        let (sequence, function) = (sequence(log), log.append_function());
+        let (sequence, procedure) = (log.sequence(), log.append_procedure());
         grants += &format!(
             ";
-             GRANT EXECUTE ON FUNCTION {function} TO \"{role}\";
+             GRANT EXECUTE ON PROCEDURE {procedure} TO \"{role}\";
              GRANT INSERT (event_id, occurred_at, event_type, payload, metadata) ON {table}
                  TO \"{role}\";
              GRANT SELECT ON SEQUENCE {sequence} TO \"{role}\""
@@ -82,16 +85,7 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
     grants
 }
 
-/// The sequence that numbers a log's events.
-fn sequence(log: &LogName) -> String {
-    format!("\"{}\".\"{}_sequence\"", log.schema(), log.log())
-}
-
 /// Version 1.
-///
-/// A statement-level trigger fires before the first row, and with it the first number, is made: so
-/// it is early enough to take the lock under which numbers are given in commit order. Numbers must
-/// come from the sequence of the log; `GENERATED ALWAYS` does not bind `COPY`, the trigger does.
 ///
 /// That ids are unique is what keeps an append from being stored twice, however late the first try
 /// arrives.
@@ -99,7 +93,7 @@ fn sequence(log: &LogName) -> String {
 /// The index on the payload goes without its pending list, which is flushed while the lock is held
 /// and makes single appends hundredfold slower.
 fn create(log: &LogName) -> String {
-    let (schema, name, table, sequence) = (log.schema(), log.log(), log.table(), sequence(log));
+    let (name, table, sequence) = (log.log(), log.table(), log.sequence());
     let ids = ids_constraint(log);
     format!(
         "CREATE TABLE {table} (
@@ -125,54 +119,11 @@ fn create(log: &LogName) -> String {
              USING gin (payload jsonb_path_ops) WITH (fastupdate = off);
          CREATE INDEX \"{name}_event_type_idx\" ON {table} (event_type);
          CREATE INDEX \"{name}_occurred_at_idx\" ON {table}
-             USING brin (occurred_at) WITH (autosummarize = on);
-
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
-         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
-             PERFORM pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | TG_RELID::bigint);
-             RETURN NULL;
-         END $$;
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_number() RETURNS trigger
-         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
-             RAISE EXCEPTION 'log %.% numbers its events itself', TG_TABLE_SCHEMA, TG_TABLE_NAME
-                 USING ERRCODE = 'generated_always', HINT = 'Leave out sequence_number.';
-         END $$;
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_change() RETURNS trigger
-         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
-             IF current_setting('eddyline.allow_changes', true) = 'on'
-                 AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
-             THEN
-                 RETURN NULL;
-             END IF;
-             RAISE EXCEPTION 'log %.% takes no %', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
-                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                 HINT = 'Its owner may, after SET eddyline.allow_changes = ''on''.';
-         END $$;
-
-         CREATE TRIGGER \"{name}_lock_log\" BEFORE INSERT ON {table}
-             FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_lock_log();
-         CREATE TRIGGER \"{name}_refuse_number\" BEFORE INSERT ON {table}
-             FOR EACH ROW WHEN
-                 (NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}'))
-             EXECUTE FUNCTION \"{schema}\".eddyline_refuse_number();
-         CREATE TRIGGER \"{name}_refuse_change\" BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
-             FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_refuse_change()"
+             USING brin (occurred_at) WITH (autosummarize = on)"
     )
 }
 
 /// Version 2.
-///
-/// The function stores events whose conditions the caller has judged against a stretch of the log
-/// that it knows, if the log still ends where that stretch does. Or it is told, of each attempt, what
-/// no event may have that came after a position, and leaves out those of which one has: a value
-/// under a key of its payload, or its type, for which the empty key stands that no predicate has.
-/// That is a join by hash of whole values, over as many events as can be looked through while
-/// everybody waits; where there are more, nothing is stored. The limit is there for the planner, which
-/// would else expect a third of the log.
-///
-/// Each statement of a volatile function sees what was committed before it, at READ COMMITTED and
-/// under no other isolation: so the end that it reads is the one under the lock that it took before,
-/// and nothing that came later is overlooked. A single row goes without the sort, and a fifth faster.
 ///
 /// The index on the type has the log's order too: the newest of a type, and those after a position,
 /// are found however rare the type is.
@@ -180,127 +131,59 @@ fn create(log: &LogName) -> String {
 /// Nothing is ever changed, so that what vacuum finds it may freeze at once; else the whole log
 /// would be read and written again, all at a time, when its transactions grow old. What the planner
 /// knows of types and payloads is not to be older than a fiftieth of the log.
-///
-/// Triggers run for each append. That of the lock names everything by its schema, so that it needs
-/// no search path of its own, whose setting and resetting took longer than the lock.
-fn append_as_a_set(log: &LogName) -> String {
-    let (schema, table, function) = (log.schema(), log.table(), log.append_function());
-    let sequence = sequence(log);
-    let key = format!(
-        "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32)
-             OPERATOR(pg_catalog.|)"
-    );
-    let name = log.log();
+fn index_types(log: &LogName) -> String {
+    let (schema, name, table) = (log.schema(), log.log(), log.table());
     format!(
         "DROP INDEX \"{schema}\".\"{name}_event_type_idx\";
          CREATE INDEX \"{name}_event_type_idx\" ON {table} (event_type, sequence_number);
          ALTER TABLE {table} SET (autovacuum_freeze_min_age = 0,
-             autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.02);
-         CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_lock_log() RETURNS trigger
-         LANGUAGE plpgsql AS $$ BEGIN
-             PERFORM pg_catalog.pg_advisory_xact_lock({key} TG_RELID::pg_catalog.int8);
-             RETURN NULL;
-         END $$;
-         CREATE OR REPLACE FUNCTION {function}(known bigint, ids uuid[], times timestamptz[], types text[],
-             payloads jsonb[], metadatas jsonb[], members bigint[] DEFAULT NULL, fields text[] DEFAULT NULL,
-             keys text[] DEFAULT NULL, vals jsonb[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
-             owners bigint[] DEFAULT NULL, since bigint DEFAULT NULL)
-         RETURNS bigint[] LANGUAGE plpgsql AS $$ DECLARE
-             head bigint;
-             matched bigint[];
-             number bigint;
-             numbers bigint[];
-             expected bigint := pg_catalog.cardinality(ids);
-         BEGIN
-             IF pg_catalog.current_setting('transaction_isolation')
-                 OPERATOR(pg_catalog.<>) 'read committed'
-             THEN
-                 RAISE EXCEPTION 'appends need the isolation READ COMMITTED'
-                     USING ERRCODE = 'invalid_transaction_state';
-             END IF;
-             PERFORM pg_catalog.pg_advisory_xact_lock({key}
-                 '{table}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8);
-             IF since IS NULL AND known OPERATOR(pg_catalog.=)
-                 pg_catalog.pg_sequence_last_value('{sequence}'::pg_catalog.regclass)
-             THEN
-                 head := known;
-             ELSE
-                 head := coalesce((SELECT event.sequence_number FROM {table} AS event
-                     ORDER BY event.sequence_number DESC LIMIT 1), 0);
-             END IF;
-             IF expected OPERATOR(pg_catalog.=) 0 THEN
-                 RETURN ARRAY[head];
-             ELSIF since IS NULL THEN
-                 IF known OPERATOR(pg_catalog.<) 0 THEN
-                     known := pg_catalog.currval('{sequence}'::pg_catalog.regclass);
-                 END IF;
-                 IF known OPERATOR(pg_catalog.<>) head THEN
-                     RETURN ARRAY[head];
-                 END IF;
-             ELSIF known OPERATOR(pg_catalog.>) head
-                 OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) {MOST_NEWS}
-             THEN
-                 RETURN ARRAY[head];
-             ELSIF head OPERATOR(pg_catalog.>) since THEN
-                 SELECT pg_catalog.array_agg(DISTINCT demand.owner) INTO matched
-                 FROM (
-                     SELECT news.number, field.key,
-                         CASE WHEN field.key OPERATOR(pg_catalog.=) ''
-                             THEN pg_catalog.to_jsonb(news.type)
-                             ELSE news.body OPERATOR(pg_catalog.->) field.key END AS val
-                     FROM (
-                         SELECT event.sequence_number AS number, event.event_type AS type,
-                             event.payload AS body
-                         FROM {table} AS event
-                         WHERE event.sequence_number OPERATOR(pg_catalog.>) since
-                         ORDER BY event.sequence_number LIMIT {MOST_NEWS}
-                     ) AS news
-                     CROSS JOIN pg_catalog.unnest(fields) AS field (key)
-                     OFFSET 0
-                 ) AS fact
-                 JOIN ROWS FROM (pg_catalog.unnest(keys), pg_catalog.unnest(vals),
-                         pg_catalog.unnest(afters), pg_catalog.unnest(owners))
-                     AS demand (key, val, after, owner)
-                     ON demand.val OPERATOR(pg_catalog.=) fact.val
-                     AND demand.key OPERATOR(pg_catalog.=) fact.key
-                     AND fact.number OPERATOR(pg_catalog.>) demand.after;
-                 IF matched IS NOT NULL THEN
-                     expected := (SELECT pg_catalog.count(*)
-                         FROM pg_catalog.unnest(members) AS event (member)
-                         WHERE event.member OPERATOR(pg_catalog.<>) ALL (matched));
-                     IF expected OPERATOR(pg_catalog.=) 0 THEN
-                         RETURN head OPERATOR(pg_catalog.||) matched;
-                     END IF;
-                 END IF;
-             END IF;
-             IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.=) 1 THEN
-                 INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
-                 VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
-                 RETURNING sequence_number INTO number;
-                 numbers := CASE WHEN number IS NOT NULL THEN ARRAY[number] END;
-             ELSE
-                 WITH stored AS (
-                     INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
-                     SELECT id, occurred, type, body, meta
-                     FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(times),
-                             pg_catalog.unnest(types), pg_catalog.unnest(payloads),
-                             pg_catalog.unnest(metadatas), pg_catalog.unnest(members))
-                         WITH ORDINALITY AS event (id, occurred, type, body, meta, member, place)
-                     WHERE matched IS NULL
-                         OR event.member OPERATOR(pg_catalog.<>) ALL (matched)
-                     ORDER BY place
-                     RETURNING sequence_number
-                 )
-                 SELECT pg_catalog.array_agg(sequence_number) INTO numbers FROM stored;
-             END IF;
-             IF pg_catalog.cardinality(numbers) IS DISTINCT FROM expected THEN
-                 RAISE EXCEPTION 'a trigger kept events out of the log'
-                     USING ERRCODE = 'triggered_action_exception';
-             END IF;
-             RETURN head OPERATOR(pg_catalog.||) numbers OPERATOR(pg_catalog.||) matched;
-         END $$"
+             autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.02)"
     )
 }
 
-/// How many events are looked through at most, while everybody waits, for what attempts may be about.
-const MOST_NEWS: u32 = 4_096;
+/// Version 3.
+///
+/// The procedure has the name of the function that versions 1 and 2 appended with.
+fn append_in_a_procedure(log: &LogName) -> String {
+    format!("DROP ROUTINE IF EXISTS {}", log.append_procedure())
+}
+
+/// Renders the functions, the procedure and the triggers of a log. They are replaced wherever they
+/// are other than this.
+fn code(log: &LogName) -> String {
+    let (schema, name, table) = (log.schema(), log.log(), log.table());
+    let parts = [
+        procedure::lock_log(log),
+        procedure::refuse_number(log),
+        procedure::append(log),
+        format!(
+            "CREATE OR REPLACE FUNCTION \"{schema}\".eddyline_refuse_change() RETURNS trigger
+             LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+                 IF current_setting('eddyline.allow_changes', true) = 'on'
+                     AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
+                 THEN
+                     RETURN NULL;
+                 END IF;
+                 RAISE EXCEPTION 'log %.% takes no %', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+                     USING ERRCODE = 'object_not_in_prerequisite_state',
+                     HINT = 'Its owner may, after SET eddyline.allow_changes = ''on''.';
+             END $$"
+        ),
+        format!(
+            "CREATE OR REPLACE TRIGGER \"{name}_lock_log\" BEFORE INSERT ON {table}
+                 FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".\"{name}_lock_log\"()"
+        ),
+        format!(
+            "CREATE OR REPLACE TRIGGER \"{name}_refuse_number\" BEFORE INSERT ON {table}
+                 FOR EACH ROW WHEN ({})
+                 EXECUTE FUNCTION \"{schema}\".\"{name}_refuse_number\"()",
+            procedure::is_refused(log)
+        ),
+        format!(
+            "CREATE OR REPLACE TRIGGER \"{name}_refuse_change\"
+                 BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+                 FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".eddyline_refuse_change()"
+        ),
+    ];
+    parts.join(";\n")
+}

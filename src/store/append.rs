@@ -6,13 +6,16 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Store;
-use super::appender::Request;
-use super::limit::Limit;
+use super::appender::AppendRequest;
+use super::failure::outcome_unknown;
+use super::limit::AttemptDeadline;
 use super::log::bytes_of;
-use super::transact::outcome_unknown;
-use crate::sql::{Occasion, Verdict};
-use crate::telemetry::{Operation, OperationName};
-use crate::{AppendCondition, Appended, Class, Error, Event, ReadWrite, Reason};
+use super::outcome::AppendOutcome;
+use super::searches::SearchRequest;
+use super::staged::{StagedAppend, StagedFailure};
+use crate::sql::{ConflictProbe, Precondition};
+use crate::telemetry::OperationName;
+use crate::{AppendCondition, Appended, Error, Event, ReadWrite, SequenceNumber};
 
 /// The most events of one append.
 pub const MAX_APPEND_EVENTS: usize = 100_000;
@@ -65,41 +68,7 @@ impl Store<ReadWrite> {
         condition: AppendCondition,
     ) -> Result<Appended, Error> {
         let events = events.into_iter().collect();
-        Appending::new(self, events, condition, Instant::now()).retry().await
-    }
-
-    /// Says what a verdict means to the caller.
-    pub(super) fn judge(
-        &self,
-        verdict: Verdict,
-        condition: &AppendCondition,
-    ) -> Result<Appended, Error> {
-        let after = condition.guard().map(|guard| guard.after).unwrap_or_default();
-        let unfit = |reason: &'static str| Error::UnfitServer {
-            server: self.first().server().to_string(),
-            reason: reason.into(),
-            class: Class::Permanent(Reason::Bug),
-        };
-        match verdict {
-            Verdict::Accepted { first, last, head: _ } => {
-                self.shared.log.note_newest(last);
-                Ok(Appended::new(first, last))
-            }
-            Verdict::Ahead { head } => Err(Error::PositionAhead { position: after, head }),
-            Verdict::Broken { event, event_type } => {
-                self.shared.log.note_newest(event);
-                Err(Error::Conflict { after, event, event_type })
-            }
-            Verdict::Mixed { event_id, position } => {
-                Err(Error::DuplicateEvent { event_id, position })
-            }
-            Verdict::Stored { first, last } => {
-                self.shared.log.note_newest(last);
-                Ok(Appended::repeat(first, last))
-            }
-            Verdict::Taken => Err(unfit("it holds an event and does not find it")),
-            Verdict::Unlocked => Err(unfit("the append ran outside of its transaction")),
-        }
+        AppendCall::new(self, events, condition, Instant::now()).run().await
     }
 
     /// Tries what stores events again and again, where an unknown outcome is worth all of the time
@@ -135,17 +104,17 @@ impl Store<ReadWrite> {
     }
 }
 
-/// An append, with all of its tries.
-pub(super) struct Appending<'a> {
+/// An append, with all of its attempts.
+pub(super) struct AppendCall<'a> {
     store: &'a Store<ReadWrite>,
     events: Arc<[Event]>,
     condition: AppendCondition,
     started: Instant,
-    /// Whether a try may have stored the events.
+    /// Whether an attempt may have stored the events.
     uncertain: AtomicBool,
 }
 
-impl<'a> Appending<'a> {
+impl<'a> AppendCall<'a> {
     pub(super) fn new(
         store: &'a Store<ReadWrite>,
         events: Arc<[Event]>,
@@ -156,59 +125,34 @@ impl<'a> Appending<'a> {
     }
 
     /// Tries until the events are stored, or cannot be.
-    async fn retry(&self) -> Result<Appended, Error> {
-        let operation = self.store.operation(OperationName::Append);
+    async fn run(&self) -> Result<Appended, Error> {
         let again = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
-        let result = match check(&self.events) {
-            Ok(()) => self.tries(self.store.scope_or(SCOPE), again).await,
-            Err(error) => Err(error),
-        };
-        self.end(operation, result)
+        self.measured(async {
+            check(&self.events)?;
+            self.retry(self.store.scope_or(SCOPE), again).await
+        })
+        .await
     }
 
-    /// Tries once, or until it is known whether the events are stored.
-    ///
-    /// The try is part of a decision, and counted as one of its own.
-    pub(super) async fn settle(&self) -> Result<Appended, Error> {
-        let operation = self.store.operation(OperationName::Append);
-        let result = match check(&self.events) {
-            Ok(()) => self.attempt().await,
-            Err(error) => Err(error),
-        };
-        let result = self.find_out(result).await;
-        self.end(operation, result)
+    /// Tries once, or until it is known whether the events are stored. The attempt is part of a
+    /// decision.
+    pub(super) async fn run_once(&self) -> Result<Appended, Error> {
+        self.measured(async {
+            check(&self.events)?;
+            self.resolve_unknown(self.attempt().await).await
+        })
+        .await
     }
 
-    fn end(
+    /// Goes on trying if it is not known whether the events are stored.
+    pub(super) async fn resolve_unknown(
         &self,
-        mut operation: Operation,
         result: Result<Appended, Error>,
     ) -> Result<Appended, Error> {
-        if let Ok(appended) = &result {
-            operation.count_appended(self.new_events(appended));
-        }
-        operation.finish(result)
-    }
-
-    /// Says what a try has come to, or tries until that is known.
-    pub(super) async fn conclude(
-        &self,
-        verdict: Result<Verdict, Error>,
-    ) -> Result<Appended, Error> {
-        let result = match verdict {
-            Ok(Verdict::Taken) => self.attempt().await,
-            Ok(verdict) => self.store.judge(verdict, &self.condition),
-            Err(error) => Err(error),
-        };
-        self.find_out(result).await
-    }
-
-    /// Goes on trying where it is not known whether the events are stored.
-    async fn find_out(&self, result: Result<Appended, Error>) -> Result<Appended, Error> {
         match result {
             Err(error) if error.is_outcome_unknown() && self.store.retry.attempts() > 1 => {
                 self.uncertain.store(true, Ordering::Relaxed);
-                self.tries(SCOPE, Error::is_outcome_unknown).await
+                self.retry(SCOPE, Error::is_outcome_unknown).await
             }
             result => result,
         }
@@ -219,7 +163,19 @@ impl<'a> Appending<'a> {
         if appended.is_repeat() { 0 } else { self.events.len() as u64 }
     }
 
-    async fn tries(
+    async fn measured(
+        &self,
+        append: impl Future<Output = Result<Appended, Error>>,
+    ) -> Result<Appended, Error> {
+        let mut operation = self.store.operation(OperationName::Append);
+        let result = append.await;
+        if let Ok(appended) = &result {
+            operation.count_appended(self.new_events(appended));
+        }
+        operation.finish(result)
+    }
+
+    async fn retry(
         &self,
         scope: &'static str,
         again: impl Fn(&Error) -> bool,
@@ -227,23 +183,17 @@ impl<'a> Appending<'a> {
         self.store.try_until_known(scope, self.started, again, || self.attempt()).await
     }
 
-    async fn attempt(&self) -> Result<Appended, Error> {
-        let limit = Limit::new(&self.store.retry, self.started);
+    /// Tries once.
+    pub(super) async fn attempt(&self) -> Result<Appended, Error> {
+        let deadline = AttemptDeadline::new(&self.store.retry, self.started);
         let uncertain = self.uncertain.load(Ordering::Relaxed);
-        let verdict = match uncertain {
-            true => self.transact(Occasion::Repeated, limit).await,
-            false => match self.transact(Occasion::First, limit).await {
-                Ok(Verdict::Taken) => self.transact(Occasion::Repeated, limit).await,
-                verdict => verdict,
-            },
-        };
-        match verdict.and_then(|verdict| self.store.judge(verdict, &self.condition)) {
+        match self.search_and_append(uncertain, deadline).await {
             Err(error) if error.is_outcome_unknown() => {
                 self.uncertain.store(true, Ordering::Relaxed);
                 Err(error)
             }
-            // An earlier try may still be on its way. Only where it cannot be accepted any more,
-            // whenever it comes, is this one's refusal the answer.
+            // An earlier attempt may still be on its way. This one's refusal is the answer only if that
+            // one cannot be accepted any more, whenever it arrives.
             Err(error)
                 if uncertain
                     && !matches!(error, Error::Conflict { .. } | Error::DuplicateEvent { .. }) =>
@@ -255,15 +205,125 @@ impl<'a> Appending<'a> {
         }
     }
 
-    async fn transact(&self, occasion: Occasion, limit: Limit) -> Result<Verdict, Error> {
-        let appender = self.store.shared.appender.as_ref();
-        let appender = appender.expect("a read-write store has an appender");
-        let (events, condition) = (self.events.clone(), self.condition.clone());
-        appender.append(Request::new(events, condition, occasion), limit).await
+    /// Appends, and searches outside of the log's lock for what decides the append: before it, if the
+    /// condition is old or the events may be stored already, and after it, if it was refused.
+    async fn search_and_append(
+        &self,
+        uncertain: bool,
+        deadline: AttemptDeadline,
+    ) -> Result<Appended, Error> {
+        let shared = &self.store.shared;
+        let guard = self.condition.guard();
+        let is_old = guard.is_some_and(|guard| shared.log.is_old(guard));
+        let mut search = (uncertain || is_old).then(|| self.search(None));
+        let mut validated = SequenceNumber::ZERO;
+        loop {
+            deadline.check(self.store.first().server())?;
+            if let Some(request) = search.take() {
+                let at = request.at;
+                let found = shared.searches().find(request, deadline).await?;
+                shared.log.note_newest(found.head);
+                if found.holds_event {
+                    match self.stored_before(deadline).await? {
+                        Some(appended) => return Ok(appended),
+                        // Their owner has deleted them since.
+                        None => continue,
+                    }
+                }
+                if let Some((event, event_type)) = found.event {
+                    shared.log.note_newest(event);
+                    let after = guard.map(|guard| guard.after).unwrap_or_default();
+                    return Err(Error::Conflict { after, event, event_type });
+                }
+                match at {
+                    Some(_) => {
+                        search = Some(self.search(None));
+                        continue;
+                    }
+                    None => validated = found.head,
+                }
+            }
+            let request = AppendRequest::new(self.events.clone(), self.condition.clone());
+            let outcome = self.send(request.validated_to(validated), deadline).await?;
+            search = match outcome {
+                AppendOutcome::Appended { first, last } => {
+                    shared.log.note_newest(last);
+                    return Ok(Appended::new(first, last));
+                }
+                AppendOutcome::PositionAhead { head } => {
+                    match guard.filter(|guard| guard.after > head) {
+                        Some(guard) => {
+                            return Err(Error::PositionAhead { position: guard.after, head });
+                        }
+                        None => Some(self.search(None)),
+                    }
+                }
+                AppendOutcome::Broken { event } => Some(self.search(Some(event))),
+                AppendOutcome::Behind | AppendOutcome::IdTaken => Some(self.search(None)),
+            };
+        }
+    }
+
+    /// Makes the search for the events, and for the one that the append was refused for or, if that is
+    /// not known, for the first one that breaks the condition.
+    fn search(&self, at: Option<SequenceNumber>) -> SearchRequest {
+        let guard = self.condition.guard().filter(|_| at.is_none()).cloned();
+        SearchRequest { events: self.events.clone(), at, guard }
+    }
+
+    /// Returns the positions of the events, if the log holds all of them. Returns `None` if it holds
+    /// none of them.
+    async fn stored_before(&self, deadline: AttemptDeadline) -> Result<Option<Appended>, Error> {
+        let shared = &self.store.shared;
+        let held = shared.searches().held_events(&self.events, deadline).await?;
+        if let Some(other) = held.iter().find(|held| !held.is_same).or_else(|| {
+            held.first().filter(|_| held.len() < self.events.len())
+        }) {
+            let event_id = self.events[other.index].id();
+            return Err(Error::DuplicateEvent { event_id, position: other.position });
+        }
+        let positions = || held.iter().map(|held| held.position);
+        let stored = positions().min().zip(positions().max());
+        if let Some((_, last)) = stored {
+            shared.log.note_newest(last);
+        }
+        Ok(stored.map(|(first, last)| Appended::repeat(first, last)))
+    }
+
+    /// Sends the append together with others, or alone if it is large.
+    async fn send(
+        &self,
+        request: AppendRequest,
+        deadline: AttemptDeadline,
+    ) -> Result<AppendOutcome, Error> {
+        let shared = &self.store.shared;
+        if !request.is_large() {
+            return shared.appender().append(request, deadline).await;
+        }
+        let deadline = deadline.extend_to_call();
+        let pool = self.store.first();
+        let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
+        let mut probe = ConflictProbe::default();
+        let guard = request.condition.guard();
+        probe.add(request.events.len(), guard, request.validated);
+        let staged = StagedAppend {
+            log: &shared.log,
+            events: &request.events,
+            precondition: guard.map_or(Precondition::None, |_| Precondition::NoMatch(&probe)),
+            lock_timeout: shared.lock_timeout,
+        };
+        match staged.run(&mut lease, deadline).await.result {
+            Ok(answer) => {
+                let outcome = AppendOutcome::of_one(&answer, request.validated);
+                Ok(outcome.unwrap_or(AppendOutcome::Behind))
+            }
+            Err(StagedFailure::Error(error)) => Err(error),
+            Err(StagedFailure::IdTaken) => Ok(AppendOutcome::IdTaken),
+        }
     }
 }
 
-/// What the tries of appends are counted under.
+/// What the attempts of appends are counted under.
 const SCOPE: &str = "append";
 
 pub(super) fn check(events: &[Event]) -> Result<(), Error> {

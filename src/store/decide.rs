@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::Store;
-use super::append::Appending;
-use super::limit::Limit;
+use super::append::AppendCall;
+use super::limit::AttemptDeadline;
 use super::turns::{Turn, Turns};
 use crate::{
     Appended, Class, Decided, Decision, Error, Filter, History, Query, ReadWrite, SequenceNumber,
@@ -125,13 +125,13 @@ impl<'a> Contest<'a> {
     /// Waits for its turn where the boundary is contested, and keeps it. It goes on without where
     /// that takes longer than an attempt may, and than ten seconds: somebody slow must not hold up
     /// everybody else, and one that is decided within another must not wait for that for ever.
-    async fn wait_for_turn(&self, limit: Limit) {
+    async fn wait_for_turn(&self, limit: AttemptDeadline) {
         let has_turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if has_turn || self.lost() == 0 && !self.turns.is_contested(self.filter) {
             return;
         }
         let turn = timeout(PATIENCE, self.turns.wait(self.filter));
-        if let Ok(Ok(turn)) = limit.hold(turn).await {
+        if let Ok(Ok(turn)) = limit.run(turn).await {
             *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
         }
     }
@@ -150,7 +150,7 @@ impl<D> Round<'_, D> {
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
-        let limit = Limit::new(&self.store.retry, self.started);
+        let limit = AttemptDeadline::new(&self.store.retry, self.started);
         let history = self.store.query_once(self.query, limit).await?;
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),
@@ -160,8 +160,8 @@ impl<D> Round<'_, D> {
             return Ok(Ok(decided(value, None, history.position(), false)));
         }
         let condition = history.condition();
-        let appending = Appending::new(self.store, events.into(), condition, self.started);
-        let appended = appending.settle().await?;
+        let call = AppendCall::new(self.store, events.into(), condition, self.started);
+        let appended = call.run_once().await?;
         let position = history.position().max(appended.last());
         Ok(Ok(decided(value, Some(appended), position, false)))
     }
@@ -192,7 +192,7 @@ mod tests {
         let first = turns.wait(&filter).await;
 
         let second = Contest::new(&turns, &filter);
-        second.wait_for_turn(Limit::new(&RetryPolicy::never(), Instant::now())).await;
+        second.wait_for_turn(AttemptDeadline::new(&RetryPolicy::never(), Instant::now())).await;
 
         assert!(second.turn.lock().unwrap().is_none());
         drop(first);

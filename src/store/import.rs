@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use super::Store;
 use super::append::MAX_APPEND_EVENTS;
-use super::limit::Limit;
-use super::log::{bytes_of, time_to_arrive};
-use super::staged::{Staged, Tried};
-use super::transact::outcome_unknown;
+use super::failure::outcome_unknown;
+use super::limit::AttemptDeadline;
+use super::log::bytes_of;
+use super::staged::{StagedAppend, StagedFailure};
 use crate::import::ChunkStored;
-use crate::sql::{self, Staleness, Waits};
+use crate::sql::{HeldEvent, Precondition};
 use crate::telemetry::{Operation, OperationName};
 use crate::{Error, Event, ImportFailed, Importable, Imported, ReadWrite, SequenceNumber};
 
@@ -38,8 +38,8 @@ impl Store<ReadWrite> {
     ///
     /// # Nothing twice
     ///
-    /// An event whose id is in the log already, wherever it is and whoever stored it, is passed
-    /// over, and so is one whose id came earlier in the stream; what else it holds is not compared.
+    /// An event that the log holds already is skipped, and so is one whose id came earlier in the
+    /// stream. An event with the id of one that the log holds and with other contents ends the import.
     /// So an import that was interrupted, by whatever, is just run again with the same events (with
     /// the same ids), or with those from [`Imported::read`] on. The events that it stores
     /// are in the order of the stream; those that it passes over stay where they are.
@@ -66,8 +66,8 @@ impl Store<ReadWrite> {
     ///
     /// [`ImportFailed::Source`] with what the stream yielded, [`ImportFailed::Store`] where a chunk
     /// cannot be stored: with [`Error::InvalidConfig`] where the size of chunks is not allowed, and
-    /// with those of an unconditional [`append`](Self::append), but for
-    /// [`Error::DuplicateEvent`]. Both say how far the import has come. After
+    /// with those of an unconditional [`append`](Self::append): [`Error::DuplicateEvent`] if the log
+    /// holds the id of an event with other contents. Both say how far the import has come. After
     /// [`Error::OutcomeUnknown`] the chunk may be stored; the same import, run again, finds out.
     ///
     /// # Cancel safety
@@ -158,14 +158,16 @@ where
             return Err((0..0, Error::invalid_config("chunk", reason)));
         }
         let mut source = pin!(events);
+        let mut expects_held = false;
         let mut chunk = Chunk::read(source.as_mut(), size).await;
         loop {
             let Chunk { events, read, end } = chunk;
             let storing = async {
                 if read > 0 {
-                    let stored = Storing::new(store, &events).run().await;
+                    let stored = ChunkCall::new(store, &events, expects_held).run().await;
                     let first = so_far.read();
                     let stored = stored.map_err(|error| (first..first + read, error))?;
+                    expects_held = stored.stored < events.len() as u64;
                     operation.count_appended(stored.stored);
                     so_far.add(read, &stored);
                     progress(so_far);
@@ -234,18 +236,27 @@ impl<E> Chunk<E> {
     }
 }
 
-/// The storing of a chunk, with all of its tries.
-struct Storing<'a> {
+/// The storing of a chunk, with all of its attempts.
+struct ChunkCall<'a> {
     store: &'a Store<ReadWrite>,
     events: &'a [Event],
     started: Instant,
-    /// Set when a try may have stored the chunk: where the log ended before it.
-    floor: Mutex<Option<SequenceNumber>>,
+    state: Mutex<ChunkState>,
 }
 
-impl<'a> Storing<'a> {
-    fn new(store: &'a Store<ReadWrite>, events: &'a [Event]) -> Self {
-        Self { store, events, started: Instant::now(), floor: Mutex::default() }
+/// What the attempts to store a chunk have found out.
+#[derive(Clone, Copy)]
+struct ChunkState {
+    /// Whether the log is likely to hold events of the chunk already.
+    expects_held: bool,
+    /// The log's head before the first attempt that may have stored events of the chunk.
+    floor: Option<SequenceNumber>,
+}
+
+impl<'a> ChunkCall<'a> {
+    fn new(store: &'a Store<ReadWrite>, events: &'a [Event], expects_held: bool) -> Self {
+        let state = Mutex::new(ChunkState { expects_held, floor: None });
+        Self { store, events, started: Instant::now(), state }
     }
 
     async fn run(&self) -> Result<ChunkStored, Error> {
@@ -255,59 +266,92 @@ impl<'a> Storing<'a> {
     }
 
     async fn attempt(&self) -> Result<ChunkStored, Error> {
-        let limit = Limit::new(&self.store.retry, self.started);
-        let before = self.floor();
-        let Tried { floor, stored } = self.try_once(before, limit).await;
-        match stored {
-            Err(error) if error.is_outcome_unknown() => {
-                self.keep_floor(floor);
-                Err(error)
-            }
-            // An earlier try may still be on its way, and be accepted.
-            Err(error) if before.is_some() => {
+        let deadline = AttemptDeadline::new(&self.store.retry, self.started).extend_to_call();
+        let is_uncertain = self.state().floor.is_some();
+        match self.store_new(deadline).await {
+            Err(error) if error.is_outcome_unknown() => Err(error),
+            // An earlier attempt may still be on its way, and be accepted.
+            Err(error) if is_uncertain && !matches!(error, Error::DuplicateEvent { .. }) => {
                 Err(outcome_unknown(self.store.first().server(), self.events, error))
             }
-            Ok(stored) => {
-                self.store.shared.log.note_newest(stored.position);
-                Ok(stored)
-            }
-            Err(error) => Err(error),
+            result => result,
         }
     }
 
-    async fn try_once(&self, before: Option<SequenceNumber>, limit: Limit) -> Tried {
+    /// Stores the events that the log does not hold yet.
+    async fn store_new(&self, deadline: AttemptDeadline) -> Result<ChunkStored, Error> {
         let shared = &self.store.shared;
         let pool = self.store.first();
-        let mut lease = match limit.of(pool.server(), pool.acquire()).await {
-            Ok(lease) => lease,
-            Err(error) => return error.into(),
-        };
-        let for_lock = limit.lock_timeout(shared.lock_timeout);
-        // From here on everything is at the server.
-        let waits = Waits { for_lock, for_client: Some(sql::IDLE_TIMEOUT) };
-        // Events that are found are the lost try's if they lie above the log's end before it.
-        let floor = before.unwrap_or(SequenceNumber::new(u64::MAX));
-        let staged = Staged {
-            log: &shared.log.name,
-            events: self.events,
-            lock: sql::lock(&shared.log.name, Staleness::Stale, waits),
-            import: sql::import(&shared.log.name, self.events, floor),
-            for_client: time_to_arrive(self.events)
-                .unwrap_or_default()
-                .max(shared.statement_timeout),
-        };
-        staged.run(&mut lease, limit).await
+        loop {
+            deadline.check(pool.server())?;
+            let ChunkState { expects_held, floor } = self.state();
+            let held = match expects_held || floor.is_some() {
+                true => shared.searches().held_events(self.events, deadline).await?,
+                false => Vec::new(),
+            };
+            if let Some(other) = held.iter().find(|held| !held.is_same) {
+                let event_id = self.events[other.index].id();
+                return Err(Error::DuplicateEvent { event_id, position: other.position });
+            }
+            let known: HashSet<usize> = held.iter().map(|held| held.index).collect();
+            let events = self.events.iter().enumerate();
+            let events = events.filter(|(index, _)| !known.contains(index));
+            let events: Vec<Event> = events.map(|(_, event)| event.clone()).collect();
+            if events.is_empty() {
+                return Ok(chunk_stored(&held, floor, &[]));
+            }
+            let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
+            let staged = StagedAppend {
+                log: &shared.log,
+                events: &events,
+                precondition: Precondition::None,
+                lock_timeout: shared.lock_timeout,
+            };
+            let answer = staged.run(&mut lease, deadline).await;
+            match answer.result {
+                Ok(stored) => {
+                    let stored = chunk_stored(&held, floor, &stored.numbers);
+                    shared.log.note_newest(stored.position);
+                    return Ok(stored);
+                }
+                Err(StagedFailure::IdTaken) => self.change(|state| state.expects_held = true),
+                Err(StagedFailure::Error(error)) => {
+                    if let (true, Some(floor)) = (error.is_outcome_unknown(), answer.floor) {
+                        self.change(|state| state.floor = state.floor.or(Some(floor)));
+                    }
+                    return Err(match error {
+                        Error::OutcomeUnknown { source, .. } => {
+                            outcome_unknown(pool.server(), self.events, source)
+                        }
+                        error => error,
+                    });
+                }
+            }
+        }
     }
 
-    fn floor(&self) -> Option<SequenceNumber> {
-        *self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> ChunkState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the end of the log before the first try that may have stored the chunk.
-    fn keep_floor(&self, floor: Option<SequenceNumber>) {
-        let mut kept = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = kept.or(floor);
+    fn change(&self, change: impl FnOnce(&mut ChunkState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Says what a chunk came to. Events that the log held already count as stored by this import, if they
+/// lie above its head before the first attempt that may have stored them.
+fn chunk_stored(
+    held: &[HeldEvent],
+    floor: Option<SequenceNumber>,
+    numbers: &[SequenceNumber],
+) -> ChunkStored {
+    let is_own = |position: &SequenceNumber| floor.is_some_and(|floor| *position > floor);
+    let held = || held.iter().map(|held| held.position);
+    let own = || held().filter(is_own).chain(numbers.iter().copied());
+    let last = own().max();
+    let position = last.max(held().max()).unwrap_or_default();
+    ChunkStored { stored: own().count() as u64, first: own().min(), last, position }
 }
 
 /// How many events are stored at once.

@@ -5,9 +5,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::server::Server;
 use crate::{Error, RetryPolicy};
 
-/// Until when an attempt may take.
+/// The time by which an attempt has to end.
 #[derive(Clone, Copy)]
-pub(super) struct Limit {
+pub(super) struct AttemptDeadline {
     /// When the call began that the attempt is part of.
     call_began: Instant,
     began: Instant,
@@ -16,7 +16,7 @@ pub(super) struct Limit {
     call_ends: Option<Instant>,
 }
 
-impl Limit {
+impl AttemptDeadline {
     /// Gives an attempt that begins now its time, out of that of a call that began earlier.
     pub(super) fn new(policy: &RetryPolicy, started: Instant) -> Self {
         let call_ends = policy.ends(started);
@@ -25,15 +25,27 @@ impl Limit {
         limit
     }
 
-    /// Joins the limits of attempts that are made together: to the last of their ends.
-    pub(super) fn join(limits: impl Iterator<Item = Self>) -> Option<Self> {
+    /// Joins the deadlines of attempts that share a batch, of which there is one at least, to the last
+    /// of their ends.
+    pub(super) fn join(deadlines: impl Iterator<Item = Self>) -> Self {
         let later = |one: Option<Instant>, other: Option<Instant>| Some(one?.max(other?));
-        limits.reduce(|one, other| Self {
+        let joined = deadlines.reduce(|one, other| Self {
             call_began: one.call_began.min(other.call_began),
             began: one.began.min(other.began),
             ends: later(one.ends, other.ends),
             call_ends: later(one.call_ends, other.call_ends),
-        })
+        });
+        joined.expect("a batch has an attempt")
+    }
+
+    /// Gives the attempt all the time that is left to its call.
+    pub(super) fn extend_to_call(self) -> Self {
+        Self { ends: self.call_ends, ..self }
+    }
+
+    /// Returns how much time is left, unless it is unlimited.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.ends.map(|ends| ends.saturating_duration_since(Instant::now()))
     }
 
     /// Gives an attempt its time anew, where it waited for what takes a time of its own.
@@ -67,19 +79,19 @@ impl Limit {
     }
 
     /// Waits for a future as long as the limit allows, or returns how long the attempt took.
-    pub(super) async fn hold<T>(&self, future: impl Future<Output = T>) -> Result<T, Duration> {
+    pub(super) async fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Duration> {
         let Some(ends) = self.ends else { return Ok(future.await) };
         timeout_at(ends, future).await.map_err(|_| self.began.elapsed())
     }
 
     /// Waits for what a server has to do, where nothing is stored if that takes too long.
-    pub(super) async fn of<T>(
+    pub(super) async fn run_against<T>(
         &self,
         server: &Server,
         future: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         self.check(server)?;
-        self.hold(future).await.unwrap_or_else(|waited| Err(timed_out(server, waited)))
+        self.run(future).await.unwrap_or_else(|waited| Err(timed_out(server, waited)))
     }
 }
 

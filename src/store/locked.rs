@@ -2,23 +2,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use futures_util::future::join4;
+use futures_util::future::{join, join4};
+use tokio::time::Instant;
 
-use super::append::{Appending, check};
+use super::append::{AppendCall, check};
 use super::decide::{Round, decided};
-use super::limit::{Limit, timed_out};
-use super::transact::{name_holder, release};
+use super::failure::{failed_append, finds_id_taken, name_holder, outcome_unknown, release};
+use super::limit::{AttemptDeadline, timed_out};
+use super::outcome::AppendOutcome;
+use crate::error::BoxError;
 use crate::pool::{Lease, send, sent};
-use crate::sql::{self, Occasion};
+use crate::sql::{self, BatchAnswer, Ending, HeldTimeouts, Precondition};
 use crate::telemetry::{Operation, OperationName};
-use crate::{AppendCondition, Decided, Decision, Error, Event, History, ReadWrite, SequencedEvent};
+use crate::{
+    Appended, Decided, Decision, Error, Event, History, ReadWrite, SequenceNumber, SequencedEvent,
+};
 
 impl<D> Round<'_, D> {
     /// Takes the log's lock, reads, decides and appends, all in one transaction.
     ///
-    /// It is the only one that waits for this process while it holds the lock. A process that dies
-    /// takes its connection along, and with that the transaction; one that is cut off or stands
-    /// still is ended by the server after the idle timeout of the connection.
+    /// It is the only transaction that waits for this process while it holds the lock. If the process
+    /// dies, its connection ends, and with it the transaction. If the process stands still or is cut
+    /// off, the server ends the transaction after [`Config::decision_timeout`].
+    ///
+    /// [`Config::decision_timeout`]: crate::Config::decision_timeout
     pub(super) async fn locked<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
@@ -35,22 +42,25 @@ impl<D> Round<'_, D> {
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
-        let limit = Limit::new(&self.store.retry, self.started);
+        let limit = AttemptDeadline::new(&self.store.retry, self.started);
+        let allowed = self.store.shared.decision_timeout;
         let pool = self.store.first();
         let server = pool.server();
-        let mut lease = limit.of(server, pool.acquire()).await?;
-        let history = limit.hold(self.lock_and_read(&mut lease, limit)).await;
-        let history = match history {
-            Ok(history) => history?,
+        let mut lease = limit.run_against(server, pool.acquire()).await?;
+        let read = limit.run(self.lock_and_read(&mut lease, limit)).await;
+        let (history, head) = match read {
+            Ok(read) => read?,
             Err(waited) => {
                 lease.give_up();
                 return Err(timed_out(server, waited));
             }
         };
-
         operation.count_read(history.events().len() as u64);
 
-        let (events, value) = match (self.decide)(&history) {
+        let decided_from = Instant::now();
+        let decision = (self.decide)(&history);
+        let waited = decided_from.elapsed();
+        let (events, value) = match decision {
             Ok(decision) => decision.into_parts(),
             Err(refusal) => {
                 release(&mut lease, limit).await;
@@ -62,47 +72,106 @@ impl<D> Round<'_, D> {
             return Ok(Ok(decided(value, None, history.position(), true)));
         }
         let events: Arc<[Event]> = events.into();
-        if let Err(error) = check(&events) {
+        let checked = match waited < allowed {
+            true => check(&events),
+            false => Err(Error::DecisionTimedOut { waited, allowed }),
+        };
+        if let Err(error) = checked {
             release(&mut lease, limit).await;
             return Err(error);
         }
-        let condition = history.condition();
-        let log = &self.store.shared.log;
-        let transaction = log.transaction(&events, &condition, Occasion::First, None);
-        let verdict = transaction.finish(&mut lease, limit).await;
-        if verdict.is_ok() {
-            lease.release();
-        }
-        // Before anything else is tried: the lock goes with the connection.
+        let appended =
+            self.append_under_lock(&mut lease, limit, &events, head, decided_from).await;
+        // The lock goes with the connection, before anything else is tried.
         drop(lease);
 
-        let appending = Appending::new(self.store, events.clone(), condition.clone(), self.started);
-        let appended = appending.conclude(verdict).await?;
-        operation.count_appended(appending.new_events(&appended));
+        let call = AppendCall::new(self.store, events, history.condition(), self.started);
+        let appended = match appended {
+            Ok(Some(appended)) => Ok(appended),
+            Ok(None) => call.attempt().await,
+            Err(error) => Err(error),
+        };
+        let appended = call.resolve_unknown(appended).await?;
+        operation.count_appended(call.new_events(&appended));
         let position = history.position().max(appended.last());
         Ok(Ok(decided(value, Some(appended), position, true)))
+    }
+
+    /// Appends and commits. Returns `None` if the log holds the id of an event.
+    async fn append_under_lock(
+        &self,
+        lease: &mut Lease,
+        limit: AttemptDeadline,
+        events: &[Event],
+        head: SequenceNumber,
+        decided_from: Instant,
+    ) -> Result<Option<Appended>, Error> {
+        let allowed = self.store.shared.decision_timeout;
+        let log = &self.store.shared.log;
+        let server = lease.server().clone();
+        let precondition = Precondition::Head(head);
+        let append =
+            sql::append_batch(&log.append_texts, precondition, Ending::Stays, None, events.iter());
+        let form = limit.run_against(&server, lease.prepare(&append.text)).await?;
+        lease.begin();
+        let client = lease.client();
+        let answers = join(sent(client, &form, &append), client.batch_execute("COMMIT"));
+        let (appended, committed) = match limit.run(answers).await {
+            Ok(answers) => answers,
+            Err(waited) => {
+                lease.give_up();
+                return Err(outcome_unknown(&server, events, timed_out(&server, waited)));
+            }
+        };
+        let row = match appended {
+            Ok(row) => row,
+            Err(error) if finds_id_taken(&log.name, &error) => {
+                lease.release();
+                return Ok(None);
+            }
+            // The server ended the transaction before the events had arrived, and so before `COMMIT`.
+            Err(error) if error.code().is_some_and(|code| code.code() == "25P03") => {
+                return Err(Error::DecisionTimedOut { waited: decided_from.elapsed(), allowed });
+            }
+            Err(error) => return Err(failed_append(lease, events, error)),
+        };
+        committed.map_err(|error| failed_append(lease, events, error))?;
+        lease.release();
+        let unknown = |source: BoxError| outcome_unknown(&server, events, source);
+        let row = row.ok_or_else(|| unknown("the append was answered without a row".into()))?;
+        let answer = BatchAnswer::decode(&row).map_err(unknown)?;
+        match AppendOutcome::of_one(&answer, head) {
+            Some(AppendOutcome::Appended { first, last }) => {
+                log.note_newest(last);
+                Ok(Some(Appended::new(first, last)))
+            }
+            _ => Err(unknown("the log has another head while it is locked".into())),
+        }
     }
 
     /// Begins a transaction under the log's lock and reads in it, in one round trip.
     async fn lock_and_read(
         &self,
         lease: &mut Lease,
-        limit: Limit,
-    ) -> Result<History<ReadWrite>, Error> {
+        limit: AttemptDeadline,
+    ) -> Result<(History<ReadWrite>, SequenceNumber), Error> {
         let shared = &self.store.shared;
         let name = &shared.log.name;
         let statement_timeout = HELD.min(shared.statement_timeout);
-        let lock_timeout = limit.lock_timeout(shared.lock_timeout);
-        let lock = sql::lock_to_decide(name, statement_timeout, lock_timeout);
+        let timeouts = HeldTimeouts {
+            client: shared.decision_timeout,
+            lock: limit.lock_timeout(shared.lock_timeout),
+            statement: statement_timeout,
+        };
+        let lock = sql::lock_to_decide(name, timeouts);
         let head = sql::head(name);
         let read = sql::read(name, self.query);
         let lock_form = lease.prepare(&lock.text).await?;
         let head_form = lease.prepare(&head.text).await?;
         let read_form = lease.prepare(&read.text).await?;
         // While the lock is held there is no time for it.
-        let condition = AppendCondition::since(self.query.filter.clone(), shared.log.newest());
-        let append = shared.log.append(&[], &condition, Occasion::First);
-        lease.prepare(&append.text).await?;
+        let precondition = Precondition::Head(SequenceNumber::ZERO);
+        lease.prepare(shared.log.append_texts.of(precondition, Ending::Stays)).await?;
 
         lease.hold();
         lease.begin();
@@ -132,7 +201,9 @@ impl<D> Round<'_, D> {
         shared.log.note_newest(head);
         let last = events.last().map(SequencedEvent::sequence_number);
         let position = self.query.position(head, events.len(), last);
-        Ok(History::new(events, position, self.query.filter.clone(), lease.server().name.clone()))
+        let served_by = lease.server().name.clone();
+        let history = History::new(events, position, self.query.filter.clone(), served_by);
+        Ok((history, head))
     }
 }
 

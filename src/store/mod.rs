@@ -3,14 +3,16 @@
 mod append;
 mod appender;
 mod decide;
+mod failure;
 mod import;
 mod limit;
 mod locked;
 mod log;
+mod outcome;
 mod read;
+mod searches;
 mod staged;
 mod stream;
-mod transact;
 mod turns;
 
 use std::fmt;
@@ -24,8 +26,9 @@ use tokio::time::Instant;
 pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
 use self::appender::Appender;
 pub use self::import::Import;
-use self::limit::Limit;
+use self::limit::AttemptDeadline;
 use self::log::Log;
+use self::searches::Searches;
 pub use self::stream::EventStream;
 use self::turns::Turns;
 use crate::pool::Pool;
@@ -56,18 +59,35 @@ struct Shared {
     pools: Vec<Pool>,
     next: AtomicUsize,
     /// Of a read-write store.
-    appender: Option<Arc<Appender>>,
+    writing: Option<Writing>,
     turns: Turns,
+    decision_timeout: Duration,
     lock_timeout: Duration,
     replica_timeout: Duration,
     statement_timeout: Duration,
     telemetry: Telemetry,
 }
 
+/// What a read-write store appends with.
+struct Writing {
+    appender: Arc<Appender>,
+    searches: Arc<Searches>,
+}
+
+impl Writing {
+    /// Makes the appender and its searches. Their connections are apart from the primary's pool, so that
+    /// appends which wait for the log's lock keep no reader waiting.
+    fn new(config: &Config, primary: &Pool, log: &Arc<Log>) -> Result<Self, Error> {
+        let pool = primary.for_appends(config)?;
+        let searches = Searches::new(log.clone(), pool.clone(), primary.clone());
+        Ok(Self { appender: Appender::new(config, pool, log.clone()), searches })
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(appender) = &self.appender {
-            appender.close();
+        if let Some(writing) = &self.writing {
+            writing.appender.close();
         }
     }
 }
@@ -77,8 +97,8 @@ impl<M: Mode> Store<M> {
         let name = config.check()?;
         let pools = Pool::for_store(config, &name, M::ROLE)?;
         let log = Arc::new(Log::new(name.clone()));
-        let appender = match M::ROLE {
-            Role::Primary => Some(Appender::new(config, &pools[0], log.clone())?),
+        let writing = match M::ROLE {
+            Role::Primary => Some(Writing::new(config, &pools[0], &log)?),
             Role::Replica => None,
         };
         let telemetry = config.telemetry.clone();
@@ -89,8 +109,9 @@ impl<M: Mode> Store<M> {
             log,
             pools,
             next: AtomicUsize::new(0),
-            appender,
+            writing,
             turns: Turns::default(),
+            decision_timeout: config.decision_timeout,
             lock_timeout: config.lock_timeout,
             replica_timeout: config.replica_timeout,
             statement_timeout: config.statement_timeout,
@@ -176,8 +197,8 @@ impl<M: Mode> Store<M> {
         self.scope.unwrap_or(default)
     }
 
-    fn limit(&self, started: Instant) -> Limit {
-        Limit::new(&self.retry, started)
+    fn limit(&self, started: Instant) -> AttemptDeadline {
+        AttemptDeadline::new(&self.retry, started)
     }
 
     fn operation(&self, name: OperationName) -> Operation {
@@ -252,6 +273,18 @@ impl Store<ReadOnly> {
 }
 
 impl Shared {
+    fn appender(&self) -> &Arc<Appender> {
+        &self.writing().appender
+    }
+
+    fn searches(&self) -> &Arc<Searches> {
+        &self.writing().searches
+    }
+
+    fn writing(&self) -> &Writing {
+        self.writing.as_ref().expect("only a read-write store appends")
+    }
+
     async fn check(&self, pool: &Pool) -> Result<(), Error> {
         let session = pool.connect().await?;
         pool.in_time(schema::check(&session, &self.log.name)).await

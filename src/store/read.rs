@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use super::Store;
-use super::limit::{Limit, timed_out};
+use super::limit::{AttemptDeadline, timed_out};
 use super::stream::EventStream;
 use crate::pool::{Lease, Pool, Rows};
 use crate::server::Server;
@@ -43,7 +43,7 @@ impl<M: Mode> Store<M> {
     pub(super) async fn query_once(
         &self,
         query: &Query,
-        limit: Limit,
+        limit: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let asking = Asking::new(self.operation(OperationName::Query));
         let result = self.collect(query, &asking, limit).await;
@@ -122,11 +122,11 @@ impl<M: Mode> Store<M> {
         &self,
         query: &Query,
         asking: &Asking,
-        mut limit: Limit,
+        mut limit: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let reading = Reading::new(&self.shared.log.name, query);
         let mut answer = self.ask(&reading, asking, &mut limit).await?;
-        let collected = limit.hold(async {
+        let collected = limit.run(async {
             let mut events = Vec::new();
             while let Some(event) = answer.try_next().await? {
                 events.push(event);
@@ -147,7 +147,7 @@ impl<M: Mode> Store<M> {
         &self,
         reading: &Reading<'_>,
         asking: &Asking,
-        limit: &mut Limit,
+        limit: &mut AttemptDeadline,
     ) -> Result<Answer, Error> {
         let started = Instant::now();
         loop {
@@ -159,7 +159,7 @@ impl<M: Mode> Store<M> {
             }
             // The connection is wanted again at once, so its answer is read to the end.
             let (server, reached) = (answer.lease.server().clone(), answer.head);
-            limit.of(&server, answer.drain()).await?;
+            limit.run_against(&server, answer.drain()).await?;
             let waited = started.elapsed();
             if waited >= self.shared.replica_timeout {
                 let (server, position) = (server.to_string(), self.at_least);
@@ -176,7 +176,7 @@ impl<M: Mode> Store<M> {
         &self,
         reading: &Reading<'_>,
         asking: &Asking,
-        limit: Limit,
+        limit: AttemptDeadline,
     ) -> Result<Answer, Error> {
         let pools = self.shared.in_turn();
         let (last, others) = pools.split_last().expect("a store has a server");
@@ -194,18 +194,18 @@ impl<M: Mode> Store<M> {
         pool: &Pool,
         reading: &Reading<'_>,
         asking: &Asking,
-        limit: Limit,
+        limit: AttemptDeadline,
     ) -> Result<Answer, Error> {
         let server = pool.server();
         asking.served_by(server);
-        let mut lease = match limit.hold(pool.acquire()).await {
+        let mut lease = match limit.run(pool.acquire()).await {
             Ok(lease) => lease?,
             Err(waited) => {
                 pool.note(true);
                 return Err(timed_out(server, waited));
             }
         };
-        let answer = match limit.hold(lease.read(reading)).await {
+        let answer = match limit.run(lease.read(reading)).await {
             Ok(answer) => answer,
             Err(waited) => return Err(overdue(&mut lease, waited)),
         };

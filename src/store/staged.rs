@@ -1,197 +1,216 @@
 use std::time::Duration;
 
-use futures_util::future::{join3, join4};
+use futures_util::future::{join, join3};
 use futures_util::{TryStreamExt, pin_mut};
 use tokio_postgres::{Client, IsolationLevel, Portal, Row, RowStream, Transaction};
 
-use super::limit::{Limit, timed_out};
-use super::transact::{name_holder, outcome_unknown};
+use super::failure::{
+    check_open, failed_append, finds_id_taken, name_holder, outcome_unknown,
+};
+use super::limit::{AttemptDeadline, timed_out};
+use super::log::Log;
 use crate::error::BoxError;
-use crate::import::ChunkStored;
-use crate::log::LogName;
 use crate::pool::{Form, Lease, sent};
-use crate::sql::{self, Statement};
-use crate::{Class, Error, Event, Reason, SequenceNumber};
+use crate::sql::{self, BatchAnswer, Ending, Precondition, Statement};
+use crate::{Error, Event, SequenceNumber};
 
-/// A transaction whose data are at the server, and read there, before it takes the log's lock.
+/// A large append, or the chunk of an import, in a transaction of its own.
 ///
-/// The statement that stores them is bound first, which is when the server takes its values in; it
-/// is executed after the lock is had, which is when it takes its snapshot. However slowly the
-/// values arrive, or if they do not, nobody waits for them.
-pub(super) struct Staged<'a> {
-    pub(super) log: &'a LogName,
+/// Its events are bound before they are appended: binding is when the server takes them in, and
+/// executing is when it takes the log's lock. So no append waits while they are on their way, and an
+/// attempt whose time is up before they have arrived has stored nothing.
+///
+/// A pooler that shares connections by transaction has no statements to bind. There the events arrive
+/// with the call, which takes the lock when all of them are there.
+pub(super) struct StagedAppend<'a> {
+    pub(super) log: &'a Log,
     pub(super) events: &'a [Event],
-    pub(super) lock: Statement<'static>,
-    pub(super) import: Statement<'a>,
-    /// How long the server is to wait for the values.
-    pub(super) for_client: Duration,
+    pub(super) precondition: Precondition<'a>,
+    pub(super) lock_timeout: Duration,
 }
 
-/// What became of a try.
-pub(super) struct Tried {
-    /// Where the log ended before the try could store anything; nothing where it could not.
+/// What an attempt to append came to.
+pub(super) struct StagedAnswer {
+    /// The log's head before anything could be stored; `None` if that was never the case.
     pub(super) floor: Option<SequenceNumber>,
-    pub(super) stored: Result<ChunkStored, Error>,
+    pub(super) result: Result<BatchAnswer, StagedFailure>,
 }
 
-impl From<Error> for Tried {
+/// Why the events were not appended.
+pub(super) enum StagedFailure {
+    Error(Error),
+    /// The log holds the id of one of them.
+    IdTaken,
+}
+
+impl From<Error> for StagedAnswer {
+    /// Answers with an error that arose before anything could be stored.
     fn from(error: Error) -> Self {
-        Self { floor: None, stored: Err(error) }
+        Self { floor: None, result: Err(StagedFailure::Error(error)) }
     }
 }
 
-impl Staged<'_> {
-    /// Runs the transaction.
-    pub(super) async fn run(&self, lease: &mut Lease, limit: Limit) -> Tried {
+/// What the last round trip was answered.
+struct Answers {
+    appended: Result<Option<Row>, tokio_postgres::Error>,
+    committed: Result<(), tokio_postgres::Error>,
+}
+
+impl StagedAppend<'_> {
+    /// Runs the transaction. Dropped, it has appended the events or not.
+    pub(super) async fn run(&self, lease: &mut Lease, deadline: AttemptDeadline) -> StagedAnswer {
+        let head = sql::head(&self.log.name);
+        let lock_timeout = deadline.lock_timeout(self.lock_timeout).or(Some(self.lock_timeout));
+        let ending = if lease.own_id().is_some() { Ending::Stays } else { Ending::Commits };
+        let call = sql::append_batch(
+            &self.log.append_texts,
+            self.precondition,
+            ending,
+            lock_timeout,
+            self.events.iter(),
+        );
         let server = lease.server().clone();
-        let head = sql::head(self.log);
-        let forms = async {
-            let lock = lease.prepare(&self.lock.text).await?;
-            let import = lease.prepare(&self.import.text).await?;
-            Ok(Forms { lock, import, head: lease.prepare(&head.text).await? })
-        };
-        let forms = match limit.of(&server, forms).await {
+        let prepared = deadline.run_against(&server, async {
+            Ok((lease.prepare(&head.text).await?, lease.prepare(&call.text).await?))
+        });
+        let forms = match prepared.await.and_then(|forms| check_open(lease).map(|()| forms)) {
             Ok(forms) => forms,
             Err(error) => return error.into(),
         };
         lease.hold();
         lease.begin();
-        match self.converse(lease.client_mut(), &forms, &head, limit).await {
-            Course::Answered { floor, answers } => {
-                let stored = self.judge(lease, answers, limit).await;
-                Tried { floor: Some(floor), stored }
+        match &forms {
+            (head_form, Form::Named(named)) => {
+                self.bind_and_execute(lease, (&head, head_form), (&call, named), deadline).await
             }
-            Course::Refused(error) => {
-                // What had begun is rolled back, and a connection that ended shows.
-                lease.release();
-                lease.failed(error).into()
+            (head_form, Form::Unnamed) => {
+                let client = lease.client();
+                let answers = join(sent(client, head_form, &head), sent(client, &Form::Unnamed, &call));
+                match deadline.run(answers).await {
+                    Ok((head, appended)) => {
+                        let answers = Answers { appended, committed: Ok(()) };
+                        self.answer(lease, head.as_ref().ok(), answers, deadline).await
+                    }
+                    Err(waited) => self.unanswered(lease, SequenceNumber::ZERO, waited),
+                }
             }
-            Course::Unanswered { floor, waited } => {
-                lease.give_up();
-                let error = timed_out(&server, waited);
-                let stored = Err(match floor {
-                    Some(_) => outcome_unknown(&server, self.events, error),
-                    None => error,
-                });
-                Tried { floor, stored }
-            }
-            Course::Undecodable(error) => error.into(),
         }
     }
 
-    /// Sends everything, in three round trips. The last one is lock, statement and `COMMIT`, all
-    /// of which are written at one poll: dropped then or later, the transaction is complete on the
-    /// wire.
-    async fn converse(
+    /// Binds the events, and when they have arrived executes the call and commits.
+    async fn bind_and_execute(
         &self,
-        client: &mut Client,
-        forms: &Forms,
-        head: &Statement<'_>,
-        limit: Limit,
-    ) -> Course {
-        let staging = async {
-            let builder = client.build_transaction();
-            let transaction =
-                builder.isolation_level(IsolationLevel::ReadCommitted).start().await?;
-            let client = transaction.client();
-            let wait = sql::wait_for_client(self.for_client);
-            let (allowed, lock, import, head) = join4(
-                client.batch_execute(&wait),
-                bind(&transaction, &forms.lock, &self.lock),
-                bind(&transaction, &forms.import, &self.import),
-                sent(client, &forms.head, head),
-            )
-            .await;
-            allowed?;
-            Ok((lock?, import?, head?, transaction))
+        lease: &mut Lease,
+        (head, head_form): (&Statement<'_>, &Form),
+        (call, named): (&Statement<'_>, &tokio_postgres::Statement),
+        deadline: AttemptDeadline,
+    ) -> StagedAnswer {
+        let client = lease.client_mut();
+        let staging = bind(client, (head, head_form), (call, named), deadline);
+        let staged = match deadline.run(staging).await {
+            Ok(Ok((head, transaction, portal))) => {
+                Ok(Ok((head, deadline.run(execute(transaction, &portal)).await)))
+            }
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(waited) => Err(waited),
         };
-        let (lock, import, head, transaction) = match limit.hold(staging).await {
-            Ok(Ok(staged)) => staged,
-            Ok(Err(error)) => return Course::Refused(error),
-            Err(waited) => return Course::Unanswered { floor: None, waited },
-        };
-        let floor = match head.as_ref().map_or(Ok(SequenceNumber::ZERO), sql::decode_head) {
-            Ok(floor) => floor,
-            Err(error) => return Course::Undecodable(error),
-        };
-        match limit.hold(store(transaction, &lock, &import)).await {
-            Ok(answers) => Course::Answered { floor, answers },
-            Err(waited) => Course::Unanswered { floor: Some(floor), waited },
+        match staged {
+            Ok(Ok((head, Ok(answers)))) => self.answer(lease, Some(&head), answers, deadline).await,
+            Ok(Ok((head, Err(waited)))) => {
+                let floor = head.as_ref().and_then(|head| sql::decode_head(head).ok());
+                self.unanswered(lease, floor.unwrap_or_default(), waited)
+            }
+            Ok(Err(error)) => lease.failed(error).into(),
+            Err(waited) => {
+                lease.give_up();
+                timed_out(lease.server(), waited).into()
+            }
         }
     }
 
-    async fn judge(
+    async fn answer(
+        &self,
+        lease: &mut Lease,
+        head: Option<&Option<Row>>,
+        answers: Answers,
+        deadline: AttemptDeadline,
+    ) -> StagedAnswer {
+        lease.release();
+        let floor = head.and_then(|head| sql::decode_head(head.as_ref()?).ok());
+        let floor = Some(floor.unwrap_or_default());
+        let result = self.decode(lease, answers, deadline).await;
+        StagedAnswer { floor, result }
+    }
+
+    async fn decode(
         &self,
         lease: &mut Lease,
         answers: Answers,
-        limit: Limit,
-    ) -> Result<ChunkStored, Error> {
-        let Answers { locked, imported, committed } = answers;
-        lease.release();
-        if let Err(error) = locked {
-            let error = self.failed(lease, error);
-            return Err(name_holder(self.log, lease, error, limit).await);
-        }
-        let row = imported.map_err(|error| self.failed(lease, error))?;
-        let unknown = |source: BoxError| outcome_unknown(lease.server(), self.events, source);
-        let row = row.ok_or_else(|| unknown("the import was answered without a row".into()))?;
-        let stored = sql::decode_import(&row).map_err(|error| unknown(error.into()))?;
-        let stored = stored.ok_or_else(|| Error::UnfitServer {
-            server: lease.server().to_string(),
-            reason: "the import ran outside of its transaction".into(),
-            class: Class::Permanent(Reason::Bug),
-        })?;
-        committed.map_err(|error| self.failed(lease, error))?;
-        Ok(stored)
-    }
-
-    fn failed(&self, lease: &mut Lease, error: tokio_postgres::Error) -> Error {
-        match lease.failed_append(error) {
-            Error::OutcomeUnknown { source, .. } => {
-                outcome_unknown(lease.server(), self.events, source)
+        deadline: AttemptDeadline,
+    ) -> Result<BatchAnswer, StagedFailure> {
+        let row = match answers.appended {
+            Ok(row) => row,
+            Err(error) if finds_id_taken(&self.log.name, &error) => {
+                return Err(StagedFailure::IdTaken);
             }
-            error => error,
-        }
+            Err(error) => {
+                let error = failed_append(lease, self.events, error);
+                let error = name_holder(&self.log.name, lease, error, deadline).await;
+                return Err(StagedFailure::Error(error));
+            }
+        };
+        let unknown = |source: BoxError| {
+            StagedFailure::Error(outcome_unknown(lease.server(), self.events, source))
+        };
+        let row = row.ok_or_else(|| unknown("the append was answered without a row".into()))?;
+        let answer = BatchAnswer::decode(&row).map_err(unknown)?;
+        let committed = answers.committed.map_err(|error| failed_append(lease, self.events, error));
+        committed.map(|()| answer).map_err(StagedFailure::Error)
+    }
+
+    fn unanswered(
+        &self,
+        lease: &mut Lease,
+        floor: SequenceNumber,
+        waited: Duration,
+    ) -> StagedAnswer {
+        lease.give_up();
+        let error = timed_out(lease.server(), waited);
+        let error = outcome_unknown(lease.server(), self.events, error);
+        StagedAnswer { floor: Some(floor), result: Err(StagedFailure::Error(error)) }
     }
 }
 
-/// How the statements are sent.
-struct Forms {
-    lock: Form,
-    import: Form,
-    head: Form,
+/// Begins a transaction and binds the events, which is when the server takes them in. Returns the head
+/// as well.
+async fn bind<'c>(
+    client: &'c mut Client,
+    (head, head_form): (&Statement<'_>, &Form),
+    (call, named): (&Statement<'_>, &tokio_postgres::Statement),
+    deadline: AttemptDeadline,
+) -> Result<(Option<Row>, Transaction<'c>, Portal), tokio_postgres::Error> {
+    // The server gives up a transaction that has stopped arriving soon after this process does.
+    let wait = deadline.left().map_or(LONGEST_WAIT, |left| left + sql::IDLE_TIMEOUT);
+    let wait = sql::wait_for_client(wait.min(LONGEST_WAIT));
+    let builder = client.build_transaction();
+    let transaction = builder.isolation_level(IsolationLevel::ReadCommitted).start().await?;
+    let client = transaction.client();
+    let (allowed, head, portal) = join3(
+        client.batch_execute(&wait),
+        sent(client, head_form, head),
+        transaction.bind_raw(named, &call.params),
+    )
+    .await;
+    allowed?;
+    Ok((head?, transaction, portal?))
 }
 
-/// How far the transaction came.
-enum Course {
-    Answered {
-        floor: SequenceNumber,
-        answers: Answers,
-    },
-    /// Nothing was to be stored yet.
-    Refused(tokio_postgres::Error),
-    /// The time was up; without a floor nothing was to be stored yet.
-    Unanswered {
-        floor: Option<SequenceNumber>,
-        waited: Duration,
-    },
-    Undecodable(Error),
-}
-
-/// What the three requests of the last round trip were answered.
-struct Answers {
-    locked: Result<Option<Row>, tokio_postgres::Error>,
-    imported: Result<Option<Row>, tokio_postgres::Error>,
-    committed: Result<(), tokio_postgres::Error>,
-}
-
-/// Executes what is bound, and commits. Nothing waits before all of it is written.
-async fn store(transaction: Transaction<'_>, lock: &Portal, import: &Portal) -> Answers {
-    let locked = transaction.query_portal_raw(lock, 0).await;
-    let imported = transaction.query_portal_raw(import, 0).await;
-    let (locked, imported, committed) =
-        join3(last(locked), last(imported), transaction.commit()).await;
-    Answers { locked, imported, committed }
+/// Executes what is bound, and commits. Both requests are written before either is waited for: some
+/// forty bytes, of which the second is on its way when the first takes the log's lock.
+async fn execute(transaction: Transaction<'_>, portal: &Portal) -> Answers {
+    let appended = transaction.query_portal_raw(portal, 0).await;
+    let (appended, committed) = join(last(appended), transaction.commit()).await;
+    Answers { appended, committed }
 }
 
 async fn last(
@@ -206,12 +225,5 @@ async fn last(
     Ok(last)
 }
 
-/// Binds a statement's values, written at the first poll.
-async fn bind(
-    transaction: &Transaction<'_>,
-    form: &Form,
-    statement: &Statement<'_>,
-) -> Result<Portal, tokio_postgres::Error> {
-    let Form::Named(named) = form else { unreachable!("the statements of an import are short") };
-    transaction.bind_raw(named, &statement.params).await
-}
+/// The longest that the server waits for an append to arrive.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);

@@ -1,156 +1,109 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::driver::Call;
-use super::recent::{hasher, terms_of};
-use crate::condition::Guard;
-use crate::filter::Lookup;
-use crate::sql::{Occasion, Verdict};
-use crate::store::limit::Limit;
-use crate::store::log::{BYTES_PER_SECOND, bytes_of};
-use crate::{AppendCondition, Error, Event};
+use super::inline_task::WakeHandle;
+use super::request::AppendRequest;
+use crate::Error;
+use crate::store::limit::AttemptDeadline;
+use crate::store::outcome::AppendOutcome;
 
-/// One attempt to append.
-pub(crate) struct Request {
-    pub(crate) events: Arc<[Event]>,
-    pub(crate) condition: AppendCondition,
-    pub(crate) occasion: Occasion,
-    /// Of JSON.
-    bytes: usize,
-    /// What each of the events is kept under; of a large attempt they are not kept.
-    terms: Box<[Option<Box<[u64]>>]>,
-    /// Where the events are kept that the condition's filter may match.
-    lookup: Option<Lookup>,
-}
-
-impl Request {
-    /// Makes an attempt. All that can be known of it alone is found out here, by whoever makes it,
-    /// and not by the one who carries out those of all.
-    pub(crate) fn new(
-        events: Arc<[Event]>,
-        condition: AppendCondition,
-        occasion: Occasion,
-    ) -> Self {
-        let lookup = condition.guard().map(|guard| guard.filter.lookup(hasher()));
-        let bytes = bytes_of(events.iter());
-        let mut request =
-            Self { events, condition, occasion, bytes, terms: Box::default(), lookup };
-        if !request.is_large() {
-            request.terms = request.events.iter().map(terms_of).collect();
-        }
-        request
-    }
-
-    /// Returns what an event is kept under; `None` where it is not worth being kept.
-    pub(super) fn terms(&self, index: usize) -> Option<&[u64]> {
-        self.terms.get(index)?.as_deref()
-    }
-
-    /// Returns what must not have happened, and where to look for it.
-    pub(super) fn guard(&self) -> Option<(&Guard, &Lookup)> {
-        self.condition.guard().zip(self.lookup.as_ref())
-    }
-
-    /// Returns whether it arrives so slowly, over a slow network, that nobody should have to wait
-    /// for it.
-    pub(super) fn is_large(&self) -> bool {
-        self.bytes >= BYTES_PER_SECOND || self.events.len() > MAX_SHARED_EVENTS
-    }
-}
-
-/// An attempt that waits for its turn, or is under way.
-pub(super) struct Member {
-    pub(super) request: Request,
-    pub(super) limit: Limit,
-    /// Whether something came that its condition may be about, so that the server has to say.
-    pub(super) is_doubtful: bool,
+/// An attempt to append that waits in the queue, or was taken from it.
+pub(super) struct PendingAppend {
+    pub(super) request: AppendRequest,
+    pub(super) limit: AttemptDeadline,
     ticket: u64,
-    reply: oneshot::Sender<Result<Verdict, Error>>,
-    /// Its place among those that may wait, until it is taken.
-    _place: Option<OwnedSemaphorePermit>,
+    reply: oneshot::Sender<Result<AppendOutcome, Error>>,
+    /// Of those that may wait, until the attempt is taken.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Member {
-    /// Tells the caller what became of it.
-    pub(super) fn answer(self, result: Result<Verdict, Error>) {
-        // Nobody may be there to hear it any more.
+impl PendingAppend {
+    /// Tells the caller what became of the attempt.
+    pub(super) fn reply(self, result: Result<AppendOutcome, Error>) {
+        // The caller may have gone.
         let _ = self.reply.send(result);
     }
 }
 
 #[cfg(test)]
-impl Member {
-    /// Makes an attempt that nobody waits for.
-    pub(super) fn of(events: impl Into<Arc<[Event]>>, condition: AppendCondition) -> Self {
-        let request = Request::new(events.into(), condition, Occasion::First);
-        let limit = Limit::new(&crate::RetryPolicy::never(), tokio::time::Instant::now());
-        let reply = oneshot::channel().0;
-        Self { request, limit, is_doubtful: false, ticket: 0, reply, _place: None }
+impl PendingAppend {
+    /// Makes an attempt whose reply is read by no caller.
+    pub(super) fn of(
+        events: impl Into<std::sync::Arc<[crate::Event]>>,
+        condition: crate::AppendCondition,
+    ) -> Self {
+        let request = AppendRequest::new(events.into(), condition);
+        let limit = AttemptDeadline::new(&crate::RetryPolicy::never(), tokio::time::Instant::now());
+        Self { request, limit, ticket: 0, reply: oneshot::channel().0, _permit: None }
     }
 }
 
 /// The attempts that wait, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Member>,
+    waiting: VecDeque<PendingAppend>,
     tickets: u64,
-    /// Whether somebody takes them.
+    /// Whether a worker takes them.
     pub(super) is_served: bool,
-    /// Whether nothing comes any more.
+    /// Whether the store is gone, so that no attempt is added any more.
     is_closed: bool,
-    bell: Option<Bell>,
+    threshold: Option<Threshold>,
 }
 
-/// Who is to be called when so many wait.
-struct Bell {
+/// The worker to continue when so many attempts wait.
+struct Threshold {
     many: usize,
-    call: Call,
+    worker: WakeHandle,
 }
 
 impl Queue {
-    /// Adds an attempt; returns the ticket by which it can be taken back, and whom to call.
+    /// Adds an attempt. Returns the ticket by which it can be taken back, and the worker to continue.
     pub(super) fn push(
         &mut self,
-        request: Request,
-        limit: Limit,
-        place: OwnedSemaphorePermit,
-        reply: oneshot::Sender<Result<Verdict, Error>>,
-    ) -> (u64, Option<Call>) {
+        request: AppendRequest,
+        limit: AttemptDeadline,
+        permit: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Result<AppendOutcome, Error>>,
+    ) -> (u64, Option<WakeHandle>) {
         let ticket = self.tickets;
         self.tickets += 1;
-        let _place = Some(place);
-        let member = Member { request, limit, is_doubtful: false, ticket, reply, _place };
-        self.waiting.push_back(member);
-        (ticket, self.ring())
+        let pending = PendingAppend { request, limit, ticket, reply, _permit: Some(permit) };
+        self.waiting.push_back(pending);
+        (ticket, self.reached())
     }
 
-    /// Notes that nothing comes any more; returns whom to call.
-    pub(super) fn close(&mut self) -> Option<Call> {
+    /// Notes that no attempt is added any more. Returns the worker to continue.
+    pub(super) fn close(&mut self) -> Option<WakeHandle> {
         self.is_closed = true;
-        self.ring()
+        self.reached()
     }
 
-    fn ring(&mut self) -> Option<Call> {
+    fn reached(&mut self) -> Option<WakeHandle> {
         let (waiting, is_closed) = (self.waiting.len(), self.is_closed);
-        self.bell.take_if(|bell| waiting >= bell.many || is_closed).map(|bell| bell.call)
+        let threshold = self.threshold.take_if(|one| waiting >= one.many || is_closed);
+        threshold.map(|threshold| threshold.worker)
     }
 
-    /// Is ready when so many wait, or nothing comes any more; until then it keeps whom to call.
-    pub(super) fn poll_many(&mut self, many: usize, call: impl FnOnce() -> Call) -> Poll<()> {
+    /// Is ready when so many attempts wait, or the store is gone. Until then it keeps the worker to
+    /// continue.
+    pub(super) fn poll_many(
+        &mut self,
+        many: usize,
+        worker: impl FnOnce() -> WakeHandle,
+    ) -> Poll<()> {
         if self.waiting.len() >= many || self.is_closed {
             return Poll::Ready(());
         }
-        self.bell = Some(Bell { many, call: call() });
+        self.threshold = Some(Threshold { many, worker: worker() });
         Poll::Pending
     }
 
     /// Takes an attempt back, if it was not taken yet.
-    pub(super) fn remove(&mut self, ticket: u64) -> Option<Member> {
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<PendingAppend> {
         // Tickets ascend, also where some were put back.
-        let at = self.waiting.binary_search_by_key(&ticket, |member| member.ticket).ok()?;
+        let at = self.waiting.binary_search_by_key(&ticket, |pending| pending.ticket).ok()?;
         self.waiting.remove(at)
     }
 
@@ -158,44 +111,37 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Takes the attempts that go together next: as many of the first as may, a large one alone.
-    pub(super) fn take(&mut self, most: usize) -> Vec<Member> {
+    /// Takes the attempts of the next batch: as many of the first as may share a transaction.
+    pub(super) fn take(&mut self, most: usize) -> Vec<PendingAppend> {
         let (mut events, mut bytes, mut count) = (0, 0, 0);
-        for member in self.waiting.iter().take(most) {
-            let request = &member.request;
+        for pending in self.waiting.iter().take(most) {
+            let request = &pending.request;
             events += request.events.len();
-            bytes += request.bytes;
-            let fits =
-                !request.is_large() && events <= MAX_BATCH_EVENTS && bytes <= MAX_BATCH_BYTES;
-            if count > 0 && !fits {
+            bytes += request.bytes();
+            if count > 0 && (events > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES) {
                 break;
             }
             count += 1;
-            if request.is_large() {
-                break;
-            }
         }
         let taken = self.waiting.drain(..count);
-        taken.map(|member| Member { _place: None, ..member }).collect()
+        taken.map(|pending| PendingAppend { _permit: None, ..pending }).collect()
     }
 
     /// Takes all of them.
-    pub(super) fn take_all(&mut self) -> VecDeque<Member> {
+    pub(super) fn take_all(&mut self) -> VecDeque<PendingAppend> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Puts attempts back to where they were taken from, in their order. Another one who takes may
-    /// have put some back that came before them.
-    pub(super) fn put_back(&mut self, members: Vec<Member>) {
-        for member in members.into_iter().rev() {
-            let at = self.waiting.partition_point(|waiting| waiting.ticket < member.ticket);
-            self.waiting.insert(at, member);
+    /// Puts attempts back to where they were taken from, in their order. Another worker may have put
+    /// back attempts that came before them.
+    pub(super) fn put_back(&mut self, attempts: Vec<PendingAppend>) {
+        for pending in attempts.into_iter().rev() {
+            let at = self.waiting.partition_point(|waiting| waiting.ticket < pending.ticket);
+            self.waiting.insert(at, pending);
         }
     }
 }
 
-/// The most events of an attempt that shares a transaction with others.
-const MAX_SHARED_EVENTS: usize = 256;
 /// The most events of attempts that share a transaction.
 const MAX_BATCH_EVENTS: usize = 1_024;
 /// The most bytes of JSON of attempts that share a transaction.
@@ -203,30 +149,33 @@ const MAX_BATCH_BYTES: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::sync::Semaphore;
     use tokio::time::Instant;
 
+    use super::super::request::{MAX_SHARED_BYTES, MAX_SHARED_EVENTS};
     use super::*;
-    use crate::RetryPolicy;
+    use crate::{AppendCondition, Event, RetryPolicy};
 
     /// Queues attempts of so many events, and so many bytes of JSON each.
     fn queue_of(sizes: &[(usize, usize)]) -> Queue {
-        let places = Arc::new(Semaphore::new(sizes.len()));
-        let limit = Limit::new(&RetryPolicy::never(), Instant::now());
+        let permits = Arc::new(Semaphore::new(sizes.len()));
+        let limit = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
         let mut queue = Queue::default();
         for &(events, bytes) in sizes {
             let payload = format!(r#"{{"Title":"{}"}}"#, "x".repeat(bytes));
             let event = Event::from_json("BookCopyAddedToCirculation", payload).unwrap();
             let events = std::iter::repeat_n(event, events).collect();
-            let request = Request::new(events, AppendCondition::none(), Occasion::First);
-            let place = places.clone().try_acquire_owned().unwrap();
-            let _called = queue.push(request, limit, place, oneshot::channel().0);
+            let request = AppendRequest::new(events, AppendCondition::none());
+            let permit = permits.clone().try_acquire_owned().unwrap();
+            let _worker = queue.push(request, limit, permit, oneshot::channel().0);
         }
         queue
     }
 
-    fn tickets(members: &[Member]) -> Vec<u64> {
-        members.iter().map(|member| member.ticket).collect()
+    fn tickets(attempts: &[PendingAppend]) -> Vec<u64> {
+        attempts.iter().map(|pending| pending.ticket).collect()
     }
 
     /// Takes until there is nothing left.
@@ -236,31 +185,21 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_first_as_many_as_may() {
+    fn takes_the_first_attempts_up_to_the_limit() {
         assert_eq!(batches(queue_of(&[(1, 10); 5]), 2), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 
     #[test]
-    fn takes_a_large_one_alone() {
-        let large = [(1, BYTES_PER_SECOND), (MAX_SHARED_EVENTS + 1, 0)];
-        for large in large {
-            let queue = queue_of(&[(1, 10), (1, 10), large, large, (1, 10)]);
-
-            assert_eq!(batches(queue, 10), [vec![0, 1], vec![2], vec![3], vec![4]]);
-        }
-    }
-
-    #[test]
-    fn takes_no_more_events_and_bytes_together_than_may_be() {
+    fn takes_no_more_events_and_bytes_than_a_batch_may_have() {
         let many = queue_of(&[(MAX_SHARED_EVENTS, 0); 5]);
-        let much = queue_of(&[(1, BYTES_PER_SECOND - 100); 9]);
+        let much = queue_of(&[(1, MAX_SHARED_BYTES - 100); 9]);
 
         assert_eq!(batches(many, 10), [vec![0, 1, 2, 3], vec![4]]);
         assert_eq!(batches(much, 10), [(0..8).collect(), vec![8]]);
     }
 
     #[test]
-    fn keeps_the_order_of_those_that_are_put_back_and_finds_them() {
+    fn keeps_the_order_of_attempts_that_are_put_back() {
         let mut queue = queue_of(&[(1, 10); 6]);
         let (first, second) = (queue.take(2), queue.take(2));
 

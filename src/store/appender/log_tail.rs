@@ -6,43 +6,42 @@ use crate::filter::Lookup;
 use crate::store::log::bytes_of;
 use crate::{Event, Filter, SequenceNumber};
 
-/// The newest stretch of a log, as this process knows it: every event above its beginning, up to
-/// its end.
+/// The last events of a log, as one connection has seen them: every event above `start`, up to `head`.
 ///
-/// Whether an event in there breaks a condition is found without asking the server. Whether the log
-/// still ends where the stretch does, only the server knows, under the log's lock.
+/// The tail tells without asking the server whether one of its events breaks a condition. Only the
+/// server can tell, under the log's lock, whether `head` is still the log's head.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(super) struct LogTail {
     /// `None` as long as nothing is known.
-    stretch: Option<Stretch>,
-    events: Events,
+    range: Option<Range>,
+    events: EventIndex,
 }
 
 #[derive(Clone, Copy)]
-struct Stretch {
-    beginning: SequenceNumber,
-    end: SequenceNumber,
+struct Range {
+    start: SequenceNumber,
+    head: SequenceNumber,
 }
 
-impl Recent {
+impl LogTail {
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Knows from here on, and nothing from before.
-    pub(super) fn restart(&mut self, end: SequenceNumber) {
+    /// Begins anew at a head of the log, with no events.
+    pub(super) fn restart(&mut self, head: SequenceNumber) {
         self.events.clear();
-        self.stretch = Some(Stretch { beginning: end, end });
+        self.range = Some(Range { start: head, head });
     }
 
-    /// Returns where the log ended when it was last seen.
-    pub(super) fn end(&self) -> Option<SequenceNumber> {
-        self.stretch.map(|stretch| stretch.end)
+    /// Returns the log's head when it was last seen.
+    pub(super) fn head(&self) -> Option<SequenceNumber> {
+        self.range.map(|range| range.head)
     }
 
-    /// Adds the event that came next, by the list that it is part of, with its terms. Events must
-    /// come in the log's order, without one left out.
+    /// Adds the event after the head, by the list that it is part of, with its terms. Events must be
+    /// added in the log's order, without a gap.
     pub(super) fn add(
         &mut self,
         number: SequenceNumber,
@@ -50,35 +49,35 @@ impl Recent {
         index: usize,
         terms: Option<&[u64]>,
     ) {
-        let Some(stretch) = &mut self.stretch else { return };
-        stretch.end = number;
+        let Some(range) = &mut self.range else { return };
+        range.head = number;
         if !self.events.add(number, events, index, terms) {
             return self.restart(number);
         }
         while self.events.is_over_full() {
-            stretch.beginning = self.events.remove_first().unwrap_or(number);
+            range.start = self.events.remove_first().unwrap_or(number);
         }
     }
 
-    /// Returns whether every event after the position is known, up to the end.
+    /// Returns whether every event after the position is known, up to the head.
     pub(super) fn covers(&self, position: SequenceNumber) -> bool {
-        self.stretch.is_some_and(|stretch| stretch.beginning <= position && position <= stretch.end)
+        self.range.is_some_and(|range| range.start <= position && position <= range.head)
     }
 
-    /// Returns whether an event after the position matches.
-    pub(super) fn has_match(
+    /// Returns the first event after the position that matches.
+    pub(super) fn first_match(
         &self,
         filter: &Filter,
         lookup: &Lookup,
         after: SequenceNumber,
-    ) -> bool {
-        self.events.has_match(filter, lookup, after)
+    ) -> Option<SequenceNumber> {
+        self.events.first_match(filter, lookup, after)
     }
 }
 
 /// Events in ascending order, to be found by their terms.
 #[derive(Default)]
-pub(super) struct Events {
+pub(super) struct EventIndex {
     known: VecDeque<Known>,
     /// How many were there and were removed.
     removed: u64,
@@ -111,7 +110,7 @@ impl Known {
     }
 }
 
-impl Events {
+impl EventIndex {
     /// Makes room for so many events of a few terms each.
     pub(super) fn with_capacity(events: usize) -> Self {
         Self { newest: HashMap::with_capacity(events * 4), ..Self::default() }
@@ -161,20 +160,34 @@ impl Events {
         Some(first.number)
     }
 
-    /// Returns whether an event after the position matches a filter that is looked up there.
-    pub(super) fn has_match(
+    /// Returns the first event after the position that matches.
+    pub(super) fn first_match(
         &self,
         filter: &Filter,
         lookup: &Lookup,
         after: SequenceNumber,
-    ) -> bool {
+    ) -> Option<SequenceNumber> {
         let is_newer = |known: &&Known| known.number > after;
+        let matches = |known: &&Known| filter.matches(known.event());
+        let number = |known: &Known| known.number;
+        let newest_first = self.known.iter().rev();
+        match lookup {
+            Lookup::Everywhere => {
+                newest_first.take_while(is_newer).filter(matches).map(number).last()
+            }
+            Lookup::Under(terms) => {
+                let under = |term| self.under(term).take_while(is_newer).filter(matches);
+                terms.iter().flat_map(|term| under(*term)).map(number).min()
+            }
+        }
+    }
+
+    /// Returns whether an event matches.
+    pub(super) fn has_match(&self, filter: &Filter, lookup: &Lookup) -> bool {
         let matches = |known: &Known| filter.matches(known.event());
         match lookup {
-            Lookup::Everywhere => self.known.iter().rev().take_while(is_newer).any(matches),
-            Lookup::Under(terms) => {
-                terms.iter().any(|term| self.under(*term).take_while(is_newer).any(matches))
-            }
+            Lookup::Everywhere => self.known.iter().any(matches),
+            Lookup::Under(terms) => terms.iter().any(|term| self.under(*term).any(matches)),
         }
     }
 
@@ -190,13 +203,13 @@ impl Events {
     }
 }
 
-/// Hashes terms, the same way for whatever this process keeps or looks up.
+/// Returns what hashes terms, the same in the whole process.
 pub(super) fn hasher() -> &'static RandomState {
     static HASHER: OnceLock<RandomState> = OnceLock::new();
     HASHER.get_or_init(RandomState::new)
 }
 
-/// Returns the terms that an event is kept under; `None` where it is not worth being kept.
+/// Returns the terms that an event is kept under; `None` if it is too large to be kept.
 pub(super) fn terms_of(event: &Event) -> Option<Box<[u64]>> {
     if event.payload_json().len() > MAX_PAYLOAD_BYTES {
         return None;
@@ -218,7 +231,7 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
-    use crate::filter::{Containment, Demand};
+    use crate::filter::{NecessaryKey, NecessaryMatch};
 
     fn payload() -> impl Strategy<Value = String> {
         let field = select(vec![
@@ -259,52 +272,62 @@ mod tests {
     }
 
     proptest! {
-        /// The laws of terms and of demands, and that nothing is lost between terms and events.
+        /// The law of terms and that of necessary matches, and that the tail finds what a search
+        /// through all of its events finds.
         #[test]
-        fn finds_what_a_look_through_all_finds(
+        fn finds_what_a_search_through_all_events_finds(
             events in vec((event(), 1..4_u64), 0..30),
             removed in 0..10_usize,
             filters in vec(filter(), 1..6),
             after in 0..60_u64,
         ) {
-            let (mut recent, mut number) = (Recent::default(), 0);
-            recent.restart(SequenceNumber::ZERO);
+            let (mut tail, mut number) = (LogTail::default(), 0);
+            tail.restart(SequenceNumber::ZERO);
             let mut list = Vec::new();
             for (event, step) in events {
                 number += step;
-                let place = SequenceNumber::new(number);
-                recent.add(place, &[event.clone()].into(), 0, terms_of(&event).as_deref());
-                list.push((place, event));
+                let position = SequenceNumber::new(number);
+                tail.add(position, &[event.clone()].into(), 0, terms_of(&event).as_deref());
+                list.push((position, event));
             }
             for _ in 0..removed.min(list.len()) {
-                prop_assert_eq!(recent.events.remove_first(), Some(list.remove(0).0));
+                prop_assert_eq!(tail.events.remove_first(), Some(list.remove(0).0));
             }
             let after = SequenceNumber::new(after);
             for filter in filters {
                 for (_, event) in list.iter().filter(|(_, event)| filter.matches(event)) {
-                    let is_met = |demand| match demand {
-                        Demand::Field(key, node) => Containment::new(key.to_owned(), node.clone())
-                            .unwrap()
-                            .is_held_by(event.payload_json()),
-                        Demand::Type(event_type) => event_type == event.event_type(),
-                    };
-                    let demands = filter.demands();
-                    let is_met = demands.is_none_or(|all| all.into_iter().any(is_met));
-                    prop_assert!(is_met, "{}", filter.canonical());
+                    let met = filter.necessary_matches().iter().any(|one| is_met(one, event));
+                    prop_assert!(met, "{}", filter.canonical());
                 }
-                let found = list.iter().any(|(place, one)| *place > after && filter.matches(one));
+                let mut found =
+                    list.iter().filter(|(position, one)| *position > after && filter.matches(one));
+                let found = found.next().map(|(position, _)| *position);
                 let lookup = filter.lookup(hasher());
-                prop_assert_eq!(recent.has_match(&filter, &lookup, after), found, "{}", filter.canonical());
+                let first = tail.first_match(&filter, &lookup, after);
+                prop_assert_eq!(first, found, "{}", filter.canonical());
             }
-            prop_assert_eq!(recent.covers(after), after.value() <= number);
+            prop_assert_eq!(tail.covers(after), after.value() <= number);
+        }
+    }
+
+    fn is_met(required: &NecessaryMatch<'_>, event: &Event) -> bool {
+        let value: serde_json::Value = serde_json::from_str(&required.value).unwrap();
+        let has = |key: &str, value: &serde_json::Value| {
+            Filter::any_of([(key, value)]).build().unwrap().matches(event)
+        };
+        match required.key {
+            NecessaryKey::Any => value == serde_json::json!(true),
+            NecessaryKey::Element(key) => has(key, &serde_json::json!([value])),
+            NecessaryKey::Field(key) => has(key, &value),
+            NecessaryKey::Type => value == serde_json::json!(event.event_type()),
         }
     }
 
     #[test]
     fn covers_no_more_than_it_keeps() {
-        let mut recent = Recent::default();
-        assert!(!recent.covers(SequenceNumber::ZERO));
-        recent.restart(SequenceNumber::ZERO);
+        let mut tail = LogTail::default();
+        assert!(!tail.covers(SequenceNumber::ZERO));
+        tail.restart(SequenceNumber::ZERO);
         let event = |bytes| -> Arc<[Event]> {
             let payload = serde_json::json!({ "a": "x".repeat(bytes) });
             [Event::new("A", &payload).unwrap()].into()
@@ -312,20 +335,20 @@ mod tests {
         let small = event(1);
         let more = MAX_EVENTS as u64 + 3;
         for number in 1..=more {
-            recent.add(SequenceNumber::new(number), &small, 0, terms_of(&small[0]).as_deref());
+            tail.add(SequenceNumber::new(number), &small, 0, terms_of(&small[0]).as_deref());
         }
         for (position, covered) in
             [(0, false), (2, false), (3, true), (more, true), (more + 1, false)]
         {
-            assert_eq!(recent.covers(SequenceNumber::new(position)), covered, "{position}");
+            assert_eq!(tail.covers(SequenceNumber::new(position)), covered, "{position}");
         }
         // As large ones are not kept, nothing before them counts.
         let large = event(MAX_PAYLOAD_BYTES);
-        recent.add(SequenceNumber::new(more + 1), &large, 0, terms_of(&large[0]).as_deref());
-        assert!(!recent.covers(SequenceNumber::new(more)));
-        assert!(recent.covers(SequenceNumber::new(more + 1)));
-        assert_eq!((recent.events.bytes, recent.events.newest.len()), (0, 0));
-        recent.forget();
-        assert!(!recent.covers(SequenceNumber::new(more + 1)));
+        tail.add(SequenceNumber::new(more + 1), &large, 0, terms_of(&large[0]).as_deref());
+        assert!(!tail.covers(SequenceNumber::new(more)));
+        assert!(tail.covers(SequenceNumber::new(more + 1)));
+        assert_eq!((tail.events.bytes, tail.events.newest.len()), (0, 0));
+        tail.forget();
+        assert!(!tail.covers(SequenceNumber::new(more + 1)));
     }
 }

@@ -1,0 +1,207 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use postgres_types::Type;
+use tokio_postgres::Row;
+
+use super::events::bind_columns;
+use super::filter::Params;
+use super::param::{Param, Statement};
+use crate::condition::Guard;
+use crate::error::BoxError;
+use crate::filter::{NecessaryKey, NecessaryMatch};
+use crate::log::LogName;
+use crate::{Event, SequenceNumber};
+
+/// What has to hold under the log's lock for the events of a batch to be appended.
+#[derive(Clone, Copy)]
+pub(crate) enum Precondition<'a> {
+    /// The log's head is the one that the conditions were validated against.
+    Head(SequenceNumber),
+    /// The same, or nothing but the batch that was sent before this one over the same connection came
+    /// after that head.
+    HeadOrPredecessor(SequenceNumber),
+    /// No event breaks the condition of an attempt. The attempts of which one does are left out.
+    NoMatch(&'a ConflictProbe<'a>),
+    /// The batch has no conditions.
+    None,
+}
+
+/// How a batch is run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// The call is a transaction of its own.
+    Commits,
+    /// The transaction around the call goes on, and holds the log's lock.
+    Stays,
+}
+
+/// The conditions of a batch, as the server validates them under the log's lock.
+#[derive(Default)]
+pub(crate) struct ConflictProbe<'a> {
+    /// For each event of the batch: whose it is. Attempts are named by numbers below zero.
+    members: Vec<i64>,
+    terms: Vec<Term<'a>>,
+    attempts: i64,
+}
+
+struct Term<'a> {
+    required: NecessaryMatch<'a>,
+    guard: &'a Guard,
+    after: i64,
+    owner: i64,
+}
+
+impl<'a> ConflictProbe<'a> {
+    /// Adds an attempt of so many events. Its condition is known to hold up to `validated`.
+    pub(crate) fn add(
+        &mut self,
+        events: usize,
+        guard: Option<&'a Guard>,
+        validated: SequenceNumber,
+    ) {
+        self.attempts += 1;
+        let owner = -self.attempts;
+        self.members.extend(std::iter::repeat_n(owner, events));
+        let Some(guard) = guard else { return };
+        let after = validated.to_bigint();
+        let required = guard.filter.necessary_matches().into_iter();
+        self.terms.extend(required.map(|required| Term { required, guard, after, owner }));
+    }
+
+    /// Returns the lowest and the highest position up to which the conditions are known to hold.
+    fn positions(&self) -> Option<(i64, i64)> {
+        let afters = self.terms.iter().map(|term| term.after);
+        afters.clone().min().zip(afters.max())
+    }
+
+    fn bind(&'a self, params: &mut Params<'a>) {
+        let terms = || self.terms.iter();
+        let mut fields: BTreeSet<Option<&str>> = BTreeSet::new();
+        let mut elements: BTreeSet<Option<&str>> = BTreeSet::new();
+        for term in terms() {
+            match term.required.key {
+                NecessaryKey::Any => fields.insert(None),
+                NecessaryKey::Element(key) => elements.insert(Some(key)),
+                NecessaryKey::Field(key) => fields.insert(Some(key)),
+                NecessaryKey::Type => fields.insert(Some("")),
+            };
+        }
+        let is_bounded = terms().any(|term| term.guard.filter.is_bounded());
+        let times = |bound: fn(&Guard) -> Option<jiff::Timestamp>| match is_bounded {
+            true => Param::NullableTimes(terms().map(|term| bound(term.guard)).collect()),
+            false => Param::Null(Type::TIMESTAMPTZ_ARRAY),
+        };
+        let key = |term: &'a Term<'a>| match term.required.key {
+            NecessaryKey::Element(key) | NecessaryKey::Field(key) => key,
+            NecessaryKey::Any | NecessaryKey::Type => "",
+        };
+        let lowest = self.positions().map_or(0, |(lowest, _)| lowest);
+        let columns = [
+            Param::BigInt(lowest),
+            Param::BigInts(self.members.clone()),
+            Param::NullableTexts(fields.into_iter().collect()),
+            Param::NullableTexts(elements.into_iter().collect()),
+            Param::Texts(terms().map(key).collect()),
+            Param::Jsonbs(terms().map(|term| term.required.value.as_str()).collect()),
+            Param::NullableJsonbs(terms().map(|term| term.required.body).collect()),
+            Param::NullableJsonbs(terms().map(|term| term.required.types.as_deref()).collect()),
+            times(|guard| guard.filter.occurred_from()),
+            times(|guard| guard.filter.occurred_until()),
+            Param::BigInts(terms().map(|term| term.after).collect()),
+            Param::BigInts(terms().map(|term| term.owner).collect()),
+        ];
+        for column in columns {
+            params.bind(column);
+        }
+    }
+}
+
+/// Renders the call of the procedure that appends a batch. See [`BatchAnswer`].
+///
+/// The call waits for a lock as long as its connection is set to, or as long as `lock_timeout` says.
+pub(crate) fn append_batch<'a>(
+    texts: &AppendTexts,
+    precondition: Precondition<'a>,
+    ending: Ending,
+    lock_timeout: Option<Duration>,
+    events: impl Iterator<Item = &'a Event> + Clone,
+) -> Statement<'a> {
+    let mut params = Params::default();
+    let number = |number: i64| Param::BigInt(number);
+    let (known, ahead) = match precondition {
+        Precondition::Head(head) => (Some(head.to_bigint()), false),
+        Precondition::HeadOrPredecessor(head) => (Some(head.to_bigint()), true),
+        Precondition::NoMatch(probe) => (probe.positions().map(|(_, highest)| highest), false),
+        Precondition::None => (None, false),
+    };
+    params.bind(known.map_or(Param::Null(Type::INT8), number));
+    params.bind(Param::Bool(ahead));
+    bind_columns(events, &mut params);
+    let wait = lock_timeout.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+    params.bind(wait.map_or(Param::Null(Type::INT8), number));
+    if let Precondition::NoMatch(probe) = precondition {
+        probe.bind(&mut params);
+    }
+    let text = texts.of(precondition, ending).to_owned();
+    Statement { text, params: params.into_vec() }
+}
+
+/// The texts of [`append_batch`]. They depend on nothing but the log's name.
+pub(crate) struct AppendTexts {
+    commits: [String; 2],
+    stays: [String; 2],
+}
+
+impl AppendTexts {
+    pub(crate) fn new(log: &LogName) -> Self {
+        let procedure = log.append_procedure();
+        let texts = |stay: bool| {
+            let call = format!("CALL {procedure}(NULL, $1, $2, $3, $4, $5, $6, $7, {stay}, $8");
+            let probe: Vec<_> = (9..=20).map(|number| format!("${number}")).collect();
+            [format!("{call})"), format!("{call}, {})", probe.join(", "))]
+        };
+        Self { commits: texts(false), stays: texts(true) }
+    }
+
+    /// Returns the text of a call.
+    pub(crate) fn of(&self, precondition: Precondition<'_>, ending: Ending) -> &str {
+        let [plain, probing] = match ending {
+            Ending::Commits => &self.commits,
+            Ending::Stays => &self.stays,
+        };
+        if matches!(precondition, Precondition::NoMatch(_)) { probing } else { plain }
+    }
+}
+
+/// What the call of [`append_batch`] answered.
+#[derive(Debug)]
+pub(crate) struct BatchAnswer {
+    /// The log's head before.
+    pub(crate) head: SequenceNumber,
+    /// The positions of the events that were appended, in their order. It is empty if none was.
+    pub(crate) numbers: Vec<SequenceNumber>,
+    /// The attempts that were left out, by their place in the batch, each with the position of the
+    /// first event that breaks its condition.
+    pub(crate) broken: Vec<(usize, SequenceNumber)>,
+}
+
+impl BatchAnswer {
+    pub(crate) fn decode(row: &Row) -> Result<Self, BoxError> {
+        let answer: Vec<i64> = row.try_get(0)?;
+        let Some((&head, rest)) = answer.split_first() else {
+            return Err("the answer to the append does not name the log's head".into());
+        };
+        let number = |&number: &i64| SequenceNumber::from_bigint(number);
+        let owners = rest.iter().take_while(|&&number| number < 0);
+        let attempts: Vec<_> =
+            owners.filter_map(|&owner| usize::try_from(-1 - owner).ok()).collect();
+        let rest = rest.get(attempts.len()..).unwrap_or_default();
+        let (firsts, numbers) = rest.split_at(attempts.len().min(rest.len()));
+        let mut numbers: Vec<_> = numbers.iter().map(number).collect();
+        // They ascend in the order of the events.
+        numbers.sort_unstable();
+        let broken = attempts.into_iter().zip(firsts.iter().map(number)).collect();
+        Ok(Self { head: SequenceNumber::from_bigint(head), numbers, broken })
+    }
+}

@@ -1,0 +1,204 @@
+use super::lock::LOCK_CLASS;
+use super::newer::first_matches;
+use crate::log::{LogName, SEQUENCE_BEHIND};
+
+/// How many events above a condition's position the procedure reads at most while it holds the log's
+/// lock. A condition from before that is searched for outside of the lock first.
+pub(crate) const MAX_NEWER_EVENTS: u32 = 4_096;
+
+/// Names the setting that holds the log's head for the rest of a transaction that inserts events.
+fn head_setting(log: &LogName) -> String {
+    format!("eddyline.head.{}.{}", log.schema(), log.log())
+}
+
+/// Names the setting that holds the position of the last event that a session has appended. It is
+/// rolled back with the event.
+fn own_setting(log: &LogName) -> String {
+    format!("eddyline.own.{}.{}", log.schema(), log.log())
+}
+
+/// Renders the function of the trigger that fires before each statement that inserts events.
+///
+/// It fires before the first row, and with it the first number, is made. So it is early enough to take
+/// the lock under which numbers are given in commit order. It leaves the head for
+/// [`refuse_number`], unless the append procedure has done so. Setting and lock end together, with the
+/// transaction or with the savepoint that is rolled back.
+///
+/// Everything is named by its schema, so that the function needs no search path of its own, whose
+/// setting and resetting took longer than the lock.
+pub(super) fn lock_log(log: &LogName) -> String {
+    let (schema, name, table) = (log.schema(), log.log(), log.table());
+    let (key, setting) = (lock_key(log), head_setting(log));
+    format!(
+        "CREATE OR REPLACE FUNCTION \"{schema}\".\"{name}_lock_log\"() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_catalog.pg_advisory_xact_lock({key});
+             IF coalesce(pg_catalog.current_setting('{setting}', true), '')
+                 OPERATOR(pg_catalog.=) ''
+             THEN
+                 PERFORM pg_catalog.set_config('{setting}', coalesce(
+                     (SELECT event.sequence_number FROM {table} AS event
+                      ORDER BY event.sequence_number DESC LIMIT 1), 0)::pg_catalog.text, true);
+             END IF;
+             RETURN NULL;
+         END $$"
+    )
+}
+
+/// Renders the function of the trigger that refuses a row by its number. Its condition, evaluated for
+/// each row, is [`is_refused`].
+pub(super) fn refuse_number(log: &LogName) -> String {
+    let (schema, name, sequence) = (log.schema(), log.log(), log.sequence());
+    format!(
+        "CREATE OR REPLACE FUNCTION \"{schema}\".\"{name}_refuse_number\"() RETURNS trigger
+         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+             IF NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}') THEN
+                 RAISE EXCEPTION 'log %.% numbers its events itself, one by one',
+                     TG_TABLE_SCHEMA, TG_TABLE_NAME
+                     USING ERRCODE = 'generated_always',
+                     HINT = 'Leave out sequence_number. The sequence must have CACHE 1.';
+             END IF;
+             RAISE EXCEPTION 'the sequence of log %.% lies behind its events',
+                 TG_TABLE_SCHEMA, TG_TABLE_NAME
+                 USING ERRCODE = '{SEQUENCE_BEHIND}',
+                 HINT = 'Run eddyline::Schema::migrate, or setval() on {sequence}.';
+         END $$"
+    )
+}
+
+/// Renders the condition on which a row is refused: its number is not the one that the sequence gave
+/// last (`COPY` and `OVERRIDING SYSTEM VALUE` bring their own, a cached one is older), or does not lie
+/// above the head (the sequence was set back, runs in a cycle or backwards).
+pub(super) fn is_refused(log: &LogName) -> String {
+    let (sequence, setting) = (log.sequence(), head_setting(log));
+    format!(
+        "NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}')
+             OR NEW.sequence_number <= nullif(current_setting('{setting}', true), '')::bigint"
+    )
+}
+
+/// Renders the procedure that appends events in a transaction of its own.
+///
+/// All arguments have arrived before it runs, it takes the lock first, and it commits before it
+/// returns: no byte is awaited from the client while the lock is held. At READ COMMITTED each
+/// statement of a procedure has a snapshot of its own, so those after the lock see every event that was
+/// committed before (Lemma 2).
+///
+/// A commit that waits for a synchronous standby must not be canceled: PostgreSQL would answer it as
+/// done. So, where a statement timeout could do that, the procedure leaves the commit to the end of
+/// the request, which no statement timeout limits.
+///
+/// A batch that was sent before the one in front of it was answered may follow that one (`ahead`,
+/// Lemma 4).
+///
+/// A single row goes without the sort, and a fifth faster.
+pub(super) fn append(log: &LogName) -> String {
+    let (procedure, table, sequence) = (log.append_procedure(), log.table(), log.sequence());
+    let (key, setting, own) = (lock_key(log), head_setting(log), own_setting(log));
+    let matches = first_matches(log, MAX_NEWER_EVENTS);
+    format!(
+        "CREATE OR REPLACE PROCEDURE {procedure}(INOUT answer bigint[], known bigint, ahead boolean,
+             ids uuid[], times timestamptz[], types text[], payloads jsonb[], metadatas jsonb[],
+             stay boolean DEFAULT false, wait bigint DEFAULT NULL, since bigint DEFAULT NULL,
+             members bigint[] DEFAULT NULL, fields text[] DEFAULT NULL, elements text[] DEFAULT NULL,
+             keys text[] DEFAULT NULL, vals jsonb[] DEFAULT NULL, bodies jsonb[] DEFAULT NULL,
+             kinds jsonb[] DEFAULT NULL, froms timestamptz[] DEFAULT NULL,
+             untils timestamptz[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
+             owners bigint[] DEFAULT NULL)
+         LANGUAGE plpgsql AS $$ DECLARE
+             head bigint;
+             matched bigint[];
+             firsts bigint[];
+             number bigint;
+             numbers bigint[];
+             expected bigint := pg_catalog.cardinality(ids);
+         BEGIN
+             IF pg_catalog.current_setting('transaction_isolation')
+                 OPERATOR(pg_catalog.<>) 'read committed'
+             THEN
+                 IF stay THEN
+                     RAISE EXCEPTION 'appends need the isolation READ COMMITTED'
+                         USING ERRCODE = 'invalid_transaction_state';
+                 END IF;
+                 ROLLBACK;
+                 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+             END IF;
+             IF wait IS NOT NULL THEN
+                 PERFORM pg_catalog.set_config('lock_timeout', wait::pg_catalog.text, true),
+                     pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+                     pg_catalog.set_config('enable_seqscan', 'off', true),
+                     pg_catalog.set_config('jit', 'off', true);
+             END IF;
+             PERFORM pg_catalog.pg_advisory_xact_lock({key});
+             head := coalesce((SELECT event.sequence_number FROM {table} AS event
+                 ORDER BY event.sequence_number DESC LIMIT 1), 0);
+             answer := ARRAY[head];
+             IF since IS NULL THEN
+                 IF known OPERATOR(pg_catalog.<>) head AND NOT (ahead
+                     AND head OPERATOR(pg_catalog.>) known
+                     AND pg_catalog.current_setting('{own}', true)
+                         OPERATOR(pg_catalog.=) head::pg_catalog.text)
+                 THEN
+                     expected := 0;
+                 END IF;
+             ELSIF known OPERATOR(pg_catalog.>) head
+                 OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) {MAX_NEWER_EVENTS}
+             THEN
+                 expected := 0;
+             ELSIF head OPERATOR(pg_catalog.>) since THEN
+                 {matches};
+                 IF matched IS NOT NULL THEN
+                     expected := (SELECT pg_catalog.count(*)
+                         FROM pg_catalog.unnest(members) AS event (member)
+                         WHERE event.member OPERATOR(pg_catalog.<>) ALL (matched));
+                     answer := answer OPERATOR(pg_catalog.||) matched
+                         OPERATOR(pg_catalog.||) firsts;
+                 END IF;
+             END IF;
+             IF expected OPERATOR(pg_catalog.>) 0 THEN
+                 PERFORM pg_catalog.set_config('{setting}', head::pg_catalog.text, true);
+                 IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.=) 1 THEN
+                     INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
+                     VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
+                     RETURNING sequence_number INTO number;
+                     numbers := CASE WHEN number IS NOT NULL THEN ARRAY[number] END;
+                 ELSE
+                     WITH stored AS (
+                         INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
+                         SELECT id, occurred, type, body, meta
+                         FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(times),
+                                 pg_catalog.unnest(types), pg_catalog.unnest(payloads),
+                                 pg_catalog.unnest(metadatas), pg_catalog.unnest(members))
+                             WITH ORDINALITY AS event (id, occurred, type, body, meta, member, place)
+                         WHERE matched IS NULL
+                             OR event.member OPERATOR(pg_catalog.<>) ALL (matched)
+                         ORDER BY place
+                         RETURNING sequence_number
+                     )
+                     SELECT pg_catalog.array_agg(sequence_number) INTO numbers FROM stored;
+                 END IF;
+                 IF pg_catalog.cardinality(numbers) IS DISTINCT FROM expected THEN
+                     RAISE EXCEPTION 'a trigger kept events out of the log'
+                         USING ERRCODE = 'triggered_action_exception';
+                 END IF;
+                 answer := answer OPERATOR(pg_catalog.||) numbers;
+                 PERFORM pg_catalog.set_config('{own}', pg_catalog.currval(
+                     '{sequence}'::pg_catalog.regclass)::pg_catalog.text, false);
+             END IF;
+             IF NOT stay AND pg_catalog.current_setting('statement_timeout')
+                 OPERATOR(pg_catalog.=) '0'
+             THEN
+                 COMMIT;
+             END IF;
+         END $$"
+    )
+}
+
+/// Renders the key of the log's advisory lock, by names that no search path changes.
+fn lock_key(log: &LogName) -> String {
+    let table = log.table();
+    format!(
+        "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|)
+             '{table}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8"
+    )
+}

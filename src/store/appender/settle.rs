@@ -1,0 +1,156 @@
+use std::time::Duration;
+
+use super::connection::Seen;
+use super::plan::{Batch, Validation};
+use super::queue::PendingAppend;
+use crate::server::Server;
+use crate::sql::BatchAnswer;
+use crate::store::failure::outcome_unknown;
+use crate::store::outcome::AppendOutcome;
+use crate::{Class, Error, Reason};
+
+/// What follows from the answer to a batch.
+#[derive(Default)]
+pub(super) struct Settlement {
+    /// What each attempt came to.
+    pub(super) replies: Vec<(PendingAppend, Result<AppendOutcome, Error>)>,
+    /// The attempts to carry out again, each group as a batch of its own. The last group is the first.
+    pub(super) requeue: Vec<Vec<PendingAppend>>,
+}
+
+/// Why a batch was not appended.
+pub(super) enum BatchFailure {
+    Error(Error),
+    /// The log holds the id of an event of one of the attempts.
+    IdTaken,
+}
+
+/// Settles a batch that the server has answered, and records what was appended.
+pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settlement {
+    if answer.numbers.is_empty() && answer.broken.is_empty() {
+        return settle_refused(batch, answer, seen);
+    }
+    seen.record_head(answer.head);
+    let mut settlement = Settlement::default();
+    let mut numbers = answer.numbers.iter().copied();
+    for (place, pending) in batch.attempts.into_iter().enumerate() {
+        let broken = answer.broken.iter().find(|(attempt, _)| *attempt == place);
+        if let Some(&(_, event)) = broken {
+            settlement.replies.push((pending, Ok(AppendOutcome::Broken { event })));
+            continue;
+        }
+        let request = &pending.request;
+        let positions: Vec<_> = numbers.by_ref().take(request.events.len()).collect();
+        for (index, &position) in positions.iter().enumerate() {
+            seen.tail.add(position, &request.events, index, request.terms(index));
+        }
+        if let (Some(&first), Some(&last)) = (positions.first(), positions.last()) {
+            settlement.replies.push((pending, Ok(AppendOutcome::Appended { first, last })));
+        }
+    }
+    settlement
+}
+
+/// Settles a batch whose precondition did not hold.
+fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settlement {
+    let head = answer.head;
+    let mut settlement = Settlement::default();
+    if batch.validation != Validation::Server {
+        seen.record_unexpected(head);
+        settlement.requeue(batch.attempts);
+        return settlement;
+    }
+    let mut others = Vec::new();
+    for pending in batch.attempts {
+        let request = &pending.request;
+        let outcome = request
+            .guard()
+            .and_then(|_| AppendOutcome::of_position(head, request.validated));
+        match outcome {
+            Some(outcome) => settlement.replies.push((pending, Ok(outcome))),
+            None => others.push(pending),
+        }
+    }
+    settlement.requeue(others);
+    settlement
+}
+
+/// Settles a batch that was not appended. `lock_timeout` is how long it waited for the log's lock at
+/// most, if that is less than the setting.
+pub(super) fn settle_failure(
+    server: &Server,
+    batch: Batch,
+    failure: BatchFailure,
+    lock_timeout: Option<Duration>,
+    has_full_wait: impl Fn(&PendingAppend) -> bool,
+) -> Settlement {
+    let mut settlement = Settlement::default();
+    let attempts = batch.attempts;
+    let error = match failure {
+        BatchFailure::IdTaken if attempts.len() == 1 => {
+            let replies = attempts.into_iter().map(|one| (one, Ok(AppendOutcome::IdTaken)));
+            settlement.replies.extend(replies);
+            return settlement;
+        }
+        BatchFailure::IdTaken => {
+            settlement.bisect(attempts);
+            return settlement;
+        }
+        BatchFailure::Error(error) => error,
+    };
+    let is_lock_timeout = error.sqlstate().is_some_and(|code| code.as_str() == "55P03");
+    if is_lock_timeout && lock_timeout.is_some() {
+        // The batch waited as long as the most impatient attempt may.
+        let (patient, spent): (Vec<_>, Vec<_>) = attempts.into_iter().partition(has_full_wait);
+        settlement.requeue(patient);
+        settlement.reply_error(server, spent, &error);
+    } else if attempts.len() > 1 && !is_lock_timeout && is_of_one(&error) {
+        settlement.bisect(attempts);
+    } else {
+        settlement.reply_error(server, attempts, &error);
+    }
+    settlement
+}
+
+impl Settlement {
+    fn requeue(&mut self, attempts: Vec<PendingAppend>) {
+        if !attempts.is_empty() {
+            self.requeue.push(attempts);
+        }
+    }
+
+    /// Carries out each half of a batch apart, so that in the end only the attempt fails whose fault it
+    /// is.
+    fn bisect(&mut self, mut attempts: Vec<PendingAppend>) {
+        let second = attempts.split_off(attempts.len().div_ceil(2));
+        self.requeue(second);
+        self.requeue(attempts);
+    }
+
+    /// Replies with an error. An unknown outcome is that of each attempt's own events.
+    fn reply_error(&mut self, server: &Server, attempts: Vec<PendingAppend>, error: &Error) {
+        for pending in attempts {
+            let error = match error {
+                Error::OutcomeUnknown { source, .. } => {
+                    outcome_unknown(server, &pending.request.events, source.clone())
+                }
+                error => error.clone(),
+            };
+            self.replies.push((pending, Err(error)));
+        }
+    }
+}
+
+/// Returns whether a failure may be that of one attempt only, and not of the whole batch.
+fn is_of_one(error: &Error) -> bool {
+    match error {
+        Error::Database { class, sqlstate, .. } => {
+            let is_of_log = matches!(
+                class,
+                Class::Canceled | Class::Permanent(Reason::Permission | Reason::Schema)
+            );
+            !is_of_log && !sqlstate.as_str().starts_with("53")
+        }
+        _ => false,
+    }
+}
