@@ -11,6 +11,7 @@ mod event;
 mod fact;
 mod failure;
 mod filter;
+mod freezer;
 mod protocol;
 mod report;
 mod seen;
@@ -32,6 +33,7 @@ use crate::checker::{Testimony, judge};
 use crate::crew::{Crew, Stage};
 use crate::fact::{Fact, Kind, Order};
 use crate::failure::Failure;
+use crate::freezer::Freezer;
 use crate::report::{Conclusion, Report, Trouble};
 use crate::servers::Servers;
 use crate::tally::Tally;
@@ -121,11 +123,16 @@ async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
         tally,
         length,
         events: log.len(),
-        protocol: args.protocol,
         servers: servers.addresses.servers(),
+        kinds: kinds(args, servers),
         trouble,
         seed: assignment.seed,
     })
+}
+
+/// Lists the kinds of work that belong to the race.
+fn kinds(args: &Args, servers: &Servers) -> Vec<Kind> {
+    Kind::expected(args.protocol, &servers.addresses.servers(), args.processes)
 }
 
 /// Lets the writers write for as long as was asked for, and on until every kind of work has occurred.
@@ -136,9 +143,10 @@ async fn write(
     notes: &mut Notes,
 ) -> Result<(), Failure> {
     let stop = Stop::on_signals("the race");
-    let kinds = Kind::expected(args.protocol, &servers.addresses.servers());
+    let kinds = kinds(args, servers);
     let (start, length) = (Instant::now(), Duration::from_secs(args.seconds));
     let longest = length.max(Duration::from_secs(args.at_most));
+    let mut freezer = Freezer::new(args.processes);
     let mut progress = Progress::toward("race", length.as_millis() as u64);
     while !stop.is_set() {
         let elapsed = start.elapsed();
@@ -149,8 +157,11 @@ async fn write(
         if let Some((worker, fact)) = crew.next(Instant::now() + PULSE).await? {
             notes.take(worker, fact);
         }
+        freezer.turn(crew);
+        notes.tally.set(args.processes, vec![(Kind::Frozen, freezer.count())]);
         progress.show(elapsed.as_millis() as u64, &notes.tally.to_string());
     }
+    freezer.thaw(crew);
     Ok(())
 }
 

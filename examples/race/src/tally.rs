@@ -36,7 +36,7 @@ impl Tally {
     /// Returns how many decisions were accepted.
     pub fn decisions(&self) -> u64 {
         self.sum(|kind| match kind {
-            Kind::Decision(_) | Kind::PrivateDecision => true,
+            Kind::Decision(_) | Kind::FreshStore | Kind::PrivateDecision => true,
             Kind::Left(ending) => {
                 matches!(ending, Ending::AtOnce | Ending::Later | Ending::Locked)
             }
