@@ -105,6 +105,12 @@ impl Notes {
         self.lock().tallies.entry(campaign).or_default().connections += connections;
     }
 
+    /// Takes down that a reader saw an event.
+    pub fn seen(&self, campaign: Campaign, id: Uuid, number: u64) {
+        let told = Told::Accepted { first: number, last: number };
+        self.lock().testimony.add(campaign, vec![vec![id]], None, told);
+    }
+
     /// Takes down that the server cannot be reached; until the guard is dropped.
     pub fn outage(self: &Arc<Self>) -> Outage {
         Outage { notes: Arc::clone(self), since: Instant::now() }

@@ -82,6 +82,21 @@ async fn a_server_that_stops_for_a_while() {
     holds(Campaign::Freeze, 50).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_falls_silent() {
+    holds(Campaign::Silence, 80).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_line() {
+    holds(Campaign::Slow, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synchronous_standby_that_goes_away_and_takes_over() {
+    holds(Campaign::Standby, 200).await;
+}
+
 /// The fire is real: without a policy it leaves outcomes unknown, but nothing untrue is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_retry_policy_outcomes_stay_unknown() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use eddyline::{ReadWrite, Store};
 use fault_proxy::Proxy;
 use futures_util::future::try_join_all;
 use rand::rngs::SmallRng;
@@ -42,17 +43,30 @@ impl<'a> Crew<'a> {
         let proxy = site.proxy(campaign).await?;
         let stores = settings.iter().map(|&setting| site.store(&proxy, setting));
         let stores = try_join_all(stores).await?;
+        Ok(Self::share(site, campaign, proxy, &stores))
+    }
+
+    /// Lets all writers share a store, which does not go through the proxy.
+    pub async fn of(
+        site: &'a Site,
+        campaign: Campaign,
+        store: Store<ReadWrite>,
+    ) -> Result<Self, Failure> {
+        let proxy = site.proxy(campaign).await?;
+        Ok(Self::share(site, campaign, proxy, &[store]))
+    }
+
+    fn share(
+        site: &'a Site,
+        campaign: Campaign,
+        proxy: Arc<Proxy>,
+        stores: &[Store<ReadWrite>],
+    ) -> Self {
         let stores = stores.iter().cycle().take(site.plan.writers.max(stores.len()));
         let writers = stores.enumerate();
         let writers =
             writers.map(|(number, store)| Writer::new(site, campaign, number, store.clone()));
-        Ok(Self {
-            proxy: Arc::clone(&proxy),
-            site,
-            campaign,
-            writers: writers.collect(),
-            impatience: 0,
-        })
+        Self { proxy, site, campaign, writers: writers.collect(), impatience: 0 }
     }
 
     /// Lets the writers append while the fire lasts, and on until the campaign has had its share.
