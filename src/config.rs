@@ -183,9 +183,6 @@ impl Config {
 
     /// Sets how long the server works on a statement, and so how long a stream may take to be read.
     /// Defaults to 30 seconds.
-    ///
-    /// Appends have no such limit, since it would end the wait for a synchronous standby as well. They
-    /// wait for locks no longer than [`lock_timeout`](Self::lock_timeout).
     pub fn statement_timeout(self, timeout: Duration) -> Self {
         Self { statement_timeout: timeout, ..self }
     }

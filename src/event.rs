@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::{Deref, Range};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -18,11 +18,13 @@ pub const MAX_EVENT_TYPE_BYTES: usize = 255;
 /// refuses some 20 million small numbers.
 pub const MAX_JSON_BYTES: usize = 64 << 20;
 
-/// Is something that happened: what a log is made of.
+/// An event to append to a log.
 ///
-/// Payload and metadata are JSON objects, held as text and checked when the event is made. They
-/// are stored as `jsonb`, which keeps their meaning and not their spelling: read back, keys are in
-/// another order, of equal keys in one object the last is kept, and numbers are written out.
+/// Payload and metadata are JSON objects. They are held as text and checked when the event is made.
+/// Filters select by the payload, not by the metadata: what a filter asks for belongs in the
+/// payload. Both are stored as `jsonb`, which keeps their meaning and not their spelling: read back, keys are in
+/// another order, of equal keys in one object the last is kept, and numbers are written out (1e2 is
+/// 100). Every number comes back equal, every finite `f64` and `f32` among them.
 ///
 /// ```
 /// use eddyline::Event;
@@ -48,12 +50,15 @@ pub struct Event {
 impl Event {
     /// Makes an event that happens now, with a new id and without metadata.
     ///
+    /// NaN and infinities are refused, since JSON has no number for them. A `serde_json::Value` has
+    /// none either: `serde_json::json!` makes null of them before there is an event, which is taken.
+    ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or
-    /// holds U+0000; where the payload is not a JSON object, is larger than [`MAX_JSON_BYTES`], is
-    /// nested deeper than 127 levels, or holds what `jsonb` refuses: U+0000, half of a surrogate
-    /// pair, or a number out of the range of `numeric`.
+    /// [`Error::InvalidEvent`] if the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or holds
+    /// U+0000; if the payload is not a JSON object, is larger than [`MAX_JSON_BYTES`], is nested
+    /// deeper than 127 levels, holds NaN or an infinity, or holds what
+    /// `jsonb` refuses: U+0000, half of a surrogate pair, or a number out of the range of `numeric`.
     pub fn new(event_type: impl Into<String>, payload: &impl Serialize) -> Result<Self, Error> {
         Self::from_json(event_type, to_json("payload", payload)?)
     }
@@ -264,8 +269,7 @@ pub(crate) fn check_event_type(event_type: &str) -> Result<(), &'static str> {
 }
 
 fn to_json(field: &'static str, value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value)
-        .map_err(|fault| Error::invalid_event(field, format!("cannot be serialised: {fault}")))
+    json::to_text(value).map_err(|reason| Error::invalid_event(field, reason))
 }
 
 fn from_json<T: DeserializeOwned>(field: &'static str, json: &str) -> Result<T, Error> {
@@ -289,11 +293,6 @@ pub(crate) fn floor_to_microsecond(time: Timestamp) -> Timestamp {
         .ok()
         .and_then(|microseconds| Timestamp::from_microsecond(microseconds).ok())
         .unwrap_or(time)
-}
-
-/// The earliest time of the server's precision that is not before this one.
-pub(crate) fn ceil_to_microsecond(time: Timestamp) -> Timestamp {
-    floor_to_microsecond(time.saturating_add(SignedDuration::from_nanos(999)).unwrap_or(time))
 }
 
 /// The start of PostgreSQL's calendar, 24 November 4714 BC by the Gregorian calendar; jiff's own

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::{AppendCondition, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent};
 
-/// Holds the events that one read returned, and the position that they are true at.
+/// The events that one read returned, and the position that they are true at.
 ///
-/// Both come from one snapshot of one server. The mode says which store was read: only what a
-/// read-write store returned can become an [`AppendCondition`].
+/// Both come from one snapshot of one server. The mode says which store was read: only a history of
+/// a read-write store can become an [`AppendCondition`].
 pub struct History<M: Mode> {
     events: Vec<SequencedEvent>,
     position: SequenceNumber,
@@ -54,9 +54,22 @@ impl<M: Mode> History<M> {
 
 impl History<ReadWrite> {
     /// Returns the condition that nothing of this history's filter was appended after its
-    /// position.
+    /// [position](Self::position).
     ///
     /// Time bounds are part of the filter: an event outside of them breaks no condition.
+    ///
+    /// The rest of the query is no part of the condition, but it says what the position is:
+    ///
+    /// - With a limit that keeps the oldest events, the position is that of the last event read if
+    ///   the limit was reached. If the filter matches a newer event, the limit cut that event off,
+    ///   and it breaks the condition. An append on this condition is accepted only if the history
+    ///   holds the newest event that the filter matches.
+    /// - With [`up_to`](crate::Query::up_to), the position is at most the one named there. A matching
+    ///   event after it breaks the condition, if it was in the log already when the history was read
+    ///   as well as later.
+    /// - With [`newest_first`](crate::Query::newest_first) and a limit, or with
+    ///   [`after`](crate::Query::after), only older events are left out. The position is the end of
+    ///   the log, and the condition is broken by what is appended after the read, and by nothing else.
     pub fn condition(&self) -> AppendCondition {
         AppendCondition::since(self.filter.clone(), self.position)
     }

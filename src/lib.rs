@@ -46,7 +46,8 @@
 //!
 //! # Filters and conditions
 //!
-//! A [`Filter`] selects events. An [`AppendCondition`] says which events must not have come, and
+//! A [`Filter`] selects events. Predicates on arrays select by tags, as the specification of dynamic
+//! consistency boundaries has them: `docs/tags.md` beside the sources says how. An [`AppendCondition`] says which events must not have come, and
 //! since when: usually those of a [`History`], since it was read. Where one has come the append
 //! fails with [`Error::Conflict`], which names it; then read and decide again. Appends whose events
 //! do not match each other's filters never fail each other. [`Store::decide`] does all of it.
@@ -101,6 +102,9 @@ mod store;
 mod telemetry;
 mod tls;
 
+/// The crates of ids and times, whose types are part of this crate's signatures.
+pub use {jiff, uuid};
+
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Pooler, QueueFull, Tls};
 pub use crate::decision::{Decided, Decision};
@@ -136,3 +140,8 @@ pub fn sql_text(query: &Query) -> String {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the examples of the page on tags.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tags.md")]
+struct Tags;

@@ -1,6 +1,6 @@
-use crate::{Filter, SequenceNumber};
+use crate::{Error, Filter, SequenceNumber};
 
-/// Says which events to read: a filter, and how much of what it matches.
+/// A read of events: a filter, and how much of what it matches.
 ///
 /// A `&Filter` is a query for everything that it matches, oldest first.
 ///
@@ -39,11 +39,16 @@ impl Query {
     }
 
     /// Leaves out the events after this position. Defaults to the end of the log.
+    ///
+    /// Nothing can be decided from such a query: [`Store::decide`](crate::Store::decide) refuses it.
     pub fn up_to(self, position: SequenceNumber) -> Self {
         Self { up_to: Some(position), ..self }
     }
 
     /// Ends after this many events. Defaults to no limit.
+    ///
+    /// Nothing can be decided from the oldest events alone: [`Store::decide`](crate::Store::decide)
+    /// refuses a query with a limit unless it reads the [newest first](Self::newest_first).
     pub fn limit(self, events: u32) -> Self {
         Self { limit: Some(events), ..self }
     }
@@ -51,6 +56,23 @@ impl Query {
     /// Reads the newest event first. Defaults to the oldest first.
     pub fn newest_first(self) -> Self {
         Self { newest_first: true, ..self }
+    }
+
+    /// Checks that the query leaves out no event that is newer than those it reads, as one must
+    /// that an append is decided from.
+    pub(crate) fn check_for_decision(&self) -> Result<(), Error> {
+        if self.up_to.is_some() {
+            return Err(Error::invalid_query(
+                "a decision must see the newest events, and up_to leaves them out: remove up_to",
+            ));
+        }
+        if self.limit.is_some() && !self.newest_first {
+            return Err(Error::invalid_query(
+                "a decision must see the newest events, and this limit keeps the oldest: \
+                 remove the limit, or add newest_first",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the position that an answer is true at.

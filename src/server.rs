@@ -71,7 +71,13 @@ impl Server {
             Failure::Sqlstate("42P01" | "3F000") => {
                 Error::SchemaMissing { server, log: self.log.to_string() }
             }
-            Failure::Sqlstate(SEQUENCE_BEHIND) => self.sequence_behind(),
+            Failure::Sqlstate(SEQUENCE_BEHIND) => {
+                self.damaged("its sequence lies behind its events")
+            }
+            // The store leaves the number out.
+            Failure::Sqlstate("428C9") if circumstances.place() == Place::Append => {
+                self.damaged("its sequence has a cache, so that numbers do not ascend")
+            }
             Failure::Sqlstate(code) => {
                 let sqlstate = SqlState::new(code);
                 Error::Database { server, sqlstate, class, source: cause(error) }
@@ -88,11 +94,11 @@ impl Server {
         }
     }
 
-    fn sequence_behind(&self) -> Error {
+    fn damaged(&self, reason: &str) -> Error {
         Error::SchemaDamaged {
             server: self.to_string(),
             log: self.log.to_string(),
-            reason: "its sequence lies behind its events".to_owned(),
+            reason: reason.to_owned(),
             remedy: "run eddyline::Schema::migrate once, as the owner of the log",
         }
     }

@@ -56,6 +56,27 @@ impl Writer {
         self.note(appended.last());
     }
 
+    /// Appends on the condition that nothing of a new boundary ever came.
+    pub async fn append_first(&self) {
+        let boundary = boundary();
+        let filter =
+            Filter::types(LENDING).any_of([("BookID", &boundary), ("ReaderID", &boundary)]);
+        let condition = AppendCondition::no_match(filter.build().expect("a filter"));
+        let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
+        self.note(appended.last());
+    }
+
+    /// Appends on a fresh condition whose filter has so many terms.
+    pub async fn append_wide(&self, terms: usize) {
+        let boundary = boundary();
+        let ids = (0..terms).map(|term| ("BookID", format!("{boundary}-{term}")));
+        let seen = self.last.load(Ordering::Relaxed);
+        let filter = Filter::any_of(ids).build().expect("a filter");
+        let condition = AppendCondition::since(filter, seen.into());
+        let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
+        self.note(appended.last());
+    }
+
     fn note(&self, position: SequenceNumber) {
         self.last.fetch_max(position.value(), Ordering::Relaxed);
     }

@@ -22,18 +22,50 @@ const LOG: &str = "hot";
 /// Each decision counts the events of the boundary.
 pub async fn run(bench: &mut Bench) {
     let title = format!("decide: {WRITERS} writers on one boundary of up to {EVENTS} events");
-    if !bench.begins(&["decide/"], &title) {
+    if !bench.begins(&["decide/", "append/hot/"], &title) {
         return;
     }
     let config = config(&bench.url, LOG);
     Schema::new(&config).migrate().await.expect("a log");
     let store = Store::<ReadWrite>::connect(config).await.expect("a store");
+    by_caller(bench, &store).await;
     let hand = by_hand(&bench.url).await;
     for (name, overlap) in [("hot", Overlap::Whole), ("crossing", Overlap::Part)] {
         if bench.begins(&[&format!("decide/{name}/")], &format!("decide: {overlap:?}")) {
             compete(bench, &store, &hand, name, overlap).await;
         }
     }
+}
+
+/// Compares `decide` with a loop of query and append, on four boundaries at once.
+async fn by_caller(bench: &mut Bench, store: &Store<ReadWrite>) {
+    let name = "append/hot/64/by-hand";
+    if !bench.begins(&[name], "append: query, append, again if refused") {
+        return;
+    }
+    let (store, once) = (store.clone(), store.retrying(RetryPolicy::never()));
+    let arenas =
+        ["decide on 4", "by caller"].map(|way| Arc::new(Arena::new(way, Overlap::Quarter)));
+    let [ours, caller] = arenas.clone();
+    let contestants = [
+        Contestant::new("decide", WRITERS, move |client, _| {
+            let (arena, store) = (ours.clone(), store.clone());
+            async move { arena.decide(&store, client).await }
+        }),
+        Contestant::new("query, append, again if refused", WRITERS, move |client, _| {
+            let (arena, store) = (caller.clone(), once.clone());
+            async move { arena.decide_optimistically(&store, client).await }
+        }),
+    ];
+
+    let results = bench.rounds.run(&contestants).await;
+
+    let sql = connect(&bench.url).await;
+    for arena in &arenas {
+        assert_eq!(arena.wrong(&sql).await, 0, "wrong decisions");
+    }
+    let [ours, caller] = results.as_slice() else { unreachable!("two took part") };
+    bench.table.report(name, caller.rate_to(ours));
 }
 
 /// How much of what a writer looks at is looked at by the others.
@@ -43,6 +75,8 @@ enum Overlap {
     Whole,
     /// A part: the loans of a book, and those of a reader of its own.
     Part,
+    /// All of it, by a quarter of the others: the loans of one book of four.
+    Quarter,
 }
 
 async fn compete(
@@ -117,22 +151,25 @@ impl Arena {
     fn loans(&self, book: &str, client: usize) -> Filter {
         let book = ("BookID", book.to_owned());
         let ids = match self.overlap {
-            Overlap::Whole => vec![book],
+            Overlap::Quarter | Overlap::Whole => vec![book],
             Overlap::Part => vec![book, ("ReaderID", format!("reader {client}"))],
         };
         let filter = Filter::types(["BookCopyLentToReader"]).any_of(ids);
         filter.build().expect("a filter")
     }
 
-    fn book(&self, boundary: u64) -> String {
-        format!("{} {boundary}", self.name)
+    fn book(&self, boundary: u64, client: usize) -> String {
+        match self.overlap {
+            Overlap::Quarter => format!("{} {boundary} {}", self.name, client % 4),
+            Overlap::Part | Overlap::Whole => format!("{} {boundary}", self.name),
+        }
     }
 
     /// Counts the events of the boundary, once it has room for another.
     async fn decide(&self, store: &Store<ReadWrite>, client: usize) {
         loop {
             let boundary = self.boundary.load(Ordering::Relaxed);
-            let book = self.book(boundary);
+            let book = self.book(boundary, client);
             let decide = |history: &History<ReadWrite>| match seen(history, &book) {
                 seen if seen >= EVENTS => Ok::<_, Error>(Decision::nothing()),
                 seen => Ok(Decision::append([event(&book, seen)])),
@@ -152,7 +189,7 @@ impl Arena {
     async fn decide_optimistically(&self, store: &Store<ReadWrite>, client: usize) {
         loop {
             let boundary = self.boundary.load(Ordering::Relaxed);
-            let book = self.book(boundary);
+            let book = self.book(boundary, client);
             let history = store.query(self.loans(&book, client)).await.expect("a history");
             let seen = seen(&history, &book);
             if seen >= EVENTS {
@@ -170,7 +207,7 @@ impl Arena {
     async fn decide_by_hand(&self, (sql, [lock, read, insert]): &Session, client: usize) {
         loop {
             let boundary = self.boundary.load(Ordering::Relaxed);
-            let book = self.book(boundary);
+            let book = self.book(boundary, client);
             sql.batch_execute("BEGIN").await.expect("a transaction");
             sql.execute(lock, &[]).await.expect("a lock");
             let filter = json!({ "BookID": book });

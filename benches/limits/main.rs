@@ -18,6 +18,7 @@ mod query;
 mod retry;
 mod rounds;
 mod schema;
+mod searched;
 mod seed;
 mod soak;
 mod standby;
@@ -51,6 +52,7 @@ async fn main() {
     let conditions = bench.conditions().await;
     println!("conditions: {conditions}");
     append::run(&mut bench).await;
+    searched::run(&mut bench).await;
     flat::run(&mut bench).await;
     processes::run(&mut bench).await;
     standby::run(&mut bench).await;

@@ -149,13 +149,20 @@ pub enum Error {
         reason: Cow<'static, str>,
     },
 
+    /// A query leaves out newer events of its filter, so that nothing can be decided from it.
+    #[error("invalid query: {reason}")]
+    InvalidQuery {
+        /// What is wrong, and what to ask instead.
+        reason: Cow<'static, str>,
+    },
+
     /// The connection was lost after the append was sent and before it was answered: its events
     /// may have been stored, all of them or none.
     #[error("outcome of the append of {} events unknown: connection to {server} lost", event_ids.len())]
     OutcomeUnknown {
         /// The server, as `role host:port`.
         server: String,
-        /// The ids of the events, to look for them.
+        /// The ids of the events, to look for them by [`Store::event`](crate::Store::event).
         event_ids: Vec<Uuid>,
         /// What broke the connection.
         source: Cause,
@@ -318,7 +325,8 @@ impl Error {
             | Self::InvalidAppend { .. }
             | Self::InvalidConfig { .. }
             | Self::InvalidEvent { .. }
-            | Self::InvalidFilter { .. } => Class::Permanent(Reason::Invalid),
+            | Self::InvalidFilter { .. }
+            | Self::InvalidQuery { .. } => Class::Permanent(Reason::Invalid),
             Self::OutcomeUnknown { .. } => Class::OutcomeUnknown,
             Self::DecisionTimedOut { .. }
             | Self::PoolExhausted { .. }
@@ -387,6 +395,10 @@ impl Error {
 
     pub(crate) fn invalid_filter(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidFilter { reason: reason.into() }
+    }
+
+    pub(crate) fn invalid_query(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidQuery { reason: reason.into() }
     }
 }
 

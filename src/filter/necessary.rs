@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::containment::{Containment, Node, quoted};
-use super::{Filter, Types};
+use super::containment::{Containment, quoted};
+use super::{Filter, Node, Types};
 
 /// One alternative of a filter: an event that meets all of its parts is matched by the filter, and a
 /// filter matches no event that meets none of its alternatives.
@@ -27,7 +27,6 @@ pub(crate) enum NecessaryKey<'a> {
     /// Nowhere in particular: every event has the value `true`.
     Any,
     /// Among the elements of an array at the top level of its payload.
-    #[expect(dead_code, reason = "no predicate is of an array yet")]
     Element(&'a str),
     /// At the top level of its payload.
     Field(&'a str),
@@ -60,17 +59,67 @@ impl Filter {
     }
 }
 
+impl Containment {
+    /// Returns one of the scalars that an event must have as a whole value: under a key of its payload,
+    /// or else in an array there.
+    pub(super) fn key_value(&self) -> Option<(NecessaryKey<'_>, &Node)> {
+        let field = self.fields().find(|(_, node)| node.is_scalar());
+        let field = field.map(|(key, node)| (NecessaryKey::Field(key), node));
+        field.or_else(|| {
+            self.fields().find_map(|(key, node)| match node {
+                Node::Array(elements) => Some((NecessaryKey::Element(key), elements.scalar()?)),
+                _ => None,
+            })
+        })
+    }
+}
+
 fn of_payload<'a>(
     containment: &'a Containment,
     body: &'a str,
     types: Option<Arc<str>>,
 ) -> NecessaryMatch<'a> {
-    let scalar = containment.fields().find(|(_, node)| !matches!(node, Node::Object(_)));
-    let Some((key, node)) = scalar else { return any(Some(body), types) };
+    let Some((key, node)) = containment.key_value() else { return any(Some(body), types) };
     let body = (!containment.is_single()).then_some(body);
-    NecessaryMatch { key: NecessaryKey::Field(key), value: node.to_json(), body, types }
+    NecessaryMatch { key, value: node.to_json(), body, types }
 }
 
 fn any(body: Option<&str>, types: Option<Arc<str>>) -> NecessaryMatch<'_> {
     NecessaryMatch { key: NecessaryKey::Any, value: "true".to_owned(), body, types }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_and_value(filter: crate::FilterBuilder) -> (String, String, Option<String>) {
+        let filter = filter.build().unwrap();
+        let matches = filter.necessary_matches();
+        let [one] = &matches[..] else { panic!("{} alternatives", matches.len()) };
+        (format!("{:?}", one.key), one.value.clone(), one.body.map(str::to_owned))
+    }
+
+    #[test]
+    fn needs_an_element_only_if_no_scalar_is_demanded() {
+        let tags = Filter::all_of([("tags", ["course:c1"])]);
+        let nested = serde_json::json!([["course:c1"], { "student": "s1" }]);
+        let both = r#"{"BookID":"b-1","tags":["course:c1"]}"#;
+        let cases = [
+            (
+                tags.clone(),
+                r#"Element("tags")"#,
+                r#""course:c1""#,
+                Some(r#"{"tags":["course:c1"]}"#),
+            ),
+            (tags.all_of([("BookID", "b-1")]), r#"Field("BookID")"#, r#""b-1""#, Some(both)),
+            (Filter::all_of([("BookID", "b-1")]), r#"Field("BookID")"#, r#""b-1""#, None),
+            (Filter::types(["Tagged"]), "Type", r#""Tagged""#, None),
+        ];
+        for (filter, key, value, body) in cases {
+            let expected = (key.to_owned(), value.to_owned(), body.map(str::to_owned));
+            assert_eq!(key_and_value(filter.clone()), expected, "{filter:?}");
+        }
+        let (key, value, body) = key_and_value(Filter::all_of([("tags", &nested)]));
+        assert_eq!((key.as_str(), value.as_str(), body.is_some()), ("Any", "true", true));
+    }
 }

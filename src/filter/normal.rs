@@ -6,7 +6,7 @@
 //! are a normal form. They are kept grouped by the types that share a containment, and then by the
 //! containments that share types, both of which the atoms determine.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use super::containment::{Containment, quoted};
+use super::leaves::Leaves;
 use crate::Event;
 
 /// Event types: any of a set, or any at all.
@@ -63,11 +64,6 @@ impl Item {
         let Types::Of(types) = &self.types else { return None };
         let types: Vec<_> = types.iter().map(|one| quoted(one)).collect();
         Some(format!("[{}]", types.join(",")))
-    }
-
-    /// Returns whether the payload's index finds the payloads by whole values.
-    pub(crate) fn is_indexed(&self) -> bool {
-        self.containments.iter().all(Containment::has_scalar)
     }
 
     pub(crate) fn matches(&self, event: &Event) -> bool {
@@ -140,38 +136,29 @@ impl Alternatives {
         })
     }
 
-    /// Returns of each containment its types without those of atoms that imply another one; `None`
-    /// where all of them are left.
+    /// Returns the types of each containment without those of atoms that imply another one; `None`
+    /// if all of them are left.
     fn narrowed(&self) -> Vec<Option<Types>> {
-        // A containment can be part of another only if that one has its first leaf too; and one of
-        // a single leaf has no other part, but for the one that is empty.
-        let mut by_first_leaf: HashMap<String, Vec<&Containment>> = HashMap::new();
-        let has_parts = self.0.keys().any(|containment| !containment.is_single());
-        if has_parts && self.0.len() > 1 {
-            for containment in self.0.keys() {
-                for leaf in containment.leaf_names().into_iter().take(1) {
-                    by_first_leaf.entry(leaf).or_default().push(containment);
-                }
-            }
-        }
+        let containments: Vec<_> = self.0.keys().collect();
+        // A single leaf has no other part than the containment that is empty.
+        let has_parts = self.0.len() > 1 && containments.iter().any(|one| !one.is_single());
+        let leaves = has_parts.then(|| {
+            Leaves::new(containments.iter().map(|containment| containment.leaves("")).collect())
+        });
+        let empty = containments.iter().position(|containment| containment.is_empty());
 
-        let everyones = self.0.keys().find(|containment| containment.is_empty());
-
-        let narrow = |(containment, types): (&Containment, &Types)| {
-            let shared = match by_first_leaf.is_empty() {
-                true => Vec::new(),
-                false => containment.leaf_names(),
-            };
-            let candidates = shared.iter().filter_map(|leaf| by_first_leaf.get(leaf)).flatten();
+        let narrow = |(whole, types): (usize, &Types)| {
+            let candidates = leaves.iter().flat_map(|leaves| leaves.may_be_parts(whole));
             let mut narrowed = None;
-            for general in candidates.copied().chain(everyones) {
-                if general != containment && general.is_part_of(containment) {
+            for part in candidates.chain(empty) {
+                let general = containments[part];
+                if part != whole && general.is_part_of(containments[whole]) {
                     narrowed.get_or_insert_with(|| types.clone()).remove(&self.0[general]);
                 }
             }
             narrowed
         };
-        self.0.iter().map(narrow).collect()
+        self.0.values().enumerate().map(narrow).collect()
     }
 }
 

@@ -11,8 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::containment::Node;
-use super::{Containment, Filter, Item, Types};
+use super::{Containment, Filter, Item, NecessaryKey, Node, Types};
 use crate::Event;
 use crate::json::Decimal;
 
@@ -24,16 +23,27 @@ pub(crate) enum Lookup {
     Under(Vec<u64>),
 }
 
-/// What is hashed: a type, or what a payload holds at its top level.
+/// What is hashed: a type, or a part of what a payload holds at its top level.
 #[derive(Hash)]
 enum Term<'a> {
-    Bool(&'a str, bool),
-    Null(&'a str),
-    Number(&'a str, &'a Decimal),
+    /// An array, whatever it contains.
+    Array(&'a str),
+    /// A scalar that an array contains.
+    Element(&'a str, Scalar<'a>),
+    /// An array of so many scalars that they are no terms.
+    LongArray(&'a str),
     /// An object, whatever it holds.
     Object(&'a str),
-    String(&'a str, &'a str),
+    Scalar(&'a str, Scalar<'a>),
     Type(&'a str),
+}
+
+#[derive(Hash)]
+enum Scalar<'a> {
+    Bool(bool),
+    Null,
+    Number(Cow<'a, Decimal>),
+    String(Cow<'a, str>),
 }
 
 impl Filter {
@@ -45,6 +55,8 @@ impl Filter {
                 return Lookup::Everywhere;
             }
         }
+        terms.sort_unstable();
+        terms.dedup();
         Lookup::Under(terms)
     }
 }
@@ -54,7 +66,7 @@ impl Item {
     fn add_terms(&self, hasher: &impl BuildHasher, terms: &mut Vec<u64>) -> bool {
         // What payloads hold tells events apart better than their types do.
         if !self.containments().is_empty() {
-            terms.extend(self.containments().iter().filter_map(|one| one.term(hasher)));
+            terms.extend(self.containments().iter().flat_map(|one| one.terms(hasher)));
             return true;
         }
         match self.types() {
@@ -68,21 +80,53 @@ impl Item {
 }
 
 impl Containment {
-    /// Returns one of the demands whose value is not an object.
-    fn scalar(&self) -> Option<(&str, &Node)> {
-        self.fields().find(|(_, node)| !matches!(node, Node::Object(_)))
+    /// Returns a scalar that is demanded under a key, or, if there is none, one that an array must
+    /// Returns the terms of one of its values, a scalar's if there is one.
+    fn terms(&self, hasher: &impl BuildHasher) -> impl Iterator<Item = u64> {
+        let [one, other] = match self.key_value() {
+            Some((NecessaryKey::Field(key), node)) => {
+                [Scalar::of(node).map(|scalar| Term::Scalar(key, scalar)), None]
+            }
+            Some((NecessaryKey::Element(key), node)) => {
+                let element = Scalar::of(node).map(|scalar| Term::Element(key, scalar));
+                [element, Some(Term::LongArray(key))]
+            }
+            _ => {
+                let container = self.fields().next().map(|(key, node)| match node {
+                    Node::Array(_) => Term::Array(key),
+                    _ => Term::Object(key),
+                });
+                [container, None]
+            }
+        };
+        one.into_iter().chain(other).map(|term| hasher.hash_one(term))
+    }
+}
+
+impl<'a> Scalar<'a> {
+    fn of(node: &'a Node) -> Option<Self> {
+        match node {
+            Node::Array(_) | Node::Object(_) => None,
+            Node::Bool(value) => Some(Self::Bool(*value)),
+            Node::Null => Some(Self::Null),
+            Node::Number(number) => Some(Self::Number(Cow::Borrowed(number))),
+            Node::String(text) => Some(Self::String(Cow::Borrowed(text))),
+        }
     }
 
-    /// Returns the term of one of the demands, a scalar's if there is one.
-    fn term(&self, hasher: &impl BuildHasher) -> Option<u64> {
-        let (key, node) = self.scalar().or_else(|| self.fields().next())?;
-        Some(hasher.hash_one(match node {
-            Node::Bool(value) => Term::Bool(key, *value),
-            Node::Null => Term::Null(key),
-            Node::Number(number) => Term::Number(key, number),
-            Node::Object(_) => Term::Object(key),
-            Node::String(text) => Term::String(key, text),
-        }))
+    /// Reads JSON; `None` if it is no scalar.
+    fn read(value: &'a str) -> Option<Self> {
+        match value.as_bytes().first()? {
+            b'[' | b'{' => None,
+            b'"' => {
+                let Text(text) = serde_json::from_str(value).ok()?;
+                Some(Self::String(text))
+            }
+            b't' => Some(Self::Bool(true)),
+            b'f' => Some(Self::Bool(false)),
+            b'n' => Some(Self::Null),
+            _ => Some(Self::Number(Cow::Owned(Decimal::parse(value)?))),
+        }
     }
 }
 
@@ -112,7 +156,7 @@ impl<'de, S: BuildHasher> Visitor<'de> for Fields<'_, S> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some((Text(key), value)) = map.next_entry::<Text<'_>, &RawValue>()? {
-            self.terms.extend(term_of(&key, value.get(), self.hasher));
+            add_terms_of(&key, value.get(), self.hasher, self.terms);
         }
         Ok(())
     }
@@ -122,21 +166,55 @@ impl<'de, S: BuildHasher> Visitor<'de> for Fields<'_, S> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Returns the term of what a payload holds; an array is nothing that a predicate could demand.
-fn term_of(key: &str, value: &str, hasher: &impl BuildHasher) -> Option<u64> {
-    Some(match value.as_bytes().first()? {
-        b'[' => return None,
-        b'{' => hasher.hash_one(Term::Object(key)),
-        b'"' => {
-            let Text(text) = serde_json::from_str(value).ok()?;
-            hasher.hash_one(Term::String(key, &text))
+/// Adds the terms of what a payload holds under a key.
+fn add_terms_of(key: &str, value: &str, hasher: &impl BuildHasher, terms: &mut Vec<u64>) {
+    match value.as_bytes().first() {
+        Some(b'[') => {
+            terms.push(hasher.hash_one(Term::Array(key)));
+            let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value) else { return };
+            let scalars = values.iter().filter_map(|value| Scalar::read(value.get()));
+            let mut elements: Vec<_> =
+                scalars.map(|scalar| hasher.hash_one(Term::Element(key, scalar))).collect();
+            elements.sort_unstable();
+            elements.dedup();
+            match elements.len() {
+                0..=MAX_ELEMENTS => terms.extend(elements),
+                _ => terms.push(hasher.hash_one(Term::LongArray(key))),
+            }
         }
-        b't' => hasher.hash_one(Term::Bool(key, true)),
-        b'f' => hasher.hash_one(Term::Bool(key, false)),
-        b'n' => hasher.hash_one(Term::Null(key)),
-        _ => hasher.hash_one(Term::Number(key, &Decimal::parse(value)?)),
-    })
+        Some(b'{') => terms.push(hasher.hash_one(Term::Object(key))),
+        _ => {
+            let scalar = Scalar::read(value);
+            terms.extend(scalar.map(|scalar| hasher.hash_one(Term::Scalar(key, scalar))));
+        }
+    }
 }
 
+/// The most elements of an array that are terms of their own.
+const MAX_ELEMENTS: usize = 24;
 /// The most terms of an event.
 const MAX_TERMS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use super::*;
+
+    #[test]
+    fn an_array_has_a_term_for_each_element_up_to_a_limit() {
+        let hasher = RandomState::new();
+        let terms = |count: usize| {
+            let tags: Vec<_> = (0..count).map(|n| format!("tag-{n}")).collect();
+            let payload = serde_json::json!({ "tags": tags });
+            Event::new("Tagged", &payload).unwrap().terms(&hasher).unwrap().len()
+        };
+
+        // One of them is the type's, another one that of any array under the key.
+        assert_eq!(terms(0), 2);
+        assert_eq!(terms(3), 5);
+        assert_eq!(terms(MAX_ELEMENTS), 2 + MAX_ELEMENTS);
+        assert_eq!(terms(MAX_ELEMENTS + 1), 3);
+        assert_eq!(terms(500), 3);
+    }
+}

@@ -240,7 +240,8 @@ impl ManageConnection for Manager {
 }
 
 /// What is asked of each new connection.
-const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'),
+const FACTS: &str =
+    "SELECT current_setting('server_version_num'), current_setting('server_version'),
      current_setting('server_encoding'), pg_is_in_recovery(),
      current_setting('default_transaction_read_only')";
 

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use crate::{Config, Pooler, Role, sql};
 
 /// On which terms a connection is used: by nobody else, or by others between its transactions.
@@ -18,10 +16,9 @@ impl Terms {
         Self::of(config, role, settings)
     }
 
-    /// Makes those of connections that only append: what they run is planned once, and no statement
-    /// timeout cancels a commit that waits for a standby.
+    /// Makes those of connections that only append: what they run is planned once.
     pub(super) fn for_appends(config: &Config) -> Self {
-        let settings = sql::Settings::new(Duration::ZERO, config.append_lock_timeout());
+        let settings = sql::Settings::new(config.statement_timeout, config.append_lock_timeout());
         Self::of(config, Role::Primary, settings.planned_once())
     }
 

@@ -85,8 +85,9 @@ pub(super) fn is_refused(log: &LogName) -> String {
 /// committed before (Lemma 2).
 ///
 /// A commit that waits for a synchronous standby must not be canceled: PostgreSQL would answer it as
-/// done. So, where a statement timeout could do that, the procedure leaves the commit to the end of
-/// the request, which no statement timeout limits.
+/// done. So if a statement timeout could do that, the procedure leaves the commit to the end of the
+/// request, which no statement timeout limits. A cancel that arrives in the middle of any other commit
+/// is answered as an error although the events are stored.
 ///
 /// A batch that was sent before the one in front of it was answered may follow that one (`ahead`,
 /// Lemma 4).
@@ -185,9 +186,11 @@ pub(super) fn append(log: &LogName) -> String {
                  PERFORM pg_catalog.set_config('{own}', pg_catalog.currval(
                      '{sequence}'::pg_catalog.regclass)::pg_catalog.text, false);
              END IF;
-             IF NOT stay AND pg_catalog.current_setting('statement_timeout')
-                 OPERATOR(pg_catalog.=) '0'
-             THEN
+             IF NOT stay AND (
+                 pg_catalog.current_setting('statement_timeout') OPERATOR(pg_catalog.=) '0'
+                 OR pg_catalog.current_setting('synchronous_standby_names')
+                     OPERATOR(pg_catalog.=) ''
+             ) THEN
                  COMMIT;
              END IF;
          END $$"

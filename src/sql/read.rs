@@ -11,31 +11,51 @@ use crate::{Error, Query, SequenceNumber, SequencedEvent};
 const COLUMNS: &str =
     "sequence_number, event_id, occurred_at, recorded_at, event_type, payload, metadata";
 
-/// A read of the log: of a query's events, or of the log's end alone.
+/// A read of the log.
 pub(crate) struct Reading<'a> {
     log: &'a LogName,
-    query: Option<&'a Query>,
+    what: What<'a>,
+}
+
+/// What is read besides the log's end.
+enum What<'a> {
+    Event(Uuid),
+    Events(&'a Query),
+    Nothing,
 }
 
 impl<'a> Reading<'a> {
+    /// Reads the events of a query.
     pub(crate) fn new(log: &'a LogName, query: &'a Query) -> Self {
-        Self { log, query: Some(query) }
+        Self { log, what: What::Events(query) }
     }
 
+    /// Reads the event of an id.
+    pub(crate) fn of_event(log: &'a LogName, id: Uuid) -> Self {
+        Self { log, what: What::Event(id) }
+    }
+
+    /// Reads the log's end alone.
     pub(crate) fn of_end(log: &'a LogName) -> Self {
-        Self { log, query: None }
+        Self { log, what: What::Nothing }
     }
 
     /// Renders the read of the events of a boundary, of which there are few, after the log's end.
     /// `None` where the payload's index does not find them.
     pub(crate) fn few(&self) -> Option<Statement<'a>> {
-        let query = self.query.filter(|query| is_selective(&query.filter))?;
-        Some(few(self.log, query))
+        match self.what {
+            What::Events(query) if is_selective(&query.filter) => Some(few(self.log, query)),
+            _ => None,
+        }
     }
 
     /// Renders the read of the events, however many there are.
     pub(crate) fn all(&self) -> Option<Statement<'a>> {
-        self.query.map(|query| read(self.log, query))
+        match self.what {
+            What::Event(id) => Some(event(self.log, id)),
+            What::Events(query) => Some(read(self.log, query)),
+            What::Nothing => None,
+        }
     }
 
     /// Renders the read of the log's end.
@@ -115,6 +135,15 @@ pub(crate) fn read<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
         format!("{table} WHERE {matching}")
     };
     let text = format!("SELECT {COLUMNS} FROM {source} ORDER BY sequence_number {order} {limit}");
+    Statement { text, params: params.into_vec() }
+}
+
+/// Renders the read of the event of an id.
+fn event(log: &LogName, id: Uuid) -> Statement<'static> {
+    let table = log.table();
+    let mut params = Params::default();
+    let ids = params.bind(Param::Uuids(vec![id]));
+    let text = format!("SELECT {COLUMNS} FROM {table} WHERE event_id = ANY ({ids}::uuid[])");
     Statement { text, params: params.into_vec() }
 }
 

@@ -45,7 +45,7 @@ impl<'a> SearchBatch<'a> {
         let is_indexed = filter.items().iter().all(|item| match item.types() {
             _ if !item.payloads().is_empty() => {
                 terms += item.payloads().len();
-                item.is_indexed()
+                true
             }
             Types::Any => false,
             Types::Of(types) => {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::appender::AppendRequest;
-use super::failure::outcome_unknown;
+use super::failure::{follows_commit, outcome_unknown};
 use super::limit::AttemptDeadline;
 use super::log::bytes_of;
 use super::outcome::AppendOutcome;
@@ -212,55 +212,95 @@ impl<'a> AppendCall<'a> {
         uncertain: bool,
         deadline: AttemptDeadline,
     ) -> Result<Appended, Error> {
-        let shared = &self.store.shared;
-        let guard = self.condition.guard();
-        let is_old = guard.is_some_and(|guard| shared.log.is_old(guard));
+        let log = &self.store.shared.log;
+        let is_old = self.condition.guard().is_some_and(|guard| log.is_old(guard));
         let mut search = (uncertain || is_old).then(|| self.search(None));
         let mut validated = SequenceNumber::ZERO;
         loop {
             deadline.check(self.store.first().server())?;
             if let Some(request) = search.take() {
-                let at = request.at;
-                let found = shared.searches().find(request, deadline).await?;
-                shared.log.note_newest(found.head);
-                if found.holds_event {
-                    match self.stored_before(deadline).await? {
-                        Some(appended) => return Ok(appended),
-                        // Their owner has deleted them since.
-                        None => continue,
-                    }
-                }
-                if let Some((event, event_type)) = found.event {
-                    shared.log.note_newest(event);
-                    let after = guard.map(|guard| guard.after).unwrap_or_default();
-                    return Err(Error::Conflict { after, event, event_type });
-                }
-                match at {
-                    Some(_) => {
+                match self.find(request, deadline).await? {
+                    Found::Stored(appended) => return Ok(appended),
+                    Found::Holds { head } => validated = head,
+                    Found::Nothing => {
                         search = Some(self.search(None));
                         continue;
                     }
-                    None => validated = found.head,
                 }
             }
             let request = AppendRequest::new(self.events.clone(), self.condition.clone());
-            let outcome = self.send(request.validated_to(validated), deadline).await?;
-            search = match outcome {
+            let outcome = match self.send(request.validated_to(validated), deadline).await {
+                Err(error) if follows_commit(&error) => {
+                    return self.stored_or(error, deadline).await;
+                }
+                outcome => outcome?,
+            };
+            search = Some(match outcome {
                 AppendOutcome::Appended { first, last } => {
-                    shared.log.note_newest(last);
+                    log.note_newest(last);
                     return Ok(Appended::new(first, last));
                 }
-                AppendOutcome::PositionAhead { head } => {
-                    match guard.filter(|guard| guard.after > head) {
-                        Some(guard) => {
-                            return Err(Error::PositionAhead { position: guard.after, head });
-                        }
-                        None => Some(self.search(None)),
+                AppendOutcome::PositionAhead { head } => self.look_back(head, deadline).await?,
+                AppendOutcome::IdTaken { may_be_own: true } => {
+                    match self.stored_before(deadline).await? {
+                        Some(appended) => return Ok(appended.as_first()),
+                        None => self.search(None),
                     }
                 }
-                AppendOutcome::Broken { event } => Some(self.search(Some(event))),
-                AppendOutcome::Behind | AppendOutcome::IdTaken => Some(self.search(None)),
-            };
+                AppendOutcome::Broken { event } => self.search(Some(event)),
+                AppendOutcome::Behind | AppendOutcome::IdTaken { .. } => self.search(None),
+            });
+        }
+    }
+
+    /// Searches, and says what the finding means. A conflict is an error.
+    async fn find(
+        &self,
+        request: SearchRequest,
+        deadline: AttemptDeadline,
+    ) -> Result<Found, Error> {
+        let shared = &self.store.shared;
+        let at = request.at;
+        let found = shared.searches().find(request, deadline).await?;
+        shared.log.note_newest(found.head);
+        if found.holds_event {
+            let stored = self.stored_before(deadline).await?;
+            // Their owner may have deleted them since.
+            return Ok(stored.map_or(Found::Nothing, Found::Stored));
+        }
+        if let Some((event, event_type)) = found.event {
+            let after = self.condition.guard().map(|guard| guard.after).unwrap_or_default();
+            return Err(Error::Conflict { after, event, event_type });
+        }
+        Ok(match at {
+            Some(_) => Found::Nothing,
+            None => Found::Holds { head: found.head },
+        })
+    }
+
+    /// Returns the search that goes on from a head which lies before the position up to which the
+    /// condition is validated. If it lies before the condition's own position, that is an error, unless
+    /// the events are stored already.
+    async fn look_back(
+        &self,
+        head: SequenceNumber,
+        deadline: AttemptDeadline,
+    ) -> Result<SearchRequest, Error> {
+        match self.condition.guard().filter(|guard| guard.after > head) {
+            Some(guard) if self.stored_before(deadline).await?.is_none() => {
+                Err(Error::PositionAhead { position: guard.after, head })
+            }
+            _ => Ok(self.search(None)),
+        }
+    }
+
+    /// Returns the positions of the events if this call has stored them, or else the error that it was
+    /// answered with.
+    async fn stored_or(&self, error: Error, deadline: AttemptDeadline) -> Result<Appended, Error> {
+        match self.stored_before(deadline).await {
+            Ok(Some(appended)) => Ok(appended.as_first()),
+            Ok(None) => Err(error),
+            Err(_) => Err(outcome_unknown(self.store.first().server(), &self.events, error)),
         }
     }
 
@@ -276,9 +316,11 @@ impl<'a> AppendCall<'a> {
     async fn stored_before(&self, deadline: AttemptDeadline) -> Result<Option<Appended>, Error> {
         let shared = &self.store.shared;
         let held = shared.searches().held_events(&self.events, deadline).await?;
-        if let Some(other) = held.iter().find(|held| !held.is_same).or_else(|| {
-            held.first().filter(|_| held.len() < self.events.len())
-        }) {
+        if let Some(other) = held
+            .iter()
+            .find(|held| !held.is_same)
+            .or_else(|| held.first().filter(|_| held.len() < self.events.len()))
+        {
             let event_id = self.events[other.index].id();
             return Err(Error::DuplicateEvent { event_id, position: other.position });
         }
@@ -318,9 +360,19 @@ impl<'a> AppendCall<'a> {
                 Ok(outcome.unwrap_or(AppendOutcome::Behind))
             }
             Err(StagedFailure::Error(error)) => Err(error),
-            Err(StagedFailure::IdTaken) => Ok(AppendOutcome::IdTaken),
+            Err(StagedFailure::IdTaken) => Ok(AppendOutcome::IdTaken { may_be_own: false }),
         }
     }
+}
+
+/// What a search means for an append.
+enum Found {
+    /// The condition holds up to this head, and the log holds none of the events.
+    Holds { head: SequenceNumber },
+    /// What it looked for is not there any more.
+    Nothing,
+    /// The log holds the events already.
+    Stored(Appended),
 }
 
 /// What the attempts of appends are counted under.

@@ -26,9 +26,9 @@ impl Store<ReadWrite> {
     ///
     /// `decide` may refuse with an error of its own, which ends the matter.
     ///
-    /// A query that leaves out newer events, by [`up_to`](Query::up_to) or by a
-    /// [`limit`](Query::limit) that keeps the oldest, decides nothing while there are such: they
-    /// break the condition in every round, also under the lock.
+    /// The query must not leave out newer events, by [`up_to`](Query::up_to) or by a
+    /// [`limit`](Query::limit) that keeps the oldest: they would break the condition in every round.
+    /// A limit with [`newest_first`](Query::newest_first) is fine.
     ///
     /// ```no_run
     /// # use eddyline::{Decision, Error, Event, Filter, ReadWrite, Store};
@@ -53,7 +53,8 @@ impl Store<ReadWrite> {
     ///
     /// # Errors
     ///
-    /// What `decide` refuses with, as it is. Those of [`query`](Store::query) and
+    /// What `decide` refuses with, as it is. [`Error::InvalidQuery`] at once, without a call of
+    /// `decide`, if the query leaves out newer events. Those of [`query`](Store::query) and
     /// [`append`](Self::append), of the last attempt where the policy allows no more:
     /// [`Error::Conflict`] where it lost every round, [`Error::OutcomeUnknown`] where it could not
     /// find out before the deadline whether its events are stored. With
@@ -68,6 +69,7 @@ impl Store<ReadWrite> {
         decide: impl Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     ) -> Result<Decided<T>, E> {
         let query = query.into();
+        query.check_for_decision()?;
         let started = Instant::now();
         let contest = Contest::new(&self.shared.turns, &query.filter);
         let rounds = self.retry.escalate_after().unwrap_or(u32::MAX);

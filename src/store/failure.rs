@@ -28,6 +28,13 @@ pub(super) fn failed_append(
     }
 }
 
+/// Returns whether the server may answer so although it has committed the append: if the append was
+/// canceled, or memory ran out, between its commit and the end of the call.
+pub(super) fn follows_commit(error: &Error) -> bool {
+    let code = error.sqlstate().map(|code| code.as_str());
+    code.is_some_and(|code| code == "57014" || code == "53200")
+}
+
 /// Fails if nothing can be sent any more.
 pub(super) fn check_open(lease: &Lease) -> Result<(), Error> {
     match lease.client().is_closed() {

@@ -12,7 +12,7 @@ use super::limit::{AttemptDeadline, timed_out};
 use super::outcome::AppendOutcome;
 use crate::error::BoxError;
 use crate::pool::{Lease, send, sent};
-use crate::sql::{self, BatchAnswer, Ending, HeldTimeouts, Precondition};
+use crate::sql::{self, BatchAnswer, ConflictProbe, Ending, HeldTimeouts, Precondition};
 use crate::telemetry::{Operation, OperationName};
 use crate::{
     Appended, Decided, Decision, Error, Event, History, ReadWrite, SequenceNumber, SequencedEvent,
@@ -80,8 +80,8 @@ impl<D> Round<'_, D> {
             release(&mut lease, limit).await;
             return Err(error);
         }
-        let appended =
-            self.append_under_lock(&mut lease, limit, &events, head, decided_from).await;
+        let held = HeldDecision { events: &events, history: &history, head, decided_from };
+        let appended = self.append_under_lock(&mut lease, limit, held).await;
         // The lock goes with the connection, before anything else is tried.
         drop(lease);
 
@@ -97,19 +97,24 @@ impl<D> Round<'_, D> {
         Ok(Ok(decided(value, Some(appended), position, true)))
     }
 
-    /// Appends and commits. Returns `None` if the log holds the id of an event.
+    /// Appends and commits. Returns `None` if the log refuses that, which the next attempt explains.
     async fn append_under_lock(
         &self,
         lease: &mut Lease,
         limit: AttemptDeadline,
-        events: &[Event],
-        head: SequenceNumber,
-        decided_from: Instant,
+        HeldDecision { events, history, head, decided_from }: HeldDecision<'_>,
     ) -> Result<Option<Appended>, Error> {
         let allowed = self.store.shared.decision_timeout;
         let log = &self.store.shared.log;
         let server = lease.server().clone();
-        let precondition = Precondition::Head(head);
+        let condition = history.condition();
+        let mut probe = ConflictProbe::default();
+        probe.add(events.len(), condition.guard(), history.position());
+        // A history that leaves out newer events is true of an earlier position than the head.
+        let precondition = match history.position() < head {
+            true => Precondition::NoMatch(&probe),
+            false => Precondition::Head(head),
+        };
         let append =
             sql::append_batch(&log.append_texts, precondition, Ending::Stays, None, events.iter());
         let form = limit.run_against(&server, lease.prepare(&append.text)).await?;
@@ -145,7 +150,7 @@ impl<D> Round<'_, D> {
                 log.note_newest(last);
                 Ok(Some(Appended::new(first, last)))
             }
-            _ => Err(unknown("the log has another head while it is locked".into())),
+            _ => Ok(None),
         }
     }
 
@@ -205,6 +210,15 @@ impl<D> Round<'_, D> {
         let history = History::new(events, position, self.query.filter.clone(), served_by);
         Ok((history, head))
     }
+}
+
+/// A decision that is to be appended under the log's lock.
+struct HeldDecision<'a> {
+    events: &'a [Event],
+    history: &'a History<ReadWrite>,
+    /// The log's head, which cannot move.
+    head: SequenceNumber,
+    decided_from: Instant,
 }
 
 /// How long a statement may take while the log's lock is held.

@@ -10,8 +10,9 @@ pub(super) enum AppendOutcome {
     Behind,
     /// An event breaks the condition. It may be one of the attempt's own, appended before.
     Broken { event: SequenceNumber },
-    /// The log holds an event with the id of one of the attempt's.
-    IdTaken,
+    /// The log holds an event with the id of one of the attempt's. The attempt itself may have stored it,
+    /// if it was canceled before and sent again.
+    IdTaken { may_be_own: bool },
     /// The condition's position lies beyond the log's head.
     PositionAhead { head: SequenceNumber },
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::Store;
 use super::limit::{AttemptDeadline, timed_out};
@@ -34,9 +35,35 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let asking = Asking::new(self.operation(OperationName::Query));
         let result = self
-            .read_again(started, "query", || self.collect(&query, &asking, self.limit(started)))
+            .read_again(started, "query", || self.history(&query, &asking, self.limit(started)))
             .await;
         asking.finish(result, |history| history.events().len() as u64)
+    }
+
+    /// Reads the event of an id; `None` if the log does not hold it.
+    ///
+    /// It answers what became of an append whose outcome is unknown, and where an event lies whose
+    /// id came from elsewhere. The index that keeps ids unique finds it, however long the log.
+    ///
+    /// A replica that lags does not hold the newest events: ask the primary, or a handle
+    /// [at least](Store::at_least) at a position that is not before the event's.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Self::query).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`query`](Self::query).
+    pub async fn event(&self, id: Uuid) -> Result<Option<SequencedEvent>, Error> {
+        let started = Instant::now();
+        let asking = Asking::new(self.operation(OperationName::Query));
+        let reading = Reading::of_event(&self.shared.log.name, id);
+        let result = self
+            .read_again(started, "event", || self.collect(&reading, &asking, self.limit(started)))
+            .await;
+        let result = result.map(|(events, _)| events.into_iter().next());
+        asking.finish(result, |event| u64::from(event.is_some()))
     }
 
     /// Reads as [`query`](Self::query) does, once.
@@ -46,7 +73,7 @@ impl<M: Mode> Store<M> {
         limit: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let asking = Asking::new(self.operation(OperationName::Query));
-        let result = self.collect(query, &asking, limit).await;
+        let result = self.history(query, &asking, limit).await;
         asking.finish(result, |history| history.events().len() as u64)
     }
 
@@ -118,14 +145,27 @@ impl<M: Mode> Store<M> {
         retry.when(Error::is_repeatable).await.into_result().map_err(Error::from)
     }
 
-    async fn collect(
+    async fn history(
         &self,
         query: &Query,
         asking: &Asking,
-        mut limit: AttemptDeadline,
+        limit: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let reading = Reading::new(&self.shared.log.name, query);
-        let mut answer = self.ask(&reading, asking, &mut limit).await?;
+        let (events, answer) = self.collect(&reading, asking, limit).await?;
+        let last = events.last().map(SequencedEvent::sequence_number);
+        let position = query.position(answer.head, events.len(), last);
+        Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
+    }
+
+    /// Reads all events; the answer has been read to its end.
+    async fn collect(
+        &self,
+        reading: &Reading<'_>,
+        asking: &Asking,
+        mut limit: AttemptDeadline,
+    ) -> Result<(Vec<SequencedEvent>, Answer), Error> {
+        let mut answer = self.ask(reading, asking, &mut limit).await?;
         let collected = limit.run(async {
             let mut events = Vec::new();
             while let Some(event) = answer.try_next().await? {
@@ -133,13 +173,10 @@ impl<M: Mode> Store<M> {
             }
             Ok::<_, Error>(events)
         });
-        let events = match collected.await {
-            Ok(events) => events?,
-            Err(waited) => return Err(overdue(&mut answer.lease, waited)),
-        };
-        let last = events.last().map(SequencedEvent::sequence_number);
-        let position = query.position(answer.head, events.len(), last);
-        Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
+        match collected.await {
+            Ok(events) => Ok((events?, answer)),
+            Err(waited) => Err(overdue(&mut answer.lease, waited)),
+        }
     }
 
     /// Asks until a server answers that has come to the position that this handle demands.

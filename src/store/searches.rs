@@ -56,10 +56,7 @@ impl Searches {
     ) -> Result<Finding, Error> {
         let open = request.guard.clone();
         let is_batched = open.as_ref().is_none_or(SearchBatch::takes);
-        let shared = SearchRequest {
-            guard: request.guard.filter(|_| is_batched),
-            ..request
-        };
+        let shared = SearchRequest { guard: request.guard.filter(|_| is_batched), ..request };
         let found = self.find_with_others(shared, deadline).await?;
         match open {
             Some(guard) if !found.holds_event && (!is_batched || found.is_open) => {
@@ -107,11 +104,7 @@ impl Searches {
         findings.map_err(|error| lease.server().lost(error))
     }
 
-    async fn find_alone(
-        &self,
-        guard: &Guard,
-        deadline: AttemptDeadline,
-    ) -> Result<Finding, Error> {
+    async fn find_alone(&self, guard: &Guard, deadline: AttemptDeadline) -> Result<Finding, Error> {
         let statement = sql::search(&self.log.name, guard);
         let (lease, rows) = query(&self.single, &statement, deadline).await?;
         let row = rows.first().ok_or_else(|| lease.server().lost("the answer has no row"))?;

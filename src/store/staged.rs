@@ -4,9 +4,7 @@ use futures_util::future::{join, join3};
 use futures_util::{TryStreamExt, pin_mut};
 use tokio_postgres::{Client, IsolationLevel, Portal, Row, RowStream, Transaction};
 
-use super::failure::{
-    check_open, failed_append, finds_id_taken, name_holder, outcome_unknown,
-};
+use super::failure::{check_open, failed_append, finds_id_taken, name_holder, outcome_unknown};
 use super::limit::{AttemptDeadline, timed_out};
 use super::log::Log;
 use crate::error::BoxError;
@@ -85,7 +83,8 @@ impl StagedAppend<'_> {
             }
             (head_form, Form::Unnamed) => {
                 let client = lease.client();
-                let answers = join(sent(client, head_form, &head), sent(client, &Form::Unnamed, &call));
+                let answers =
+                    join(sent(client, head_form, &head), sent(client, &Form::Unnamed, &call));
                 match deadline.run(answers).await {
                     Ok((head, appended)) => {
                         let answers = Answers { appended, committed: Ok(()) };

@@ -186,3 +186,32 @@ fn of_time_bounds_with_the_server() {
         Ok(())
     });
 }
+
+/// An event made at a time is matched by each period that has this time as a bound.
+#[test]
+fn of_an_event_with_the_periods_that_begin_or_end_with_it() {
+    let seconds = prop_oneof![-5_000_000_000_i64..5_000_000_000, -3_i64..3];
+    check(150, (seconds, 0_i32..1_000_000_000), async |store, (seconds, nanoseconds)| {
+        let time = Timestamp::new(seconds, nanoseconds).unwrap();
+        let event = Event::from_json("ReaderRegistered", "{}").unwrap();
+        let event = event.with_occurred_at(time).unwrap();
+        let before = store.head().await.unwrap();
+        store.append([event.clone()], AppendCondition::none()).await.unwrap();
+
+        let everything = Filter::everything();
+        for filter in [
+            everything.occurred(time..).unwrap(),
+            everything.occurred(..=time).unwrap(),
+            everything.occurred(time..=time).unwrap(),
+        ] {
+            prop_assert!(filter.matches(&event));
+            let read = store.query(Query::new(&filter).after(before)).await.unwrap();
+            prop_assert_eq!(read.events().len(), 1);
+            let condition = AppendCondition::since(filter, before);
+            let again = event.clone().with_id(uuid::Uuid::now_v7()).unwrap();
+            let refused = store.append([again], condition).await.unwrap_err();
+            prop_assert!(refused.is_conflict());
+        }
+        Ok(())
+    });
+}

@@ -140,22 +140,36 @@ async fn is_true_where_it_was_read_if_its_events_were_stored_long_before() {
     }
 }
 
+/// Such events would break the condition in every round.
 #[tokio::test]
-async fn is_a_conflict_with_what_the_query_leaves_out() {
+async fn refuses_a_query_that_leaves_out_newer_events() {
     let log = Log::new().await;
     let store = log.writer().await;
     lend(&store, "b-1").await;
-    lend(&store, "b-1").await;
-    let query = || Query::new(&loans_of("b-1")).limit(1);
+    let query = || Query::new(&loans_of("b-1"));
+    let head = store.head().await.unwrap();
+    let refused = [
+        (query().limit(1), "newest_first"),
+        (query().limit(7), "newest_first"),
+        (query().up_to(head), "up_to"),
+        (query().up_to(head).newest_first().limit(1), "up_to"),
+    ];
 
-    for policy in [policy(2), escalating(1)] {
-        let refused = store.retrying(policy).decide(query(), count).await;
-
-        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    for (query, remedy) in refused {
+        for policy in [policy(2), escalating(1)] {
+            let store = store.retrying(policy);
+            let decided = store.decide(query.clone(), |_| -> Result<Decision<()>, Error> {
+                panic!("it is asked for a decision")
+            });
+            let Err(Error::InvalidQuery { reason }) = decided.await else {
+                panic!("{query:?} is taken");
+            };
+            assert!(reason.contains(remedy), "{reason}");
+        }
     }
-    // Of the newest, none is left out that is newer.
-    let decided = store.decide(query().newest_first(), count).await.unwrap();
-    assert_eq!(*decided.value(), 1);
+    for query in [query().newest_first().limit(1), query().newest_first(), query().after(head)] {
+        store.decide(query, count).await.unwrap();
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -229,7 +243,7 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn does_not_stop_the_log_where_it_stands_still_while_it_decides() {
+async fn does_not_stop_the_log_if_it_stands_still_under_the_lock() {
     let log = Log::new().await;
     let store = log.writer().await.retrying(escalating(1));
     let other = log.writer().await;
@@ -246,9 +260,14 @@ async fn does_not_stop_the_log_where_it_stands_still_while_it_decides() {
     });
     let decided = decided.await;
 
-    // What it decided is still true, and so it was stored all the same.
-    assert_eq!(*decided.unwrap().value(), 1);
-    assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 2);
+    let error = decided.unwrap_err();
+    assert!(matches!(error, Error::DecisionTimedOut { .. }), "{error:?}");
+    assert!(error.is_timeout() && error.to_string().contains("Config::decision_timeout"));
+    // Told once, and not tried again.
+    assert_eq!(calls.into_inner(), 2);
+    assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 1);
+    // The other store's append went on when the server had ended the transaction.
+    assert_eq!(store.query(loans_of("b-2")).await.unwrap().events().len(), 1);
 }
 
 /// Every decision counts what was there before it, so that a wrong one would count the same twice.

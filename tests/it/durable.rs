@@ -6,6 +6,7 @@ use std::time::Duration;
 use eddyline::{AppendCondition, Error, Event, ReadWrite, RetryPolicy, Store};
 use futures_util::stream;
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use crate::support::{Fragile, lent, loans_of, wait_until};
 
@@ -41,15 +42,28 @@ impl Undermanned {
         wait_until(async || !self.sql.query(waiting, &[]).await.unwrap().is_empty()).await;
     }
 
+    /// Cancels the wait for the standby, as an administrator can. PostgreSQL answers the commit as done.
+    async fn cancel_the_wait(&self) {
+        let cancel =
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        self.wait_for_commit().await;
+        self.sql.query(cancel, &[]).await.unwrap();
+    }
+
+    async fn loans(&self) -> Vec<Uuid> {
+        let history = self.store.query(loans_of("b-1")).await.unwrap();
+        history.events().iter().map(|event| event.id()).collect()
+    }
+
     async fn bring_back_the_standby(&self) {
         self.fragile.cluster.standbys()[0].start().await.unwrap();
     }
 }
 
-/// Whoever looks sees the events once the wait for the standby was given up, but they could still
-/// be lost with the primary.
+/// What a reader of the primary sees, the standby has, whatever the store does about an append that is
+/// not answered.
 #[tokio::test]
-async fn an_append_is_not_answered_before_its_standby_has_it_however_it_was_found() {
+async fn an_append_is_not_visible_before_its_standby_has_it() {
     let server = Undermanned::new().await;
     let (event, store) = (lent("b-1", "r-1"), &server.store);
     let append = || store.append([event.clone()], AppendCondition::none());
@@ -57,28 +71,47 @@ async fn an_append_is_not_answered_before_its_standby_has_it_however_it_was_foun
     let (unknown, ()) = tokio::join!(append(), server.wait_for_commit());
 
     assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
-    let history = store.query(loans_of("b-1")).await.unwrap();
-    let seen: Vec<_> = history.events().iter().map(|event| event.id()).collect();
-    assert_eq!(seen, [Event::id(&event)]);
-    let unknown = append().await;
-    assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
+    assert_eq!(server.loans().await, [] as [Uuid; 0]);
+    let again = append().await;
+    assert!(again.is_err(), "{again:?}");
+    assert_eq!(server.loans().await, [] as [Uuid; 0]);
+    server.wait_for_commit().await;
     server.bring_back_the_standby().await;
     wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
+    assert_eq!(server.loans().await, [Event::id(&event)]);
 }
 
-/// The same of an import, which finds the events in chunks of which it has nothing to store.
+/// The same of a chunk of an import.
 #[tokio::test]
-async fn an_import_is_not_answered_before_the_standby_has_what_it_found() {
+async fn an_import_is_not_visible_before_its_standby_has_it() {
     let server = Undermanned::new().await;
     let (event, store) = (lent("b-1", "r-1"), &server.store);
     let import = || store.import(stream::iter([event.clone()])).into_future();
 
     let (unknown, ()) = tokio::join!(import(), server.wait_for_commit());
 
-    for unknown in [unknown, import().await] {
-        let unknown = unknown.map_err(Error::from);
-        assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
-    }
+    let unknown = unknown.map_err(Error::from);
+    assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
+    assert_eq!(server.loans().await, [] as [Uuid; 0]);
     server.bring_back_the_standby().await;
+    wait_until(async || import().await.is_ok_and(|imported| imported.already() == 1)).await;
+}
+
+/// Events of which the wait for the standby was canceled are visible, and could still be lost.
+#[tokio::test]
+async fn events_that_are_found_are_not_answered_before_their_standby_has_them() {
+    let server = Undermanned::new().await;
+    let (event, store) = (lent("b-1", "r-1"), &server.store);
+    let append = || store.append([event.clone()], AppendCondition::none());
+    let import = || store.import(stream::iter([event.clone()])).into_future();
+    let (_, ()) = tokio::join!(append(), server.cancel_the_wait());
+    wait_until(async || server.loans().await == [Event::id(&event)]).await;
+
+    let (appended, imported) = tokio::join!(append(), import());
+
+    assert!(appended.is_err(), "{appended:?}");
+    assert!(imported.is_err(), "{imported:?}");
+    server.bring_back_the_standby().await;
+    wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
     wait_until(async || import().await.is_ok_and(|imported| imported.already() == 1)).await;
 }

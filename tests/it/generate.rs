@@ -39,8 +39,9 @@ const KEYS: [&str; 5] = ["BookID", "ReaderID", "a\"b", "O'Reilly", "ü.\\"];
 
 const TYPES: [&str; 5] = ["BookCopyLentToReader", "ReaderRegistered", "Type'\"\\", "{A,B}", "📚"];
 
-/// A JSON value as text: a scalar, or an object of a few, one in another.
-fn value(arrays: bool, empties: bool) -> BoxedStrategy<String> {
+/// A JSON value as text: a scalar, or objects and arrays of a few, one in another; with empty ones
+/// as payloads may have them, or without as predicates must be.
+fn value(empties: bool) -> BoxedStrategy<String> {
     let quoted = |text: &str| Value::from(text).to_string();
     let mut strings: Vec<_> = STRINGS.iter().map(|text| quoted(text)).collect();
     if empties {
@@ -53,15 +54,35 @@ fn value(arrays: bool, empties: bool) -> BoxedStrategy<String> {
     ];
     scalar
         .prop_recursive(2, 6, 2, move |inner| {
-            let nested = object(inner.clone(), usize::from(!empties)..3, empties);
-            match arrays {
-                true => {
-                    let array = prop::collection::vec(inner, 0..3)
-                        .prop_map(|values| format!("[{}]", values.join(",")));
-                    prop_oneof![3 => nested, 1 => array].boxed()
-                }
-                false => nested,
-            }
+            let fewest = usize::from(!empties);
+            let array = array(inner.clone(), fewest..4);
+            prop_oneof![3 => object(inner, fewest..3, empties), 2 => array]
+        })
+        .boxed()
+}
+
+/// A JSON array as text.
+fn array(
+    value: impl Strategy<Value = String> + 'static,
+    elements: std::ops::Range<usize>,
+) -> impl Strategy<Value = String> {
+    prop::collection::vec(value, elements).prop_map(|values| format!("[{}]", values.join(" , ")))
+}
+
+/// A JSON value of so few words that one often contains another, nested as deep as three levels.
+pub fn small_value(empties: bool) -> BoxedStrategy<String> {
+    let fewest = usize::from(!empties);
+    let scalar = select(vec!["1", "1.0", "2", "null", "true", "\"x\"", "\"\\u0078\"", "\"y\""]);
+    scalar
+        .prop_map(str::to_owned)
+        .prop_recursive(3, 12, 3, move |inner| {
+            let field = (select(vec!["a", "b", "\\u0061"]), inner.clone());
+            let object = prop::collection::vec(field, fewest..3).prop_map(|fields| {
+                let fields: Vec<_> =
+                    fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+                format!("{{{}}}", fields.join(","))
+            });
+            prop_oneof![2 => object, 3 => array(inner, fewest..4)]
         })
         .boxed()
 }
@@ -92,12 +113,23 @@ pub fn event_type() -> impl Strategy<Value = String> {
 }
 
 pub fn event() -> impl Strategy<Value = Event> {
-    (event_type(), object(value(true, true), 0..4, true))
-        .prop_map(|(event_type, payload)| Event::from_json(event_type, payload).unwrap())
+    let fields = object(value(true), 0..4, true);
+    (event_type(), fields, proptest::option::of(small_value(true))).prop_map(
+        |(event_type, fields, tags)| {
+            let payload = match tags {
+                Some(tags) if fields == "{}" => format!("{{\"tags\":{tags}}}"),
+                Some(tags) => format!("{{\"tags\":{tags},{}", &fields[1..]),
+                None => fields,
+            };
+            Event::from_json(event_type, payload).unwrap()
+        },
+    )
 }
 
 fn predicate() -> impl Strategy<Value = Predicate> {
-    (select(KEYS.to_vec()), value(false, false)).prop_map(|(key, value)| {
+    let any = (select(KEYS.to_vec()), value(false));
+    let tags = (Just("tags"), small_value(false));
+    prop_oneof![2 => any, 1 => tags].prop_map(|(key, value)| {
         let value: Box<serde_json::value::RawValue> = serde_json::from_str(&value).unwrap();
         Predicate::new(key, value)
     })

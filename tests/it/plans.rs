@@ -63,6 +63,32 @@ async fn a_boundary_is_read_by_its_index_however_the_log_grows() {
     assert_eq!(found.last(), Some(&1));
 }
 
+/// One tag, and two of which each alone is in many events.
+#[tokio::test]
+async fn tags_are_read_by_the_same_index() {
+    let log = Log::alone().await;
+    let store = store(&log).await;
+    let subscribed = |n: usize| {
+        let tags = [format!("course:c{}", n % 40), format!("student:s{}", n % 51)];
+        Event::new("StudentSubscribed", &json!({ "tags": tags })).unwrap()
+    };
+    append(&store, (0..4_080).map(subscribed)).await;
+    let tagged = |tags: &[&str]| Filter::all_of([("tags", tags)]).build().unwrap();
+
+    let mut found = Vec::new();
+    for _ in 0..10 {
+        for tags in [&["course:c7"][..], &["course:c7", "student:s7"], &["course:c40"]] {
+            found.push(store.query(&tagged(tags)).await.unwrap().events().len());
+        }
+    }
+    // The server counts what a connection has read at its end at the latest.
+    drop(store);
+
+    assert!(index_reads(&log, 30).await >= 30);
+    assert_eq!(table_reads(&log).await, 0);
+    assert_eq!(found[..3], [102, 2, 0]);
+}
+
 #[tokio::test]
 async fn a_boundary_of_many_events_is_read_whole() {
     let log = Log::new().await;

@@ -111,30 +111,6 @@ async fn what_may_pass_is_waited_out() {
     assert!(heads.iter().all(Result::is_ok), "{heads:?}");
 }
 
-/// What is left of lost connections cannot be ended then. It ends by itself, later.
-#[tokio::test]
-async fn what_a_lost_connection_leaves_is_asked_for_once_where_the_role_may_not_end_it() {
-    let log = Log::alone().await;
-    let sql = log.sql().await;
-    let revoke = "REVOKE EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) FROM PUBLIC";
-    sql.batch_execute(revoke).await.unwrap();
-    let writer = Writer::of(log).await;
-    let store = Store::<ReadWrite>::connect(writer.config()).await.unwrap();
-    store.head().await.unwrap();
-    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
-    sql.execute(sessions, &[&writer.name]).await.unwrap();
-    wait_until(async || sql.query(sessions, &[&writer.name]).await.unwrap().is_empty()).await;
-    let _lost = store.head().await;
-
-    for _ in 0..10 {
-        store.head().await.unwrap();
-    }
-
-    let log = std::fs::read_to_string(cluster().await.primary().log()).unwrap();
-    let refused = "permission denied for function pg_terminate_backend";
-    assert_eq!(log.matches(refused).count(), 1);
-}
-
 /// The pool stays smaller than it might be, and those who wait take turns.
 #[tokio::test]
 async fn fewer_connections_than_wanted_are_shared() {

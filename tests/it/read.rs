@@ -1,7 +1,7 @@
-use eddyline::{AppendCondition, Event, Filter, Query, SequenceNumber};
+use eddyline::{AppendCondition, Event, Filter, Query, ReadWrite, SequenceNumber, Store};
 use futures_util::TryStreamExt;
 
-use crate::support::{Log, lent, returned};
+use crate::support::{Log, lent, returned, wait_until};
 
 fn numbers(events: &[eddyline::SequencedEvent]) -> Vec<u64> {
     events.iter().map(|event| event.sequence_number().value()).collect()
@@ -131,4 +131,51 @@ async fn a_stream_has_no_position_before_its_end() {
     assert!(stream.try_next().await.unwrap().is_none());
     assert!(stream.position().is_some());
     assert!(stream.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_id_on_each_server() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let events: Vec<_> = (0..3).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+    let last = store.append(events.clone(), AppendCondition::none()).await.unwrap().last();
+    let reader = log.reader().await.at_least(last);
+    let pooled = log.config().pooler(eddyline::Pooler::Transaction);
+    let pooled = Store::<ReadWrite>::connect(pooled).await.unwrap();
+
+    for event in &events {
+        let found = [
+            store.event(event.id()).await.unwrap(),
+            reader.event(event.id()).await.unwrap(),
+            pooled.event(event.id()).await.unwrap(),
+        ];
+        let all = store.query(Filter::everything()).await.unwrap();
+        let expected = all.events().iter().find(|one| one.id() == event.id());
+        assert!(found.iter().all(|one| one.as_ref() == expected));
+    }
+    let unknown = eddyline::uuid::Uuid::now_v7();
+    assert_eq!(store.event(unknown).await.unwrap(), None);
+    assert_eq!(reader.event(unknown).await.unwrap(), None);
+    assert_eq!(store.event(eddyline::uuid::Uuid::nil()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_the_index_of_ids() {
+    let log = Log::alone().await;
+    let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
+    let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+    store.append(events.clone(), AppendCondition::none()).await.unwrap();
+    let sql = log.sql().await;
+    let reads = format!(
+        "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelid =
+             (SELECT conindid FROM pg_constraint WHERE conrelid = '{}'::regclass AND contype = 'u')",
+        log.name
+    );
+    let reads = async || sql.query_one(&reads, &[]).await.unwrap().get::<_, i64>(0);
+
+    for event in &events[..20] {
+        assert_eq!(store.event(event.id()).await.unwrap().unwrap().id(), event.id());
+    }
+
+    wait_until(async || reads().await >= 20).await;
 }

@@ -1,5 +1,7 @@
 //! An append whose events are in the log already.
 
+use std::future::IntoFuture;
+
 use eddyline::{AppendCondition, Error, Event, Filter, ReadWrite, SequenceNumber, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as ProptestConfig, TestRunner};
@@ -35,6 +37,49 @@ async fn is_answered_with_its_first_places_whatever_its_condition() {
     }
     assert!(!first.is_repeat());
     assert_eq!(events_in(&store).await, 3);
+}
+
+/// Contents are compared as the server compares them: the spelling of JSON does not count.
+#[tokio::test]
+async fn with_other_contents_is_refused_and_names_the_event() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let id = "123e4567-e89b-12d3-a456-426614174000".parse().unwrap();
+    let time: jiff::Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
+    let event = |event_type: &str, payload: &str, by: &str, time| {
+        let event = Event::from_json(event_type, payload).unwrap().with_id(id).unwrap();
+        let event = event.with_metadata(&serde_json::json!({ "By": by })).unwrap();
+        event.with_occurred_at(time).unwrap()
+    };
+    let (lent, payload) = ("BookCopyLentToReader", r#"{"BookID":"b-1","Copies":1}"#);
+    let first = event(lent, payload, "r-1", time);
+    let first = store.append([first], AppendCondition::none()).await.unwrap();
+    let same = event(lent, r#"{ "Copies": 1.0, "BookID": "b-1" }"#, "r-1", time);
+    let others = [
+        event("BookCopyReturnedByReader", payload, "r-1", time),
+        event(lent, r#"{"BookID":"b-1","Copies":2}"#, "r-1", time),
+        event(lent, payload, "r-2", time),
+        event(lent, payload, "r-1", time + std::time::Duration::from_micros(1)),
+    ];
+
+    let repeated = store.append([same], AppendCondition::none()).await.unwrap();
+
+    assert!(repeated.is_repeat());
+    for other in others {
+        for condition in [AppendCondition::none(), AppendCondition::no_match(Filter::everything())]
+        {
+            let refused = store.append([other.clone()], condition).await;
+
+            let Err(Error::DuplicateEvent { event_id, position }) = refused else {
+                panic!("{other:?}: {refused:?}")
+            };
+            assert_eq!((event_id, position), (id, first.first()));
+        }
+        let import = store.import(futures_util::stream::iter([other])).into_future();
+        let refused = Error::from(import.await.unwrap_err());
+        assert!(matches!(refused, Error::DuplicateEvent { .. }), "{refused:?}");
+    }
+    assert_eq!(events_in(&store).await, 1);
 }
 
 #[tokio::test]

@@ -292,7 +292,7 @@ async fn the_server_refuses_what_a_read_only_store_would_write() {
                  'BookCopyLentToReader', jsonb '{{}}', jsonb '{{}}';
          END $$;
          CREATE VIEW {name} AS SELECT * FROM {name}_events();
-         INSERT INTO eddyline_schema (log, version) VALUES ('{name}', 2)"
+         INSERT INTO eddyline_schema (log, version) VALUES ('{name}', 3)"
     ))
     .await
     .unwrap();

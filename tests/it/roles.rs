@@ -69,9 +69,10 @@ impl Guarded {
             "UPDATE eddyline_schema SET version = 7".to_owned(),
             "DELETE FROM eddyline_schema".to_owned(),
             "INSERT INTO eddyline_schema (log, version) VALUES ('late', 1)".to_owned(),
-            "CREATE OR REPLACE FUNCTION eddyline_lock_log() RETURNS trigger
+            format!(
+                "CREATE OR REPLACE FUNCTION {name}_lock_log() RETURNS trigger
              LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
-                .to_owned(),
+            ),
         ]
     }
 }

@@ -150,7 +150,7 @@ async fn refuses_a_log_of_a_version_that_it_does_not_know() {
 
         for error in [writer, reader] {
             let Error::SchemaVersion { found, supported, .. } = error else { panic!("{error:?}") };
-            assert_eq!((found, supported), (version, 2));
+            assert_eq!((found, supported), (version, 3));
             assert!(error.to_string().contains(remedy), "{error}");
         }
     }

@@ -84,7 +84,7 @@ impl Line {
     async fn is_alone(&self) {
         let sql = self.log.sql().await;
         let sessions = "SELECT FROM pg_stat_activity WHERE application_name = $1";
-        wait_until(async || sql.query(sessions, &[&self.log.name]).await.unwrap().len() <= 2).await;
+        wait_until(async || sql.query(sessions, &[&self.log.name]).await.unwrap().len() <= 3).await;
     }
 }
 

@@ -101,8 +101,7 @@ impl InFlight {
         let batch = Arc::into_inner(self.batch).expect("the answer was dropped");
         lease.began(self.begun);
         let server = lease.server().clone();
-        let unknown =
-            |source: BoxError| SendFailure::Known(outcome_unknown(&server, &[], source));
+        let unknown = |source: BoxError| SendFailure::Known(outcome_unknown(&server, &[], source));
         let answer = match answer {
             Ok(answer) => answer,
             Err(waited) => {

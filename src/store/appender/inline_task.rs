@@ -90,7 +90,8 @@ impl WakeHandle {
                 Err(TryLockError::WouldBlock) => None,
             };
             if let Some(mut running) = running
-                && InlineTask::poll(&mut running, &mut Context::from_waker(&self.waker)).is_pending()
+                && InlineTask::poll(&mut running, &mut Context::from_waker(&self.waker))
+                    .is_pending()
             {
                 return;
             }

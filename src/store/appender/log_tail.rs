@@ -245,6 +245,11 @@ mod tests {
             r#""b":{"c":{"d":false}}"#,
             r#""b":[1]"#,
             r#""c":true"#,
+            r#""d":["x"]"#,
+            r#""d":["y",{"e":[1]},"\u0078","x"]"#,
+            r#""d":[[1,2]]"#,
+            r#""d":"x""#,
+            r#""d":["x",0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,[1]]"#,
         ]);
         vec(field, 0..3).prop_map(|fields| format!("{{{}}}", fields.join(",")))
     }
@@ -264,6 +269,13 @@ mod tests {
             Filter::any_of([("b", &json)]),
             Filter::all_of([("b", &json)]).all_of([("c", true)]),
             Filter::types(["A"]).any_of([("c", true)]),
+            Filter::any_of([("b", [1.0])]),
+            Filter::any_of([("d", ["x"])]),
+            Filter::any_of([("d", ["x", "y"]), ("d", ["z", "y"])]),
+            Filter::any_of([("d", [[1]])]),
+            Filter::any_of([("d", [serde_json::json!({ "e": [1] })])]),
+            Filter::all_of([("d", ["x"])]).all_of([("a", 1)]),
+            Filter::all_of([("d", ["x"])]).all_of([("b", &json)]),
         ]);
         let items = vec(item, 1..3).prop_map(|items| {
             items.into_iter().reduce(crate::FilterBuilder::or).unwrap().build().unwrap()

@@ -89,8 +89,7 @@ pub(super) fn plan(attempts: Vec<PendingAppend>, known: Knowledge<'_>) -> (Plan,
     let is_covered = |one: &PendingAppend| covered_from(one, known.tail).is_some();
     let is_conditional = |one: &PendingAppend| one.request.guard().is_some();
     let is_local =
-        !known.is_contended
-        && attempts.iter().all(|one| !is_conditional(one) || is_covered(one));
+        !known.is_contended && attempts.iter().all(|one| !is_conditional(one) || is_covered(one));
     let validation = match known.tail.head() {
         Some(head) if is_local => Validation::Local { head },
         _ => Validation::Server,
@@ -204,6 +203,180 @@ impl BatchContents {
             let number = SequenceNumber::new(self.count);
             let terms = request.terms(index);
             self.is_opaque |= !self.events.add(number, &request.events, index, terms);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::log_tail::terms_of;
+    use super::*;
+    use crate::{AppendCondition, Event, Filter};
+
+    fn lent(book: &str) -> Event {
+        Event::new("BookCopyLentToReader", &serde_json::json!({ "BookID": book })).unwrap()
+    }
+
+    fn since(book: &str, after: u64) -> AppendCondition {
+        let loans = Filter::any_of([("BookID", book)]).build().unwrap();
+        AppendCondition::since(loans, SequenceNumber::new(after))
+    }
+
+    fn attempt(book: &str, condition: AppendCondition) -> PendingAppend {
+        PendingAppend::of([lent(book)], condition)
+    }
+
+    /// Returns an attempt whose condition a search has brought up to date.
+    fn searched(book: &str, condition: AppendCondition, head: u64) -> PendingAppend {
+        let mut pending = attempt(book, condition);
+        pending.request.validated = SequenceNumber::new(head);
+        pending
+    }
+
+    /// Makes a tail from 6 to 9 in which the loan of book 7 is at 8.
+    fn tail() -> LogTail {
+        let mut tail = LogTail::default();
+        tail.restart(SequenceNumber::new(6));
+        for (number, book) in [(7, "6"), (8, "7"), (9, "8")] {
+            let events: Arc<[Event]> = [lent(book)].into();
+            let terms = terms_of(&events[0]);
+            tail.add(SequenceNumber::new(number), &events, 0, terms.as_deref());
+        }
+        tail
+    }
+
+    fn known(tail: &LogTail, is_contended: bool) -> Knowledge<'_> {
+        Knowledge { tail, is_contended, newest: SequenceNumber::new(20) }
+    }
+
+    /// Names the attempts of each part of a plan by the book that they append.
+    fn books(plan: &Plan) -> [Vec<String>; 3] {
+        let book = |one: &PendingAppend| {
+            one.request.events[0].payload_json().split('"').nth(3).unwrap().to_owned()
+        };
+        let refused = plan.refused.iter().map(|(pending, _)| book(pending)).collect();
+        let of = |attempts: &[PendingAppend]| attempts.iter().map(book).collect();
+        [of(&plan.attempts), of(&plan.deferred), refused]
+    }
+
+    #[test]
+    fn validates_here_what_the_tail_covers() {
+        let attempts = vec![
+            attempt("1", AppendCondition::none()),
+            attempt("2", since("2", 6)),
+            attempt("3", since("7", 8)),
+            // The tail has the event that breaks it.
+            attempt("4", since("7", 7)),
+        ];
+
+        let (plan, validation) = super::plan(attempts, known(&tail(), false));
+
+        assert_eq!(validation, Validation::Local { head: SequenceNumber::new(9) });
+        assert_eq!(books(&plan), [vec!["1", "2", "3"], vec![], vec!["4"]]);
+        let outcome = AppendOutcome::Broken { event: SequenceNumber::new(8) };
+        assert_eq!(plan.refused[0].1, outcome);
+    }
+
+    #[test]
+    fn leaves_to_the_server_what_the_tail_does_not_cover() {
+        for (position, is_local) in [(5, false), (6, true), (9, true), (10, false)] {
+            let attempts =
+                vec![attempt("1", AppendCondition::none()), attempt("2", since("2", position))];
+
+            let (plan, validation) = super::plan(attempts, known(&tail(), false));
+
+            assert_eq!(validation != Validation::Server, is_local, "{position}");
+            assert_eq!(books(&plan)[0], ["1", "2"]);
+        }
+        let attempts = vec![attempt("2", since("2", 9))];
+        assert_eq!(plan(attempts, known(&tail(), true)).1, Validation::Server);
+    }
+
+    #[test]
+    fn takes_a_condition_up_from_where_a_search_has_brought_it() {
+        // Beyond the tail's head, the search has only seen more than is needed.
+        for head in [6, 9, 12] {
+            let attempts = vec![searched("2", since("2", 1), head)];
+
+            let (plan, validation) = super::plan(attempts, known(&tail(), false));
+
+            assert_ne!(validation, Validation::Server, "{head}");
+            assert_eq!(books(&plan)[0], ["2"]);
+        }
+        let (plan, _) = super::plan(vec![searched("3", since("7", 1), 7)], known(&tail(), false));
+        assert_eq!(books(&plan)[2], ["3"]);
+    }
+
+    #[test]
+    fn defers_what_depends_on_an_attempt_before_it_and_on_no_other() {
+        let twice = lent("5");
+        let attempts = vec![
+            attempt("1", since("1", 8)),
+            attempt("2", since("1", 8)),
+            // Its filter matches an attempt that is deferred, and one that comes later.
+            attempt("3", since("2", 8)),
+            attempt("4", since("6", 9)),
+            attempt("6", AppendCondition::none()),
+            PendingAppend::of([twice.clone()], AppendCondition::none()),
+            PendingAppend::of([twice], AppendCondition::none()),
+        ];
+
+        let (plan, _) = super::plan(attempts, known(&tail(), false));
+
+        assert_eq!(books(&plan), [vec!["1", "3", "4", "6", "5"], vec!["2", "5"], vec![]]);
+    }
+
+    #[test]
+    fn takes_an_attempt_of_an_unseen_position_alone() {
+        let attempts = || {
+            vec![
+                attempt("1", since("1", 21)),
+                attempt("2", since("2", 9)),
+                attempt("3", since("3", 22)),
+            ]
+        };
+        let (first, _) = plan(attempts(), known(&tail(), false));
+        let (second, _) = plan(attempts().split_off(1), known(&tail(), false));
+
+        assert_eq!(books(&first), [vec!["1"], vec!["2", "3"], vec![]]);
+        assert_eq!(books(&second), [vec!["2"], vec!["3"], vec![]]);
+    }
+
+    /// Lemma 4: behind a batch in flight goes only what this process validates as if that batch were
+    /// appended.
+    #[test]
+    fn sends_behind_a_batch_what_depends_neither_on_it_nor_on_the_server() {
+        let tail = tail();
+        let head = SequenceNumber::new(9);
+        let front = |condition, validation| {
+            let (plan, _) = plan(vec![attempt("9", condition)], known(&tail, false));
+            Batch { attempts: plan.attempts, validation, contents: plan.contents }
+        };
+        let tied = front(since("9", 8), Validation::Local { head });
+        let twice = tied.attempts[0].request.events[0].clone();
+        let attempts = || {
+            vec![
+                attempt("1", AppendCondition::none()),
+                attempt("2", since("2", 8)),
+                attempt("3", since("9", 8)),
+                PendingAppend::of([twice.clone()], AppendCondition::none()),
+                attempt("4", since("5", 5)),
+                attempt("5", since("2", 8)),
+            ]
+        };
+
+        let (behind, validation) = plan_behind(&tied, attempts(), &tail);
+
+        assert_eq!(validation, Some(Validation::Pipelined { head }));
+        assert_eq!(books(&behind), [vec!["1", "2"], vec!["3", "9", "4", "5"], vec![]]);
+        for untied in [
+            front(AppendCondition::none(), Validation::Local { head }),
+            front(since("9", 8), Validation::Server),
+        ] {
+            let (behind, _) = plan_behind(&untied, attempts(), &tail);
+            assert_eq!(books(&behind)[0], ["1", "9"]);
         }
     }
 }

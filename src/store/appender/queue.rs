@@ -13,6 +13,8 @@ use crate::store::outcome::AppendOutcome;
 pub(super) struct PendingAppend {
     pub(super) request: AppendRequest,
     pub(super) limit: AttemptDeadline,
+    /// Whether it was sent before and canceled, perhaps in the middle of its commit.
+    pub(super) may_be_stored: bool,
     ticket: u64,
     reply: oneshot::Sender<Result<AppendOutcome, Error>>,
     /// Of those that may wait, until the attempt is taken.
@@ -36,7 +38,8 @@ impl PendingAppend {
     ) -> Self {
         let request = AppendRequest::new(events.into(), condition);
         let limit = AttemptDeadline::new(&crate::RetryPolicy::never(), tokio::time::Instant::now());
-        Self { request, limit, ticket: 0, reply: oneshot::channel().0, _permit: None }
+        let reply = oneshot::channel().0;
+        Self { request, limit, may_be_stored: false, ticket: 0, reply, _permit: None }
     }
 }
 
@@ -69,7 +72,14 @@ impl Queue {
     ) -> (u64, Option<WakeHandle>) {
         let ticket = self.tickets;
         self.tickets += 1;
-        let pending = PendingAppend { request, limit, ticket, reply, _permit: Some(permit) };
+        let pending = PendingAppend {
+            request,
+            limit,
+            may_be_stored: false,
+            ticket,
+            reply,
+            _permit: Some(permit),
+        };
         self.waiting.push_back(pending);
         (ticket, self.reached())
     }

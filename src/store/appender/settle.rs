@@ -5,7 +5,7 @@ use super::plan::{Batch, Validation};
 use super::queue::PendingAppend;
 use crate::server::Server;
 use crate::sql::BatchAnswer;
-use crate::store::failure::outcome_unknown;
+use crate::store::failure::{follows_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
 use crate::{Class, Error, Reason};
 
@@ -63,9 +63,8 @@ fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settle
     let mut others = Vec::new();
     for pending in batch.attempts {
         let request = &pending.request;
-        let outcome = request
-            .guard()
-            .and_then(|_| AppendOutcome::of_position(head, request.validated));
+        let outcome =
+            request.guard().and_then(|_| AppendOutcome::of_position(head, request.validated));
         match outcome {
             Some(outcome) => settlement.replies.push((pending, Ok(outcome))),
             None => others.push(pending),
@@ -85,11 +84,13 @@ pub(super) fn settle_failure(
     has_full_wait: impl Fn(&PendingAppend) -> bool,
 ) -> Settlement {
     let mut settlement = Settlement::default();
-    let attempts = batch.attempts;
+    let mut attempts = batch.attempts;
     let error = match failure {
         BatchFailure::IdTaken if attempts.len() == 1 => {
-            let replies = attempts.into_iter().map(|one| (one, Ok(AppendOutcome::IdTaken)));
-            settlement.replies.extend(replies);
+            for pending in attempts {
+                let may_be_own = pending.may_be_stored;
+                settlement.replies.push((pending, Ok(AppendOutcome::IdTaken { may_be_own })));
+            }
             return settlement;
         }
         BatchFailure::IdTaken => {
@@ -105,6 +106,10 @@ pub(super) fn settle_failure(
         settlement.requeue(patient);
         settlement.reply_error(server, spent, &error);
     } else if attempts.len() > 1 && !is_lock_timeout && is_of_one(&error) {
+        let may_be_stored = follows_commit(&error);
+        for pending in &mut attempts {
+            pending.may_be_stored |= may_be_stored;
+        }
         settlement.bisect(attempts);
     } else {
         settlement.reply_error(server, attempts, &error);

@@ -14,9 +14,9 @@ use super::inline_task::{InlineTask, WakeHandle};
 use super::plan::{self, Batch, Plan, Validation};
 use super::queue::PendingAppend;
 use super::settle::{BatchFailure, Settlement, settle, settle_failure};
+use crate::Error;
 use crate::store::failure::{finds_id_taken, name_holder};
 use crate::store::limit::AttemptDeadline;
-use crate::Error;
 
 /// The task that takes attempts from the queue and appends them. All control flow of the appender is
 /// here: [`plan`](super::plan) says what goes into a batch, [`execute`](super::execute) sends it, and
@@ -260,8 +260,7 @@ impl Worker {
         let setting = self.appender.lock_timeout;
         let has_full_wait = |one: &PendingAppend| one.limit.lock_timeout(setting).is_none();
         let (attempts, hasty): (Vec<_>, Vec<_>) = attempts.into_iter().partition(has_full_wait);
-        let (mut plan, validation) =
-            plan::plan_behind(front, attempts, &connection.seen.tail);
+        let (mut plan, validation) = plan::plan_behind(front, attempts, &connection.seen.tail);
         plan.deferred.extend(hasty);
         // A tail without a head is that of a front without conditions.
         let validation = validation.unwrap_or(Validation::Server);

@@ -80,8 +80,15 @@ async fn sees_what_it_waited_for_under_every_default_isolation() {
         let store = log.writer().await;
         let events = loans(3);
         let holder = log.sql().await;
-        let insert =
-            log.insert("b-1").replace("gen_random_uuid()", &format!("'{}'", events[1].id()));
+        let (table, event) = (&log.name, &events[1]);
+        let insert = format!(
+            "INSERT INTO {table} (event_id, occurred_at, event_type, payload)
+             VALUES ('{}', '{}', '{}', '{}')",
+            event.id(),
+            event.occurred_at(),
+            event.event_type(),
+            event.payload_json()
+        );
         holder
             .batch_execute(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {insert}"))
             .await

@@ -59,7 +59,7 @@ async fn finds_out_what_it_stored_where_the_answer_was_lost() {
     let (sql, key) = (log.sql().await, log.lock_key().await);
     let events = loans(6);
     let others = log.writer().await;
-    others.append([events[2].clone()], AppendCondition::none()).await.unwrap();
+    others.append([events[5].clone()], AppendCondition::none()).await.unwrap();
     let before = all(&others).await.len();
     let holder = log.sql().await;
     holder.batch_execute(&format!("BEGIN; {}", log.insert("b-held"))).await.unwrap();
@@ -70,7 +70,7 @@ async fn finds_out_what_it_stored_where_the_answer_was_lost() {
         let fault = proxy.inflict(Direction::ToClient, 0, Action::Stall);
         holder.batch_execute("COMMIT").await.unwrap();
         fault.struck().await;
-        wait_until(async || all(&others).await.len() == before + 4).await;
+        wait_until(async || all(&others).await.len() == before + 5).await;
         fault.cut(Ending::Reset);
     });
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Says when something happened: UTC, in whole microseconds.
@@ -24,10 +24,11 @@ impl OccurredAt {
 }
 
 impl From<Timestamp> for OccurredAt {
-    /// Cuts off what is finer than microseconds.
+    /// Cuts off what is finer than microseconds, downwards as the log does, also before 1970.
     fn from(time: Timestamp) -> Self {
-        let whole = Timestamp::from_microsecond(time.as_microsecond());
-        Self(whole.expect("cutting digits off a time does not move it out of range"))
+        let finer = time.as_nanosecond().rem_euclid(1_000);
+        let finer = SignedDuration::from_nanos(i64::try_from(finer).unwrap_or_default());
+        Self(time.checked_sub(finer).expect("the earliest time has whole microseconds"))
     }
 }
 
@@ -58,6 +59,7 @@ mod tests {
             ("2026-03-01T10:00:00Z", "2026-03-01T10:00:00.000000Z"),
             ("2026-03-01T10:00:00.5+01:00", "2026-03-01T09:00:00.500000Z"),
             ("2026-03-01T10:00:00.123456789Z", "2026-03-01T10:00:00.123456Z"),
+            ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z"),
         ] {
             assert_eq!(serde_json::to_value(time(given)).unwrap(), serde_json::json!(written));
         }

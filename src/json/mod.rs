@@ -1,8 +1,11 @@
 //! What PostgreSQL's `jsonb` takes, and when it holds two numbers for equal.
 
+mod finite;
+
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The deepest nesting that serde_json decodes.
@@ -10,6 +13,18 @@ const MAX_DEPTH: usize = 127;
 /// Digits before and after the decimal point of a `numeric`: PostgreSQL's manual, table 8.2.
 const MAX_INTEGER_DIGITS: i64 = 131_072;
 const MAX_FRACTION_DIGITS: i64 = 16_383;
+
+/// Serialises a value, or says why it cannot be JSON.
+pub(crate) fn to_text(value: &impl Serialize) -> Result<String, String> {
+    let text =
+        serde_json::to_string(value).map_err(|fault| format!("cannot be serialised: {fault}"))?;
+    if text.contains("null") && !finite::is_finite(value) {
+        return Err("holds NaN or an infinity, which JSON has no number for: leave the field out, or write \
+                    the value as a string"
+            .to_owned());
+    }
+    Ok(text)
+}
 
 /// Checks that a text is one JSON object which `jsonb` stores, or says why it is not.
 pub(crate) fn check_object(text: &str) -> Result<(), Cow<'static, str>> {

@@ -1,0 +1,184 @@
+//! A log whose sequence does not go on behind its events, as after logical replication, a restore of
+//! data only, or a sequence that was restarted.
+
+use std::future::IntoFuture;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use eddyline::{AppendCondition, Decision, Error, Event, Filter, ReadWrite, RetryPolicy, Store};
+use futures_util::stream;
+use serde_json::json;
+use tokio_postgres::Client;
+
+use crate::support::{Log, lent, loans_of, wait};
+
+/// A log with the numbers 1 to 5 and 9 to 13.
+struct Damaged {
+    log: Log,
+    sql: Client,
+    store: Store<ReadWrite>,
+}
+
+const HEAD: i64 = 13;
+
+impl Damaged {
+    async fn new() -> Self {
+        let log = Log::new().await;
+        let (sql, store) = (log.sql().await, log.writer().await);
+        let damaged = Self { log, sql, store };
+        damaged.append(5).await;
+        for _ in 0..3 {
+            damaged.alter(&format!("SELECT nextval('{}_sequence')", damaged.log.name)).await;
+        }
+        damaged.append(5).await;
+        assert_eq!(damaged.store.head().await.unwrap().value(), HEAD as u64);
+        damaged
+    }
+
+    async fn append(&self, count: usize) {
+        for number in 0..count {
+            let book = format!("b-{number}");
+            self.store.append([lent(&book, "r-1")], AppendCondition::none()).await.unwrap();
+        }
+    }
+
+    async fn alter(&self, statement: &str) {
+        self.sql.batch_execute(statement).await.unwrap();
+    }
+
+    async fn restart(&self, options: &str) {
+        self.alter(&format!("ALTER SEQUENCE {}_sequence {options}", self.log.name)).await;
+    }
+
+    /// Returns the numbers that events have.
+    async fn numbers(&self) -> Vec<i64> {
+        let text = format!("SELECT sequence_number FROM {} ORDER BY 1", self.log.name);
+        self.sql.query(&text, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+}
+
+fn assert_names_the_remedy(error: &Error, way: &str) {
+    assert!(matches!(error, Error::SchemaDamaged { .. }), "{way}: {error:?}");
+    assert!(error.to_string().contains("migrate"), "{way}: {error}");
+}
+
+fn large() -> Event {
+    let note = json!({ "BookID": "b-1", "Note": "x".repeat(200_000) });
+    Event::new("BookCopyLentToReader", &note).unwrap()
+}
+
+/// Whatever appends, and whether or not the next number falls into the gap.
+#[tokio::test]
+async fn stores_nothing_below_the_head_by_whatever_path() {
+    let damaged = Damaged::new().await;
+    let (log, store) = (&damaged.log, &damaged.store);
+    let before = damaged.numbers().await;
+    let none = AppendCondition::none;
+    for restart in ["RESTART WITH 1", "RESTART WITH 6", "INCREMENT BY -1 RESTART WITH 8"] {
+        let fresh = || async { store.query(loans_of("b-1")).await.unwrap().condition() };
+        for way in ["plain", "fresh", "old", "large", "import", "other store"] {
+            damaged.restart(restart).await;
+            let loan = || [lent("b-90", "r-1")];
+            let error = match way {
+                "plain" => store.append(loan(), none()).await.unwrap_err(),
+                "fresh" => store.append(loan(), fresh().await).await.unwrap_err(),
+                "old" => {
+                    let condition = AppendCondition::no_match(loans_of("b-90"));
+                    store.append(loan(), condition).await.unwrap_err()
+                }
+                "large" => store.append([large()], none()).await.unwrap_err(),
+                "import" => {
+                    let import = store.import(stream::iter(loan())).into_future();
+                    Error::from(import.await.unwrap_err())
+                }
+                _ => log.writer().await.append(loan(), none()).await.unwrap_err(),
+            };
+
+            assert_names_the_remedy(&error, way);
+            assert_eq!(damaged.numbers().await, before, "{restart}: {way}");
+        }
+        damaged.restart(restart).await;
+        let refused = damaged.sql.batch_execute(&log.insert("b-90")).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "LE001", "{restart}");
+        assert_eq!(damaged.numbers().await, before, "{restart}: INSERT");
+    }
+}
+
+/// The sequence is set back while the decision holds the lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_nothing_below_the_head_under_the_lock() {
+    let damaged = Damaged::new().await;
+    let escalating = RetryPolicy::builder().attempts(2).escalate_after(1).build().unwrap();
+    let rounds = AtomicU32::new(0);
+
+    let store = damaged.store.retrying(escalating);
+    let decided = store.decide(Filter::everything(), |_| {
+        match rounds.fetch_add(1, Ordering::Relaxed) {
+            0 => wait(damaged.append(1)),
+            _ => wait(damaged.restart("RESTART WITH 6")),
+        }
+        Ok::<_, Error>(Decision::append([lent("b-90", "r-1")]))
+    });
+    let error = decided.await.unwrap_err();
+
+    assert_names_the_remedy(&error, "held");
+    assert_eq!((rounds.into_inner(), damaged.numbers().await.len()), (2, 11));
+}
+
+/// The decision is out of date: the loan that it does not see would have been stored below its position.
+#[tokio::test]
+async fn accepts_no_decision_that_is_out_of_date() {
+    let damaged = Damaged::new().await;
+    let (mine, other) = (&damaged.store, damaged.log.writer().await);
+    let free = mine.query(loans_of("b-99")).await.unwrap().condition();
+    damaged.restart("RESTART WITH 6").await;
+
+    for _ in 0..20 {
+        let lending = other.append([lent("b-99", "r-1")], AppendCondition::none()).await;
+        if lending.is_ok() {
+            break;
+        }
+    }
+    let late = mine.append([lent("b-99", "r-2")], free).await;
+
+    assert!(late.as_ref().is_err_and(Error::is_conflict), "{late:?}");
+    assert_eq!(damaged.numbers().await.iter().filter(|number| **number > HEAD).count(), 1);
+}
+
+/// Numbers of a cycle begin below the head, and those of a cache were given before others.
+#[tokio::test]
+async fn refuses_the_numbers_of_a_cycle_and_of_a_cache() {
+    let damaged = Damaged::new().await;
+    let append = || damaged.store.append([lent("b-1", "r-1")], AppendCondition::none());
+    damaged.restart("MAXVALUE 14 CYCLE RESTART WITH 14").await;
+    assert_eq!(append().await.unwrap().last().value(), 14);
+
+    assert_names_the_remedy(&append().await.unwrap_err(), "cycle");
+
+    damaged.restart("NO MAXVALUE NO CYCLE RESTART WITH 15 CACHE 10").await;
+    for _ in 0..3 {
+        assert_names_the_remedy(&append().await.unwrap_err(), "cache");
+        assert!(damaged.sql.batch_execute(&damaged.log.insert("b-1")).await.is_err());
+    }
+    assert_eq!(damaged.numbers().await.last(), Some(&14));
+    damaged.restart("CACHE 1 INCREMENT BY 2 RESTART WITH 40").await;
+    // Sessions keep what they have cached.
+    let anew = damaged.log.writer().await;
+    anew.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+}
+
+/// Two statements of one transaction, and a savepoint that takes lock and head along.
+#[tokio::test]
+async fn takes_the_inserts_of_a_transaction_in_ascending_order() {
+    let log = Log::new().await;
+    let (sql, insert) = (log.sql().await, log.insert("b-1"));
+
+    sql.batch_execute(&format!(
+        "BEGIN; SAVEPOINT one; {insert}; ROLLBACK TO one; {insert}; {insert}; COMMIT; {insert}"
+    ))
+    .await
+    .unwrap();
+
+    let text = format!("SELECT count(*), max(sequence_number) FROM {}", log.name);
+    let row = sql.query_one(&text, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (3, 4));
+}
