@@ -9,11 +9,9 @@ use eddyline::{
 };
 
 use crate::support::{
-    Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, nowhere, secure_server,
+    FOREVER, Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, nowhere, promptly,
+    secure_server,
 };
-
-/// Long enough for a busy machine, and shorter than any default timeout.
-const QUICKLY: Duration = Duration::from_secs(3);
 
 async fn write_error(config: Config) -> Error {
     Store::<ReadWrite>::connect(config).await.expect_err("connected")
@@ -146,16 +144,15 @@ async fn a_read_write_store_has_one_server() {
 #[tokio::test]
 async fn an_address_that_nobody_listens_at_is_unreachable_at_once() {
     for url in [nowhere(), "postgres://postgres@no-such-host.invalid/library".to_owned()] {
-        let started = Instant::now();
-        let config = Config::new(&url).unwrap().connect_timeout(QUICKLY / 2);
+        let config = Config::new(&url).unwrap().connect_timeout(FOREVER);
 
-        let errors = [write_error(config.clone()).await, read_error(config).await];
+        let errors =
+            [promptly(write_error(config.clone())).await, promptly(read_error(config)).await];
 
         for error in errors {
             assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
             assert_eq!(error.class(), Class::Transient, "{error:?}");
         }
-        assert!(started.elapsed() < 2 * QUICKLY, "{:?}", started.elapsed());
     }
 }
 
@@ -166,12 +163,11 @@ async fn a_server_that_never_answers_is_unreachable_within_the_timeout() {
     let timeout = Duration::from_millis(200);
     let started = Instant::now();
 
-    let error = write_error(Config::new(&url).unwrap().connect_timeout(timeout)).await;
+    let error = promptly(write_error(Config::new(&url).unwrap().connect_timeout(timeout))).await;
 
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert_eq!(error.class(), Class::Transient);
-    let waited = started.elapsed();
-    assert!(waited >= timeout && waited < QUICKLY, "{waited:?}");
+    assert!(started.elapsed() >= timeout, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -180,12 +176,10 @@ async fn a_server_that_falls_silent_about_its_log_is_unreachable_within_the_time
     let holder = log.sql().await;
     holder.batch_execute("BEGIN; LOCK TABLE eddyline_schema").await.unwrap();
     let timeout = Duration::from_millis(300);
-    let started = Instant::now();
 
-    let error = write_error(log.config().connect_timeout(timeout)).await;
+    let error = promptly(write_error(log.config().connect_timeout(timeout))).await;
 
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
-    assert!(started.elapsed() < QUICKLY, "{:?}", started.elapsed());
 }
 
 #[tokio::test]

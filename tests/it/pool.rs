@@ -11,14 +11,9 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
 use crate::support::{
-    Fragile, Log, as_user, cluster, connect, lent, next, secure_server, wait_until,
+    FOREVER, Fragile, Log, as_user, cluster, connect, lent, next, promptly, secure_server,
+    wait_until,
 };
-
-/// Longer than any test may take that does not have to wait for it.
-const FOREVER: Duration = Duration::from_secs(60);
-
-/// Long enough for a busy machine, and shorter than any default timeout.
-const QUICKLY: Duration = Duration::from_secs(3);
 
 /// A role that may write to a log, and that the server limits as it does no superuser.
 struct Writer {
@@ -71,14 +66,12 @@ async fn what_will_not_pass_is_told_at_once() {
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     sql.batch_execute(&format!("ALTER ROLE {name} PASSWORD 'other'")).await.unwrap();
 
-    let started = Instant::now();
     for _ in 0..3 {
-        let error = store.head().await.unwrap_err();
+        let error = promptly(store.head()).await.unwrap_err();
 
         assert_eq!(error.sqlstate().unwrap().as_str(), "28P01", "{error:?}");
         assert_eq!(error.class(), Class::Permanent(Reason::Authentication));
     }
-    assert!(started.elapsed() < FOREVER / 10, "{:?}", started.elapsed());
     sql.batch_execute(&format!("ALTER ROLE {name} PASSWORD 'shelf-mark'")).await.unwrap();
     store.head().await.unwrap();
 }
@@ -215,13 +208,13 @@ async fn a_pool_whose_connections_are_all_in_use_says_so_keeps_nobody_from_appen
     stream.try_next().await.unwrap();
 
     let started = Instant::now();
-    let query = store.query(Filter::everything()).await.unwrap_err();
+    let query = promptly(store.query(Filter::everything())).await.unwrap_err();
     let elapsed = started.elapsed();
     let appended = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
 
     let Error::PoolExhausted { waited, .. } = query else { panic!("{query:?}") };
     assert_eq!(waited, timeout);
-    assert!(elapsed >= timeout && elapsed < QUICKLY, "{elapsed:?}");
+    assert!(elapsed >= timeout, "{elapsed:?}");
     assert!(appended.is_ok(), "{appended:?}");
     drop(stream);
     let last = store.query(Query::new(&Filter::everything()).limit(1)).await.unwrap();

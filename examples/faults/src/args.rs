@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use console::Stop;
 use rand::RngExt;
 
 use crate::Campaign;
@@ -67,11 +68,13 @@ pub struct Plan {
     pub pg_bin: Option<PathBuf>,
     /// What all choices come of.
     pub seed: u64,
+    /// Ends the run early.
+    pub stop: Stop,
 }
 
 impl Args {
-    /// Says what to do.
-    pub fn plan(&self) -> Plan {
+    /// Returns what to do, until a stop is asked for.
+    pub fn plan(&self, stop: Stop) -> Plan {
         let campaigns = match self.campaigns.as_slice() {
             [] => Campaign::value_variants(),
             named => named,
@@ -84,6 +87,7 @@ impl Args {
             fsync: !self.no_fsync,
             pg_bin: self.pg_bin.clone(),
             seed: self.seed.unwrap_or_else(|| rand::rng().random()),
+            stop,
         }
     }
 }
@@ -105,7 +109,7 @@ mod tests {
     fn shares_add_up_to_all_appends() {
         for line in ["faults", "faults --appends 7", "faults --campaign cut --campaign freeze"] {
             let args = Args::parse_from(line.split(' '));
-            let plan = args.plan();
+            let plan = args.plan(Stop::default());
             let shares = plan.campaigns.iter().map(|&campaign| plan.share(campaign));
 
             assert!(shares.sum::<u64>() >= args.appends, "{line}");

@@ -30,6 +30,13 @@ pub enum Campaign {
     Timeouts,
     /// The server and all of its sessions stop for a while, and then go on.
     Freeze,
+    /// No byte passes on any connection for a while, in either direction, and none is closed.
+    Silence,
+    /// Bytes pass slowly, in either direction or both, at a pace that changes.
+    Slow,
+    /// A synchronous standby goes away while appends wait for it, and comes back; it goes away again, the
+    /// primary is stopped for good, and the standby is promoted.
+    Standby,
 }
 
 impl Campaign {

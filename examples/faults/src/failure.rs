@@ -24,9 +24,6 @@ pub enum Failure {
     /// Decisions lose no rounds, or do not go on under the log's lock.
     #[error("no decision goes on under the log's lock after a lost round")]
     NotEscalated,
-    /// The outcome could not be printed.
-    #[error("cannot print the outcome")]
-    Print(#[source] io::Error),
     /// The proxy could not be started.
     #[error("cannot start a proxy")]
     Proxy(#[source] fault_proxy::Error),

@@ -24,26 +24,28 @@ pub use crate::args::{Args, Plan};
 pub use crate::campaign::Campaign;
 pub use crate::checker::{Faults, Verdict};
 pub use crate::failure::Failure;
-pub use crate::progress::Progress;
+pub use crate::progress::Visibility;
 pub use crate::report::{Conclusion, Report};
 
 use crate::checker::judge;
 use crate::notes::Notes;
 use crate::site::Site;
 
-/// Runs every campaign of the plan on a cluster of its own, and judges the log.
+/// Runs every campaign of the plan on a cluster of its own, until a stop is asked for, and judges the log.
 ///
 /// # Errors
 ///
 /// [`Failure`] where that could not be done; nothing is then known of the store.
-pub async fn run(plan: Plan, progress: Progress) -> Result<Report, Failure> {
+pub async fn run(plan: Plan, visibility: Visibility) -> Result<Report, Failure> {
     let notes = Arc::new(Notes::default());
     let site = Site::prepare(plan, Arc::clone(&notes)).await?;
     for &campaign in &site.plan.campaigns {
-        let shown = progress.show(campaign, &notes);
-        let fought = fire::fight(&site, campaign).await;
-        shown.end();
-        fought?;
+        if site.plan.stop.is_set() {
+            break;
+        }
+        let shown = visibility.show(campaign, &notes);
+        fire::fight(&site, campaign).await?;
+        drop(shown);
         site.settle().await?;
     }
     let log = site.read_logs().await?;

@@ -1,19 +1,21 @@
 //! Appends under fire; `cargo faults --help` says what it can be told.
 
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-use faults::{Args, Conclusion, Failure, Progress, Report, run};
-use telling::{in_one_line, tell};
+use console::{Stop, arguments, in_one_line, print, tell};
+use faults::{Args, Conclusion, Visibility, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
-    let ended = match run(args.plan(), Progress::shown()).await {
-        Ok(report) => print(&report).map(|()| report.conclusion(args.expect_unknown)),
-        Err(failure) => Err(failure),
+    let args: Args = match arguments() {
+        Ok(args) => args,
+        Err(exit) => return exit,
     };
+    let plan = args.plan(Stop::on_signals("the campaigns"));
+    let ended = run(plan, Visibility::Shown).await.map(|report| {
+        print(&report);
+        report.conclusion(args.expect_unknown)
+    });
     match ended {
         Ok(Conclusion::Passed) => ExitCode::SUCCESS,
         Ok(Conclusion::Failed) => ExitCode::from(1),
@@ -22,13 +24,5 @@ async fn main() -> ExitCode {
             tell(&format!("faults: {}", in_one_line(&failure)));
             ExitCode::from(2)
         }
-    }
-}
-
-fn print(report: &Report) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{report}") {
-        // Whoever read the beginning had enough of it.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(Failure::Print),
     }
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use console::in_one_line;
 use eddyline::{Appended, Error, Event};
-use telling::in_one_line;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -103,6 +103,12 @@ impl Notes {
     /// Takes down how many connections were made.
     pub fn connected(&self, campaign: Campaign, connections: u64) {
         self.lock().tallies.entry(campaign).or_default().connections += connections;
+    }
+
+    /// Takes down that a reader saw an event.
+    pub fn seen(&self, campaign: Campaign, id: Uuid, number: u64) {
+        let told = Told::Accepted { first: number, last: number };
+        self.lock().testimony.add(campaign, vec![vec![id]], None, told);
     }
 
     /// Takes down that the server cannot be reached; until the guard is dropped.

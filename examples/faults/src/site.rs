@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use console::tell;
 use eddyline::{Config, ReadWrite, RetryPolicy, Schema, Store};
-use fault_proxy::Proxy;
-use local_postgres::{Cluster, find_or_install};
-use telling::tell;
+use fault_proxy::{Direction, Proxy};
+use local_postgres::{Cluster, Programs, find_or_install};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
@@ -22,6 +22,9 @@ pub struct Site {
     pub plan: Plan,
     pub notes: Arc<Notes>,
     pub cluster: Cluster,
+    pub programs: Programs,
+    /// The events of logs elsewhere.
+    elsewhere: Mutex<Vec<Entry>>,
     proxies: Mutex<Vec<(Campaign, Arc<Proxy>)>>,
 }
 
@@ -50,26 +53,54 @@ impl Setting {
 impl Site {
     pub async fn prepare(plan: Plan, notes: Arc<Notes>) -> Result<Self, Failure> {
         let programs = find_or_install(plan.pg_bin.as_deref(), tell);
+        let programs = programs.await.map_err(Failure::Cluster)?;
         let cluster = Cluster::builder()
-            .programs(programs.await.map_err(Failure::Cluster)?)
+            .programs(programs.clone())
             .fsync(plan.fsync)
             .max_connections(CONNECTIONS)
             .start()
             .await
             .map_err(Failure::Cluster)?;
         cluster.create_database(NAME).await.map_err(Failure::Cluster)?;
-        let site = Self { plan, notes, cluster, proxies: Mutex::default() };
-        let failed = Failure::store("make a log");
-        let config = Config::new(&site.cluster.primary().url(NAME)).map_err(&failed)?;
+        let (elsewhere, proxies) = (Mutex::default(), Mutex::default());
+        let site = Self { plan, notes, cluster, programs, elsewhere, proxies };
         for log in site.logs() {
-            let schema = Schema::new(&config.clone().log(log)).writer_role(NAME);
-            schema.migrate().await.map_err(&failed)?;
+            site.make_log(&site.cluster.primary().url(NAME), &log).await?;
         }
         // A superuser would be let in where others find all slots taken.
         let login = format!("ALTER ROLE {NAME} LOGIN");
         let control = site.control().await?;
         control.batch_execute(&login).await.map_err(Failure::sql("make a role"))?;
         Ok(site)
+    }
+
+    /// Makes a log in a database.
+    pub async fn make_log(&self, url: &str, log: &str) -> Result<(), Failure> {
+        let failed = Failure::store("make a log");
+        let config = Config::new(url).map_err(&failed)?.log(log);
+        Schema::new(&config).writer_role(NAME).migrate().await.map_err(failed)
+    }
+
+    /// Connects a store to whichever server of another cluster takes writes.
+    pub async fn replicated_store(&self, cluster: &Cluster) -> Result<Store<ReadWrite>, Failure> {
+        let failed = Failure::store("connect a store");
+        let hosts: Vec<_> =
+            cluster.servers().map(|it| format!("{}:{}", it.host(), it.port())).collect();
+        let url = format!("postgres://postgres@{}/{NAME}", hosts.join(","));
+        let config = Config::new(&url).map_err(&failed)?.retry(self.policy()?);
+        Store::<ReadWrite>::connect(config).await.map_err(failed)
+    }
+
+    /// Adds the events of a log elsewhere to those that are judged.
+    pub fn add_log(&self, entries: Vec<Entry>) {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+    }
+
+    fn policy(&self) -> Result<RetryPolicy, Failure> {
+        match self.plan.retry {
+            true => retry().map_err(Failure::store("connect a store")),
+            false => Ok(RetryPolicy::never()),
+        }
     }
 
     /// Starts a proxy in front of the server, until the campaign is over.
@@ -89,14 +120,10 @@ impl Site {
     ) -> Result<Store<ReadWrite>, Failure> {
         let failed = Failure::store("connect a store");
         let url = format!("postgres://{NAME}@{}/{NAME}", proxy.address());
-        let policy = match self.plan.retry {
-            true => retry().map_err(&failed)?,
-            false => RetryPolicy::never(),
-        };
         let config = Config::new(&url)
             .map_err(&failed)?
             .log(log_name(setting.log))
-            .retry(policy)
+            .retry(self.policy()?)
             .max_connections(setting.max_connections)
             .lock_timeout(setting.lock_timeout)
             .statement_timeout(setting.statement_timeout)
@@ -115,7 +142,8 @@ impl Site {
         connect(&url).await
     }
 
-    async fn connect(&self, url: &str) -> Result<Client, Failure> {
+    /// Connects as any client would; tries for as long as the server is away.
+    pub async fn connect(&self, url: &str) -> Result<Client, Failure> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match connect(url).await {
@@ -148,7 +176,11 @@ impl Site {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // What was accepted a moment ago may be held back now.
-            proxies.iter().for_each(|(_, proxy)| proxy.release_all());
+            for (_, proxy) in &proxies {
+                proxy.release_all();
+                proxy.thaw();
+                Direction::BOTH.iter().for_each(|&direction| proxy.set_pace(direction, None));
+            }
             if self.backends(&control).await?.is_empty() {
                 break;
             }
@@ -166,17 +198,10 @@ impl Site {
 
     /// Reads the logs, each in order.
     pub async fn read_logs(&self) -> Result<Vec<Entry>, Failure> {
-        let failed = Failure::sql("read a log");
         let control = self.control().await?;
-        let mut entries = Vec::new();
+        let mut entries = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for log in self.logs() {
-            let text =
-                format!("SELECT sequence_number, event_id FROM {log} ORDER BY sequence_number");
-            for row in control.query(&text, &[]).await.map_err(&failed)? {
-                let number: i64 = row.try_get(0).map_err(&failed)?;
-                let id = row.try_get(1).map_err(&failed)?;
-                entries.push(Entry { number: number.cast_unsigned(), id });
-            }
+            entries.extend(read_log(&control, &log).await?);
         }
         Ok(entries)
     }
@@ -212,6 +237,18 @@ fn retry() -> Result<RetryPolicy, eddyline::Error> {
 
 fn log_name(log: usize) -> String {
     if log == 0 { "events".to_owned() } else { format!("events_{log}") }
+}
+
+/// Reads a log in order.
+pub async fn read_log(client: &Client, log: &str) -> Result<Vec<Entry>, Failure> {
+    let failed = Failure::sql("read a log");
+    let text = format!("SELECT sequence_number, event_id FROM {log} ORDER BY sequence_number");
+    let rows = client.query(&text, &[]).await.map_err(&failed)?;
+    let entry = |row: &tokio_postgres::Row| {
+        let number: i64 = row.try_get(0)?;
+        Ok(Entry { number: number.cast_unsigned(), id: row.try_get(1)? })
+    };
+    rows.iter().map(entry).collect::<Result<_, _>>().map_err(failed)
 }
 
 async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {

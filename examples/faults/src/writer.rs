@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::in_one_line;
 use eddyline::{Decided, Decision, Error, History, ReadWrite, Store};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use telling::in_one_line;
 
 use crate::draft::{Draft, Form, MOST_EVENTS, loans, loans_of};
 use crate::notes::Notes;

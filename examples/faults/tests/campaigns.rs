@@ -1,6 +1,7 @@
 //! Fights each campaign for a short while, on a cluster of its own.
 
-use faults::{Campaign, Conclusion, Plan, Progress, Report, run};
+use console::Stop;
+use faults::{Campaign, Conclusion, Plan, Report, Visibility, run};
 
 async fn fight(campaign: Campaign, appends: u64, retry: bool) -> Report {
     let plan = Plan {
@@ -11,8 +12,9 @@ async fn fight(campaign: Campaign, appends: u64, retry: bool) -> Report {
         fsync: false,
         pg_bin: None,
         seed: 42,
+        stop: Stop::default(),
     };
-    run(plan, Progress::hidden()).await.unwrap()
+    run(plan, Visibility::Hidden).await.unwrap()
 }
 
 /// Fights under a retry policy: every outcome is known, and everything is as it was told.
@@ -78,6 +80,21 @@ async fn a_lock_that_somebody_holds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_for_a_while() {
     holds(Campaign::Freeze, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_falls_silent() {
+    holds(Campaign::Silence, 80).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_line() {
+    holds(Campaign::Slow, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synchronous_standby_that_goes_away_and_takes_over() {
+    holds(Campaign::Standby, 200).await;
 }
 
 /// The fire is real: without a policy it leaves outcomes unknown, but nothing untrue is told.

@@ -29,9 +29,12 @@ pub struct Args {
     /// How many processes they are spread over.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub processes: usize,
-    /// How long they write.
+    /// How long they write, at least.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: u64,
+    /// How long they write at most, in seconds, if some kind of work has not occurred yet.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub at_most: u64,
     /// How many boundaries they share.
     #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     pub boundaries: usize,

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ pub struct Crew {
 }
 
 struct Worker {
-    _process: Child,
+    process: Child,
     orders: ChildStdin,
     idle: bool,
     ready: bool,
@@ -52,6 +53,8 @@ impl Crew {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .kill_on_drop(true)
+                // A signal from the terminal is for the main process, which tells the workers.
+                .process_group(0)
                 .spawn()
                 .map_err(Failure::io("start a worker"))?;
             let pipes = process.stdin.take().zip(process.stdout.take());
@@ -59,13 +62,7 @@ impl Crew {
                 pipes.ok_or_else(|| Failure::io("talk to a worker")(NO_PIPE.into()))?;
             write(&mut orders, &Assignment { worker, ..assignment.clone() }).await?;
             tokio::spawn(listen(worker, output, sender.clone()));
-            workers.push(Worker {
-                _process: process,
-                orders,
-                idle: false,
-                ready: false,
-                ended: false,
-            });
+            workers.push(Worker { process, orders, idle: false, ready: false, ended: false });
         }
         Ok(Self { workers, news })
     }
@@ -100,6 +97,22 @@ impl Crew {
             _ => {}
         }
         Ok(Some((worker, fact)))
+    }
+
+    /// Stops a worker's process; returns whether there is one.
+    pub fn freeze(&self, worker: usize) -> bool {
+        self.signal(worker, Signal::STOP)
+    }
+
+    /// Lets a stopped process go on.
+    pub fn thaw(&self, worker: usize) {
+        self.signal(worker, Signal::CONT);
+    }
+
+    fn signal(&self, worker: usize, signal: Signal) -> bool {
+        let id = self.workers.get(worker).and_then(|worker| worker.process.id());
+        let id = id.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        id.is_some_and(|id| kill_process(id, signal).is_ok())
     }
 
     /// Passes on what is told until every worker has reached the stage.

@@ -19,6 +19,8 @@ pub enum Fact {
     Accepted { ids: Vec<Uuid>, first: u64, last: u64 },
     /// An append was refused because its condition was broken.
     Conflict(Conflict),
+    /// A decision in a calm log did not end as it must.
+    CalmFault(CalmFault),
     /// It was decided to append nothing.
     DecidedNothing(Decision),
     /// Nobody can say whether these events were stored.
@@ -33,10 +35,23 @@ pub enum Fact {
     Ready,
     /// Events were not stored; the reason is that of a fault, if it was one.
     Refused { ids: Vec<Uuid>, fault: Option<String> },
+    /// Events were stored, it is not known where.
+    Stored { ids: Vec<Uuid> },
     /// A tailing reader has ended.
     Tailed(Tail),
     /// How often each kind of work was done, so far.
     Tally(Vec<(Kind, u64)>),
+}
+
+/// A fault in a calm log, in words. Its actor knows every event of the log.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum CalmFault {
+    /// A conflict without a cause, or one that names another event than the first that breaks it.
+    False(String),
+    /// A read did not return what is in the log.
+    Lost(String),
+    /// An append was accepted although its condition was broken.
+    Wrong(String),
 }
 
 /// A conflict as its writer was told of it.
@@ -106,6 +121,16 @@ pub enum Kind {
     UnconditionalMany,
     /// Something was appended, or refused, on the condition that nothing came in between.
     OnEverything,
+    /// A decision in a calm log was accepted, or refused if it says so, after this stranger's append.
+    Calm(Stranger, bool),
+    /// A decision was accepted that a store took which had just connected.
+    FreshStore,
+    /// A worker's process was stopped for a while.
+    Frozen,
+    /// Several events were imported.
+    Import,
+    /// An import that was given up half-way was run again.
+    ImportAgain,
     /// Plain SQL inserted.
     Insert(Isolation, Form),
     /// A tailing reader was answered.
@@ -114,13 +139,13 @@ pub enum Kind {
 
 impl Kind {
     /// Lists the kinds that belong to a race of this protocol on these servers.
-    pub fn expected(protocol: ProtocolName, servers: &[Server]) -> Vec<Self> {
-        let left = match protocol {
-            ProtocolName::Eddyline => &Ending::ALL[..],
-            ProtocolName::Predecessor => &[],
+    pub fn expected(protocol: ProtocolName, servers: &[Server], processes: usize) -> Vec<Self> {
+        let of_the_store = match protocol {
+            ProtocolName::Eddyline => Self::of_the_store(),
+            ProtocolName::Predecessor => Vec::new(),
         };
-        let on_everything = (protocol == ProtocolName::Eddyline).then_some(Self::OnEverything);
-        let left = left.iter().copied().map(Self::Left).chain(on_everything);
+        let frozen = (processes > 1).then_some(Self::Frozen);
+        let left = of_the_store.into_iter().chain(frozen);
         let decisions = FilterKind::ALL.map(Self::Decision);
         let plain = [
             Self::DecisionOfMany,
@@ -138,6 +163,14 @@ impl Kind {
             .flat_map(|way| servers.iter().map(move |&server| Self::Tail(way, server)));
         decisions.into_iter().chain(left).chain(plain).chain(inserts).chain(tails).collect()
     }
+
+    /// Lists the kinds that only the store can do.
+    fn of_the_store() -> Vec<Self> {
+        let calm =
+            Stranger::ALL.into_iter().flat_map(|it| [Self::Calm(it, false), Self::Calm(it, true)]);
+        let others = [Self::OnEverything, Self::FreshStore, Self::Import, Self::ImportAgain];
+        Ending::ALL.map(Self::Left).into_iter().chain(others).chain(calm).collect()
+    }
 }
 
 impl fmt::Display for Kind {
@@ -152,6 +185,14 @@ impl fmt::Display for Kind {
             Self::Unconditional => f.write_str("unconditional appends of one event"),
             Self::UnconditionalMany => f.write_str("unconditional appends of several events"),
             Self::OnEverything => f.write_str("appends and conflicts on everything"),
+            Self::Calm(stranger, is_conflict) => {
+                let ending = if *is_conflict { "conflicts" } else { "decisions" };
+                write!(f, "{ending} in a calm log, after {}", stranger.name())
+            }
+            Self::FreshStore => f.write_str("decisions of stores that had just connected"),
+            Self::Frozen => f.write_str("workers stopped for a while"),
+            Self::Import => f.write_str("imports"),
+            Self::ImportAgain => f.write_str("imports run again"),
             Self::Insert(isolation, form) => {
                 write!(f, "{} inserts, {}", isolation.sql().to_lowercase(), form.name())
             }
@@ -200,6 +241,31 @@ impl Ending {
             Self::Lost => "given up to conflicts",
             Self::Nothing => "for nothing",
             Self::NothingLocked => "for nothing under the lock",
+        }
+    }
+}
+
+/// Who comes between a read and its append in a calm log.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Stranger {
+    Copy,
+    Import,
+    Insert,
+    Nobody,
+    Store,
+}
+
+impl Stranger {
+    pub const ALL: [Self; 5] = [Self::Copy, Self::Import, Self::Insert, Self::Nobody, Self::Store];
+
+    /// Names it for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "a stranger's COPY",
+            Self::Import => "a stranger's import",
+            Self::Insert => "a stranger's INSERT",
+            Self::Nobody => "no stranger",
+            Self::Store => "another store's append",
         }
     }
 }

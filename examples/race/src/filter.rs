@@ -78,11 +78,14 @@ impl ItemSpec {
     }
 }
 
-/// Returns whether an object holds every part of another, or a scalar equals another.
+/// Returns whether an object or an array holds every part of another, or a scalar equals another.
 fn holds(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => {
             part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| holds(found, value)))
+        }
+        (Value::Array(whole), Value::Array(part)) => {
+            part.iter().all(|value| whole.iter().any(|found| holds(found, value)))
         }
         (whole, part) => whole == part,
     }

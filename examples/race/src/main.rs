@@ -11,7 +11,7 @@ mod event;
 mod fact;
 mod failure;
 mod filter;
-mod progress;
+mod freezer;
 mod protocol;
 mod report;
 mod seen;
@@ -20,30 +20,30 @@ mod sql;
 mod tally;
 mod worker;
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use console::{OutcomeFile, Progress, Stop, arguments, in_one_line, print, tell};
 use rand::RngExt;
-use telling::{in_one_line, tell};
 use tokio::time::Instant;
 
 use crate::actors::Assignment;
 use crate::args::{Args, Command};
 use crate::checker::{Testimony, judge};
 use crate::crew::{Crew, Stage};
-use crate::fact::{Fact, Order};
+use crate::fact::{Fact, Kind, Order};
 use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::freezer::Freezer;
 use crate::report::{Conclusion, Report, Trouble};
 use crate::servers::Servers;
 use crate::tally::Tally;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = match arguments() {
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
     let ended = match args.command {
         Some(Command::Worker) => worker::run().await.map(|()| ExitCode::SUCCESS),
         None => hold(&args).await,
@@ -55,14 +55,14 @@ async fn main() -> ExitCode {
 }
 
 async fn hold(args: &Args) -> Result<ExitCode, Failure> {
-    // Before the race: it would be a pity to lose the outcome of a long one.
-    let json = args.json.as_ref().map(File::create).transpose();
+    let json = args.json.as_deref().map(OutcomeFile::at).transpose();
     let json = json.map_err(Failure::io("write the outcome"))?;
     let servers = Servers::prepare(args).await?;
     let report = race(args, &servers).await?;
-    print(&report)?;
-    if let Some(mut file) = json {
-        writeln!(file, "{:#}", report.to_json()).map_err(Failure::io("write the outcome"))?;
+    print(&report);
+    if let Some(file) = json {
+        let text = format!("{:#}\n", report.to_json());
+        file.write(text.as_bytes()).map_err(Failure::io("write the outcome"))?;
     }
     let absent = report.absent();
     if !absent.is_empty() {
@@ -77,14 +77,6 @@ async fn hold(args: &Args) -> Result<ExitCode, Failure> {
         Conclusion::Failed => ExitCode::from(1),
         Conclusion::Void => ExitCode::from(3),
     })
-}
-
-fn print(report: &Report) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{report}") {
-        // Whoever read the beginning had enough of it.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(Failure::io("print the outcome")),
-    }
 }
 
 /// What the main process takes down while others race.
@@ -112,13 +104,8 @@ async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
     crew.wait_for(Stage::Ready, |worker, fact| notes.take(worker, fact)).await?;
 
     crew.order(Order::Go).await?;
-    let (start, length) = (Instant::now(), Duration::from_secs(args.seconds));
-    let mut progress = Progress::start(length);
-    while let Some((worker, fact)) = crew.next(start + length).await? {
-        notes.take(worker, fact);
-        progress.show(start.elapsed(), &notes.tally);
-    }
-    progress.end();
+    let start = Instant::now();
+    write(args, servers, &mut crew, &mut notes).await?;
     crew.order(Order::Stop).await?;
     crew.wait_for(Stage::Idle, |worker, fact| notes.take(worker, fact)).await?;
     let length = start.elapsed();
@@ -136,11 +123,46 @@ async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
         tally,
         length,
         events: log.len(),
-        protocol: args.protocol,
         servers: servers.addresses.servers(),
+        kinds: kinds(args, servers),
         trouble,
         seed: assignment.seed,
     })
+}
+
+/// Lists the kinds of work that belong to the race.
+fn kinds(args: &Args, servers: &Servers) -> Vec<Kind> {
+    Kind::expected(args.protocol, &servers.addresses.servers(), args.processes)
+}
+
+/// Lets the writers write for as long as was asked for, and on until every kind of work has occurred.
+async fn write(
+    args: &Args,
+    servers: &Servers,
+    crew: &mut Crew,
+    notes: &mut Notes,
+) -> Result<(), Failure> {
+    let stop = Stop::on_signals("the race");
+    let kinds = kinds(args, servers);
+    let (start, length) = (Instant::now(), Duration::from_secs(args.seconds));
+    let longest = length.max(Duration::from_secs(args.at_most));
+    let mut freezer = Freezer::new(args.processes);
+    let mut progress = Progress::toward("race", length.as_millis() as u64);
+    while !stop.is_set() {
+        let elapsed = start.elapsed();
+        let is_complete = elapsed >= length && notes.tally.absent(&kinds).is_empty();
+        if is_complete || elapsed >= longest {
+            break;
+        }
+        if let Some((worker, fact)) = crew.next(Instant::now() + PULSE).await? {
+            notes.take(worker, fact);
+        }
+        freezer.turn(crew);
+        notes.tally.set(args.processes, vec![(Kind::Frozen, freezer.count())]);
+        progress.show(elapsed.as_millis() as u64, &notes.tally.to_string());
+    }
+    freezer.thaw(crew);
+    Ok(())
 }
 
 /// Says what all workers have to know; each gets a number of its own.
@@ -155,3 +177,6 @@ fn assignment(args: &Args, servers: &Servers) -> Assignment {
         addresses: servers.addresses.clone(),
     }
 }
+
+/// How long the main process waits for a fact before it looks at the time.
+const PULSE: Duration = Duration::from_millis(250);

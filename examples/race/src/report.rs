@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use crate::checker::Verdict;
 use crate::fact::{Kind, Server};
-use crate::protocol::ProtocolName;
 use crate::tally::Tally;
 
 /// What a race came to.
@@ -19,8 +18,9 @@ pub struct Report {
     pub length: Duration,
     /// How many events the final log has.
     pub events: usize,
-    pub protocol: ProtocolName,
     pub servers: Vec<Server>,
+    /// The kinds of work that belong to the race.
+    pub kinds: Vec<Kind>,
     pub trouble: Trouble,
     pub seed: u64,
 }
@@ -67,8 +67,7 @@ impl Report {
 
     /// Lists the kinds of work that did not occur.
     pub fn absent(&self) -> Vec<Kind> {
-        let expected = Kind::expected(self.protocol, &self.servers).into_iter();
-        expected.filter(|&kind| self.tally.of(kind) == 0).collect()
+        self.tally.absent(&self.kinds)
     }
 
     /// Returns what happened per second, by name.
@@ -93,8 +92,8 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let faults = self.verdict.all().map(|(name, faults)| (name.to_owned(), json!(faults)));
         let rates = self.rates().into_iter().map(|(name, rate)| (name, json!(rate)));
-        let kinds = Kind::expected(self.protocol, &self.servers).into_iter();
-        let work = kinds.map(|kind| (kind.to_string(), json!(self.tally.of(kind))));
+        let kinds = self.kinds.iter();
+        let work = kinds.map(|&kind| (kind.to_string(), json!(self.tally.of(kind))));
         json!({
             "faults": Map::from_iter(faults),
             "rates": Map::from_iter(rates),
@@ -116,7 +115,7 @@ impl fmt::Display for Report {
         writeln!(f, "\nper second, over {:.1} s:", self.length.as_secs_f64())?;
         self.rates().iter().try_for_each(|(name, rate)| writeln!(f, "{rate:9.1}  {name}"))?;
         writeln!(f, "\nat work, for a log of {} events:", self.events)?;
-        for kind in Kind::expected(self.protocol, &self.servers) {
+        for &kind in &self.kinds {
             writeln!(f, "{:9}  {kind}", self.tally.of(kind))?;
         }
         let mut troubled = String::new();
@@ -131,22 +130,23 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
     use crate::checker::{Testimony, judge};
+    use crate::protocol::ProtocolName;
 
     fn report(absent: Option<Kind>, wrong: u64) -> Report {
         let mut verdict = judge(&[], &Testimony::default());
         verdict.wrong.count = wrong;
         let servers = vec![Server::Primary];
         let mut tally = Tally::default();
-        let protocol = ProtocolName::Eddyline;
-        let kinds = Kind::expected(protocol, &servers).into_iter();
-        tally.set(0, kinds.filter(|&kind| Some(kind) != absent).map(|kind| (kind, 1)).collect());
+        let kinds = Kind::expected(ProtocolName::Eddyline, &servers, 2);
+        let present = kinds.iter().filter(|&&kind| Some(kind) != absent);
+        tally.set(0, present.map(|&kind| (kind, 1)).collect());
         Report {
             verdict,
             tally,
             length: Duration::from_secs(2),
             events: 0,
-            protocol,
             servers,
+            kinds,
             trouble: Trouble::default(),
             seed: 1,
         }

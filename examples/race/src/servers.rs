@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use console::tell;
 use local_postgres::{Cluster, find_or_install};
 use serde::{Deserialize, Serialize};
-use telling::tell;
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 

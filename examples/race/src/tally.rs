@@ -1,6 +1,7 @@
 //! How often each kind of work was done, by all workers together.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::fact::{Ending, Form, Kind, Server};
 
@@ -27,10 +28,15 @@ impl Tally {
         self.sum(|one| one == kind)
     }
 
+    /// Lists those of the kinds that no work was done of.
+    pub fn absent(&self, kinds: &[Kind]) -> Vec<Kind> {
+        kinds.iter().copied().filter(|&kind| self.of(kind) == 0).collect()
+    }
+
     /// Returns how many decisions were accepted.
     pub fn decisions(&self) -> u64 {
         self.sum(|kind| match kind {
-            Kind::Decision(_) | Kind::PrivateDecision => true,
+            Kind::Decision(_) | Kind::FreshStore | Kind::PrivateDecision => true,
             Kind::Left(ending) => {
                 matches!(ending, Ending::AtOnce | Ending::Later | Ending::Locked)
             }
@@ -57,6 +63,19 @@ impl Tally {
     /// Returns how many times the tailing readers were answered by a server.
     pub fn tails(&self, server: Server) -> u64 {
         self.sum(|kind| matches!(kind, Kind::Tail(_, one) if one == server))
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} decisions, {} conflicts, {} unconditional appends, {} inserts",
+            self.decisions(),
+            self.conflicts(),
+            self.unconditional(),
+            self.inserts(),
+        )
     }
 }
 

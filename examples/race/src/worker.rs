@@ -4,7 +4,7 @@ use std::io::{BufRead, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use telling::in_one_line;
+use console::in_one_line;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 

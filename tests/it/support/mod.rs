@@ -128,6 +128,14 @@ pub async fn connect(url: &str) -> Client {
     client
 }
 
+/// A limit that no test waits for.
+pub const FOREVER: Duration = Duration::from_secs(60 * 60);
+
+/// Waits for what must not wait for a limit of [`FOREVER`]. A busy machine has a minute for it.
+pub async fn promptly<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(FOREVER / 60, future).await.expect("what does not wait for the limit")
+}
+
 /// Returns an address that nobody listens at, and that nobody else is given.
 pub fn nowhere() -> String {
     let socket = TcpSocket::new_v4().unwrap();

@@ -1,7 +1,8 @@
 //! Describing a cluster and making its data.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,7 +111,7 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster, Error> {
         let programs = match &self.programs {
             Some(programs) => programs.clone(),
-            None => find_or_install(None, |line| eprintln!("{line}")).await?,
+            None => find_or_install(None, tell).await?,
         };
         self.settings.render()?;
         let identity = Identity::choose()?;
@@ -186,9 +187,8 @@ impl Builder {
         settings: &Settings,
         context: &Context,
     ) -> Result<(), Error> {
-        let folder = data.to_string_lossy();
-        let mut arguments = vec!["-D", &folder];
-        arguments.extend(INITDB_ARGUMENTS);
+        let mut arguments = vec![OsStr::new("-D"), data.as_os_str()];
+        arguments.extend(INITDB_ARGUMENTS.map(OsStr::new));
         run(&context.programs.initdb(), &arguments, log, context).await?;
         include_configuration(data)?;
         if self.standbys == 0 {
@@ -197,7 +197,8 @@ impl Builder {
         // The control file still holds initdb's limits, such as 100 connections, and a standby
         // copied from it would refuse to start with less. A start and a stop bring it up to date.
         write_configuration(data, settings, &context.identity)?;
-        let arguments = ["--single", "-D", &folder, "postgres"];
+        let [single, database] = ["--single", "postgres"].map(OsStr::new);
+        let arguments = [single, OsStr::new("-D"), data.as_os_str(), database];
         run(&context.programs.postgres(), &arguments, log, context).await
     }
 
@@ -217,13 +218,12 @@ impl Builder {
         settings.set("wal_retrieve_retry_interval", "100ms");
         settings.set("log_line_prefix", "%m [%p] %q%a@%d ");
         if let Some(tls) = &self.tls {
-            let certificate = root.join("tls.crt");
-            let key = root.join("tls.key");
-            write_private(&certificate, &tls.certificate, identity)?;
-            write_private(&key, &tls.key, identity)?;
+            write_private(&root.join(CERTIFICATE), &tls.certificate, identity)?;
+            write_private(&root.join(KEY), &tls.key, identity)?;
+            // Relative to a server's data: the configuration is text, which not every path is.
             settings.set("ssl", "on");
-            settings.set("ssl_cert_file", certificate.display());
-            settings.set("ssl_key_file", key.display());
+            settings.set("ssl_cert_file", format!("../../{CERTIFICATE}"));
+            settings.set("ssl_key_file", format!("../../{KEY}"));
         }
         settings.extend(&self.settings);
         Ok(settings)
@@ -252,10 +252,15 @@ impl std::fmt::Debug for Tls {
     }
 }
 
+/// Prints a line to standard error. If that fails, the cluster starts all the same.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Runs a program of PostgreSQL to its end.
 async fn run(
     program: &Path,
-    arguments: &[&str],
+    arguments: &[&OsStr],
     log: &Path,
     context: &Context,
 ) -> Result<(), Error> {
@@ -303,6 +308,9 @@ fn write_private(path: &Path, text: &str, identity: &Identity) -> Result<(), Err
         .map_err(Error::io("write", path))?;
     identity.own(path)
 }
+
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
 
 const INITDB_ARGUMENTS: [&str; 6] = [
     "--username=postgres",

@@ -35,7 +35,7 @@ impl Home {
 
     /// Thinks of a temporary folder, in the first place the user can enter.
     pub(crate) fn temporary(identity: &Identity) -> Result<Self, Error> {
-        let usual = env::temp_dir();
+        let usual = temporary_folder();
         let places = [usual.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
         let place = places.into_iter().find(|place| identity.can_enter(place)).unwrap_or(&usual);
         let place = place.canonicalize().map_err(Error::io("open", place))?;
@@ -108,6 +108,11 @@ impl Home {
             entries.flatten().filter(|entry| entry.file_name() != crate::server::PRIMARY).count();
         Ok(Some(standbys))
     }
+}
+
+/// Returns the folder for temporary files; an empty `TMPDIR` counts as unset.
+pub(crate) fn temporary_folder() -> PathBuf {
+    Some(env::temp_dir()).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or("/tmp".into())
 }
 
 /// Copies the data of a server that is not running.

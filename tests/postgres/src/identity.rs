@@ -87,6 +87,11 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Returns the id of the user that this process runs as.
+pub(crate) fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Reads a line of the user database, if it is about the user of that name.
 fn user(name: &str) -> impl Fn(&str) -> Option<User> {
     move |line| {

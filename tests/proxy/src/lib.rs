@@ -28,6 +28,8 @@
 //! # }
 //! ```
 //!
+//! A whole line can be slow ([`Proxy::set_pace`]) or frozen ([`Proxy::freeze`]).
+//!
 //! What is held back is not lost. It can be passed on later, even when the client has long gone:
 //! [`Fault::hang_up`] ends the client's connection, and [`Fault::release`] then delivers to the
 //! server what the client had sent.
@@ -36,6 +38,7 @@ mod armory;
 mod connection;
 mod error;
 mod fault;
+mod hold;
 mod proxy;
 mod way;
 

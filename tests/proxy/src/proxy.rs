@@ -59,6 +59,23 @@ impl Proxy {
         self.armory.release_all();
     }
 
+    /// Lets so many bytes per second pass in the direction on each connection, from now on; any number
+    /// if `None`, as at first.
+    pub fn set_pace(&self, direction: Direction, bytes_per_second: Option<u64>) {
+        self.armory.switches.set_pace(direction, bytes_per_second);
+    }
+
+    /// Stops reading and writing on all connections, and keeps them open, until [`thaw`](Self::thaw).
+    /// New connections are made, and no byte passes on them.
+    pub fn freeze(&self) {
+        self.armory.switches.freeze(true);
+    }
+
+    /// Lets bytes pass again after [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.armory.switches.freeze(false);
+    }
+
     /// Returns how many bytes have passed in the direction, on all connections together.
     pub fn passed(&self, direction: Direction) -> u64 {
         self.armory.passed(direction)

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::armory::Step;
 use crate::connection::Wire;
 use crate::fault::Stage;
+use crate::hold::Pace;
 use crate::{Action, Direction, Ending};
 
 /// Bytes on their way from one socket to another. It may be dropped and run again at any await.
@@ -24,6 +25,7 @@ pub(crate) struct Way {
     /// Nobody takes what is written. The source is read on all the same: it must not be blocked,
     /// and that the other side has gone is for the other direction to tell.
     is_sink_gone: bool,
+    pace: Pace,
 }
 
 /// What ends a connection before both of its sides have.
@@ -42,6 +44,7 @@ impl Way {
             direction,
             has_source_ended: false,
             is_sink_gone: false,
+            pace: Pace::new(),
         }
     }
 
@@ -49,15 +52,27 @@ impl Way {
     /// connection.
     pub(crate) async fn run(&mut self, wire: &Wire) -> Result<(), Break> {
         loop {
+            wire.thawed().await;
             match wire.armory.step(wire.connection, self.direction, self.waiting.len()) {
+                Step::Strike(Action::Freeze, stage) => {
+                    wire.switches.freeze(true);
+                    let outcome = freeze(stage).await;
+                    wire.switches.freeze(false);
+                    outcome?;
+                }
                 Step::Strike(action, stage) => self.hold(action, stage).await?,
                 Step::Pass(0) if self.has_source_ended => {
                     // An error says that nobody is there to be told.
                     let _ = self.sink.shutdown().await;
                     return Ok(());
                 }
-                Step::Pass(0) => self.fill().await,
-                Step::Pass(room) => self.deliver(wire, room).await,
+                Step::Pass(room) => {
+                    tokio::select! {
+                        biased;
+                        () = wire.frozen() => {}
+                        () = self.go_on(wire, room) => {}
+                    }
+                }
             }
         }
     }
@@ -65,6 +80,15 @@ impl Way {
     /// Reads what the source has to say at the moment, without waiting for it.
     pub(crate) fn read_rest(&mut self) {
         while !self.has_source_ended && self.read() {}
+    }
+
+    /// Reads if nothing may pass, and else lets something pass.
+    async fn go_on(&mut self, wire: &Wire, room: usize) {
+        if room == 0 {
+            return self.fill().await;
+        }
+        let room = self.pace.turn(&wire.armory.switches, self.direction, room).await;
+        self.deliver(wire, room).await;
     }
 
     /// Holds bytes back as long as the fault says.
@@ -75,17 +99,14 @@ impl Way {
     ) -> Result<(), Break> {
         let pause = match action {
             Action::Delay(pause) => Some(pause),
-            Action::Cut(_) | Action::Stall => None,
+            Action::Cut(_) | Action::Freeze | Action::Stall => None,
         };
         let end = Instant::now() + pause.unwrap_or_default();
         let mut changes = stage.subscribe();
         loop {
             let now = *changes.borrow_and_update();
-            match now {
-                Stage::Cut(ending) => return Err(Break::Cut(ending)),
-                Stage::HungUp(ending) => return Err(Break::HungUp(ending, stage)),
-                Stage::Armed | Stage::Disarmed | Stage::Released => return Ok(()),
-                Stage::Holding => {}
+            if let Some(outcome) = outcome(now, &stage) {
+                return outcome;
             }
             let has_room = !self.has_source_ended && self.waiting.len() < MOST_HELD;
             tokio::select! {
@@ -133,8 +154,27 @@ impl Way {
                 },
             };
             self.waiting.drain(..delivered);
+            self.pace.passed(&wire.armory.switches, self.direction, delivered);
             delivered
         });
+    }
+}
+
+/// Holds everything back as long as the fault says.
+async fn freeze(stage: Arc<watch::Sender<Stage>>) -> Result<(), Break> {
+    let is_over = |now: &Stage| outcome(*now, &stage).is_some();
+    // It cannot fail: the sender is here.
+    let now = stage.subscribe().wait_for(is_over).await.map(|now| *now);
+    now.ok().and_then(|now| outcome(now, &stage)).unwrap_or(Ok(()))
+}
+
+/// Returns how the holding back ends, if it does.
+fn outcome(now: Stage, stage: &Arc<watch::Sender<Stage>>) -> Option<Result<(), Break>> {
+    match now {
+        Stage::Cut(ending) => Some(Err(Break::Cut(ending))),
+        Stage::HungUp(ending) => Some(Err(Break::HungUp(ending, Arc::clone(stage)))),
+        Stage::Armed | Stage::Disarmed | Stage::Released => Some(Ok(())),
+        Stage::Holding => None,
     }
 }
 

@@ -19,7 +19,7 @@ pub async fn fight(site: &Site) -> Result<(), Failure> {
     let proxy = Arc::clone(&crew.proxy);
     crew.hold_out(async |director| {
         let mut under_way = JoinSet::new();
-        for _ in 0..director.one_in(4) {
+        for _ in director.one_in(4) {
             if under_way.len() == MOST_ARMED {
                 ended(under_way.join_next().await)?;
                 director.struck(1);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use eddyline::{ReadWrite, Store};
 use fault_proxy::Proxy;
 use futures_util::future::try_join_all;
 use rand::rngs::SmallRng;
@@ -42,17 +43,30 @@ impl<'a> Crew<'a> {
         let proxy = site.proxy(campaign).await?;
         let stores = settings.iter().map(|&setting| site.store(&proxy, setting));
         let stores = try_join_all(stores).await?;
+        Ok(Self::share(site, campaign, proxy, &stores))
+    }
+
+    /// Lets all writers share a store, which does not go through the proxy.
+    pub async fn of(
+        site: &'a Site,
+        campaign: Campaign,
+        store: Store<ReadWrite>,
+    ) -> Result<Self, Failure> {
+        let proxy = site.proxy(campaign).await?;
+        Ok(Self::share(site, campaign, proxy, &[store]))
+    }
+
+    fn share(
+        site: &'a Site,
+        campaign: Campaign,
+        proxy: Arc<Proxy>,
+        stores: &[Store<ReadWrite>],
+    ) -> Self {
         let stores = stores.iter().cycle().take(site.plan.writers.max(stores.len()));
         let writers = stores.enumerate();
         let writers =
             writers.map(|(number, store)| Writer::new(site, campaign, number, store.clone()));
-        Ok(Self {
-            proxy: Arc::clone(&proxy),
-            site,
-            campaign,
-            writers: writers.collect(),
-            impatience: 0,
-        })
+        Self { proxy, site, campaign, writers: writers.collect(), impatience: 0 }
     }
 
     /// Lets the writers append while the fire lasts, and on until the campaign has had its share.
@@ -66,7 +80,8 @@ impl<'a> Crew<'a> {
         let mut director = Director { site, random, campaign };
         let directed = async {
             fire(&mut director).await?;
-            while site.notes.tally(campaign).appends < site.plan.share(campaign) {
+            let share = site.plan.share(campaign);
+            while site.notes.tally(campaign).appends < share && !site.plan.stop.is_set() {
                 sleep(PAUSE).await;
             }
             stop.store(true, Ordering::Relaxed);
@@ -77,7 +92,7 @@ impl<'a> Crew<'a> {
     }
 }
 
-impl Director<'_> {
+impl<'a> Director<'a> {
     /// Waits until a few more appends have begun, or cannot.
     pub async fn pace(&mut self, appends: u64) {
         let goal = self.begun() + self.random.random_range(1..=appends);
@@ -99,9 +114,11 @@ impl Director<'_> {
         self.site.notes.tally(self.campaign).in_flight
     }
 
-    /// Returns how many faults make one for so many of the campaign's appends.
-    pub fn one_in(&self, appends: u64) -> u64 {
-        (self.site.plan.share(self.campaign) / appends).max(2)
+    /// Returns a turn for each fault, one for so many of the campaign's appends, until a stop is asked
+    /// for.
+    pub fn one_in(&self, appends: u64) -> impl Iterator<Item = u64> + use<'a> {
+        let (count, site) = ((self.site.plan.share(self.campaign) / appends).max(2), self.site);
+        (0..count).take_while(|_| !site.plan.stop.is_set())
     }
 
     fn begun(&self) -> u64 {

@@ -15,7 +15,7 @@ pub async fn slots(site: &Site) -> Result<(), Failure> {
     let crew = Crew::connect(site, Campaign::Slots, &[Setting::DEFAULT]).await?;
     crew.hold_out(async |director| {
         let control = site.control().await?;
-        for _ in 0..director.one_in(75) {
+        for _ in director.one_in(75) {
             director.pace(60).await;
             let log = ServerLog::from_now(site.cluster.primary().log())?;
             let outage = site.notes.outage();
@@ -75,7 +75,7 @@ pub async fn timeouts(site: &Site) -> Result<(), Failure> {
     crew.hold_out(async |director| {
         let control = site.control().await?;
         let failed = Failure::sql("hold the log's lock");
-        for _ in 0..director.one_in(75) {
+        for _ in director.one_in(75) {
             director.pace(60).await;
             let log = ServerLog::from_now(site.cluster.primary().log())?;
             let lock = format!("SELECT pg_advisory_lock({LOCK}), pg_sleep(0.3)");

@@ -66,7 +66,7 @@ async fn measure(site: &Site) -> Result<[Exchange; 2], Failure> {
 
 async fn strike_all(site: &Site, number: usize, blows: Vec<Blow>) -> Result<(), Failure> {
     let mut lane = Lane::enter(site, number, 1 + number).await?;
-    for blow in blows {
+    for blow in blows.into_iter().take_while(|_| !site.plan.stop.is_set()) {
         let draft = lane.prepare().await?;
         lane.decide(draft).await;
         let fault = lane.strike(blow).await?;

@@ -5,8 +5,10 @@ mod crew;
 mod exchange;
 mod layout;
 mod limits;
+mod line;
 mod locked;
 mod processes;
+mod standby;
 mod sweep;
 
 use crate::site::Site;
@@ -21,6 +23,9 @@ pub async fn fight(site: &Site, campaign: Campaign) -> Result<(), Failure> {
         Campaign::Kill => processes::kill(site).await,
         Campaign::Locked => locked::fight(site).await,
         Campaign::Restart => processes::restart(site).await,
+        Campaign::Silence => line::silence(site).await,
+        Campaign::Slow => line::slow(site).await,
+        Campaign::Standby => standby::fight(site).await,
         Campaign::Slots => limits::slots(site).await,
         Campaign::Terminate => processes::terminate(site).await,
         Campaign::Timeouts => limits::timeouts(site).await,

@@ -13,7 +13,7 @@ use crate::{Campaign, Failure};
 pub async fn kill(site: &Site) -> Result<(), Failure> {
     let crew = Crew::connect(site, Campaign::Kill, &[Setting::DEFAULT]).await?;
     crew.hold_out(async |director| {
-        for _ in 0..director.one_in(30) {
+        for _ in director.one_in(30) {
             director.pace(40).await;
             let control = site.control().await?;
             let Some(victim) = victim(director, &site.backends(&control).await?) else { continue };
@@ -39,7 +39,7 @@ pub async fn terminate(site: &Site) -> Result<(), Failure> {
     let crew = Crew::connect(site, Campaign::Terminate, &[Setting::DEFAULT]).await?;
     crew.hold_out(async |director| {
         let control = site.control().await?;
-        for _ in 0..director.one_in(8) {
+        for _ in director.one_in(8) {
             director.pace(10).await;
             let Some(victim) = victim(director, &site.backends(&control).await?) else { continue };
             let ended = control.query_one("SELECT pg_terminate_backend($1)", &[&victim]).await;
@@ -56,7 +56,7 @@ pub async fn terminate(site: &Site) -> Result<(), Failure> {
 pub async fn restart(site: &Site) -> Result<(), Failure> {
     let crew = Crew::connect(site, Campaign::Restart, &[Setting::DEFAULT]).await?;
     crew.hold_out(async |director| {
-        for _ in 0..director.one_in(60) {
+        for _ in director.one_in(60) {
             director.pace(60).await;
             let outage = site.notes.outage();
             site.cluster.primary().stop_immediately().await.map_err(Failure::Cluster)?;
@@ -75,7 +75,7 @@ pub async fn freeze(site: &Site) -> Result<(), Failure> {
     let crew = Crew::connect(site, Campaign::Freeze, &[Setting::DEFAULT]).await?;
     crew.hold_out(async |director| {
         let control = site.control().await?;
-        for _ in 0..director.one_in(60) {
+        for _ in director.one_in(60) {
             director.pace(60).await;
             let primary = site.cluster.primary();
             let outage = site.notes.outage();

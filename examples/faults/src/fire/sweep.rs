@@ -71,7 +71,7 @@ async fn strike_all(
 ) -> Result<(), Failure> {
     let mut lane = Lane::enter(site, campaign, number).await?;
     let mut layout = None;
-    for blow in blows {
+    for blow in blows.into_iter().take_while(|_| !site.plan.stop.is_set()) {
         // What arrives late is news, and changes how others go.
         if campaign == Campaign::Stall || layout.replace(blow.layout) != Some(blow.layout) {
             lane.begin().await?;

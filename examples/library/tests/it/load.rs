@@ -1,12 +1,18 @@
-use std::process::{Command, Output};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Output, Stdio};
 
 use library::domain::BookCopyLentToReader;
+use local_postgres::Cluster;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Library, add, at, book, lend, reader, register};
 
-const SMALL: [&str; 10] =
-    ["--seconds", "1", "--clients", "3", "--books", "40", "--readers", "9", "--log", "events"];
+const SMALL: [&str; 6] = ["--books", "40", "--readers", "9", "--log", "events"];
+const BRIEF: [&str; 4] = ["--seconds", "1", "--clients", "3"];
 
 /// Runs the load to its end.
 async fn run(arguments: &[&str]) -> Output {
@@ -17,7 +23,35 @@ async fn run(arguments: &[&str]) -> Output {
 
 async fn run_against(library: &Library, arguments: &[&str]) -> Output {
     let servers = ["--primary", &library.primary, "--replica", &library.replica];
-    run(&[&SMALL, &servers[..], arguments].concat()).await
+    run(&[&SMALL[..], &BRIEF, &servers, arguments].concat()).await
+}
+
+/// Starts the load on a library, with pipes for what it prints.
+fn start(library: &Library, arguments: &[&str]) -> Child {
+    let servers = ["--primary", &library.primary, "--replica", &library.replica];
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    load.args([&SMALL[..], &servers, arguments].concat());
+    load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Sends a signal once the load runs; returns what the load then prints.
+fn signal_the_load(mut load: Child, signal: Signal) -> Output {
+    let mut errors = BufReader::new(load.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("load ") {
+        line.clear();
+        assert_ne!(errors.read_line(&mut line).unwrap(), 0, "the load ended early");
+    }
+    kill_process(Pid::from_child(&load), signal).unwrap();
+    let mut stderr = Vec::new();
+    errors.read_to_end(&mut stderr).unwrap();
+    Output { stderr, ..load.wait_with_output().unwrap() }
+}
+
+fn assert_clean(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let last = lines(&output.stdout).last().unwrap().to_string();
+    assert!(last.starts_with("audit: no findings in "), "{output:?}");
 }
 
 fn lines(bytes: &[u8]) -> Vec<&str> {
@@ -44,7 +78,7 @@ async fn reports_every_command_and_query() {
 
     let output = run_against(&library, &["--json", file.path().to_str().unwrap()]).await;
 
-    let report: Value = serde_json::from_reader(file).unwrap();
+    let report: Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     for (kind, count) in [("commands", 6), ("queries", 7)] {
         assert_eq!(report[kind].as_array().unwrap().len(), count);
@@ -85,4 +119,142 @@ async fn says_in_one_line_why_it_cannot_run() {
         assert_eq!(lines(&output.stdout), [""; 0], "{arguments:?}");
         assert_eq!(lines(&output.stderr).len(), 1, "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn ends_well_without_a_reader_of_standard_error() {
+    let library = Library::open().await;
+
+    let mut load = start(&library, &BRIEF);
+    drop(load.stderr.take());
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
+}
+
+#[tokio::test]
+async fn audits_the_log_without_a_reader_of_standard_output() {
+    let library = Library::open().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+
+    let mut load =
+        start(&library, &[&BRIEF[..], &["--json", file.path().to_str().unwrap()]].concat());
+    drop(load.stdout.take());
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await.unwrap().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
+    assert_eq!(report["audit"]["findings"]["count"], 0);
+}
+
+#[tokio::test]
+async fn reports_and_audits_after_a_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let library = Library::open().await;
+
+        let load = start(&library, &["--seconds", "600", "--clients", "3"]);
+        let output = tokio::task::spawn_blocking(move || signal_the_load(load, signal));
+
+        assert_clean(&output.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn keeps_the_file_of_an_earlier_run_if_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    std::fs::write(&file, "earlier").unwrap();
+    let nowhere = "postgres://postgres@127.0.0.1:1/library";
+
+    let servers = ["--primary", nowhere, "--replica", nowhere];
+    let output = run(&[&servers[..], &["--json", file.to_str().unwrap()]].concat()).await;
+
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "earlier");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn audits_after_a_load_that_took_every_connection() {
+    let cluster = Cluster::builder().fsync(false).max_connections(12).start().await.unwrap();
+    cluster.create_database("library").await.unwrap();
+    let url = cluster.primary().url("library");
+
+    let servers = ["--primary", &url, "--replica", &url];
+    let output =
+        run(&[&SMALL[..], &servers, &["--seconds", "1", "--clients", "30"]].concat()).await;
+
+    assert_clean(&output);
+}
+
+#[tokio::test]
+async fn audits_after_a_load_that_took_every_file() {
+    let library = Library::open().await;
+
+    let mut load = Command::new("sh");
+    load.args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_load")]);
+    load.args(SMALL).args(["--primary", &library.primary, "--replica", &library.replica]);
+    load.args(["--seconds", "1", "--clients", "60"]);
+    let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
+}
+
+#[tokio::test]
+async fn takes_an_address_of_keys_and_values() {
+    let library = Library::open().await;
+    let [primary, replica] = [&library.primary, &library.replica].map(|url| {
+        let (host, database) = url.rsplit_once('/').unwrap();
+        let port = host.rsplit_once(':').unwrap().1;
+        format!("host=127.0.0.1 port={port} user=postgres dbname={database}")
+    });
+    for by_variables in [false, true] {
+        let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+        load.args(SMALL).args(BRIEF);
+        match by_variables {
+            true => load.envs([("LIBRARY_PRIMARY", &primary), ("LIBRARY_REPLICA", &replica)]),
+            false => load.args(["--primary", &primary, "--replica", &replica]),
+        };
+        let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+        assert_clean(&output);
+    }
+}
+
+#[tokio::test]
+async fn takes_an_empty_variable_for_none() {
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    load.args(BRIEF);
+    for name in ["SECONDS", "CLIENTS", "BOOKS", "READERS", "SEED", "LOG", "JSON"] {
+        load.env(format!("LIBRARY_{name}"), "");
+    }
+    load.args(["--books", "40", "--readers", "9"])
+        .envs([("LIBRARY_PRIMARY", ""), ("LIBRARY_REPLICA", "")]);
+    if std::env::var_os("EDDYLINE_PG_BIN").is_none() {
+        load.env("EDDYLINE_PG_BIN", "");
+    }
+    let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
+}
+
+#[tokio::test]
+async fn runs_in_a_folder_that_is_not_utf_8_and_leaves_only_its_report() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join(OsStr::from_bytes(b"ad\xe9 lovelace"));
+    std::fs::create_dir(&folder).unwrap();
+    // The servers' user need not be this one.
+    for folder in [outer.path(), &folder] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let report = folder.join(OsStr::from_bytes(b"r\xe9port.json"));
+
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    load.args(SMALL).args(BRIEF).arg("--json").arg(&report).env("TMPDIR", &folder);
+    let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
+
+    assert_clean(&output);
+    let entries = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(entries(outer.path()).collect::<Vec<_>>(), [folder.as_path()]);
+    assert_eq!(entries(&folder).collect::<Vec<_>>(), [report]);
 }

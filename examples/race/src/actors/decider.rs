@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use console::in_one_line;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::{Race, Trouble};
+use super::{Assignment, Race, Trouble};
 use crate::boundary::{Boundary, FilterKind, OLD};
 use crate::event::{Decision, NewEvent, ids, new_events};
 use crate::fact::{Conflict, Fact, Immunity, Kind};
 use crate::failure::Failure;
 use crate::filter::FilterSpec;
-use crate::protocol::{Broken, Outcome, Reading};
+use crate::protocol::{Broken, Outcome, Protocol, Reading};
 
 /// Decides on the shared boundaries, by every kind of filter in turn.
 pub async fn shared(race: &Race, writer: usize, mut random: SmallRng) -> Result<(), Failure> {
@@ -22,7 +23,43 @@ pub async fn shared(race: &Race, writer: usize, mut random: SmallRng) -> Result<
             break;
         }
         let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
-        let decider = Decider { race, boundary: race.boundaries.any(&mut random), kind };
+        let decider = Decider {
+            is_fresh: false,
+            protocol: &race.protocol,
+            race,
+            boundary: race.boundaries.any(&mut random),
+            kind,
+        };
+        if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
+            race.boundaries.retire(&decider.boundary);
+        }
+    }
+    Ok(())
+}
+
+/// Decides on the shared boundaries, each time by a store that has just connected.
+pub async fn fresh(
+    race: &Race,
+    assignment: &Assignment,
+    mut random: SmallRng,
+) -> Result<(), Failure> {
+    race.wait_for_start().await;
+    let mut trouble = Trouble::default();
+    for turn in 0.. {
+        if !race.is_on() {
+            break;
+        }
+        let connected = Protocol::connect(assignment.protocol, &assignment.addresses, 2).await;
+        let protocol = match connected {
+            Ok(protocol) => protocol,
+            Err(failure) => {
+                trouble.met(race, Vec::new(), in_one_line(&failure)).await?;
+                continue;
+            }
+        };
+        let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
+        let boundary = race.boundaries.any(&mut random);
+        let decider = Decider { is_fresh: true, protocol: &protocol, race, boundary, kind };
         if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
             race.boundaries.retire(&decider.boundary);
         }
@@ -40,7 +77,13 @@ pub async fn private(race: &Race, writer: usize, mut random: SmallRng) -> Result
             break;
         }
         let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
-        let decider = Decider { race, boundary: Boundary::private(writer, age), kind };
+        let decider = Decider {
+            is_fresh: false,
+            protocol: &race.protocol,
+            race,
+            boundary: Boundary::private(writer, age),
+            kind,
+        };
         if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
             age += 1;
         }
@@ -50,6 +93,9 @@ pub async fn private(race: &Race, writer: usize, mut random: SmallRng) -> Result
 
 struct Decider<'a> {
     race: &'a Race,
+    protocol: &'a Protocol,
+    /// Whether the protocol has just connected.
+    is_fresh: bool,
     boundary: Boundary,
     kind: FilterKind,
 }
@@ -67,7 +113,7 @@ impl Decider<'_> {
     async fn decide(&self, random: &mut SmallRng, trouble: &mut Trouble) -> Result<Ended, Failure> {
         let filter = self.boundary.filter(self.kind);
         while self.race.is_on() {
-            let reading = match self.race.protocol.read(&filter, random).await {
+            let reading = match self.protocol.read(&filter, random).await {
                 Ok(reading) => reading,
                 Err(fault) => {
                     trouble.met(self.race, Vec::new(), fault).await?;
@@ -98,7 +144,7 @@ impl Decider<'_> {
         let Reading { count, position, basis } = reading;
         let decision = Decision { filter: filter.clone(), since: 0, count, read_at: position };
         let events = events(&self.boundary, self.kind, decision, random);
-        let outcome = self.race.append(&events, basis, random).await;
+        let outcome = self.race.append_by(self.protocol, &events, basis, random).await;
         let Some(outcome) = outcome else {
             // What may yet be stored would break the next condition on a private boundary.
             let private = self.boundary.is_private();
@@ -123,7 +169,9 @@ impl Decider<'_> {
     }
 
     async fn accepted(&self, events: &[NewEvent], first: u64, last: u64) {
-        if self.boundary.is_private() {
+        if self.is_fresh {
+            self.race.count(Kind::FreshStore);
+        } else if self.boundary.is_private() {
             self.race.count(Kind::PrivateDecision);
         } else {
             self.race.count(Kind::Decision(self.kind));

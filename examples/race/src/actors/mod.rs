@@ -1,7 +1,9 @@
 //! Those who race, and what they have in common.
 
+mod calm;
 mod contender;
 mod decider;
+mod importer;
 mod inserter;
 mod tail;
 mod unconditional;
@@ -133,7 +135,18 @@ impl Race {
         basis: Basis,
         random: &mut SmallRng,
     ) -> Option<Outcome> {
-        match self.wait(self.protocol.append(events, basis), random).await {
+        self.append_by(&self.protocol, events, basis, random).await
+    }
+
+    /// The same by another protocol than that which the actors share.
+    async fn append_by(
+        &self,
+        protocol: &Protocol,
+        events: &[NewEvent],
+        basis: Basis,
+        random: &mut SmallRng,
+    ) -> Option<Outcome> {
+        match self.wait(protocol.append(events, basis), random).await {
             None => self.count(Kind::Abandoned),
             Some(Outcome::Unknown(_)) => {}
             known => return known,
@@ -211,6 +224,26 @@ pub async fn assemble(race: &Arc<Race>, assignment: &Assignment) -> Result<Cast,
             }
         }
     }
+    if assignment.protocol == ProtocolName::Eddyline {
+        for (number, extra) in EXTRAS.into_iter().enumerate().filter(|(number, _)| own(*number)) {
+            let (race, random) =
+                (Arc::clone(race), random(assignment.writers + MOST_READERS + number));
+            match extra {
+                Extra::Calm => {
+                    let calm = calm::connect(&assignment.addresses).await?;
+                    cast.writers.spawn(async move { calm.run(&race, random).await });
+                }
+                Extra::FreshStores => {
+                    let assignment = assignment.clone();
+                    cast.writers
+                        .spawn(async move { decider::fresh(&race, &assignment, random).await });
+                }
+                Extra::Importer => {
+                    cast.writers.spawn(async move { importer::run(&race, random).await });
+                }
+            }
+        }
+    }
     let readers = Way::ALL
         .into_iter()
         .flat_map(|way| assignment.addresses.servers().into_iter().map(move |it| (way, it)));
@@ -235,6 +268,19 @@ const PARTS: [Part; 10] = [
     Part::Contender(Tenacity::Escalating),
     Part::Decider,
 ];
+
+/// Actors that are there once in a race of the store, beside the writers.
+#[derive(Clone, Copy, Debug)]
+enum Extra {
+    Calm,
+    FreshStores,
+    Importer,
+}
+
+const EXTRAS: [Extra; 3] = [Extra::Calm, Extra::FreshStores, Extra::Importer];
+
+/// More than there are tailing readers, whose choices come of the numbers after the writers'.
+const MOST_READERS: usize = 100;
 
 /// The fewest writers among whom every part is played.
 pub const FEWEST_WRITERS: usize = 6;

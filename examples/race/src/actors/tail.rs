@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use console::in_one_line;
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use telling::in_one_line;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 

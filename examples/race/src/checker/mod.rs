@@ -13,15 +13,17 @@ use uuid::Uuid;
 
 pub use self::log::{Entry, Matches};
 use crate::event::Decision;
-use crate::fact::{Conflict, Fact, Immunity, Tail};
+use crate::fact::{CalmFault, Conflict, Fact, Immunity, Tail};
 
 /// What the workers told.
 #[derive(Debug, Default)]
 pub struct Testimony {
     accepted: Vec<Accepted>,
+    calm: Vec<CalmFault>,
     conflicts: Vec<Conflict>,
     decided_nothing: Vec<Decision>,
     doubtful: HashSet<Uuid>,
+    stored: HashSet<Uuid>,
     tails: Vec<Tail>,
 }
 
@@ -39,9 +41,11 @@ impl Testimony {
             Fact::Accepted { ids, first, last } => {
                 self.accepted.push(Accepted { ids, first, last });
             }
+            Fact::CalmFault(fault) => self.calm.push(fault),
             Fact::Conflict(conflict) => self.conflicts.push(conflict),
             Fact::DecidedNothing(decision) => self.decided_nothing.push(decision),
             Fact::Doubtful { ids } => self.doubtful.extend(ids),
+            Fact::Stored { ids } => self.stored.extend(ids),
             Fact::Tailed(tail) => self.tails.push(tail),
             // Whatever was not accepted was refused.
             Fact::Refused { .. } => {}
@@ -112,14 +116,22 @@ pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
     let conflicts = testimony.conflicts.iter().map(|conflict| &conflict.filter);
     let nothing = testimony.decided_nothing.iter().map(|decision| &decision.filter);
     let matches = Matches::find(log, decided.chain(conflicts).chain(nothing));
-    Verdict {
+    let mut verdict = Verdict {
         wrong: wrong_decisions(log, &testimony.decided_nothing, &matches),
         missed: missed_events(log, &testimony.tails),
         unfounded: unfounded_conflicts(log, &testimony.conflicts, &matches),
         lost: lost_events(log, testimony),
         ghosts: ghosts(log, testimony),
         twice: repeated_events(log),
+    };
+    for fault in &testimony.calm {
+        match fault {
+            CalmFault::False(text) => verdict.unfounded.add(|| text.clone()),
+            CalmFault::Lost(text) => verdict.lost.add(|| text.clone()),
+            CalmFault::Wrong(text) => verdict.wrong.add(|| text.clone()),
+        }
     }
+    verdict
 }
 
 fn wrong_decisions(log: &[Entry], nothing: &[Decision], matches: &Matches<'_>) -> Faults {
@@ -231,6 +243,10 @@ fn lost_events(log: &[Entry], testimony: &Testimony) -> Faults {
         }
     }
 
+    for id in testimony.stored.iter().filter(|id| !places.contains_key(id)) {
+        faults.add(|| format!("the event {id}, which was stored, is not in the log"));
+    }
+
     let numbers: HashSet<u64> = log.iter().map(|entry| entry.number).collect();
     for Tail { server, seen, .. } in &testimony.tails {
         for number in seen.iter().filter(|number| !numbers.contains(number)) {
@@ -256,7 +272,8 @@ fn lost_events(log: &[Entry], testimony: &Testimony) -> Faults {
 
 fn ghosts(log: &[Entry], testimony: &Testimony) -> Faults {
     let accepted = testimony.accepted.iter().flat_map(|append| &append.ids);
-    let expected: HashSet<&Uuid> = accepted.chain(&testimony.doubtful).collect();
+    let expected: HashSet<&Uuid> =
+        accepted.chain(&testimony.doubtful).chain(&testimony.stored).collect();
     let mut faults = Faults::default();
     for entry in log.iter().filter(|entry| !expected.contains(&entry.id)) {
         faults.add(|| format!("{} is in the log and was not accepted", entry.number));

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::event::{Decision, Stamp};
-use crate::fact::{Immunity, Server, Way};
+use crate::fact::{CalmFault, Immunity, Server, Way};
 use crate::filter::{FilterSpec, ItemSpec};
 use crate::seen::SeenNumbers;
 
@@ -267,4 +267,23 @@ fn keeps_a_few_examples_in_words() {
 
     assert_eq!(verdict.ghosts.examples.len(), EXAMPLES);
     assert!(!verdict.is_clean());
+}
+
+#[test]
+fn counts_what_is_told_of_a_calm_log() {
+    let mut story = Story::clean();
+    story.tell(Fact::CalmFault(CalmFault::Wrong("wrong".to_owned())));
+    story.tell(Fact::CalmFault(CalmFault::False("false".to_owned())));
+    story.tell(Fact::CalmFault(CalmFault::Lost("lost".to_owned())));
+
+    assert_eq!(story.verdict(), [1, 0, 1, 1, 0, 0]);
+}
+
+#[test]
+fn counts_a_stored_event_that_is_missing_as_lost_and_expects_one_that_is_there() {
+    let mut story = Story::clean();
+    let there = story.write(6, "other", None);
+    story.tell(Fact::Stored { ids: vec![there, Uuid::now_v7()] });
+
+    assert_eq!(story.verdict(), [0, 0, 0, 1, 0, 0]);
 }

@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 
 use self::predecessor::Predecessor;
-pub use self::store::{EventStore, Stop, Tenacity};
+pub use self::store::{EventStore, Stop, Tenacity, config, to_event};
 use crate::event::NewEvent;
 use crate::fact::{Server, Way};
 use crate::failure::Failure;

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use telling::in_one_line;
+use console::in_one_line;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 

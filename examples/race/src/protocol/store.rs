@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use console::in_one_line;
 use eddyline::{
     AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Jitter, Mode, Query,
     ReadOnly, ReadWrite, RetryPolicy, Schema, SequenceNumber, Store,
 };
-use futures_util::{TryStreamExt, pin_mut};
-use telling::in_one_line;
+use futures_util::{TryStreamExt, pin_mut, stream};
 
 use super::{Basis, Broken, Outcome, Page, Reading};
 use crate::event::NewEvent;
@@ -144,6 +144,20 @@ impl EventStore {
         }
     }
 
+    /// Imports events, in chunks of so many; returns how many of them this import stored, and where the
+    /// first and the last of those are.
+    pub async fn import(
+        &self,
+        events: Vec<Event>,
+        chunk: usize,
+    ) -> Result<(u64, Option<(u64, u64)>), String> {
+        let told = |error: Error| in_one_line(&error);
+        let import = self.persistent.import(stream::iter(events)).chunk(chunk).await;
+        let imported = import.map_err(|failed| told(failed.into()))?;
+        let ends = imported.first().zip(imported.last());
+        Ok((imported.stored(), ends.map(|(first, last)| (first.value(), last.value()))))
+    }
+
     /// Leaves it to the store to read, to append what is chosen, and to do so again. The choice is
     /// made from a count and the position that it is true at; there is none if the boundary is old.
     pub async fn decide(
@@ -247,13 +261,15 @@ async fn tail<M: Mode>(
     Ok(Page { numbers, position: history.position().value() })
 }
 
-fn to_event(event: &NewEvent) -> Result<Event, Error> {
+/// Makes the store's event of it.
+pub fn to_event(event: &NewEvent) -> Result<Event, Error> {
     Event::new(event.event_type.clone(), &event.payload)?
         .with_metadata(&event.stamp)?
         .with_id(event.id)
 }
 
-fn config(url: &str, table: Table) -> Result<Config, Failure> {
+/// Makes the configuration of a store.
+pub fn config(url: &str, table: Table) -> Result<Config, Failure> {
     let config = Config::new(url).map_err(Failure::store("use the address"))?;
     Ok(config.schema(table.schema).log(table.name).acquire_timeout(Duration::from_secs(30)))
 }

@@ -148,3 +148,15 @@ fn everything_can_be_sent_to_another_thread() {
         assert_send(&cluster.primary().promote());
     };
 }
+
+#[test]
+fn an_empty_folder_for_temporary_files_counts_as_unset() -> Outcome {
+    let output = std::process::Command::new(std::env::current_exe()?)
+        .args(["--exact", "cluster::commits_wait_for_the_disk_unless_told_otherwise"])
+        .env("TMPDIR", "")
+        .output()?;
+
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    Ok(())
+}

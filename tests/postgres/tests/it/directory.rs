@@ -1,6 +1,8 @@
 //! Clusters that stay in a directory.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use local_postgres::{Cluster, Error};
@@ -95,5 +97,24 @@ async fn a_directory_serves_one_cluster_at_a_time() -> Outcome {
     let outcome = builder.start().await;
 
     assert!(matches!(outcome, Err(Error::DirectoryInUse { .. })), "{outcome:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_directory_need_not_be_utf_8() -> Outcome {
+    let folder = folder()?;
+    let directory = folder.path().join(OsStr::from_bytes(b"ad\xe9 'lovelace'"));
+    let builder = Cluster::builder().standbys(1).fsync(false).directory(&directory);
+    write_a_book(builder.clone().start().await?.primary()).await?;
+
+    let again = builder.start().await?;
+
+    again.wait_for_replay().await?;
+    for server in again.servers() {
+        assert_eq!(books(server).await?, 1);
+    }
+    drop(again);
+    let left: Vec<_> = fs::read_dir(folder.path())?.flatten().map(|entry| entry.path()).collect();
+    assert_eq!(left, [directory]);
     Ok(())
 }

@@ -2,5 +2,6 @@
 
 mod cut;
 mod pass;
+mod slow;
 mod stall;
 mod support;

@@ -4,14 +4,7 @@ use std::time::Duration;
 use fault_proxy::{Action, Direction, Ending};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Line, hear, hear_out, say, stalled};
-
-/// Takes what has arrived at a socket, without waiting.
-fn arrived(stream: &tokio::net::TcpStream) -> Vec<u8> {
-    let mut bytes = vec![0; 100];
-    let count = stream.try_read(&mut bytes).unwrap_or(0);
-    bytes[..count].to_vec()
-}
+use crate::support::{Line, arrived, hear, hear_out, say, stalled};
 
 #[tokio::test]
 async fn holds_one_direction_back_and_not_the_other() {

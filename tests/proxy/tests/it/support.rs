@@ -46,6 +46,13 @@ pub async fn hear_out(stream: &mut TcpStream) -> (Vec<u8>, Result<(), io::ErrorK
     (bytes, ended.map(drop).map_err(|error| error.kind()))
 }
 
+/// Takes what has arrived at a socket, without waiting.
+pub fn arrived(stream: &TcpStream) -> Vec<u8> {
+    let mut bytes = vec![0; 100];
+    let count = stream.try_read(&mut bytes).unwrap_or(0);
+    bytes[..count].to_vec()
+}
+
 /// Waits until a fault holds a connection whose client has said something.
 pub async fn stalled(fault: &Fault, client: &mut TcpStream, bytes: &[u8]) {
     say(client, bytes).await;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use console::Stop;
 use eddyline::SequenceNumber;
 use library::commands::CommandHandler;
 use library::queries::QueryHandler;
@@ -12,7 +13,6 @@ use crate::desk::{Desk, Live};
 use crate::seed;
 use crate::servers::Stores;
 use crate::town::{Reader, Town};
-use crate::workload::Stop;
 
 /// Does what a part of the town wants of the library, one thing after the other.
 pub(crate) struct Client {

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use console::in_one_line;
 use eddyline::{Error, SequenceNumber};
 use library::commands::{Command, CommandError, CommandHandler, Outcome};
 use library::queries::{Answer, Query, QueryHandler};
-use telling::in_one_line;
 
 use crate::ledger::Ledger;
 use crate::tally::{Ending, Tally};

@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use library::queries::QueryError;
 
@@ -23,10 +23,6 @@ pub(crate) enum Failure {
         source: io::Error,
     },
 
-    /// The report could not be shown.
-    #[error("cannot write to the standard output")]
-    Output(#[source] io::Error),
-
     /// The log could not be read into what the clients know.
     #[error(transparent)]
     Query(QueryError),
@@ -34,4 +30,10 @@ pub(crate) enum Failure {
     /// The store failed.
     #[error(transparent)]
     Store(eddyline::Error),
+}
+
+impl Failure {
+    pub(crate) fn json(path: &Path, source: io::Error) -> Self {
+        Self::Json { path: path.to_owned(), source }
+    }
 }

@@ -8,7 +8,6 @@ mod client;
 mod desk;
 mod failure;
 mod ledger;
-mod progress;
 mod report;
 mod seed;
 mod servers;
@@ -18,14 +17,12 @@ mod town;
 mod visit;
 mod workload;
 
-use std::fmt::Display;
-use std::fs::File;
-use std::io::Write;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use console::{OutcomeFile, arguments, in_one_line, print, tell};
 use library::queries::QueryHandler;
-use telling::in_one_line;
 
 use crate::args::Args;
 use crate::client::Client;
@@ -38,7 +35,7 @@ use crate::tally::Tally;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = match Args::read() {
+    let args: Args = match arguments() {
         Ok(args) => args,
         Err(exit) => return exit,
     };
@@ -46,7 +43,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            eprintln!("error: {}", in_one_line(&failure));
+            tell(&format!("error: {}", in_one_line(&failure)));
             ExitCode::from(2)
         }
     }
@@ -54,14 +51,30 @@ async fn main() -> ExitCode {
 
 /// Returns whether the audit found nothing.
 async fn run(args: &Args) -> Result<bool, Failure> {
-    let json = args.json.as_deref().map(create).transpose()?;
+    let file = Saved::at(args)?;
     let servers = Servers::open(args).await?;
-    let stores = servers.connect().await?;
+    let (mut report, ledger) = load(args, &servers).await?;
+    print(&report);
+    // An audit that cannot be made leaves the report as it is.
+    file.save(&report)?;
 
+    let audit = audit::audit(&servers.auditors().await?, ledger).await?;
+    print(&audit);
+    let is_clean = audit.is_clean();
+    report.audit = Some(audit);
+    file.save(&report)?;
+    Ok(is_clean)
+}
+
+/// Runs the load. Its stores are dropped when it returns: the audit needs connections, which the
+/// servers may not have beside those of the load.
+async fn load(args: &Args, servers: &Servers) -> Result<(Report, Ledger), Failure> {
+    let stores = servers.connect().await?;
     let start = stores.writer.head().await.map_err(Failure::Store)?;
     let mut ledger = Ledger::after(start);
     let queries = QueryHandler::new(servers.auditors().await?.primary);
     let town = Seed::new(args, start).fill(&stores.writer, &queries, &mut ledger).await?;
+    drop(queries);
 
     let clients = Client::crew(args, &stores, town, start);
     let (desks, took) = workload::run(args, clients).await?;
@@ -71,25 +84,24 @@ async fn run(args: &Args) -> Result<bool, Failure> {
         tally.add(measured);
         ledger.add(told);
     }
-    let mut report = Report::new(args, took, tally);
-    tell(&report)?;
+    Ok((Report::new(args, took, tally), ledger))
+}
 
-    let audit = audit::audit(&servers.auditors().await?, ledger).await?;
-    tell(&audit)?;
-    let is_clean = audit.is_clean();
-    report.audit = Some(audit);
-    if let (Some(file), Some(path)) = (json, &args.json) {
-        serde_json::to_writer_pretty(file, &report)
-            .map_err(|fault| Failure::Json { path: path.clone(), source: fault.into() })?;
+/// The file of the report, if one was asked for.
+struct Saved<'a>(Option<(OutcomeFile, &'a Path)>);
+
+impl<'a> Saved<'a> {
+    /// Checks before the load that the file can be written after it.
+    fn at(args: &'a Args) -> Result<Self, Failure> {
+        let Some(path) = args.json.as_deref() else { return Ok(Self(None)) };
+        let file = OutcomeFile::at(path).map_err(|source| Failure::json(path, source))?;
+        Ok(Self(Some((file, path))))
     }
-    Ok(is_clean)
-}
 
-/// Creates the file before the load runs, rather than failing after it.
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|source| Failure::Json { path: path.to_owned(), source })
-}
-
-fn tell(what: &impl Display) -> Result<(), Failure> {
-    write!(std::io::stdout(), "{what}").map_err(Failure::Output)
+    fn save(&self, report: &Report) -> Result<(), Failure> {
+        let Some((file, path)) = &self.0 else { return Ok(()) };
+        let text = serde_json::to_vec_pretty(report).map_err(io::Error::from);
+        let saved = text.and_then(|text| file.write(&text));
+        saved.map_err(|source| Failure::json(path, source))
+    }
 }

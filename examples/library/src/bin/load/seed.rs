@@ -1,3 +1,4 @@
+use console::{Progress, tell};
 use eddyline::{AppendCondition, Event, Filter, ReadWrite, SequenceNumber, Store};
 use library::domain::{BookCopyAddedToCirculation, DomainEvent, OccurredAt, ReaderRegistered};
 use library::queries::QueryHandler;
@@ -10,7 +11,6 @@ use crate::books;
 use crate::catalogue::Place;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
-use crate::progress::Progress;
 use crate::town::{Reader, Town};
 
 /// Gives the library the books and readers that it lacks.
@@ -39,7 +39,7 @@ impl Seed {
         ledger: &mut Ledger,
     ) -> Result<Town, Failure> {
         if self.start > SequenceNumber::ZERO {
-            eprintln!("reading what the log says already, up to event {}", self.start);
+            tell(&format!("reading what the log says already, up to event {}", self.start));
         }
         let mut town = Town::of_log(queries).await.map_err(Failure::Query)?;
         let events = self.missing(&mut town).map_err(Failure::Store)?;
@@ -88,7 +88,7 @@ async fn append(
     events: Vec<Event>,
     ledger: &mut Ledger,
 ) -> Result<(), Failure> {
-    let mut progress = Progress::new("seed", events.len() as u64);
+    let mut progress = Progress::toward("seed", events.len() as u64);
     let mut head = start;
     let mut done = 0;
     for batch in events.chunks(BATCH) {
@@ -99,10 +99,10 @@ async fn append(
         }
         head = appended.last();
         done += batch.len() as u64;
-        progress.set(done, &format!("{done} books and readers"));
+        progress.show(done, &format!("{done} books and readers"));
     }
-    progress.finish();
-    eprintln!("seeded {done} books and readers");
+    drop(progress);
+    tell(&format!("seeded {done} books and readers"));
     Ok(())
 }
 

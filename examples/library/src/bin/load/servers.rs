@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use console::tell;
 use eddyline::{Config, Error, ReadOnly, ReadWrite, Retry, RetryPolicy, Schema, Store};
 use local_postgres::Cluster;
 
@@ -39,15 +40,14 @@ impl Servers {
     }
 
     async fn start(args: &Args) -> Result<Self, Failure> {
-        let told = |line: &str| eprintln!("{line}");
-        let programs = local_postgres::find_or_install(args.pg_bin.as_deref(), told)
+        let programs = local_postgres::find_or_install(args.pg_bin.as_deref(), tell)
             .await
             .map_err(Failure::Cluster)?;
-        eprintln!(
+        tell(&format!(
             "starting PostgreSQL {} of {} in a temporary folder: a primary and {REPLICAS} replicas",
             programs.version(),
             programs.directory().display(),
-        );
+        ));
         let cluster = Cluster::builder()
             .programs(programs)
             .standbys(REPLICAS)
@@ -96,19 +96,35 @@ impl Servers {
         })
     }
 
-    /// Connects to each server by itself. Connections are made anew each time: what the load did
-    /// to those that it had is no concern of whoever reads the log.
+    /// Connects to each server by itself. The connections are new, so that what the load did to its own
+    /// does not matter.
     pub(crate) async fn auditors(&self) -> Result<Auditors, Failure> {
         let mut replicas = Vec::new();
         for replica in &self.replicas {
-            replicas.push(connect_replica(for_audit(replica)).await?);
+            replicas.push(connect_auditor(replica).await?);
         }
-        Ok(Auditors { primary: connect_replica(for_audit(&self.primary)).await?, replicas })
+        Ok(Auditors { primary: connect_auditor(&self.primary).await?, replicas })
     }
 }
 
 /// Connects to replicas, once they have the log.
 async fn connect_replica(config: Config) -> Result<Store<ReadOnly>, Failure> {
+    connect_when(config, |error| matches!(error, Error::SchemaMissing { .. })).await
+}
+
+/// Connects to a server for the audit. The server may still count connections of the load that have
+/// just been closed, and have none to spare.
+async fn connect_auditor(config: &Config) -> Result<Store<ReadOnly>, Failure> {
+    let passes =
+        |error: &Error| matches!(error, Error::SchemaMissing { .. }) || error.is_transient();
+    connect_when(for_audit(config), passes).await
+}
+
+/// Connects to replicas, again while what is in the way passes by itself.
+async fn connect_when(
+    config: Config,
+    passes: impl Fn(&Error) -> bool,
+) -> Result<Store<ReadOnly>, Failure> {
     let policy = RetryPolicy::builder()
         .attempts(u32::MAX)
         .base_delay(PAUSE)
@@ -118,7 +134,7 @@ async fn connect_replica(config: Config) -> Result<Store<ReadOnly>, Failure> {
         .build()
         .map_err(Failure::Store)?;
     Retry::new(&policy, || Store::<ReadOnly>::connect(config.clone()))
-        .when(|error| matches!(error, Error::SchemaMissing { .. }))
+        .when(passes)
         .await
         .into_result()
         .map_err(|failed| Failure::Store(failed.into()))

@@ -1,37 +1,20 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use console::{Progress, Stop};
 use tokio::task::JoinSet;
 
 use crate::args::Args;
 use crate::client::Client;
 use crate::desk::{Desk, Live};
 use crate::failure::Failure;
-use crate::progress::Progress;
 use crate::tally::Ending;
 
-/// Tells clients to stop.
-#[derive(Clone, Default)]
-pub(crate) struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Lets the clients work for as long as was asked for, or until Ctrl-C; returns how long that was.
+/// Lets the clients work for as long as was asked for, or until a signal; returns how long that was.
 pub(crate) async fn run(
     args: &Args,
     clients: Vec<Client>,
 ) -> Result<(Vec<Desk>, Duration), Failure> {
-    let stop = Stop::default();
-    tokio::spawn(stop_on_interrupt(stop.clone()));
+    let stop = Stop::on_signals("the load");
     let live = clients.first().map(Client::live).unwrap_or_default();
 
     let started = Instant::now();
@@ -48,7 +31,7 @@ pub(crate) async fn run(
 
 /// Shows how the load goes, until it has lasted long enough or is stopped.
 async fn watch(started: Instant, lasting: Duration, live: &Live, stop: &Stop) {
-    let mut progress = Progress::new("load", lasting.as_millis() as u64);
+    let mut progress = Progress::toward("load", lasting.as_millis() as u64);
     let mut ticks = tokio::time::interval(BETWEEN_LOOKS);
     let (mut before, mut since) = (0, started);
     let mut rate = 0.0;
@@ -62,24 +45,10 @@ async fn watch(started: Instant, lasting: Duration, live: &Live, stop: &Stop) {
         }
         let endings = Ending::ALL.map(|ending| format!("{} {}", live.count(ending), ending.name()));
         let message = format!("{total} operations, {rate:.0}/s: {}", endings.join(", "));
-        progress.set(started.elapsed().as_millis() as u64, &message);
+        progress.show(started.elapsed().as_millis() as u64, &message);
     }
     stop.set();
-    progress.finish();
-}
-
-/// Ctrl-C ends the load; once it has ended, the program.
-async fn stop_on_interrupt(stop: Stop) {
-    while tokio::signal::ctrl_c().await.is_ok() {
-        if stop.is_set() {
-            std::process::exit(INTERRUPTED);
-        }
-        stop.set();
-        eprintln!("ending the load; Ctrl-C again to end at once");
-    }
 }
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 const RATE_WINDOW: Duration = Duration::from_secs(1);
-/// What a shell makes of a program that SIGINT ended.
-const INTERRUPTED: i32 = 130;

@@ -7,6 +7,7 @@ mod rules;
 
 use std::fmt;
 
+use console::Progress;
 use eddyline::{Error, Filter, Query, ReadOnly, SequenceNumber, SequencedEvent, Store};
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -17,7 +18,6 @@ use self::fingerprint::Fingerprint;
 use self::rules::Rules;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
-use crate::progress::Progress;
 use crate::servers::Auditors;
 
 /// Is what the audit came to.
@@ -65,17 +65,17 @@ async fn read(
 ) -> Result<(Fingerprint, SequenceNumber), Error> {
     let mut fingerprint = Fingerprint::default();
     let head = store.head().await?;
-    let mut progress = Progress::new("audit", head.value());
+    let mut progress = Progress::toward("audit", head.value());
     let mut events = store.stream(query.clone()).await?;
     while let Some(event) = events.try_next().await? {
         fingerprint.add(&event);
         each(&event);
         if fingerprint.events().is_multiple_of(EVENTS_BETWEEN_LOOKS) {
             let message = format!("{name}: {} events", fingerprint.events());
-            progress.set(event.sequence_number().value(), &message);
+            progress.show(event.sequence_number().value(), &message);
         }
     }
-    progress.finish();
+    drop(progress);
     let position = events.position().expect("a stream that ended well knows its position");
     Ok((fingerprint, position))
 }

@@ -1,9 +1,8 @@
-//! How the programs beside the crate talk to who started them.
+//! Errors in one line.
 
 use std::error::Error;
-use std::io::{self, Write};
 
-/// Tells an error with all its causes, in one line.
+/// Returns an error with all its causes, in one line.
 pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let mut parts: Vec<String> = Vec::new();
@@ -15,11 +14,6 @@ pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
     }
     let text = parts.join(": ");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Tells a line on standard error, if anybody still listens.
-pub fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -1,0 +1,56 @@
+//! Stopping a worker's process for a while, as a debugger or a paused machine does.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use crate::crew::Crew;
+
+/// Stops one worker after the other, unless there is only one.
+pub struct Freezer {
+    workers: usize,
+    frozen: Option<usize>,
+    next: Instant,
+    count: u64,
+}
+
+impl Freezer {
+    pub fn new(workers: usize) -> Self {
+        Self { workers, frozen: None, next: Instant::now() + BETWEEN / 2, count: 0 }
+    }
+
+    /// Stops a worker, or lets one go on, if it is time to.
+    pub fn turn(&mut self, crew: &Crew) {
+        if self.workers < 2 || Instant::now() < self.next {
+            return;
+        }
+        if self.frozen.is_some() {
+            self.thaw(crew);
+            self.next = Instant::now() + BETWEEN;
+            return;
+        }
+        let worker = rand::rng().random_range(0..self.workers);
+        if crew.freeze(worker) {
+            self.frozen = Some(worker);
+            self.count += 1;
+        }
+        let longest = LONGEST.as_millis() as u64;
+        self.next = Instant::now() + Duration::from_millis(rand::rng().random_range(50..longest));
+    }
+
+    /// Lets the stopped worker go on.
+    pub fn thaw(&mut self, crew: &Crew) {
+        if let Some(worker) = self.frozen.take() {
+            crew.thaw(worker);
+        }
+    }
+
+    /// Returns how often a worker was stopped.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+const BETWEEN: Duration = Duration::from_secs(1);
+/// Longer than the server waits for a decision under the log's lock.
+const LONGEST: Duration = Duration::from_millis(3_000);
