@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 pub use self::class::{Class, Classify, Reason};
 pub use self::classify::{Circumstances, Place};
+pub(crate) use self::failure::unreachable_because;
 pub use self::failure::{ConnectionFailure, Failure};
 pub use self::sqlstate::SqlState;
 use crate::SequenceNumber;
@@ -231,10 +232,12 @@ pub enum Error {
     },
 
     /// No connection to the server could be made.
-    #[error("{server} cannot be reached")]
+    #[error("{server} cannot be reached: {reason}")]
     Unreachable {
         /// The server, as `role host:port`.
         server: String,
+        /// What is in the way, and what to look at.
+        reason: Cow<'static, str>,
         /// Whether that may pass.
         class: Class,
         /// Why not.
@@ -334,6 +337,16 @@ impl Error {
             Self::Database { sqlstate, .. } => Some(sqlstate),
             _ => None,
         }
+    }
+
+    /// Adds what other ways to the same server came to, where the error has room for it.
+    pub(crate) fn noting(mut self, others: &[Self]) -> Self {
+        if let Self::Unreachable { reason, .. } | Self::UnfitServer { reason, .. } = &mut self {
+            for other in others {
+                reason.to_mut().push_str(&format!("; {other}"));
+            }
+        }
+        self
     }
 
     pub(crate) fn invalid_append(reason: impl Into<Cow<'static, str>>) -> Self {
