@@ -55,8 +55,9 @@ impl Draft {
             "sslmode" => driver.ssl_mode(choose(value, MODES)?),
             "sslnegotiation" => driver.ssl_negotiation(choose(value, NEGOTIATIONS)?),
             // The driver itself would take it for seconds.
-            "tcp_user_timeout" => driver
-                .tcp_user_timeout(Duration::from_millis(number(value, 1_000 * MAX_SECONDS)?)),
+            "tcp_user_timeout" => {
+                driver.tcp_user_timeout(Duration::from_millis(number(value, 1_000 * MAX_SECONDS)?))
+            }
             "user" => driver.user(value),
             _ => return None,
         };
@@ -108,11 +109,8 @@ const DEMANDS: [(&str, Demand); 6] = [
     ("read-write", Demand::ReadWrite),
     ("standby", Demand::Standby),
 ];
-const MODES: [(&str, SslMode); 3] = [
-    ("disable", SslMode::Disable),
-    ("prefer", SslMode::Prefer),
-    ("require", SslMode::Require),
-];
+const MODES: [(&str, SslMode); 3] =
+    [("disable", SslMode::Disable), ("prefer", SslMode::Prefer), ("require", SslMode::Require)];
 const NEGOTIATIONS: [(&str, SslNegotiation); 2] =
     [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
 /// 24 days, the longest time that the server can count in milliseconds.

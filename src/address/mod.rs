@@ -59,3 +59,5 @@ impl Address {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -60,10 +60,7 @@ const HONOURED: [(&str, &str); 23] = [
          Config::tls(Tls::Verify { ca_file }), for allow take prefer",
     ),
     ("sslnegotiation", "postgres, direct"),
-    (
-        "target_session_attrs",
-        "any, primary, read-write, read-only, standby, prefer-standby",
-    ),
+    ("target_session_attrs", "any, primary, read-write, read-only, standby, prefer-standby"),
     ("tcp_user_timeout", "1 to 2073600000 milliseconds"),
     ("tty", "the texts of UTF-8, and ignored"),
     ("user", "the texts of UTF-8"),
@@ -71,13 +68,19 @@ const HONOURED: [(&str, &str); 23] = [
 
 /// The other parameters of libpq, and some of other drivers, with what to do instead.
 const OTHERS: [(&str, Rule, &str); 47] = [
-    ("client_encoding", Rule::Only(&["UTF8", "UTF-8", "utf8", "utf-8", "auto"]), "events are UTF-8"),
+    (
+        "client_encoding",
+        Rule::Only(&["UTF8", "UTF-8", "utf8", "utf-8", "auto"]),
+        "events are UTF-8",
+    ),
     ("connection_limit", Rule::Refused, "set Config::max_connections"),
     ("currentSchema", Rule::Refused, "set Config::schema"),
     ("gssdelegation", Rule::Only(&["0"]), NO_GSS),
     ("gssencmode", Rule::Only(&["disable", "prefer"]), "to demand encryption set Config::tls"),
     ("gsslib", Rule::Refused, NO_GSS),
     ("krbsrvname", Rule::Refused, NO_GSS),
+    ("lock_timeout", Rule::Refused, "set Config::lock_timeout"),
+    ("max_connections", Rule::Refused, "set Config::max_connections"),
     ("max_protocol_version", Rule::Only(&["3.0", "3.2", "latest"]), "a store speaks version 3.0"),
     ("min_protocol_version", Rule::Only(&["3.0"]), "a store speaks version 3.0"),
     ("oauth_client_id", Rule::Refused, NO_OAUTH),
@@ -86,8 +89,20 @@ const OTHERS: [(&str, Rule, &str); 47] = [
     ("oauth_scope", Rule::Refused, NO_OAUTH),
     ("passfile", Rule::Refused, "read the file, and set password"),
     ("pgbouncer", Rule::Only(&["false"]), "set Config::pooler(Pooler::Transaction)"),
+    ("pool_max_conns", Rule::Refused, "set Config::max_connections"),
+    ("pool_size", Rule::Refused, "set Config::max_connections"),
     ("pool_timeout", Rule::Refused, "set Config::acquire_timeout"),
-    ("replication", Rule::Only(&["0", "false", "no", "off"]), "a store reads no replication stream"),
+    (
+        "prepared_statements",
+        Rule::Refused,
+        "behind a pooler set Config::pooler(Pooler::Transaction)",
+    ),
+    ("prepareThreshold", Rule::Refused, "behind a pooler set Config::pooler(Pooler::Transaction)"),
+    (
+        "replication",
+        Rule::Only(&["0", "false", "no", "off"]),
+        "a store reads no replication stream",
+    ),
     ("require_auth", Rule::Refused, "set channel_binding=require, which only SCRAM meets"),
     ("requirepeer", Rule::Refused, "protect the directory of the socket"),
     ("requiressl", Rule::Only(&["0"]), "set sslmode=require"),
@@ -114,14 +129,12 @@ const OTHERS: [(&str, Rule, &str); 47] = [
     ("sslpassword", Rule::Refused, NO_CLIENT_CERTIFICATE),
     ("sslrootcert", Rule::Refused, "set Config::tls(Tls::Verify { ca_file })"),
     ("sslsni", Rule::Only(&["1"]), "name the host by hostaddr alone, and no name is sent"),
-    ("statement_cache_size", Rule::Refused, "behind a pooler set Config::pooler(Pooler::Transaction)"),
+    (
+        "statement_cache_size",
+        Rule::Refused,
+        "behind a pooler set Config::pooler(Pooler::Transaction)",
+    ),
     ("statement_timeout", Rule::Refused, "set Config::statement_timeout"),
-    ("lock_timeout", Rule::Refused, "set Config::lock_timeout"),
-    ("max_connections", Rule::Refused, "set Config::max_connections"),
-    ("pool_max_conns", Rule::Refused, "set Config::max_connections"),
-    ("pool_size", Rule::Refused, "set Config::max_connections"),
-    ("prepared_statements", Rule::Refused, "behind a pooler set Config::pooler(Pooler::Transaction)"),
-    ("prepareThreshold", Rule::Refused, "behind a pooler set Config::pooler(Pooler::Transaction)"),
 ];
 
 #[cfg(test)]
@@ -132,7 +145,6 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 const NO_GSS: &str = "a store does not log in by GSSAPI; set password";
 const NO_OAUTH: &str = "a store does not log in by OAuth; set password";
 const NO_CLIENT_CERTIFICATE: &str = "a store shows no certificate; set password";
-const NO_REVOCATION: &str =
-    "revocations are not looked up; set Config::tls(Tls::Verify { ca_file }) with an authority of your own";
+const NO_REVOCATION: &str = "revocations are not looked up; set Config::tls(Tls::Verify { ca_file }) with an authority of your own";
 const UNKNOWN: &str = "has a parameter that neither PostgreSQL's libpq nor this crate knows: \
     docs/connections.md has those that an address may set";

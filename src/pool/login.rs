@@ -79,7 +79,9 @@ fn is_of_encryption(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => code.code() == "28000",
         None => match ConnectionFailure::of(error) {
-            ConnectionFailure::Broken | ConnectionFailure::Denied | ConnectionFailure::Garbled => true,
+            ConnectionFailure::Broken | ConnectionFailure::Denied | ConnectionFailure::Garbled => {
+                true
+            }
             ConnectionFailure::ReadOnly
             | ConnectionFailure::TimedOut
             | ConnectionFailure::Unreachable => false,

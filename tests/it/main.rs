@@ -1,5 +1,6 @@
 //! What the crate promises, against a real primary with a real streaming replica.
 
+mod addresses;
 mod agreement;
 mod allocations;
 mod append;
@@ -15,6 +16,7 @@ mod durable;
 mod encryption;
 mod failures;
 mod generate;
+mod hosts;
 mod house;
 mod import;
 mod limits;
@@ -29,6 +31,7 @@ mod repeat;
 mod replica;
 mod retry;
 mod roles;
+mod runtimes;
 mod schema;
 mod support;
 mod telemetry;
