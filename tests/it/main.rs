@@ -8,6 +8,7 @@ mod appender;
 mod beside;
 mod cancel;
 mod canonical;
+mod certificates;
 mod classify;
 mod codes;
 mod connect;

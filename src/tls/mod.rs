@@ -1,18 +1,21 @@
 //! Encryption of connections, through rustls.
 
+mod key;
+mod unchecked;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use self::unchecked::Unchecked;
 use crate::{Error, Tls};
 
 /// Makes the connector for a setting; without one, the address says whether it is used.
@@ -23,7 +26,9 @@ pub(crate) fn connector(tls: Option<&Tls>) -> Result<Connector, Error> {
         .map_err(|fault| Error::invalid_config("tls", fault.to_string()))?;
     let mut config = match tls {
         Some(Tls::Verify { ca_file }) => builder.with_root_certificates(authorities(ca_file)?),
-        _ => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked { provider })),
+        _ => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked::new(provider)))
+        }
     }
     .with_no_client_auth();
     // A server that is spoken to in TLS from the first byte demands it; others ignore it.
@@ -126,49 +131,5 @@ impl<S, T: TlsConnect<S>> TlsConnect<S> for Watched<T> {
     fn connect(self, stream: S) -> Self::Future {
         self.is_encrypted.0.store(true, Ordering::Relaxed);
         self.inner.connect(stream)
-    }
-}
-
-/// Takes any certificate: encryption without knowing who is at the other end, as `sslmode=require`
-/// means it. Signatures are checked all the same.
-#[derive(Debug)]
-struct Unchecked {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
