@@ -101,7 +101,11 @@ pub(crate) fn unreachable_because(error: &tokio_postgres::Error, port: u16) -> C
         (_, Some(io::ErrorKind::NotFound)) => {
             format!("the directory has no socket of a server on port {port}").into()
         }
-        (ConnectionFailure::Broken, _) => "the connection was closed while it was made".into(),
+        (ConnectionFailure::Broken, _) => format!(
+            "the connection was closed while it was made: check that port {port} is that of a \
+             PostgreSQL server"
+        )
+        .into(),
         (ConnectionFailure::Denied, _) => {
             "client and server cannot agree on the encryption or the login".into()
         }

@@ -69,7 +69,7 @@ pub enum Error {
     },
 
     /// The server refused a connection or a statement. Nothing was stored.
-    #[error("{server} refused: SQLSTATE {sqlstate}")]
+    #[error("{server} refused: SQLSTATE {sqlstate}{}", advice(sqlstate.as_str()))]
     Database {
         /// The server, as `role host:port`.
         server: String,
@@ -81,11 +81,19 @@ pub enum Error {
         source: Cause,
     },
 
-    /// A stored event cannot be decoded: another program altered the log's table.
-    #[error("event {sequence_number} cannot be decoded")]
+    /// A stored event cannot be decoded: its payload or metadata does not have the shape of the type
+    /// that was asked for, or another program altered the log's table.
+    #[error(
+        "event {sequence_number} of type {event_type:?} with id {} cannot be decoded",
+        event_id.map_or("unknown".to_owned(), |id| id.to_string())
+    )]
     Decode {
         /// The event.
         sequence_number: SequenceNumber,
+        /// Its type; empty if that cannot be decoded.
+        event_type: String,
+        /// Its id, unless that cannot be decoded.
+        event_id: Option<Uuid>,
         /// What is wrong with it.
         source: Cause,
     },
@@ -145,10 +153,12 @@ pub enum Error {
     },
 
     /// Every connection of the pool stayed in use.
-    #[error("no connection to {server} within {waited:?}: every one is in use")]
+    #[error("no connection to {server} within {waited:?}: {reason}")]
     PoolExhausted {
         /// The server, as `role host:port`.
         server: String,
+        /// How many connections there are, what holds them, and what to set.
+        reason: Cow<'static, str>,
         /// How long the caller waited.
         waited: Duration,
     },
@@ -366,6 +376,25 @@ impl Error {
 
     pub(crate) fn invalid_filter(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidFilter { reason: reason.into() }
+    }
+}
+
+/// Says what to do about a server's refusal, if it is something that its text does not say.
+fn advice(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "26000" | "42P05" => {
+            ": a prepared statement is not the connection's own; if a pooler shares connections by \
+             transaction, set Config::pooler(Pooler::Transaction)"
+        }
+        "42501" => {
+            ": the role lacks a right; eddyline::Schema::migrate gives a role its rights by \
+             writer_role or reader_role, and is run by the owner of the log"
+        }
+        "53300" => {
+            ": no connection is left for the role; lower Config::max_connections, or raise the \
+             limit of the role or of the server"
+        }
+        _ => "",
     }
 }
 

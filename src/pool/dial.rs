@@ -115,7 +115,10 @@ impl Dialer {
     }
 
     fn silent(&self, server: &Server, elapsed: impl Into<BoxError>) -> Error {
-        let reason = format!("it did not answer within {:?}", self.connect_timeout);
+        let reason = format!(
+            "it did not answer within {:?}: check the host, the port and the network",
+            self.connect_timeout
+        );
         unreachable(server, ConnectionFailure::TimedOut, reason, elapsed)
     }
 

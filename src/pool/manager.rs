@@ -17,6 +17,8 @@ pub(super) struct Manager {
     server: Arc<Server>,
     pub(super) dialer: Arc<Dialer>,
     pub(super) room: Arc<Room>,
+    /// Whether the connections only append.
+    pub(super) only_appends: bool,
 }
 
 impl Manager {
@@ -36,7 +38,8 @@ impl Manager {
         server: Arc<Server>,
     ) -> Result<Self, Error> {
         let terms = Terms::for_appends(config);
-        Self::of(config, address, server, terms, super::MAX_APPEND_CONNECTIONS)
+        let manager = Self::of(config, address, server, terms, super::MAX_APPEND_CONNECTIONS)?;
+        Ok(Self { only_appends: true, ..manager })
     }
 
     fn of(
@@ -47,7 +50,7 @@ impl Manager {
         most: u32,
     ) -> Result<Self, Error> {
         let dialer = Dialer::new(config, address, server.clone(), Arc::new(terms))?;
-        Ok(Self { server, dialer: Arc::new(dialer), room: Room::new(most) })
+        Ok(Self { server, dialer: Arc::new(dialer), room: Room::new(most), only_appends: false })
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {

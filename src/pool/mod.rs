@@ -220,6 +220,18 @@ impl Pool {
         self.suspicion.note(failed);
     }
 
+    /// Says what holds all of the connections.
+    fn in_use(&self) -> String {
+        let connections = self.manager.room.most();
+        match self.manager.only_appends {
+            true => format!("all {connections} that append wait for the server"),
+            false => format!(
+                "all {connections} of Config::max_connections are in use; raise it, or drop open \
+                 streams, each of which holds one to its end"
+            ),
+        }
+    }
+
     fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
         let room = &self.manager.room;
         if let Some(failure) = room.last_failure() {
@@ -229,6 +241,7 @@ impl Pool {
             false => self.manager.dialer.timed_out(elapsed),
             true => Error::PoolExhausted {
                 server: self.server.to_string(),
+                reason: self.in_use().into(),
                 waited: self.acquire_timeout,
             },
         }

@@ -28,6 +28,7 @@ mod plans;
 mod pool;
 mod pooler;
 mod read;
+mod remedies;
 mod repeat;
 mod replica;
 mod retry;
