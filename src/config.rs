@@ -6,17 +6,25 @@ use crate::address::Address;
 use crate::log::LogName;
 use crate::{Error, RetryPolicy, Telemetry};
 
-/// Says how connections to servers are encrypted.
+/// The encryption of connections to servers.
+///
+/// Connections by a socket of the same machine are never encrypted, whatever the setting says. If
+/// the server's identity is not checked, any certificate is taken, with a key of RSA, of ECDSA on
+/// P-256 or P-384, or of Ed25519.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Tls {
-    /// They are not.
+    /// No encryption.
     Disable,
-    /// They are where the server offers it; who the server is goes unchecked.
+    /// Encryption if the server offers it; the server's identity is not checked.
+    ///
+    /// If the handshake fails, or the server lets the role in without encryption only, the
+    /// connection is made in plain text.
     Prefer,
-    /// They are, or there is no connection; who the server is goes unchecked.
+    /// Encryption, or no connection; the server's identity is not checked.
     Require,
-    /// They are, and the server must show a certificate for its host name.
+    /// Encryption, or no connection; the server must show a certificate for its host name. If the
+    /// address names only `hostaddr`, the certificate must name that address.
     Verify {
         /// A file in PEM format with the certificates of the authorities that are trusted.
         ca_file: PathBuf,

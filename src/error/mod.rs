@@ -1,3 +1,4 @@
+mod advice;
 mod class;
 mod classify;
 mod failure;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use self::advice::advice;
 pub use self::class::{Class, Classify, Reason};
 pub use self::classify::{Circumstances, Place};
 pub(crate) use self::failure::unreachable_because;
@@ -349,16 +351,6 @@ impl Error {
         }
     }
 
-    /// Adds what other ways to the same server came to, where the error has room for it.
-    pub(crate) fn noting(mut self, others: &[Self]) -> Self {
-        if let Self::Unreachable { reason, .. } | Self::UnfitServer { reason, .. } = &mut self {
-            for other in others {
-                reason.to_mut().push_str(&format!("; {other}"));
-            }
-        }
-        self
-    }
-
     pub(crate) fn invalid_append(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidAppend { reason: reason.into() }
     }
@@ -376,25 +368,6 @@ impl Error {
 
     pub(crate) fn invalid_filter(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidFilter { reason: reason.into() }
-    }
-}
-
-/// Says what to do about a server's refusal, if it is something that its text does not say.
-fn advice(sqlstate: &str) -> &'static str {
-    match sqlstate {
-        "26000" | "42P05" => {
-            ": a prepared statement is not the connection's own; if a pooler shares connections by \
-             transaction, set Config::pooler(Pooler::Transaction)"
-        }
-        "42501" => {
-            ": the role lacks a right; eddyline::Schema::migrate gives a role its rights by \
-             writer_role or reader_role, and is run by the owner of the log"
-        }
-        "53300" => {
-            ": no connection is left for the role; lower Config::max_connections, or raise the \
-             limit of the role or of the server"
-        }
-        _ => "",
     }
 }
 

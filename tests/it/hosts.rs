@@ -4,12 +4,13 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use eddyline::{
-    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Store,
+    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Schema, Store,
 };
+use local_postgres::Cluster;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::support::{Fragile, Log, cluster, lent};
+use crate::support::{Fragile, Log, cluster, connect, lent, wait_until};
 
 /// Accepts connections and says nothing, for as long as it lives.
 struct Mute(TcpListener);
@@ -235,4 +236,43 @@ async fn an_error_names_each_host_and_what_is_in_its_way() {
     }
     assert_eq!(error.matches("did not answer within 300ms").count(), 2, "{error}");
     assert!(error.contains(&format!("nothing listens on port {closed}")), "{error}");
+}
+
+/// The primary stands still, and its port accepts connections; its standby is promoted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_use_follows_a_promotion_away_from_a_primary_that_stands_still() {
+    let cluster = Cluster::builder().standbys(1).fsync(false).start().await.unwrap();
+    let (old, new) = (cluster.primary(), &cluster.standbys()[0]);
+    let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}", old.port(), new.port());
+    let policy = RetryPolicy::builder().attempt_timeout(Duration::from_secs(2));
+    let config = Config::new(&url)
+        .unwrap()
+        .connect_timeout(Duration::from_secs(1))
+        .retry(policy.deadline(Duration::from_secs(60)).build().unwrap());
+    Schema::new(&config).migrate().await.unwrap();
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    cluster.wait_for_replay().await.unwrap();
+    let sql = connect(&old.url("postgres")).await;
+    old.sigstop().unwrap();
+    // Sessions that are open go on by themselves.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    sql.execute(end, &[]).await.unwrap();
+    wait_until(async || sql.query(end, &[]).await.unwrap().is_empty()).await;
+    new.promote().await.unwrap();
+
+    let writes = (0..8).map(|book| {
+        let store = &store;
+        async move {
+            let event = lent(&format!("b-{book}"), "r-2");
+            store.append([event], AppendCondition::none()).await
+        }
+    });
+    let outcomes = futures_util::future::join_all(writes).await;
+    let read = store.query(Filter::everything()).await;
+
+    old.sigcont().unwrap();
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(read.unwrap().events().len(), 9);
 }
