@@ -2,20 +2,29 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::log::LogName;
 use crate::{Error, RetryPolicy, Telemetry};
 
-/// Says how connections to servers are encrypted.
+/// The encryption of connections to servers.
+///
+/// Connections by a socket of the same machine are never encrypted, whatever the setting says. If
+/// the server's identity is not checked, any certificate is taken, with a key of RSA, of ECDSA on
+/// P-256 or P-384, or of Ed25519.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Tls {
-    /// They are not.
+    /// No encryption.
     Disable,
-    /// They are where the server offers it; who the server is goes unchecked.
+    /// Encryption if the server offers it; the server's identity is not checked.
+    ///
+    /// If the handshake fails, or the server lets the role in without encryption only, the
+    /// connection is made in plain text.
     Prefer,
-    /// They are, or there is no connection; who the server is goes unchecked.
+    /// Encryption, or no connection; the server's identity is not checked.
     Require,
-    /// They are, and the server must show a certificate for its host name.
+    /// Encryption, or no connection; the server must show a certificate for its host name. If the
+    /// address names only `hostaddr`, the certificate must name that address.
     Verify {
         /// A file in PEM format with the certificates of the authorities that are trusted.
         ca_file: PathBuf,
@@ -66,14 +75,14 @@ pub enum QueueFull {
 #[derive(Clone)]
 #[must_use]
 pub struct Config {
-    pub(crate) servers: Vec<tokio_postgres::Config>,
+    pub(crate) servers: Vec<Address>,
     pub(crate) schema: String,
     pub(crate) log: String,
     pub(crate) tls: Option<Tls>,
     pub(crate) pooler: Pooler,
     pub(crate) max_connections: u32,
     pub(crate) acquire_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) connect_timeout: Option<Duration>,
     pub(crate) statement_timeout: Duration,
     pub(crate) decision_timeout: Duration,
     pub(crate) lock_timeout: Duration,
@@ -90,23 +99,30 @@ impl Config {
     /// Names the server: the primary for a read-write store, a replica for a read-only one.
     ///
     /// The address is a URL (`postgres://user:password@host:5432/database`) or a list of pairs
-    /// (`host=localhost dbname=library`), as `libpq` takes them. It may name several hosts
-    /// (`postgres://host-a,host-b/library`): a read-write store works on the one that takes writes,
-    /// and finds the new one after a promotion.
+    /// (`host=localhost dbname=library`), as `libpq` takes them. `docs/connections.md` lists the
+    /// parameters that it may have. A parameter that a store does not honour is refused, never
+    /// ignored.
+    ///
+    /// The address may name several hosts (`postgres://host-a,host-b/library`), and a host's name may
+    /// stand for several addresses. A read-write store works on the one that takes writes, and finds
+    /// the new one after a promotion. A host that does not answer is asked after the others from then
+    /// on, until it answers again.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] where the address cannot be read or names no host.
+    /// [`Error::InvalidConfig`] if the address cannot be read, names no host, or has a parameter that
+    /// is not honoured. The error says which parameter, and what to set instead. It repeats nothing
+    /// that may be a piece of a password.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(Self {
-            servers: vec![server(url)?],
+            servers: vec![Address::parse(url)?],
             schema: "public".to_owned(),
             log: "events".to_owned(),
             tls: None,
             pooler: Pooler::None,
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: None,
             statement_timeout: Duration::from_secs(30),
             decision_timeout: Duration::from_secs(2),
             lock_timeout: Duration::from_secs(10),
@@ -126,7 +142,7 @@ impl Config {
     ///
     /// As [`new`](Self::new).
     pub fn replica(mut self, url: &str) -> Result<Self, Error> {
-        self.servers.push(server(url)?);
+        self.servers.push(Address::parse(url)?);
         Ok(self)
     }
 
@@ -165,9 +181,12 @@ impl Config {
         Self { acquire_timeout: timeout, ..self }
     }
 
-    /// Sets how long a connection may take to be made. Defaults to 5 seconds.
+    /// Sets how long each address of a server may take until a connection to it is made. Defaults to
+    /// `connect_timeout` in the server's address, and that to 5 seconds.
+    ///
+    /// Each host, and each address of a host's name, has this time for itself.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
-        Self { connect_timeout: timeout, ..self }
+        Self { connect_timeout: Some(timeout), ..self }
     }
 
     /// Sets how long a decision may take while it holds the log's lock, and then its events to arrive at
@@ -264,14 +283,14 @@ impl Config {
             let reason = format!("is {:?}, the most is {MAX_LINGER:?}", self.linger);
             return Err(Error::invalid_config("linger", reason));
         }
-        for (setting, timeout) in [
+        let connect_timeout = self.connect_timeout.map(|timeout| ("connect_timeout", timeout));
+        for (setting, timeout) in connect_timeout.into_iter().chain([
             ("acquire_timeout", self.acquire_timeout),
-            ("connect_timeout", self.connect_timeout),
             ("statement_timeout", self.statement_timeout),
             ("decision_timeout", self.decision_timeout),
             ("lock_timeout", self.lock_timeout),
             ("replica_timeout", self.replica_timeout),
-        ] {
+        ]) {
             // The server takes milliseconds as an int, and 0 for no limit at all.
             if timeout < Duration::from_millis(1) || timeout > MAX_TIMEOUT {
                 return Err(Error::invalid_config(
@@ -296,21 +315,6 @@ impl fmt::Debug for Config {
             .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
     }
-}
-
-fn server(url: &str) -> Result<tokio_postgres::Config, Error> {
-    // The parser's own errors repeat the parts of the address that they complain of, and those may
-    // be a password; which part it was is all that may be told.
-    let server: tokio_postgres::Config = url.parse().map_err(|_| {
-        Error::invalid_config(
-            "url",
-            "is no PostgreSQL address like postgres://user:password@host:5432/database",
-        )
-    })?;
-    if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
-        return Err(Error::invalid_config("url", "names no host"));
-    }
-    Ok(server)
 }
 
 const MAX_QUEUE: usize = 1 << 20;

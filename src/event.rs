@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::error::cause;
 use crate::json;
 use crate::{Error, SequenceNumber};
 
@@ -197,6 +198,33 @@ impl SequencedEvent {
     /// Returns when it was stored, by the clock of the server.
     pub fn recorded_at(&self) -> Timestamp {
         self.recorded_at
+    }
+
+    /// Decodes the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] if the payload does not have the shape of `T`. It names the event.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.event.payload().map_err(|fault| self.undecodable(fault))
+    }
+
+    /// Decodes the metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] if the metadata does not have the shape of `T`. It names the event.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.event.metadata().map_err(|fault| self.undecodable(fault))
+    }
+
+    fn undecodable(&self, fault: Error) -> Error {
+        Error::Decode {
+            sequence_number: self.sequence_number,
+            event_type: self.event_type().to_owned(),
+            event_id: Some(self.id),
+            source: cause(fault),
+        }
     }
 }
 

@@ -80,6 +80,7 @@
 //!
 //! Operations are measured and traced through OpenTelemetry's API: see [`Telemetry`].
 
+mod address;
 mod condition;
 mod config;
 mod decision;

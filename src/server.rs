@@ -1,10 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio_postgres::config::Host;
 use tokio_postgres::error::Severity;
 
-use crate::error::{BoxError, MIGRATE, cause};
+use crate::address::{Address, Endpoint};
+use crate::error::{BoxError, MIGRATE, cause, unreachable_because};
 use crate::log::{LogName, SEQUENCE_BEHIND};
 use crate::{Circumstances, Class, ConnectionFailure, Error, Failure, Place, Role, SqlState};
 
@@ -23,18 +23,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(
-        role: Role,
-        index: usize,
-        server: &tokio_postgres::Config,
-        log: &LogName,
-    ) -> Self {
+    pub(crate) fn new(role: Role, index: usize, address: &Address, log: &LogName) -> Self {
         let name = match role {
             Role::Primary => "primary".into(),
             Role::Replica => format!("replica-{index}").into(),
         };
-        let (host, port) = address(server);
-        let database = server.get_dbname().or(server.get_user()).unwrap_or_default();
+        let database = address.driver.get_dbname().or(address.driver.get_user());
+        let database = database.unwrap_or_default();
+        let (host, port) = match address.endpoints.first() {
+            Some(first) => (first.host(), first.port),
+            None => (String::new(), 0),
+        };
         Self {
             name,
             role,
@@ -43,6 +42,19 @@ impl Server {
             namespace: format!("{database}|{}", log.schema()).into(),
             collection: log.log().into(),
             log: log.clone(),
+        }
+    }
+
+    /// Returns the same server at one of the hosts of its address.
+    pub(crate) fn at_endpoint(&self, endpoint: &Endpoint) -> Self {
+        Self {
+            name: self.name.clone(),
+            role: self.role,
+            host: endpoint.host().into(),
+            port: endpoint.port,
+            namespace: self.namespace.clone(),
+            collection: self.collection.clone(),
+            log: self.log.clone(),
         }
     }
 
@@ -84,7 +96,8 @@ impl Server {
             }
             Failure::Connection(ConnectionFailure::ReadOnly) => self.takes_no_writes(),
             Failure::Connection(_) if circumstances.place() == Place::Connect => {
-                Error::Unreachable { server, class, source: cause(error) }
+                let reason = unreachable_because(&error, self.port);
+                Error::Unreachable { server, reason, class, source: cause(error) }
             }
             Failure::Connection(ConnectionFailure::Denied) => {
                 let reason = format!("its answer is not of the type that was asked for: {error}");
@@ -127,15 +140,4 @@ impl fmt::Display for Server {
 pub(crate) fn ends_connection(error: &tokio_postgres::Error) -> bool {
     let severity = error.as_db_error().map(|error| error.parsed_severity());
     severity != Some(Some(Severity::Error))
-}
-
-/// Names the first address of a server.
-fn address(server: &tokio_postgres::Config) -> (String, u16) {
-    let host = match server.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(directory)) => directory.display().to_string(),
-        None => server.get_hostaddrs().first().map_or(String::new(), ToString::to_string),
-    };
-    (host, server.get_ports().first().copied().unwrap_or(5432))
 }

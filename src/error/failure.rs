@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::io;
 
@@ -85,6 +86,35 @@ impl ConnectionFailure {
             | TlsError::InappropriateMessage { .. }
             | TlsError::InvalidMessage(_) => Self::Garbled,
             _ => Self::Denied,
+        }
+    }
+}
+
+/// Says what is in the way of a connection, and what to look at.
+pub(crate) fn unreachable_because(error: &tokio_postgres::Error, port: u16) -> Cow<'static, str> {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match (ConnectionFailure::of(error), io.map(io::Error::kind)) {
+        (_, Some(io::ErrorKind::ConnectionRefused)) => format!(
+            "nothing listens on port {port} there: check the port, and whether the server runs"
+        )
+        .into(),
+        (_, Some(io::ErrorKind::NotFound)) => {
+            format!("the directory has no socket of a server on port {port}").into()
+        }
+        (ConnectionFailure::Broken, _) => format!(
+            "the connection was closed while it was made: check that port {port} is that of a \
+             PostgreSQL server"
+        )
+        .into(),
+        (ConnectionFailure::Denied, _) => {
+            "client and server cannot agree on the encryption or the login".into()
+        }
+        (ConnectionFailure::Garbled, _) => {
+            format!("what answers on port {port} is no PostgreSQL server: check the port").into()
+        }
+        (ConnectionFailure::TimedOut, _) => "it did not answer in time".into(),
+        (ConnectionFailure::ReadOnly | ConnectionFailure::Unreachable, _) => {
+            "there is no way to it: check the host and the network".into()
         }
     }
 }

@@ -1,3 +1,4 @@
+mod advice;
 mod class;
 mod classify;
 mod failure;
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use self::advice::advice;
 pub use self::class::{Class, Classify, Reason};
 pub use self::classify::{Circumstances, Place};
+pub(crate) use self::failure::unreachable_because;
 pub use self::failure::{ConnectionFailure, Failure};
 pub use self::sqlstate::SqlState;
 use crate::SequenceNumber;
@@ -71,7 +74,7 @@ pub enum Error {
     },
 
     /// The server refused a connection or a statement. Nothing was stored.
-    #[error("{server} refused: SQLSTATE {sqlstate}")]
+    #[error("{server} refused: SQLSTATE {sqlstate}{}", advice(sqlstate.as_str()))]
     Database {
         /// The server, as `role host:port`.
         server: String,
@@ -83,11 +86,19 @@ pub enum Error {
         source: Cause,
     },
 
-    /// A stored event cannot be decoded: another program altered the log's table.
-    #[error("event {sequence_number} cannot be decoded")]
+    /// A stored event cannot be decoded: its payload or metadata does not have the shape of the type
+    /// that was asked for, or another program altered the log's table.
+    #[error(
+        "event {sequence_number} of type {event_type:?} with id {} cannot be decoded",
+        event_id.map_or("unknown".to_owned(), |id| id.to_string())
+    )]
     Decode {
         /// The event.
         sequence_number: SequenceNumber,
+        /// Its type; empty if that cannot be decoded.
+        event_type: String,
+        /// Its id, unless that cannot be decoded.
+        event_id: Option<Uuid>,
         /// What is wrong with it.
         source: Cause,
     },
@@ -172,10 +183,12 @@ pub enum Error {
     },
 
     /// Every connection of the pool stayed in use.
-    #[error("no connection to {server} within {waited:?}: every one is in use")]
+    #[error("no connection to {server} within {waited:?}: {reason}")]
     PoolExhausted {
         /// The server, as `role host:port`.
         server: String,
+        /// How many connections there are, what holds them, and what to set.
+        reason: Cow<'static, str>,
         /// How long the caller waited.
         waited: Duration,
     },
@@ -285,10 +298,12 @@ pub enum Error {
     },
 
     /// No connection to the server could be made.
-    #[error("{server} cannot be reached")]
+    #[error("{server} cannot be reached: {reason}")]
     Unreachable {
         /// The server, as `role host:port`.
         server: String,
+        /// What is in the way, and what to look at.
+        reason: Cow<'static, str>,
         /// Whether that may pass.
         class: Class,
         /// Why not.

@@ -1,7 +1,11 @@
 //! A pool of connections per server, and what a connection remembers.
 
+mod dial;
+mod idle;
+mod login;
 mod manager;
 mod reading;
+mod room;
 mod session;
 mod suspicion;
 mod terms;
@@ -11,9 +15,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bb8::{PooledConnection, QueueStrategy, RunError};
+use bb8::QueueStrategy;
 use tokio::time::timeout;
 
+use self::idle::{Idle, Placed, Taken};
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
 pub(crate) use self::session::{ConnectionId, Form, Session, send, sent};
@@ -21,14 +26,14 @@ use self::suspicion::Suspicion;
 use crate::error::BoxError;
 use crate::log::LogName;
 use crate::server::Server;
-use crate::{Class, Config, Error, Role, tls};
+use crate::{Class, Config, Error, Role};
 
 /// The connections to one server.
 #[derive(Clone)]
 pub(crate) struct Pool {
     server: Arc<Server>,
     manager: Manager,
-    connections: bb8::Pool<Manager>,
+    idle: Idle,
     acquire_timeout: Duration,
     /// Whether to give up at the first connection that fails, because another server may answer.
     fail_fast: bool,
@@ -42,16 +47,14 @@ impl Pool {
         log: &LogName,
         role: Role,
     ) -> Result<Vec<Self>, Error> {
-        let connector = tls::connector(config.tls.as_ref())?;
         let servers = config.servers.iter().enumerate();
-        Ok(servers
+        servers
             .map(|(index, address)| {
                 let server = Arc::new(Server::new(role, index, address, log));
-                let manager = Manager::new(config, address, connector.clone(), server);
-                let builder = bb8::Pool::builder().max_size(config.max_connections);
-                Self::new(config, manager, builder)
+                let manager = Manager::new(config, address, server)?;
+                Ok(Self::new(config, manager, bb8::Pool::builder()))
             })
-            .collect())
+            .collect()
     }
 
     /// Makes the pool of the connections that only append. No connection is made yet.
@@ -60,30 +63,26 @@ impl Pool {
     /// nobody from reading. Mostly one is in use, and always the same, since it is known what that
     /// one saw.
     pub(crate) fn for_appends(&self, config: &Config) -> Result<Self, Error> {
-        let connector = tls::connector(config.tls.as_ref())?;
         let address = config.servers.first().expect("a configuration names a server");
-        let manager = Manager::for_appends(config, address, connector, self.server.clone());
-        let builder = bb8::Pool::builder()
-            .max_size(MAX_APPEND_CONNECTIONS)
-            .queue_strategy(QueueStrategy::Lifo);
+        let manager = Manager::for_appends(config, address, self.server.clone())?;
+        let builder = bb8::Pool::builder().queue_strategy(QueueStrategy::Lifo);
         Ok(Self::new(config, manager, builder))
     }
 
     fn new(config: &Config, manager: Manager, builder: bb8::Builder<Manager>) -> Self {
         let connections = builder
+            .max_size(manager.room.most())
             .connection_timeout(config.acquire_timeout)
             // Whether a connection still lives shows when it is used; to ask before would cost
             // each operation a round trip.
             .test_on_check_out(false)
-            // The pool would go on when nobody waits any more, and pause where nobody can wake
-            // it: who waits tries again.
-            .retry_connection(false)
-            .error_sink(manager.sink())
+            .idle_timeout(None)
+            .max_lifetime(None)
             .build_unchecked(manager.clone());
         Self {
             server: manager.server().clone(),
             manager,
-            connections,
+            idle: Idle::new(connections),
             acquire_timeout: config.acquire_timeout,
             fail_fast: config.servers.len() > 1,
             suspicion: Arc::default(),
@@ -104,7 +103,7 @@ impl Pool {
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.manager.in_time(answer).await
+        self.manager.dialer.in_time(answer).await
     }
 
     /// Takes a connection from the pool.
@@ -122,50 +121,72 @@ impl Pool {
 
     /// Waits until a connection comes back or can be made.
     ///
-    /// The pool makes one attempt for each time that it is asked while it has too few, and tells
-    /// nobody when that fails. So it is asked again after a pause, during which the turn is kept:
-    /// who waits takes what comes back.
+    /// The callers that wait take turns: the first one takes what comes back or is made. While an
+    /// attempt fails it is made again after a pause.
     async fn wait(&self) -> Result<Lease, Error> {
-        // It listens before the pool tries.
-        let mut failures = self.manager.failures();
+        if let Some(taken) = self.idle.try_take()
+            && let Some(lease) = self.lease(taken)
+        {
+            return Ok(lease);
+        }
+        let room = &self.manager.room;
+        // It listens before an attempt is begun.
+        let mut changes = room.changes();
+        let _waiting = room.wait();
         let mut pause = SHORTEST_PAUSE;
+        let mut taken = pin!(self.take());
         loop {
-            let mut connection = pin!(self.take());
-            let error = tokio::select! {
+            self.begin_attempt();
+            let change = tokio::select! {
                 biased;
-                taken = &mut connection => return taken,
-                error = failures.next() => error,
+                lease = &mut taken => return Ok(lease),
+                change = changes.next() => change,
             };
+            let Some(error) = change else { continue };
             if self.is_final(&error) {
                 return Err(error);
             }
-            if let Ok(taken) = timeout(pause, connection).await {
-                return taken;
+            if let Ok(lease) = timeout(pause, &mut taken).await {
+                return Ok(lease);
             }
             pause = LONGEST_PAUSE.min(2 * pause);
         }
     }
 
-    /// Takes a connection that still lives, as far as is known without asking.
-    async fn take(&self) -> Result<Lease, Error> {
+    /// Begins to make a connection, unless as many are being made as callers wait, or there is no
+    /// room for it.
+    ///
+    /// The attempt goes on if the caller is gone: what is half made is of use to the next one. If its
+    /// runtime ends, so does the attempt, and others begin one in its place.
+    fn begin_attempt(&self) {
+        let Some(place) = self.manager.room.begin() else { return };
+        let (dialer, idle) = (self.manager.dialer.clone(), self.idle.clone());
+        tokio::spawn(async move {
+            match dialer.connect().await {
+                Ok(session) => idle.add(Placed::new(session, place.made())),
+                Err(error) => place.fail(error),
+            }
+        });
+    }
+
+    async fn take(&self) -> Lease {
         loop {
-            match self.connections.get_owned().await {
-                // Dropped, it makes room for another one.
-                Ok(connection) if connection.is_spent() => {}
-                Ok(connection) => {
-                    return Ok(Lease { connection, suspicion: self.suspicion.clone() });
-                }
-                Err(RunError::User(error)) => return Err(error),
-                // The caller's own limit is the same, and tells why.
-                Err(RunError::TimedOut) => std::future::pending().await,
+            if let Some(lease) = self.lease(self.idle.take().await) {
+                return lease;
             }
         }
+    }
+
+    /// Leases a connection that still lives, as far as is known without asking.
+    fn lease(&self, connection: Taken) -> Option<Lease> {
+        // Dropped, a spent one makes room for another one.
+        (!connection.is_spent()).then(|| Lease { connection, suspicion: self.suspicion.clone() })
     }
 
     /// Returns whether to give up rather than wait for what may come back or be made later.
     fn is_final(&self, error: &Error) -> bool {
         let is_lasting = matches!(error.class(), Class::Permanent(_));
-        self.fail_fast || is_lasting && self.connections.state().connections == 0
+        self.fail_fast || is_lasting && self.manager.room.is_empty()
     }
 
     /// Returns whether the server failed a moment ago, so that another one should be asked first.
@@ -178,14 +199,28 @@ impl Pool {
         self.suspicion.note(failed);
     }
 
+    /// Says what holds all of the connections.
+    fn in_use(&self) -> String {
+        let connections = self.manager.room.most();
+        match self.manager.only_appends {
+            true => format!("all {connections} that append wait for the server"),
+            false => format!(
+                "all {connections} of Config::max_connections are in use; raise it, or drop open \
+                 streams, each of which holds one to its end"
+            ),
+        }
+    }
+
     fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
-        if let Some(failure) = self.manager.last_failure() {
+        let room = &self.manager.room;
+        if let Some(failure) = room.last_failure() {
             return failure;
         }
-        match self.connections.state().connections < self.manager.max_connections() {
-            true => self.manager.timed_out(elapsed),
-            false => Error::PoolExhausted {
+        match room.is_full() {
+            false => self.manager.dialer.timed_out(elapsed),
+            true => Error::PoolExhausted {
                 server: self.server.to_string(),
+                reason: self.in_use().into(),
                 waited: self.acquire_timeout,
             },
         }
@@ -194,7 +229,7 @@ impl Pool {
 
 /// A connection out of the pool; dropped, it goes back.
 pub(crate) struct Lease {
-    connection: PooledConnection<'static, Manager>,
+    connection: Taken,
     suspicion: Arc<Suspicion>,
 }
 

@@ -50,17 +50,29 @@ pub(crate) fn wait_for_client(time: Duration) -> String {
 }
 
 /// Renders the question who holds the log's lock. It answers with a row of words, if anybody does.
+///
+/// A prepared transaction holds its locks without a process. Its name is found by its number, which is
+/// what another one of its locks is for.
 pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
     let table = log.table();
     let text = format!(
-        "SELECT format('process %s (%s of %s from %s), %s, in its transaction for %s',
-             activity.pid, coalesce(nullif(application_name, ''), 'a program'), usename,
+        "SELECT CASE WHEN prepared.gid IS NOT NULL THEN
+             format('the prepared transaction %L of %s, prepared at %s: end it by COMMIT PREPARED %L or ROLLBACK PREPARED %L',
+                 prepared.gid, prepared.owner, prepared.prepared, prepared.gid, prepared.gid)
+         WHEN held.pid IS NULL THEN 'a transaction without a process'
+         ELSE format('process %s (%s of %s from %s), %s, in its transaction for %s',
+             held.pid, coalesce(nullif(application_name, ''), 'a program'), coalesce(usename, 'a role'),
              coalesce(host(client_addr), 'the server''s machine'), coalesce(state, 'at work'),
              coalesce(date_trunc('milliseconds', clock_timestamp() - xact_start)::text, 'some time'))
-         FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
-         WHERE locktype = 'advisory' AND granted AND objsubid = 1
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-             AND classid = {LOCK_CLASS}::oid AND objid = '{table}'::regclass::oid
+         END
+         FROM pg_locks AS held LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+             LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.pid IS NULL
+                 AND own.locktype = 'transactionid' AND own.granted
+                 AND own.virtualtransaction = held.virtualtransaction
+             LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
+         WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1
+             AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             AND held.classid = {LOCK_CLASS}::oid AND held.objid = '{table}'::regclass::oid
          LIMIT 1"
     );
     Statement { text, params: Vec::new() }

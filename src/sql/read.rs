@@ -181,14 +181,14 @@ pub(crate) fn is_head(row: &Row) -> bool {
 
 /// Decodes the row of [`head`], or the first one of [`Reading::few`].
 pub(crate) fn decode_head(row: &Row) -> Result<SequenceNumber, Error> {
-    let head = row.try_get(0).map_err(|fault| undecodable(0, fault))?;
+    let head = row.try_get(0).map_err(|fault| undecodable(row, fault))?;
     Ok(SequenceNumber::from_bigint(head))
 }
 
 /// Decodes an event's row.
 pub(crate) fn decode_event(row: &Row) -> Result<SequencedEvent, Error> {
-    let number: i64 = row.try_get(0).map_err(|fault| undecodable(0, fault))?;
-    let fault = |fault: tokio_postgres::Error| undecodable(number, fault);
+    let fault = |fault: tokio_postgres::Error| undecodable(row, fault);
+    let number: i64 = row.try_get(0).map_err(fault)?;
     let Time(occurred_at) = row.try_get(2).map_err(fault)?;
     let Time(recorded_at) = row.try_get(3).map_err(fault)?;
     let Jsonb(payload) = row.try_get(5).map_err(fault)?;
@@ -204,6 +204,12 @@ pub(crate) fn decode_event(row: &Row) -> Result<SequencedEvent, Error> {
     Ok(SequencedEvent::new(stored.into(), number, recorded_at))
 }
 
-fn undecodable(number: i64, fault: tokio_postgres::Error) -> Error {
-    Error::Decode { sequence_number: SequenceNumber::from_bigint(number), source: cause(fault) }
+/// Names the event of a row as far as it can be read.
+fn undecodable(row: &Row, fault: tokio_postgres::Error) -> Error {
+    Error::Decode {
+        sequence_number: SequenceNumber::from_bigint(row.try_get(0).unwrap_or_default()),
+        event_type: row.try_get(4).unwrap_or_default(),
+        event_id: row.try_get(1).ok(),
+        source: cause(fault),
+    }
 }

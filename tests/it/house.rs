@@ -20,17 +20,18 @@ const VOCABULARY: [&str; 11] = [
 ];
 
 /// Each module outside of the vocabulary, with those outside of it that it may use.
-const MAY_USE: [(&str, &[&str]); 10] = [
-    ("config", &["log", "retry", "telemetry"]),
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("address", &[]),
+    ("config", &["address", "log", "retry", "telemetry"]),
     ("log", &[]),
-    ("pool", &["config", "log", "server", "sql", "tls"]),
+    ("pool", &["address", "config", "log", "server", "sql", "tls"]),
     ("retry", &["telemetry"]),
     ("schema", &["config", "log", "pool", "server", "sql"]),
-    ("server", &["log"]),
+    ("server", &["address", "log"]),
     ("sql", &["log"]),
     ("store", &["config", "log", "pool", "retry", "schema", "server", "sql", "telemetry"]),
     ("telemetry", &["server"]),
-    ("tls", &["config"]),
+    ("tls", &["address", "config"]),
 ];
 
 /// Returns the modules that a file names behind `crate::`, types at the root by their module.

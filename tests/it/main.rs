@@ -1,5 +1,6 @@
 //! What the crate promises, against a real primary with a real streaming replica.
 
+mod addresses;
 mod agreement;
 mod allocations;
 mod append;
@@ -7,6 +8,7 @@ mod appender;
 mod beside;
 mod cancel;
 mod canonical;
+mod certificates;
 mod classify;
 mod codes;
 mod connect;
@@ -17,6 +19,7 @@ mod durable;
 mod encryption;
 mod failures;
 mod generate;
+mod hosts;
 mod house;
 mod import;
 mod limited;
@@ -28,12 +31,14 @@ mod plans;
 mod pool;
 mod pooler;
 mod read;
+mod remedies;
 mod repair;
 mod repeat;
 mod replica;
 mod retry;
 mod rights;
 mod roles;
+mod runtimes;
 mod schema;
 mod sequence;
 mod support;

@@ -1,0 +1,117 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use tokio_postgres::config::Host;
+
+use super::Reason;
+
+/// A host of an address, with its port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Endpoint {
+    /// A name, an address or the directory of a socket: what a certificate is checked for.
+    pub(crate) host: Host,
+    /// The address that is connected to, if the host is not to be looked up.
+    pub(crate) hostaddr: Option<IpAddr>,
+    pub(crate) port: u16,
+}
+
+impl Endpoint {
+    /// Joins the lists of hosts, of their addresses and of their ports.
+    pub(super) fn join(
+        hosts: Option<&str>,
+        hostaddrs: Option<&str>,
+        ports: Option<&str>,
+    ) -> Result<Vec<Self>, Reason> {
+        let [hosts, hostaddrs, ports] =
+            [hosts, hostaddrs, ports].map(|list| list.map_or(Vec::new(), split));
+        let count = hosts.len().max(hostaddrs.len());
+        if count == 0 {
+            return Err(NO_HOST.into());
+        }
+        if !hosts.is_empty() && !hostaddrs.is_empty() && hosts.len() != hostaddrs.len() {
+            let (hosts, hostaddrs) = (hosts.len(), hostaddrs.len());
+            return Err(format!("host names {hosts} hosts, hostaddr {hostaddrs}").into());
+        }
+        if ports.len() > 1 && ports.len() != count {
+            let ports = ports.len();
+            return Err(format!("port names {ports} ports for {count} hosts").into());
+        }
+        let endpoint = |index: usize| {
+            Self::of(
+                hosts.get(index).copied().unwrap_or_default(),
+                hostaddrs.get(index).copied().unwrap_or_default(),
+                ports.get(index).or(ports.first()).copied().unwrap_or_default(),
+            )
+        };
+        (0..count).map(endpoint).collect()
+    }
+
+    fn of(host: &str, hostaddr: &str, port: &str) -> Result<Self, Reason> {
+        let hostaddr: Option<IpAddr> = match hostaddr {
+            "" => None,
+            address => Some(address.parse().map_err(|_| BAD_HOSTADDR)?),
+        };
+        let host = match (host, hostaddr) {
+            ("", None) => return Err(NO_HOST.into()),
+            ("", Some(address)) => Host::Tcp(address.to_string()),
+            #[cfg(unix)]
+            (path, _) if path.starts_with('/') => Host::Unix(path.into()),
+            (name, _) if is_name(name) || is_address(name) => Host::Tcp(name.to_owned()),
+            _ => return Err(BAD_HOST.into()),
+        };
+        let port = match port {
+            "" => DEFAULT_PORT,
+            port => port.parse().ok().filter(|&port| port > 0).ok_or(BAD_PORT)?,
+        };
+        Ok(Self { host, hostaddr, port })
+    }
+
+    /// Returns the host as text.
+    pub(crate) fn host(&self) -> String {
+        match &self.host {
+            Host::Tcp(host) => host.clone(),
+            #[cfg(unix)]
+            Host::Unix(directory) => directory.display().to_string(),
+        }
+    }
+
+    /// Returns whether it is a socket of this machine, which needs no encryption.
+    pub(crate) fn is_local_socket(&self) -> bool {
+        match &self.host {
+            Host::Tcp(_) => false,
+            #[cfg(unix)]
+            Host::Unix(_) => self.hostaddr.is_none(),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host(), self.port)
+    }
+}
+
+fn split(list: &str) -> Vec<&str> {
+    list.split(',').map(str::trim).collect()
+}
+
+/// Returns whether it may be a host's name, as the name service takes it.
+fn is_name(host: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    host.len() <= MAX_NAME_BYTES && host.chars().all(letter)
+}
+
+/// Returns whether it is an address, perhaps with the zone that one of IPv6 may have.
+fn is_address(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
+    let has_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_alphanumeric());
+    host.parse::<IpAddr>().is_ok() || address.parse::<Ipv6Addr>().is_ok() && has_zone
+}
+
+const DEFAULT_PORT: u16 = 5432;
+const MAX_NAME_BYTES: usize = 253;
+const NO_HOST: &str = "names no host: write a name, an address or the directory of a socket";
+const BAD_HOST: &str = "a host is neither a name, an address nor the directory of a socket: a \
+    name has only letters, digits, - . and _";
+const BAD_HOSTADDR: &str = "hostaddr is not an IP address, or a list of them with commas between";
+const BAD_PORT: &str = "its port is not a number from 1 to 65535";

@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio_postgres::config::Host;
+
+use super::{Address, parameter};
+
+fn read(address: &str) -> Address {
+    Address::parse(address).unwrap()
+}
+
+#[test]
+fn the_documentation_has_each_parameter_once() {
+    let text = include_str!("../../docs/connections.md");
+    let (_, table) = text.split_once("| parameter |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut documented: Vec<_> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    let mut known: Vec<_> = parameter::names().collect();
+    documented.sort_unstable();
+    known.sort_unstable();
+
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn the_driver_is_told_what_an_address_says() {
+    let address = read(
+        "host=a password=x dbname=d user=u options=-cgeqo=off tcp_user_timeout=1500 keepalives=0 \
+         keepalives_idle=7 keepalives_interval=8 keepalives_count=9 connect_timeout=3",
+    );
+
+    let driver = &address.driver;
+    assert_eq!((driver.get_user(), driver.get_dbname()), (Some("u"), Some("d")));
+    assert_eq!(driver.get_password(), Some(b"x".as_slice()));
+    assert_eq!(driver.get_options(), Some("-cgeqo=off"));
+    assert_eq!(driver.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
+    assert_eq!(driver.get_keepalives_idle(), Duration::from_secs(7));
+    assert_eq!(driver.get_keepalives_interval(), Some(Duration::from_secs(8)));
+    assert_eq!(driver.get_keepalives_retries(), Some(9));
+    assert!(!driver.get_keepalives());
+    assert_eq!(address.connect_timeout, Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn a_password_is_read_to_its_end() {
+    for (address, password) in [
+        ("postgres://ada:a:b@localhost/library", "a:b"),
+        ("postgres://ada:a#b[c] d@localhost/library", "a#b[c] d"),
+        ("postgres://ada:%40%3A%2F%3F%23%25%5B%5D%20@localhost/library", "@:/?#%[] "),
+        ("postgres://localhost/library?password=a=b/c?d", "a=b/c?d"),
+        ("host=localhost password=@:/?#%[]", "@:/?#%[]"),
+        (r"host=localhost password='it\'s a \\'", r"it's a \"),
+    ] {
+        let password = Some(password.as_bytes());
+        assert_eq!(read(address).driver.get_password(), password, "{address}");
+    }
+}
+
+#[test]
+fn hosts_have_their_own_ports_and_addresses() {
+    let endpoints = |address: &str| -> Vec<String> {
+        read(address).endpoints.iter().map(ToString::to_string).collect()
+    };
+
+    assert_eq!(endpoints("postgres://a:1,b,[::1]:3"), ["a:1", "b:5432", "::1:3"]);
+    assert_eq!(endpoints("postgres://a,b?port=7"), ["a:7", "b:7"]);
+    assert_eq!(endpoints("host=a,b port=1,2"), ["a:1", "b:2"]);
+    assert_eq!(endpoints("hostaddr=127.0.0.1,127.0.0.2"), ["127.0.0.1:5432", "127.0.0.2:5432"]);
+    let named = read("host=a hostaddr=127.0.0.1");
+    assert_eq!(named.endpoints[0].host, Host::Tcp("a".to_owned()));
+    assert_eq!(named.endpoints[0].hostaddr, Some([127, 0, 0, 1].into()));
+}
+
+proptest! {
+    /// A password that was typed as it is is read as it is, or the address is refused: never is a
+    /// part of it taken for a host, a port or a database, which spans and metrics name.
+    #[test]
+    fn a_raw_password_is_taken_right_or_refused(
+        password in "([a-z0-9]{1,3}|[@:/?#\\[\\] =&,]|%4[0-9]|%[g-z]){1,8}"
+    ) {
+        let address = format!("postgres://ada:{password}@localhost:1/library?sslmode=disable");
+        let Ok(read) = Address::parse(&address) else { return Ok(()) };
+
+        let decoded = (0..10).fold(password, |text, digit| {
+            text.replace(&format!("%4{digit}"), &char::from(b'@' + digit).to_string())
+        });
+        prop_assert_eq!(read.driver.get_password(), Some(decoded.as_bytes()));
+        prop_assert_eq!(read.driver.get_user(), Some("ada"));
+        prop_assert_eq!(read.driver.get_dbname(), Some("library"));
+        prop_assert_eq!(read.endpoints.len(), 1);
+        prop_assert_eq!(read.endpoints[0].to_string(), "localhost:1");
+    }
+}

@@ -1,0 +1,300 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+use super::login::{Login, Refusal};
+use super::session::Session;
+use super::terms::Terms;
+use crate::address::{Address, Demand, Endpoint};
+use crate::error::{BoxError, cause};
+use crate::server::Server;
+use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Role, sql, tls};
+
+/// Connects to the server of an address: to the first of its hosts, and of their addresses, that
+/// answers and is what was asked for.
+pub(super) struct Dialer {
+    server: Arc<Server>,
+    hosts: Vec<Target>,
+    demands: &'static [Demand],
+    is_shuffled: bool,
+    connect_timeout: Duration,
+    login: Login,
+    /// Counts the attempts that failed.
+    clock: AtomicU64,
+}
+
+/// A host of the address.
+struct Target {
+    endpoint: Endpoint,
+    server: Arc<Server>,
+    driver: tokio_postgres::Config,
+    /// When the last attempt failed, by the dialer's clock; 0 if it did not.
+    failed: AtomicU64,
+}
+
+impl Dialer {
+    pub(super) fn new(
+        config: &Config,
+        address: &Address,
+        server: Arc<Server>,
+        terms: Arc<Terms>,
+    ) -> Result<Self, Error> {
+        let demands = demands(server.role, address.demand)?;
+        let mut driver = address.driver.clone();
+        tls::apply(config.tls.as_ref(), &mut driver);
+        if server.role == Role::Replica {
+            // Asked before the store has set the session to read only.
+            driver.target_session_attrs(match address.demand {
+                Demand::ReadOnly => TargetSessionAttrs::ReadOnly,
+                Demand::ReadWrite => TargetSessionAttrs::ReadWrite,
+                _ => TargetSessionAttrs::Any,
+            });
+        }
+        set_defaults(&mut driver, server.role);
+        let targets = address.endpoints.iter().map(|endpoint| Target {
+            endpoint: endpoint.clone(),
+            server: Arc::new(server.at_endpoint(endpoint)),
+            driver: driver.clone(),
+            failed: AtomicU64::new(0),
+        });
+        let hosts: Vec<_> = targets.collect();
+        if hosts.iter().any(|host| !host.endpoint.is_local_socket()) {
+            tls::check(&driver)?;
+        }
+        Ok(Self {
+            hosts,
+            demands,
+            is_shuffled: address.is_shuffled,
+            connect_timeout: config
+                .connect_timeout
+                .or(address.connect_timeout)
+                .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            login: Login::new(config, terms)?,
+            clock: AtomicU64::new(1),
+            server,
+        })
+    }
+
+    /// Makes a connection. Each address has the whole timeout for itself.
+    pub(super) async fn connect(&self) -> Result<Session, Error> {
+        let mut failures = Vec::new();
+        for demand in self.demands {
+            for host in self.in_order() {
+                let attempt = Attempt { dialer: self, host };
+                match self.connect_to(host, *demand).await {
+                    Ok(session) => {
+                        attempt.succeed();
+                        return Ok(session);
+                    }
+                    Err(failed) => failures.extend(failed),
+                }
+            }
+        }
+        Err(most_telling(failures).unwrap_or_else(|| self.timed_out("it has no address")))
+    }
+
+    /// Waits for what is asked of a new connection no longer than for the connection itself.
+    pub(super) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match timeout(self.connect_timeout, answer).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(self.timed_out(elapsed)),
+        }
+    }
+
+    /// Says that a connection was not made in time.
+    pub(super) fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
+        self.silent(&self.server, elapsed)
+    }
+
+    fn silent(&self, server: &Server, elapsed: impl Into<BoxError>) -> Error {
+        let reason = format!(
+            "it did not answer within {:?}: check the host, the port and the network",
+            self.connect_timeout
+        );
+        unreachable(server, ConnectionFailure::TimedOut, reason, elapsed)
+    }
+
+    /// Returns the hosts in the order in which to ask them. Those whose last attempt failed come
+    /// last; among those, the one that has been left alone for longest comes first.
+    fn in_order(&self) -> Vec<&Target> {
+        let mut hosts: Vec<_> = self.hosts.iter().collect();
+        if self.is_shuffled {
+            fastrand::shuffle(&mut hosts);
+        }
+        hosts.sort_by_cached_key(|host| host.failed.load(Ordering::Relaxed));
+        hosts
+    }
+
+    /// Asks one address of a host after the other.
+    async fn connect_to(&self, host: &Target, demand: Demand) -> Result<Session, Vec<Error>> {
+        let addresses = match timeout(self.connect_timeout, host.addresses()).await {
+            Ok(addresses) => addresses,
+            Err(elapsed) => Err(self.silent(&host.server, elapsed)),
+        };
+        let mut failures = Vec::new();
+        for address in addresses.map_err(|failure| vec![failure])? {
+            match self.connect_at(host, address, demand).await {
+                Ok(session) => return Ok(session),
+                Err(failed) => failures.extend(failed),
+            }
+        }
+        Err(failures)
+    }
+
+    /// Connects to one address; in plain text, if encryption is only preferred and fails there.
+    async fn connect_at(
+        &self,
+        host: &Target,
+        address: Option<IpAddr>,
+        demand: Demand,
+    ) -> Result<Session, Vec<Error>> {
+        let mut driver = host.driver_at(address);
+        let refusal = match self.log_in(host, driver.clone(), demand).await {
+            Ok(session) => return Ok(session),
+            Err(refusal) => refusal,
+        };
+        if driver.get_ssl_mode() != SslMode::Prefer || !refusal.is_of_encryption {
+            return Err(vec![refusal.error]);
+        }
+        driver.ssl_mode(SslMode::Disable);
+        let plain = self.log_in(host, driver, demand).await;
+        plain.map_err(|plain| vec![refusal.error, plain.error])
+    }
+
+    async fn log_in(
+        &self,
+        host: &Target,
+        driver: tokio_postgres::Config,
+        demand: Demand,
+    ) -> Result<Session, Refusal> {
+        let session = self.login.to(&host.server, driver, demand);
+        match timeout(self.connect_timeout, session).await {
+            Ok(session) => session,
+            Err(elapsed) => Err(self.silent(&host.server, elapsed).into()),
+        }
+    }
+}
+
+impl Target {
+    /// Returns the addresses of the host; a socket of this machine has none.
+    async fn addresses(&self) -> Result<Vec<Option<IpAddr>>, Error> {
+        if self.endpoint.hostaddr.is_some() {
+            return Ok(vec![self.endpoint.hostaddr]);
+        }
+        let Host::Tcp(name) = &self.endpoint.host else { return Ok(vec![None]) };
+        let unknown = |fault| {
+            let reason = "its name stands for no address: check the host".to_owned();
+            unreachable(&self.server, ConnectionFailure::Unreachable, reason, fault)
+        };
+        let found = lookup_host((name.as_str(), self.endpoint.port)).await;
+        let addresses: Vec<_> = found.map_err(unknown)?.map(|found| Some(found.ip())).collect();
+        Ok(addresses)
+    }
+
+    /// Returns the driver's settings for one address. The host's name is what a certificate is
+    /// checked for.
+    fn driver_at(&self, address: Option<IpAddr>) -> tokio_postgres::Config {
+        let mut driver = self.driver.clone();
+        driver.port(self.endpoint.port);
+        match &self.endpoint.host {
+            Host::Tcp(name) => driver.host(name),
+            #[cfg(unix)]
+            Host::Unix(directory) => driver.host_path(directory),
+        };
+        if let Some(address) = address {
+            driver.hostaddr(address);
+        }
+        // As for libpq: nobody listens in on a socket of this machine, and it offers no encryption.
+        if self.endpoint.is_local_socket() {
+            driver.ssl_mode(SslMode::Disable);
+        }
+        driver
+    }
+}
+
+/// An attempt at a host, which counts as failed unless it succeeds: also if it is dropped.
+struct Attempt<'a> {
+    dialer: &'a Dialer,
+    host: &'a Target,
+}
+
+impl Attempt<'_> {
+    fn succeed(self) {
+        self.host.failed.store(0, Ordering::Relaxed);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let now = self.dialer.clock.fetch_add(1, Ordering::Relaxed);
+        self.host.failed.store(now, Ordering::Relaxed);
+    }
+}
+
+/// Returns what a store asks of a server, in the order in which to ask for it.
+fn demands(role: Role, demand: Demand) -> Result<&'static [Demand], Error> {
+    match (role, demand) {
+        (Role::Primary, Demand::Any | Demand::Primary | Demand::ReadWrite) => {
+            Ok(&[Demand::ReadWrite])
+        }
+        (Role::Primary, _) => Err(Error::invalid_config(
+            "url",
+            "target_session_attrs asks for a server that takes no writes: leave it out, since a \
+             read-write store works on the server that takes them",
+        )),
+        (Role::Replica, Demand::PreferStandby) => Ok(&[Demand::Standby, Demand::Any]),
+        (Role::Replica, Demand::Any) => Ok(&[Demand::Any]),
+        (Role::Replica, Demand::Primary) => Ok(&[Demand::Primary]),
+        (Role::Replica, Demand::ReadOnly) => Ok(&[Demand::ReadOnly]),
+        (Role::Replica, Demand::ReadWrite) => Ok(&[Demand::ReadWrite]),
+        (Role::Replica, Demand::Standby) => Ok(&[Demand::Standby]),
+    }
+}
+
+fn set_defaults(driver: &mut tokio_postgres::Config, role: Role) {
+    if driver.get_keepalives_idle() == UNSET_KEEPALIVES_IDLE {
+        driver.keepalives_idle(sql::PROBE_AFTER);
+    }
+    if driver.get_keepalives_interval().is_none() {
+        driver.keepalives_interval(sql::PROBE_EVERY);
+    }
+    if driver.get_keepalives_retries().is_none() {
+        driver.keepalives_retries(sql::PROBES);
+    }
+    if driver.get_application_name().is_none() {
+        driver.application_name(format!("eddyline {role}"));
+    }
+}
+
+/// Returns the failure that says most of what to do: one that may pass, if there is one, and else the
+/// first. It notes the others.
+fn most_telling(mut failures: Vec<Error>) -> Option<Error> {
+    let passing = failures.iter().rposition(|failure| failure.class().is_retryable());
+    let told = passing.or(failures.first().map(|_| 0))?;
+    let told = failures.remove(told);
+    Some(told.noting(&failures))
+}
+
+fn unreachable(
+    server: &Server,
+    failure: ConnectionFailure,
+    reason: String,
+    source: impl Into<BoxError>,
+) -> Error {
+    let class = Class::of(Failure::Connection(failure), server.at(Place::Connect));
+    let (server, reason) = (server.to_string(), reason.into());
+    Error::Unreachable { server, reason, class, source: cause(source) }
+}
+
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the driver takes if an address does not say.
+const UNSET_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);

@@ -1,0 +1,261 @@
+//! Which addresses are taken, and what is said of the others.
+
+use eddyline::{Config, Error, ReadWrite, RetryPolicy, Store};
+use proptest::prelude::*;
+
+use crate::support::Log;
+
+/// A row of the documentation's table.
+struct Row {
+    parameter: String,
+    taken: Vec<String>,
+    refused: Vec<String>,
+    instead: Vec<String>,
+}
+
+fn rows() -> Vec<Row> {
+    let text = std::fs::read_to_string("docs/connections.md").unwrap();
+    let table = text.split("| parameter |").nth(1).unwrap().lines().skip(2);
+    let quoted = |cell: &str| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let rows = table.take_while(|line| line.starts_with('|')).map(|line| {
+        let cells: Vec<_> = line.split('|').collect();
+        Row {
+            parameter: quoted(cells[1]).remove(0),
+            taken: quoted(cells[2]),
+            refused: quoted(cells[3]),
+            instead: quoted(cells[4]),
+        }
+    });
+    rows.collect()
+}
+
+fn refusal(url: &str) -> Option<String> {
+    match Config::new(url).err()? {
+        error @ Error::InvalidConfig { setting: "url", .. } => Some(error.to_string()),
+        error => panic!("{url}: {error:?}"),
+    }
+}
+
+/// Renders a parameter in both forms of an address.
+fn addresses(parameter: &str, value: &str) -> [String; 2] {
+    let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let host = if parameter.starts_with("host") { "" } else { "host=localhost " };
+    [
+        format!("postgres://localhost/library?{parameter}={encoded}"),
+        format!("{host}{parameter} = '{value}' "),
+    ]
+}
+
+#[test]
+fn each_parameter_is_taken_or_refused_as_the_documentation_says() {
+    for row in rows() {
+        let parameter = &row.parameter;
+        assert!(!row.taken.is_empty() || !row.refused.is_empty(), "{parameter} has no example");
+        for address in row.taken.iter().flat_map(|value| addresses(parameter, value)) {
+            assert_eq!(refusal(&address), None, "{address}");
+        }
+        for address in row.refused.iter().flat_map(|value| addresses(parameter, value)) {
+            let refused = refusal(&address).unwrap_or_else(|| panic!("taken: {address}"));
+            assert!(refused.contains(parameter.as_str()), "{address}: {refused}");
+            for instead in &row.instead {
+                assert!(refused.contains(instead.as_str()), "{address}: {refused}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_parameter_of_libpq_is_in_the_documentation() {
+    let rows = rows();
+    for parameter in LIBPQ.split_whitespace() {
+        assert!(rows.iter().any(|row| row.parameter == parameter), "{parameter}");
+    }
+}
+
+#[test]
+fn ordinary_addresses_are_taken() {
+    for address in [
+        "postgres://localhost",
+        "postgresql://localhost/library",
+        "postgres://localhost/library ",
+        " postgres://localhost/library\n",
+        "postgres://ada@localhost/",
+        "postgres://ada:@localhost/library",
+        "postgres://localhost:/library",
+        "postgres://[::1]/library",
+        "postgres://[::1]:5433/library?sslmode=require",
+        "postgres://[fe80::1%25eth0]/library",
+        "postgres://a,b/library",
+        "postgres://a:1,b:2/library",
+        "postgres://a,b:2/library",
+        "postgres://a,b/library?port=5433",
+        "postgres://a,b/library?port=1,2",
+        "postgres:///library?host=localhost",
+        "postgres:///library?host=/var/run/postgresql",
+        "postgres://%2Fvar%2Frun%2Fpostgresql/library",
+        "postgres://localhost/library?",
+        "postgres://localhost?user=ada",
+        "postgres://db_1.internal-net:5432/library?sslmode=require&application_name=a%20b",
+        "host=localhost",
+        "host = localhost port = 5432",
+        "host=localhost dbname=''",
+        r"host=localhost password=a\ b",
+        r"host=localhost password='it\'s'",
+        "host=/var/run/postgresql dbname=library",
+        "hostaddr=127.0.0.1",
+        "host=a,b hostaddr=127.0.0.1,127.0.0.2 port=1,2",
+        "host=localhost password=",
+        "host=a,b load_balance_hosts=random",
+        "\thost=localhost\n dbname=library\n",
+    ] {
+        assert_eq!(refusal(address), None, "{address}");
+    }
+}
+
+#[test]
+fn an_address_is_refused_for_what_is_wrong_with_it() {
+    for (address, said) in [
+        ("postgres://", "names no host"),
+        ("postgres://localhost:port", "port is not a number from 1 to 65535"),
+        ("postgres://localhost:0", "port is not a number from 1 to 65535"),
+        ("postgres://a:1,b:2,c:/library?port=1,2", "port names 2 ports for 3 hosts"),
+        ("host=a,b hostaddr=127.0.0.1", "host names 2 hosts, hostaddr 1"),
+        ("postgres://[::1/library", "write [::1]"),
+        ("postgres://::1/library", "names no host"),
+        ("postgres://ada:s3cr@hunter2@db.invalid/library", "%40"),
+        ("postgres://ada:s3cr/et@db.invalid/library", "%2F"),
+        ("postgres://ada:100%@db.invalid/library", "%25"),
+        ("postgres://localhost/library?sslmode", "?name=value"),
+        ("postgres://localhost/library?colour=blue", "docs/connections.md"),
+        ("host=localhost password=a b", "single quotes"),
+        ("host=localhost password='a b", "closing quote"),
+        ("host=évènements", "neither a name"),
+        ("mysql://localhost/library", "postgres://"),
+    ] {
+        let refused = refusal(address).unwrap_or_else(|| panic!("taken: {address}"));
+        assert!(refused.contains(said), "{address}: {refused}");
+    }
+}
+
+/// What an address sets is what the server sees.
+#[tokio::test]
+async fn the_server_sees_what_an_address_sets() {
+    let log = Log::new().await;
+    let url = log.primary_url();
+    for (parameters, setting, seen) in [
+        ("application_name=loans%20a", "application_name", "loans a"),
+        ("fallback_application_name=loans", "application_name", "loans"),
+        ("fallback_application_name=b&application_name=a", "application_name", "a"),
+        ("options=-cgeqo%3Doff", "geqo", "off"),
+        ("client_encoding=UTF8", "client_encoding", "UTF8"),
+    ] {
+        let name = crate::support::log_that_runs(
+            &log.sql().await,
+            &format!(
+                "IF current_setting('{setting}') <> '{seen}' THEN
+                     RAISE 'it is %', current_setting('{setting}');
+                 END IF;"
+            ),
+        )
+        .await;
+        let config = Config::new(&format!("{url}?{parameters}")).unwrap().log(name);
+        let config = config.retry(RetryPolicy::never());
+        let store = Store::<ReadWrite>::connect(config).await.unwrap();
+
+        let read = store.head().await;
+
+        assert!(read.is_ok(), "{parameters}: {read:?}");
+    }
+}
+
+/// A time of the address is heard, and a setting overrides it.
+#[tokio::test]
+async fn the_connect_timeout_of_an_address_is_heard_unless_a_setting_overrides_it() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mute.local_addr().unwrap().port();
+    let url = format!("postgres://ada@127.0.0.1:{port}/library?connect_timeout=1");
+    let config = Config::new(&url).unwrap();
+    let shorter = config.clone().connect_timeout(std::time::Duration::from_millis(20));
+
+    let of_address = Store::<ReadWrite>::connect(config).await.unwrap_err().to_string();
+    let of_setting = Store::<ReadWrite>::connect(shorter).await.unwrap_err().to_string();
+
+    assert!(of_address.contains("within 1s"), "{of_address}");
+    assert!(of_setting.contains("within 20ms"), "{of_setting}");
+}
+
+/// Passwords with what confuses parsers, anywhere.
+fn passwords() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        3 => "[JQXZ]{3,6}",
+        2 => "[6-9]{3,4}",
+        3 => prop::sample::select(vec!["@", ":", "/", "?", "#", "%", "[", "]", " ", "&", "=", ","])
+            .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(piece, 1..6).prop_map(|pieces| pieces.concat())
+}
+
+/// Returns whether a text shows three characters in a row of a password.
+fn shows(text: &str, password: &str) -> bool {
+    let password: Vec<_> = password.chars().collect();
+    let mut pieces = password.windows(3).map(String::from_iter);
+    pieces.any(|piece| piece.chars().all(char::is_alphanumeric) && text.contains(&piece))
+}
+
+fn said_of(address: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = match Config::new(address) {
+        Ok(config) => config.connect_timeout(std::time::Duration::from_millis(50)),
+        Err(error) => return format!("{error} {error:?}"),
+    };
+    let shown = format!("{config:?}");
+    let connected = runtime.block_on(Store::<ReadWrite>::connect(config));
+    let error = connected.expect_err("there is no such server");
+    format!("{shown} {error} {error:?}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// No three letters of a password that was typed as it is are in what is said of its address.
+    #[test]
+    fn no_piece_of_a_password_is_shown(password in passwords()) {
+        for address in [
+            format!("postgres://ada:{password}@localhost:1/library"),
+            format!("postgres://ada:{password}@localhost:1"),
+            format!("postgres://localhost:1/library?password={password}"),
+            format!("postgres://localhost:1/library?user=ada&password={password}&sslmode=disable"),
+            format!("host=localhost port=1 user=ada password={password}"),
+            format!("host=localhost port=1 password={password} user=ada dbname=library"),
+            format!("password='{password}' host=localhost port=1"),
+        ] {
+            let said = said_of(&address);
+
+            prop_assert!(!shows(&said, &password), "{address}: {said}");
+        }
+    }
+
+    /// No address makes the parser panic, and each that is refused has a reason.
+    #[test]
+    fn any_text_is_taken_or_refused(text in ".*", url in "postgres://[a-z@:/?#%\\[\\], =&0-9]*") {
+        for address in [text, url] {
+            if let Err(error) = Config::new(&address) {
+                let is_of_url = matches!(error, Error::InvalidConfig { setting: "url", .. });
+                prop_assert!(is_of_url, "{error:?}");
+            }
+        }
+    }
+}
+
+/// The parameters of libpq of PostgreSQL 18.
+const LIBPQ: &str = "application_name channel_binding client_encoding connect_timeout dbname
+    fallback_application_name gssdelegation gssencmode gsslib host hostaddr keepalives
+    keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts
+    max_protocol_version min_protocol_version oauth_client_id oauth_client_secret oauth_issuer
+    oauth_scope options passfile password port replication require_auth requirepeer requiressl
+    scram_client_key scram_server_key service servicefile ssl_max_protocol_version
+    ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey
+    sslkeylogfile sslmode sslnegotiation sslpassword sslrootcert sslsni target_session_attrs
+    tcp_user_timeout tty user";

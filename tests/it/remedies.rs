@@ -1,0 +1,267 @@
+//! What errors say to do, and that it helps.
+
+use std::error::Error as _;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use eddyline::{
+    AppendCondition, Config, Error, Event, Filter, Pooler, ReadOnly, ReadWrite, RetryPolicy,
+    Schema, Store, Tls,
+};
+use local_postgres::Cluster;
+
+use crate::support::{Handed, Log, as_user, connect, lent, log_that_runs, next, secure_server};
+
+/// Returns the error of a connection that is refused.
+async fn refused(config: Config) -> Error {
+    Store::<ReadWrite>::connect(config).await.expect_err("connected")
+}
+
+fn once(config: Config) -> Config {
+    config.retry(RetryPolicy::never())
+}
+
+#[tokio::test]
+async fn an_event_of_another_shape_is_named() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let event = lent("b-1", "r-1");
+    let id = event.id();
+    store.append([event], AppendCondition::none()).await.unwrap();
+    let history = store.query(Filter::everything()).await.unwrap();
+    let stored = &history.events()[0];
+
+    for error in
+        [stored.payload::<Vec<u8>>().unwrap_err(), stored.metadata::<Vec<u8>>().unwrap_err()]
+    {
+        let said = error.to_string();
+        let number = stored.sequence_number().to_string();
+        for part in [number, "BookCopyLentToReader".to_owned(), id.to_string()] {
+            assert!(said.contains(&part), "{said}");
+        }
+        assert!(matches!(error, Error::Decode { .. }));
+        assert!(error.source().unwrap().to_string().contains("invalid type"), "{error:?}");
+    }
+}
+
+/// A year that the crate's clock does not have.
+#[tokio::test]
+async fn an_event_that_another_program_damaged_is_named() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    let id = "018f0000-0000-7000-8000-000000000001";
+    let row = format!(
+        "RETURN QUERY SELECT 1::bigint, '{id}'::uuid, '290000-01-01'::timestamptz, now(),
+             'BookCopyLentToReader'::text, '{{}}'::jsonb, '{{}}'::jsonb;"
+    );
+    let name = log_that_runs(&sql, &row).await;
+    let store = Store::<ReadOnly>::connect(once(log.config()).log(name)).await.unwrap();
+
+    let error = store.query(Filter::everything()).await.unwrap_err();
+
+    let Error::Decode { event_type, event_id, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(
+        (event_type.as_str(), event_id.unwrap().to_string().as_str()),
+        ("BookCopyLentToReader", id)
+    );
+}
+
+#[tokio::test]
+async fn a_prepared_transaction_that_holds_the_log_is_named_with_what_ends_it() {
+    let cluster = Cluster::builder().fsync(false).setting("max_prepared_transactions", 2);
+    let cluster = cluster.start().await.unwrap();
+    let url = cluster.primary().url("postgres");
+    let config = once(Config::new(&url).unwrap()).lock_timeout(Duration::from_millis(50));
+    Schema::new(&config).migrate().await.unwrap();
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let sql = connect(&url).await;
+    for gid in ["forgotten", "it''s"] {
+        let insert = "INSERT INTO events (event_id, occurred_at, event_type, payload)
+            VALUES (gen_random_uuid(), now(), 'BookCopyLentToReader', '{}')";
+        let prepare = format!("BEGIN; {insert}; PREPARE TRANSACTION '{gid}'");
+        sql.batch_execute(&prepare).await.unwrap();
+
+        let error = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+
+        let said = error.source().unwrap().to_string();
+        let (_, remedy) = said.split_once(" or ").unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(remedy, format!("ROLLBACK PREPARED '{gid}'"));
+        sql.batch_execute(remedy).await.unwrap();
+        store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    }
+}
+
+/// The statements of this process have the numbers that come next.
+async fn take_names_of_statements(url: &str) {
+    let sql = connect(url).await;
+    let _own = sql.prepare("SELECT 1").await.unwrap();
+    let newest =
+        "SELECT max(substr(name, 2)::int) FROM pg_prepared_statements WHERE name ~ '^s[0-9]+$'";
+    let newest = sql.simple_query(newest).await.unwrap();
+    let newest = newest.iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse::<u32>().ok(),
+        _ => None,
+    });
+    let newest = newest.unwrap();
+    let prepare = format!(
+        "DO $$ BEGIN FOR i IN {} .. {} LOOP
+             EXECUTE format('PREPARE s%s AS SELECT 1', i);
+         END LOOP; END $$",
+        newest + 1,
+        newest + 3_000
+    );
+    sql.batch_execute(&prepare).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_a_pooler_mixes_up_name_the_setting_for_it() {
+    let log = Log::new().await;
+    let pooler = Handed::before(&log.primary_url()).await;
+    let url = pooler.url(&log.primary_url());
+    let config = once(Config::new(&url).unwrap().log(&log.name));
+    let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+    let append = [lent("b-1", "r-1")];
+    store.append(append.clone(), AppendCondition::none()).await.unwrap();
+    connect(&url).await.batch_execute("DEALLOCATE ALL").await.unwrap();
+
+    let forgotten = store.append([lent("b-2", "r-1")], AppendCondition::none()).await;
+    take_names_of_statements(&url).await;
+    let taken = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+    let taken = taken.query(Filter::everything()).await;
+
+    for (code, error) in [("26000", forgotten.map(drop)), ("42P05", taken.map(drop))] {
+        let error = error.unwrap_err();
+        assert_eq!(error.sqlstate().unwrap().as_str(), code, "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains("Config::pooler(Pooler::Transaction)"), "{said}");
+    }
+    let told = Store::<ReadWrite>::connect(config.pooler(Pooler::Transaction)).await.unwrap();
+    told.append([lent("b-3", "r-1")], AppendCondition::none()).await.unwrap();
+    connect(&url).await.batch_execute("DEALLOCATE ALL").await.unwrap();
+    told.append([lent("b-4", "r-1")], AppendCondition::none()).await.unwrap();
+    told.query(Filter::everything()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_of_the_roles_of_a_schema() {
+    let log = Log::alone().await;
+    let role = format!("visitor_{}", next());
+    log.sql().await.batch_execute(&format!("CREATE ROLE {role} LOGIN")).await.unwrap();
+    let config = once(Config::new(&as_user(&log.primary_url(), &role)).unwrap().log(&log.name));
+
+    let error = refused(config.clone()).await;
+
+    assert_eq!(error.sqlstate().unwrap().as_str(), "42501", "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("writer_role") && said.contains("reader_role"), "{said}");
+    Schema::new(&log.config()).reader_role(&role).migrate().await.unwrap();
+    Store::<ReadOnly>::connect(config.clone()).await.unwrap().head().await.unwrap();
+    Schema::new(&log.config()).writer_role(&role).migrate().await.unwrap();
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pool_in_use_names_its_setting_and_the_streams() {
+    let log = Log::new().await;
+    let config = once(log.config()).acquire_timeout(Duration::from_millis(50));
+    let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
+    log.writer().await.append(events, AppendCondition::none()).await.unwrap();
+    let store = Store::<ReadWrite>::connect(config.clone().max_connections(1)).await.unwrap();
+    let stream = store.stream(Filter::everything()).await.unwrap();
+
+    let error = store.head().await.unwrap_err();
+
+    let said = error.to_string();
+    assert!(said.contains("all 1 of Config::max_connections are in use"), "{said}");
+    assert!(said.contains("drop open streams"), "{said}");
+    drop(stream);
+    let patient = Store::<ReadWrite>::connect(log.config().max_connections(2)).await.unwrap();
+    let _stream = patient.stream(Filter::everything()).await.unwrap();
+    patient.head().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_role_without_connections_is_told_of_both_limits() {
+    let log = Log::new().await;
+    let role = format!("writer_{}", next());
+    Schema::new(&log.config()).writer_role(&role).migrate().await.unwrap();
+    let sql = log.sql().await;
+    sql.batch_execute(&format!("ALTER ROLE {role} LOGIN CONNECTION LIMIT 0")).await.unwrap();
+    let config = once(Config::new(&as_user(&log.primary_url(), &role)).unwrap().log(&log.name));
+
+    let error = refused(config.clone()).await;
+
+    assert_eq!(error.sqlstate().unwrap().as_str(), "53300", "{error:?}");
+    assert!(error.to_string().contains("limit of the role"), "{error}");
+    sql.batch_execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 2")).await.unwrap();
+    Store::<ReadWrite>::connect(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_is_wrong_is_named() {
+    let log = Log::new().await;
+    let url = log.primary_url();
+    let (_, right) = url.rsplit_once(':').unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let talking = other.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in other.incoming().flatten() {
+            let _ = std::io::Read::read(&mut client, &mut [0; 1024]);
+            let _ = std::io::Write::write_all(&mut client, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let at = |port: u16| format!("postgres://postgres@127.0.0.1:{port}/library");
+
+    let nothing = refused(once(Config::new(&at(closed)).unwrap())).await.to_string();
+    let no_server = refused(once(Config::new(&at(talking)).unwrap())).await.to_string();
+
+    assert!(nothing.contains(&format!("nothing listens on port {closed}")), "{nothing}");
+    assert!(no_server.contains(&format!("check that port {talking}")), "{no_server}");
+    let right = Config::new(&format!("postgres://postgres@127.0.0.1:{right}")).unwrap();
+    Store::<ReadWrite>::connect(right.log(&log.name)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_that_is_written_as_the_error_says_is_taken() {
+    let server = secure_server().await;
+    let (role, password) = (format!("member_{}", next()), "s3cr@t/?#100%[] ");
+    server.let_in_by_password(&role, password).await;
+    let raw = as_user(&server.url(), &format!("{role}:{password}"));
+
+    let said = Config::new(&raw).unwrap_err().to_string();
+
+    assert!(said.contains("write %40 for @"), "{said}");
+    let mut written = password.replace('%', "%25");
+    for (character, code) in [('@', "%40"), ('/', "%2F"), ('?', "%3F")] {
+        assert!(said.contains(code), "{said}");
+        written = written.replace(character, code);
+    }
+    let url = as_user(&server.url(), &format!("{role}:{written}"));
+    Store::<ReadWrite>::connect(once(Config::new(&url).unwrap())).await.unwrap();
+}
+
+#[tokio::test]
+async fn verification_is_set_as_the_error_says() {
+    let server = secure_server().await;
+    for parameter in ["sslmode=verify-full", "sslmode=verify-ca", "sslrootcert=system"] {
+        let said = Config::new(&format!("{}?{parameter}", server.url())).unwrap_err().to_string();
+        assert!(said.contains("Config::tls(Tls::Verify { ca_file })"), "{said}");
+    }
+
+    let verified = Config::new(&server.url()).unwrap();
+    let verified = verified.tls(Tls::Verify { ca_file: server.authority() });
+
+    Store::<ReadWrite>::connect(once(verified)).await.unwrap();
+}
+
+/// A decode error is told of events that were made for a test as well.
+#[test]
+fn an_event_that_is_not_stored_says_what_is_wrong_with_it() {
+    let event = Event::new("BookCopyLentToReader", &serde_json::json!({})).unwrap();
+
+    let error = event.payload::<Vec<u8>>().unwrap_err();
+
+    assert!(matches!(error, Error::InvalidEvent { field: "payload", .. }), "{error:?}");
+}

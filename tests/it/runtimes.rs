@@ -1,0 +1,242 @@
+//! One store that several runtimes use, some of which end while they use it.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use eddyline::{AppendCondition, Config, Error, Filter, ReadWrite, RetryPolicy, Store};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use crate::support::{Log, lent, next};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A gate in front of a server: while it is shut, connections are accepted and wait.
+struct Gate {
+    port: u16,
+    is_open: watch::Sender<bool>,
+    arrivals: mpsc::Receiver<()>,
+}
+
+impl Gate {
+    /// Opens a gate on a runtime that stays.
+    async fn before(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (is_open, opening) = watch::channel(true);
+        let (arrived, arrivals) = mpsc::channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let (mut opening, arrived) = (opening.clone(), arrived.clone());
+                let server = server.clone();
+                tokio::spawn(async move {
+                    let _ = arrived.send(());
+                    let _ = opening.wait_for(|is_open| *is_open).await;
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Self { port, is_open, arrivals }
+    }
+
+    /// Ends a runtime while a call waits for a connection that is being made.
+    fn end_runtime_while_connecting(&self, call: impl Future) {
+        self.is_open.send_replace(false);
+        while self.arrivals.try_recv().is_ok() {}
+        let ending = runtime();
+        ending.block_on(async {
+            let arrived = async {
+                while self.arrivals.try_recv().is_err() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                _ = call => panic!("it did not wait for a connection"),
+                () = arrived => {}
+            }
+        });
+        drop(ending);
+        self.is_open.send_replace(true);
+    }
+}
+
+/// A store behind a gate, on a runtime that stays until it is dropped.
+struct Gated {
+    gate: Gate,
+    log: Log,
+    store: Store<ReadWrite>,
+    application: String,
+    home: Runtime,
+}
+
+impl Gated {
+    fn new(max_connections: u32) -> Self {
+        let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let application = format!("branch_{}", next());
+        let (gate, log, store) = home.block_on(async {
+            let log = Log::new().await;
+            let url = log.primary_url();
+            let (_, server) = url.split_once('@').unwrap();
+            let (server, database) = server.split_once('/').unwrap();
+            let gate = Gate::before(server.to_owned()).await;
+            let port = gate.port;
+            let url = format!(
+                "postgres://postgres@127.0.0.1:{port}/{database}?application_name={application}"
+            );
+            let config = Config::new(&url)
+                .unwrap()
+                .log(&log.name)
+                .max_connections(max_connections)
+                .acquire_timeout(Duration::from_secs(20))
+                .connect_timeout(Duration::from_secs(20))
+                .retry(RetryPolicy::never());
+            let store = Store::<ReadWrite>::connect(config).await.unwrap();
+            (gate, log, store)
+        });
+        Self { gate, log, store, application, home }
+    }
+
+    /// Checks that as many connections can be had as there may be, and no more.
+    fn assert_exact(&self, max_connections: usize) {
+        self.home.block_on(async {
+            let streams = (0..max_connections).map(|_| self.store.stream(Filter::everything()));
+            let mut streams = join_all(streams).await;
+            assert!(streams.iter().all(Result::is_ok), "fewer than max_connections");
+
+            let mut one_more = std::pin::pin!(self.store.head());
+            let sql = self.log.sql().await;
+            let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+            let count = sql.query_one(count, &[&self.application]).await.unwrap();
+            assert!(one_more.as_mut().now_or_never().is_none(), "more than max_connections");
+            // Appends have up to four of their own.
+            assert!(count.get::<_, i64>(0) <= max_connections as i64 + 4);
+            streams.pop();
+            one_more.await.unwrap();
+        });
+    }
+}
+
+/// Runs on a thread of its own, as another test does.
+fn apart(test: impl FnOnce() + Send + 'static) {
+    thread::spawn(test).join().unwrap();
+}
+
+#[test]
+fn a_runtime_that_ends_while_a_read_waits_for_a_connection_takes_none_from_the_pool() {
+    apart(|| {
+        // Each time no connection but the one that was checked with is there.
+        for _ in 0..3 {
+            let gated = Gated::new(2);
+            gated.gate.end_runtime_while_connecting(gated.store.head());
+
+            let read = runtime().block_on(gated.store.head());
+
+            assert!(read.is_ok(), "{read:?}");
+            gated.assert_exact(2);
+        }
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_while_an_append_waits_for_a_connection_leaves_room_for_the_next() {
+    apart(|| {
+        let gated = Gated::new(1);
+        let append = || gated.store.append([lent("b-1", "r-1")], AppendCondition::none());
+        for _ in 0..5 {
+            gated.gate.end_runtime_while_connecting(append());
+
+            let appended = runtime().block_on(append());
+
+            assert!(appended.is_ok(), "{appended:?}");
+        }
+        let read = gated.home.block_on(gated.store.query(Filter::everything())).unwrap();
+        assert_eq!(read.events().len(), 5);
+    });
+}
+
+/// A static store of several tests: each has a runtime, and some end in the middle of a call.
+#[test]
+fn a_store_serves_runtimes_that_come_and_go() {
+    apart(|| {
+        let gated = Gated::new(3);
+        let store = gated.store.retrying(RetryPolicy::default());
+        let tests: Vec<_> = (0..8)
+            .map(|test| {
+                let store = store.clone();
+                thread::spawn(move || {
+                    for call in 0..6 {
+                        let runtime = runtime();
+                        let book = format!("b-{test}-{call}");
+                        let (read, append) =
+                            (store.head(), store.append([lent(&book, "r-1")], AppendCondition::none()));
+                        if call % 2 == 0 {
+                            // It ends wherever it is by then.
+                            let polls = async {
+                                for _ in 0..test * 3 {
+                                    tokio::task::yield_now().await;
+                                }
+                            };
+                            runtime.block_on(async {
+                                tokio::select! { _ = read => {}, _ = append => {}, () = polls => {} }
+                            });
+                            continue;
+                        }
+                        let outcomes = runtime.block_on(async { (read.await, append.await) });
+                        assert!(outcomes.0.is_ok() && outcomes.1.is_ok(), "{outcomes:?}");
+                    }
+                })
+            })
+            .collect();
+        for test in tests {
+            test.join().unwrap();
+        }
+        gated.assert_exact(3);
+    });
+}
+
+/// What is dropped at any moment gives its place back.
+#[test]
+fn calls_that_are_dropped_at_any_poll_leave_the_pool_exact() {
+    apart(|| {
+        let gated = Gated::new(3);
+        gated.home.block_on(async {
+            for polls in 0..60 {
+                let reads = join_all((0..5).map(|_| gated.store.head()));
+                let enough = async {
+                    for _ in 0..polls {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::select! { _ = reads => {}, () = enough => {} }
+            }
+        });
+        gated.assert_exact(3);
+    });
+}
+
+/// The pool waits for what is made, not for what failed.
+#[test]
+fn a_caller_waits_no_longer_than_it_may_for_a_connection_that_is_not_made() {
+    apart(|| {
+        let gated = Gated::new(1);
+        gated.gate.end_runtime_while_connecting(gated.store.head());
+        gated.gate.is_open.send_replace(false);
+        let impatient = gated.home.block_on(async {
+            tokio::time::timeout(Duration::from_millis(100), gated.store.head()).await
+        });
+        gated.gate.is_open.send_replace(true);
+
+        let read: Result<_, Error> = runtime().block_on(gated.store.head());
+
+        assert!(impatient.is_err());
+        assert!(read.is_ok(), "{read:?}");
+    });
+}
