@@ -15,8 +15,10 @@ pub(crate) struct NecessaryMatch<'a> {
     pub(crate) key: NecessaryKey<'a>,
     /// The value, as JSON.
     pub(crate) value: String,
-    /// The object that the payload contains, as JSON; `None` if the value says as much.
+    /// The object that the payload contains, as JSON; `None` if there is no predicate.
     pub(crate) body: Option<&'a str>,
+    /// Whether the value under the key says as much as the object.
+    pub(crate) is_exact: bool,
     /// The types of which the event is one, as a JSON array; `None` for any.
     pub(crate) types: Option<Arc<str>>,
 }
@@ -51,6 +53,7 @@ impl Filter {
                     key: NecessaryKey::Type,
                     value: quoted(one),
                     body: None,
+                    is_exact: true,
                     types: None,
                 })),
             }
@@ -80,46 +83,41 @@ fn of_payload<'a>(
     types: Option<Arc<str>>,
 ) -> NecessaryMatch<'a> {
     let Some((key, node)) = containment.key_value() else { return any(Some(body), types) };
-    let body = (!containment.is_single()).then_some(body);
-    NecessaryMatch { key, value: node.to_json(), body, types }
+    let is_exact = containment.is_single();
+    NecessaryMatch { key, value: node.to_json(), body: Some(body), is_exact, types }
 }
 
 fn any(body: Option<&str>, types: Option<Arc<str>>) -> NecessaryMatch<'_> {
-    NecessaryMatch { key: NecessaryKey::Any, value: "true".to_owned(), body, types }
+    let value = "true".to_owned();
+    NecessaryMatch { key: NecessaryKey::Any, value, is_exact: body.is_none(), body, types }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key_and_value(filter: crate::FilterBuilder) -> (String, String, Option<String>) {
+    fn key_and_value(filter: crate::FilterBuilder) -> (String, String, bool) {
         let filter = filter.build().unwrap();
         let matches = filter.necessary_matches();
         let [one] = &matches[..] else { panic!("{} alternatives", matches.len()) };
-        (format!("{:?}", one.key), one.value.clone(), one.body.map(str::to_owned))
+        (format!("{:?}", one.key), one.value.clone(), one.is_exact)
     }
 
     #[test]
     fn needs_an_element_only_if_no_scalar_is_demanded() {
         let tags = Filter::all_of([("tags", ["course:c1"])]);
         let nested = serde_json::json!([["course:c1"], { "student": "s1" }]);
-        let both = r#"{"BookID":"b-1","tags":["course:c1"]}"#;
         let cases = [
-            (
-                tags.clone(),
-                r#"Element("tags")"#,
-                r#""course:c1""#,
-                Some(r#"{"tags":["course:c1"]}"#),
-            ),
-            (tags.all_of([("BookID", "b-1")]), r#"Field("BookID")"#, r#""b-1""#, Some(both)),
-            (Filter::all_of([("BookID", "b-1")]), r#"Field("BookID")"#, r#""b-1""#, None),
-            (Filter::types(["Tagged"]), "Type", r#""Tagged""#, None),
+            (tags.clone(), r#"Element("tags")"#, r#""course:c1""#, false),
+            (tags.all_of([("BookID", "b-1")]), r#"Field("BookID")"#, r#""b-1""#, false),
+            (Filter::all_of([("BookID", "b-1")]), r#"Field("BookID")"#, r#""b-1""#, true),
+            (Filter::types(["Tagged"]), "Type", r#""Tagged""#, true),
         ];
-        for (filter, key, value, body) in cases {
-            let expected = (key.to_owned(), value.to_owned(), body.map(str::to_owned));
+        for (filter, key, value, is_exact) in cases {
+            let expected = (key.to_owned(), value.to_owned(), is_exact);
             assert_eq!(key_and_value(filter.clone()), expected, "{filter:?}");
         }
-        let (key, value, body) = key_and_value(Filter::all_of([("tags", &nested)]));
-        assert_eq!((key.as_str(), value.as_str(), body.is_some()), ("Any", "true", true));
+        let expected = ("Any".to_owned(), "true".to_owned(), false);
+        assert_eq!(key_and_value(Filter::all_of([("tags", &nested)])), expected);
     }
 }

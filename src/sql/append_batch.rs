@@ -96,6 +96,12 @@ impl<'a> ConflictProbe<'a> {
             NecessaryKey::Element(key) | NecessaryKey::Field(key) => key,
             NecessaryKey::Any | NecessaryKey::Type => "",
         };
+        // Where elements of arrays are looked up as well, a value may be one of those.
+        let body = |term: &'a Term<'a>| {
+            let is_ambiguous = elements.contains(&Some(key(term)));
+            term.required.body.filter(|_| is_ambiguous || !term.required.is_exact)
+        };
+        let bodies = terms().map(body).collect();
         let lowest = self.positions().map_or(0, |(lowest, _)| lowest);
         let columns = [
             Param::BigInt(lowest),
@@ -104,7 +110,7 @@ impl<'a> ConflictProbe<'a> {
             Param::NullableTexts(elements.into_iter().collect()),
             Param::Texts(terms().map(key).collect()),
             Param::Jsonbs(terms().map(|term| term.required.value.as_str()).collect()),
-            Param::NullableJsonbs(terms().map(|term| term.required.body).collect()),
+            Param::NullableJsonbs(bodies),
             Param::NullableJsonbs(terms().map(|term| term.required.types.as_deref()).collect()),
             times(|guard| guard.filter.occurred_from()),
             times(|guard| guard.filter.occurred_until()),

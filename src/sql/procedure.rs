@@ -183,8 +183,10 @@ pub(super) fn append(log: &LogName) -> String {
                          USING ERRCODE = 'triggered_action_exception';
                  END IF;
                  answer := answer OPERATOR(pg_catalog.||) numbers;
-                 PERFORM pg_catalog.set_config('{own}', pg_catalog.currval(
-                     '{sequence}'::pg_catalog.regclass)::pg_catalog.text, false);
+                 IF wait IS NULL THEN
+                     PERFORM pg_catalog.set_config('{own}', pg_catalog.currval(
+                         '{sequence}'::pg_catalog.regclass)::pg_catalog.text, false);
+                 END IF;
              END IF;
              IF NOT stay AND (
                  pg_catalog.current_setting('statement_timeout') OPERATOR(pg_catalog.=) '0'

@@ -1,6 +1,6 @@
 //! Which addresses are taken, and what is said of the others.
 
-use eddyline::{Config, Error, ReadWrite, RetryPolicy, Store};
+use eddyline::{Config, Error, ReadOnly, ReadWrite, RetryPolicy, Store};
 use proptest::prelude::*;
 
 use crate::support::Log;
@@ -162,7 +162,7 @@ async fn the_server_sees_what_an_address_sets() {
         .await;
         let config = Config::new(&format!("{url}?{parameters}")).unwrap().log(name);
         let config = config.retry(RetryPolicy::never());
-        let store = Store::<ReadWrite>::connect(config).await.unwrap();
+        let store = Store::<ReadOnly>::connect(config).await.unwrap();
 
         let read = store.head().await;
 

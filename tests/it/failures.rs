@@ -327,8 +327,9 @@ async fn a_refusal_is_classified_by_its_code_and_its_place() {
     let decider = Store::<ReadWrite>::connect(once(other.config())).await.unwrap();
     let reader = Store::<ReadOnly>::connect(once(other.config())).await.unwrap();
     run_on_reads(&sql, &other.name, &raise).await;
-    // Success cannot be raised.
-    for code in classify::codes().await.into_iter().filter(|code| code != "00000") {
+    // Success cannot be raised, and 428C9 the log raises itself, for a damaged sequence.
+    let not_raised = ["00000", "428C9"];
+    for code in classify::codes().await.into_iter().filter(|code| !not_raised.contains(&&**code)) {
         sql.execute(&format!("UPDATE {codes} SET code = $1"), &[&code]).await.unwrap();
 
         let append = writer.append([lent("b-1", "r-1")], AppendCondition::none()).await;

@@ -11,7 +11,9 @@ use eddyline::{
 use fault_proxy::{Action, Direction, Ending, Fault, Proxy};
 use uuid::Uuid;
 
-use crate::support::{Log, cluster, lent, wait_until};
+use crate::support::{
+    Log, asleep, cluster, lent, loans_of, run_after_appends, wait_for_lock_waiter, wait_until,
+};
 
 /// A store that reaches its log through a proxy.
 struct Line {
@@ -49,6 +51,11 @@ impl Line {
     /// Returns how often an event is in the log.
     async fn count(&self, id: Uuid) -> usize {
         self.places(&[id]).await.len()
+    }
+
+    /// Returns how often a book was lent.
+    async fn loans(&self, book: &str) -> usize {
+        self.store.query(loans_of(book)).await.unwrap().events().len()
     }
 
     /// Returns where events are in the log, as anybody sees it.
@@ -286,4 +293,48 @@ async fn does_not_stop_the_log_where_half_of_it_arrives() {
     appended.unwrap();
     line.arrive_late(&fault).await;
     assert_eq!(line.count(event.id()).await, 1);
+}
+
+/// What an attempt has left at the server ends by itself. Its process may be another program's by the
+/// time that the store could end it, or may be the last one that keeps unreplicated events invisible.
+#[tokio::test]
+async fn leaves_the_processes_of_the_server_alone() {
+    let line = Line::new(impatient().attempts(1)).await;
+    let (sql, key) = (line.log.sql().await, line.log.lock_key().await);
+    run_after_appends(&sql, &line.log.name, "PERFORM pg_sleep(3);").await;
+
+    let unknown = line.store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+
+    assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
+    let process = asleep(&sql, &line.log.name).await;
+    // The store goes on over other connections, to read and to wait for the lock.
+    line.store.head().await.unwrap();
+    let waiting = line.store.append([lent("b-2", "r-1")], AppendCondition::none());
+    let (waited, ()) = tokio::join!(waiting, wait_for_lock_waiter(&sql, key));
+    assert!(waited.is_err(), "{waited:?}");
+    let sessions = "SELECT FROM pg_stat_activity WHERE pid = $1";
+    assert_eq!(sql.query(sessions, &[&process]).await.unwrap().len(), 1);
+    wait_until(async || line.loans("b-1").await == 1).await;
+}
+
+/// A cancel may arrive between the commit and the end of the call.
+#[tokio::test]
+async fn is_known_if_the_server_answers_with_an_error_after_the_commit() {
+    let line = Line::new(RetryPolicy::builder()).await;
+    let sql = line.log.sql().await;
+    let name = &line.log.name;
+    let definition = format!("SELECT pg_get_functiondef('{name}_append'::regproc)");
+    let definition: String = sql.query_one(&definition, &[]).await.unwrap().get(0);
+    let fails = "COMMIT; RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';";
+    assert!(definition.contains("COMMIT;"));
+    sql.batch_execute(&definition.replace("COMMIT;", fails)).await.unwrap();
+
+    let (one, other) = tokio::join!(
+        line.store.append([lent("b-1", "r-1")], AppendCondition::none()),
+        line.store.append([lent("b-2", "r-1")], AppendCondition::none())
+    );
+
+    assert!(!one.unwrap().is_repeat());
+    assert!(!other.unwrap().is_repeat());
+    assert_eq!((line.loans("b-1").await, line.loans("b-2").await), (1, 1));
 }
