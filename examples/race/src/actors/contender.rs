@@ -182,10 +182,11 @@ impl Contender<'_> {
         self.race.tell(Fact::Refused { ids, fault: None }).await;
     }
 
-    /// Says whether a round that follows so many lost ones could be lost.
+    /// Says whether a round that follows so many lost ones could be lost. One under the log's lock could
+    /// not, unless the process was stopped for so long that the server took the lock from it.
     fn immunity(&self, lost: usize) -> Option<Immunity> {
         let locked = self.tenacity.escalates_after().is_some_and(|after| lost >= after as usize);
-        locked.then_some(Immunity::Locked)
+        (locked && !self.race.may_freeze).then_some(Immunity::Locked)
     }
 }
 
