@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::{Race, Trouble, decider};
 use crate::boundary::{Boundary, FilterKind, OLD};
 use crate::event::{Decision, NewEvent, ids};
-use crate::fact::{Conflict, Ending, Fact, Immunity, Kind};
+use crate::fact::{Conflict, Ending, Fact, Immunity};
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::protocol::{Broken, EventStore, Protocol, Stop, Tenacity};
 
 /// Decides on the shared boundaries; a protocol that cannot decide again has a plain decider.

@@ -21,8 +21,9 @@ use uuid::Uuid;
 
 use crate::boundary::Boundaries;
 use crate::event::{NewEvent, ids};
-use crate::fact::{Fact, Kind, Way};
+use crate::fact::{Fact, Way};
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::protocol::{Basis, Outcome, Protocol, ProtocolName, Tenacity};
 use crate::servers::Addresses;
 

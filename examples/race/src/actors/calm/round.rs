@@ -12,8 +12,9 @@ use super::{Calm, Stored};
 use crate::actors::Race;
 use crate::boundary::{Boundary, FilterKind};
 use crate::event::{NewEvent, new_events};
-use crate::fact::{CalmFault, Fact, Kind, Stranger};
+use crate::fact::{CalmFault, Fact, Stranger};
 use crate::filter::FilterSpec;
+use crate::kind::Kind;
 use crate::protocol::to_event;
 use crate::sql;
 
