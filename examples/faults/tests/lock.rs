@@ -72,17 +72,36 @@ async fn a_large_append_may_take_its_time_on_a_slow_network() {
     let line = Line::new().await;
     let store = line.store().await;
     store.append([lent(9)], AppendCondition::none()).await.unwrap();
-    let slow = async {
-        loop {
-            let pause = Action::Delay(Duration::from_millis(2_500));
-            line.proxy.inflict(Direction::ToServer, 1 << 20, pause).struck().await;
-        }
-    };
+    line.proxy.set_pace(Direction::ToServer, Some(400 << 10));
 
-    let appended = tokio::select! {
-        appended = store.append([lent(3 << 20)], AppendCondition::none()) => appended,
-        () = slow => unreachable!("it has no end"),
-    };
+    let appended = store.append([lent(3 << 20)], AppendCondition::none()).await;
 
     appended.unwrap();
+}
+
+/// The lock is taken when all of an append has arrived, so that a client which is slow, or stands still,
+/// stops nobody else.
+#[tokio::test]
+async fn an_append_that_is_on_its_way_keeps_no_other_waiting() {
+    let line = Line::new().await;
+    let store = line.store().await;
+    store.append([lent(9)], AppendCondition::none()).await.unwrap();
+    let other = connect(&line.cluster.primary().url("postgres")).await;
+    other.append([lent(9)], AppendCondition::none()).await.unwrap();
+    for at in [0, 100, 1_000, 1 << 20, (3 << 20) - 1] {
+        let frozen = line.proxy.inflict(Direction::ToServer, at, Action::Freeze);
+        let large = store.append([lent(3 << 20)], AppendCondition::none());
+
+        let meanwhile = async {
+            frozen.struck().await;
+            for _ in 0..3 {
+                other.append([lent(9)], AppendCondition::none()).await.unwrap();
+            }
+            assert!(frozen.has_struck());
+            frozen.release();
+        };
+        let (large, ()) = tokio::join!(large, meanwhile);
+
+        large.unwrap();
+    }
 }

@@ -23,10 +23,11 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// How many writers there are: deciding by themselves, leaving it to the store, unconditional,
-    /// inserting, and on boundaries of their own.
+    /// inserting, and on boundaries of their own. Beside them one imports, one decides by stores that
+    /// have just connected, and one decides in a calm log of its own.
     #[arg(long, default_value_t = 8, value_parser = writers)]
     pub writers: usize,
-    /// How many processes they are spread over.
+    /// How many processes they are spread over. Of several, one after the other is stopped for a while.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub processes: usize,
     /// How long they write, at least.

@@ -61,13 +61,21 @@ pub enum FilterKind {
     Ids,
     Nested,
     SeveralItems,
+    Tags,
     Types,
     TypesAndIds,
 }
 
 impl FilterKind {
-    pub const ALL: [Self; 6] =
-        [Self::AllOf, Self::Ids, Self::Nested, Self::SeveralItems, Self::Types, Self::TypesAndIds];
+    pub const ALL: [Self; 7] = [
+        Self::AllOf,
+        Self::Ids,
+        Self::Nested,
+        Self::SeveralItems,
+        Self::Tags,
+        Self::Types,
+        Self::TypesAndIds,
+    ];
 
     /// Names it for people.
     pub fn name(self) -> &'static str {
@@ -76,6 +84,7 @@ impl FilterKind {
             Self::Ids => "any of several ids",
             Self::Nested => "a nested predicate",
             Self::SeveralItems => "several items",
+            Self::Tags => "several tags",
             Self::Types => "types",
             Self::TypesAndIds => "types and any of several ids",
         }
@@ -123,6 +132,11 @@ impl Boundary {
                 };
                 FilterSpec { items: vec![lent, registered] }
             }
+            FilterKind::Tags => {
+                let tags = self.tags();
+                let all_of = vec![("Tags".into(), json!([tags[0], tags[1]]))];
+                ItemSpec { all_of, ..ItemSpec::default() }.into()
+            }
             FilterKind::Types => {
                 let types = vec![self.audited()];
                 ItemSpec { types, ..ItemSpec::default() }.into()
@@ -151,6 +165,14 @@ impl Boundary {
         for (key, value) in [book, reader] {
             payload[key] = value;
         }
+        // In any order, with others: the filter's are all there, or one of them is missing.
+        let mut tags = self.tags().to_vec();
+        let first = random.random_range(0..tags.len());
+        tags.rotate_left(first);
+        if kind != FilterKind::Tags && random.random() {
+            tags.truncate(1);
+        }
+        payload["Tags"] = json!(tags);
         let event_type = match kind {
             FilterKind::Types => self.audited(),
             FilterKind::TypesAndIds => [LENT, RETURNED][random.random_range(0..2)].into(),
@@ -168,6 +190,11 @@ impl Boundary {
 
     fn book(&self) -> (String, Value) {
         ("BookID".into(), format!("book-{}", self.name).into())
+    }
+
+    /// The first two are what its filter asks for.
+    fn tags(&self) -> [String; 3] {
+        ["book", "reader", "shelf"].map(|what| format!("{what}:{}", self.name))
     }
 
     fn branch(&self) -> String {

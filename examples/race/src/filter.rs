@@ -112,7 +112,11 @@ mod tests {
             ..ItemSpec::default()
         };
         let several = FilterSpec { items: vec![lent.clone(), shelf.clone()] };
-        vec![lent.into(), shelf.into(), several, FilterSpec::everything()]
+        let tags = ItemSpec {
+            all_of: vec![("Tags".into(), json!(["book:b", "reader:r"]))],
+            ..ItemSpec::default()
+        };
+        vec![lent.into(), shelf.into(), tags.into(), several, FilterSpec::everything()]
     }
 
     #[test]
@@ -125,6 +129,9 @@ mod tests {
             json!({"Shelf": {"Branch": "x"}, "Reserved": false}),
             json!({"Shelf": {"Level": 2}, "Reserved": true}),
             json!({"Shelf": "x", "Reserved": true, "ReaderID": "r"}),
+            json!({"Tags": ["reader:r", "shelf:s", "book:b"]}),
+            json!({"Tags": ["reader:r", "shelf:s"]}),
+            json!({"Tags": []}),
         ];
         for spec in specs() {
             let filter = spec.to_filter().unwrap();

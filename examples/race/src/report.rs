@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::checker::Verdict;
-use crate::fact::{Kind, Server};
+use crate::fact::Server;
+use crate::kind::Kind;
 use crate::tally::Tally;
 
 /// What a race came to.

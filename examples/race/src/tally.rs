@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::fact::{Ending, Form, Kind, Server};
+use crate::fact::{Ending, Form, Server};
+use crate::kind::Kind;
 
 /// Each worker's counts.
 #[derive(Debug, Default)]

@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::{Race, Trouble, decider};
 use crate::boundary::{Boundary, FilterKind, OLD};
 use crate::event::{Decision, NewEvent, ids};
-use crate::fact::{Conflict, Ending, Fact, Immunity, Kind};
+use crate::fact::{Conflict, Ending, Fact, Immunity};
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::protocol::{Broken, EventStore, Protocol, Stop, Tenacity};
 
 /// Decides on the shared boundaries; a protocol that cannot decide again has a plain decider.
@@ -182,10 +183,11 @@ impl Contender<'_> {
         self.race.tell(Fact::Refused { ids, fault: None }).await;
     }
 
-    /// Says whether a round that follows so many lost ones could be lost.
+    /// Says whether a round that follows so many lost ones could be lost. One under the log's lock could
+    /// not, unless the process was stopped for so long that the server took the lock from it.
     fn immunity(&self, lost: usize) -> Option<Immunity> {
         let locked = self.tenacity.escalates_after().is_some_and(|after| lost >= after as usize);
-        locked.then_some(Immunity::Locked)
+        (locked && !self.race.may_freeze).then_some(Immunity::Locked)
     }
 }
 

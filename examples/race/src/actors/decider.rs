@@ -9,9 +9,10 @@ use rand::rngs::SmallRng;
 use super::{Assignment, Race, Trouble};
 use crate::boundary::{Boundary, FilterKind, OLD};
 use crate::event::{Decision, NewEvent, ids, new_events};
-use crate::fact::{Conflict, Fact, Immunity, Kind};
+use crate::fact::{Conflict, Fact, Immunity};
 use crate::failure::Failure;
 use crate::filter::FilterSpec;
+use crate::kind::Kind;
 use crate::protocol::{Broken, Outcome, Protocol, Reading};
 
 /// Decides on the shared boundaries, by every kind of filter in turn.

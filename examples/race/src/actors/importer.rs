@@ -8,8 +8,9 @@ use rand::rngs::SmallRng;
 use super::unconditional::content;
 use super::{Race, Trouble};
 use crate::event::{NewEvent, ids, new_events};
-use crate::fact::{Fact, Kind};
+use crate::fact::Fact;
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::protocol::{EventStore, Protocol, to_event};
 
 /// Imports until the race is over.

@@ -10,8 +10,9 @@ use tokio_postgres::{Client, Error};
 use super::unconditional::content;
 use super::{Race, Trouble};
 use crate::event::{NewEvent, ids, new_events};
-use crate::fact::{Fact, Form, Isolation, Kind};
+use crate::fact::{Fact, Form, Isolation};
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::servers::Addresses;
 use crate::sql::{self, Table};
 

@@ -21,8 +21,9 @@ use uuid::Uuid;
 
 use crate::boundary::Boundaries;
 use crate::event::{NewEvent, ids};
-use crate::fact::{Fact, Kind, Way};
+use crate::fact::{Fact, Way};
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::protocol::{Basis, Outcome, Protocol, ProtocolName, Tenacity};
 use crate::servers::Addresses;
 
@@ -61,6 +62,8 @@ pub struct Race {
     pub protocol: Protocol,
     pub boundaries: Boundaries,
     writers: usize,
+    /// Whether the process may be stopped for a while, and so lose a lock that it holds.
+    may_freeze: bool,
     phase: watch::Receiver<Phase>,
     facts: mpsc::Sender<Fact>,
     tally: Mutex<BTreeMap<Kind, u64>>,
@@ -82,6 +85,7 @@ impl Race {
             .await?,
             boundaries: Boundaries::new(assignment.boundaries),
             writers: assignment.writers,
+            may_freeze: assignment.processes > 1,
             phase,
             facts,
             tally: Mutex::default(),

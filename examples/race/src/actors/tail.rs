@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::{Assignment, Phase, Race, Trouble};
-use crate::fact::{Fact, Kind, Server, Tail, Way};
+use crate::fact::{Fact, Server, Tail, Way};
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::protocol::Page;
 use crate::seen::SeenNumbers;
 use crate::sql::{self, Table};

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::{Race, Trouble};
 use crate::boundary::FilterKind;
 use crate::event::{Decision, ids, new_events};
-use crate::fact::{Conflict, Fact, Kind};
+use crate::fact::{Conflict, Fact};
 use crate::failure::Failure;
 use crate::filter::FilterSpec;
+use crate::kind::Kind;
 use crate::protocol::{Basis, Broken, Outcome, Reading};
 
 /// Appends within the shared boundaries and beside them.

@@ -122,6 +122,9 @@ fn add_leaves(path: &str, value: &Value, leaves: &mut Vec<String>) {
         Value::Object(object) => object
             .iter()
             .for_each(|(key, value)| add_leaves(&format!("{path}.{key}"), value, leaves)),
+        Value::Array(array) => {
+            array.iter().for_each(|value| add_leaves(&format!("{path}[]"), value, leaves));
+        }
         scalar => leaves.push(format!("{path}={scalar}")),
     }
 }

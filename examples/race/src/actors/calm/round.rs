@@ -12,8 +12,9 @@ use super::{Calm, Stored};
 use crate::actors::Race;
 use crate::boundary::{Boundary, FilterKind};
 use crate::event::{NewEvent, new_events};
-use crate::fact::{CalmFault, Fact, Kind, Stranger};
+use crate::fact::{CalmFault, Fact, Stranger};
 use crate::filter::FilterSpec;
+use crate::kind::Kind;
 use crate::protocol::to_event;
 use crate::sql;
 
@@ -32,6 +33,9 @@ pub struct Case {
     own: [usize; 2],
     /// How many appends go together with the decision's.
     together: usize,
+    /// Whether these are many, and the stranger comes while they are on their way: the store then sends
+    /// appends before those in front of them are answered.
+    is_rushed: bool,
 }
 
 /// What the condition comes of.
@@ -50,6 +54,12 @@ enum Basis {
 impl Case {
     pub fn any(random: &mut SmallRng) -> Self {
         let some = |random: &mut SmallRng| random.random_range(0..3_usize).saturating_sub(1);
+        let is_rushed = random.random_ratio(1, 4);
+        let together = match random.random_range(0..4) {
+            _ if is_rushed => random.random_range(4..24),
+            0 => random.random_range(1..4),
+            _ => 0,
+        };
         Self {
             kind: FilterKind::ALL[random.random_range(0..FilterKind::ALL.len())],
             is_fresh: random.random_ratio(1, 4),
@@ -58,7 +68,8 @@ impl Case {
                 [random.random_range(0..4)],
             stranger: Stranger::ALL[random.random_range(0..Stranger::ALL.len())],
             own: [some(random), some(random)],
-            together: if random.random_ratio(1, 4) { random.random_range(1..4) } else { 0 },
+            together,
+            is_rushed,
         }
     }
 }
@@ -73,7 +84,7 @@ pub struct Round<'a> {
 impl Round<'_> {
     /// Takes the decision, and tells how it ended. An error says that the log is not known any more.
     pub async fn play(&self, calm: &mut Calm, random: &mut SmallRng) -> Result<(), String> {
-        let Case { kind, is_fresh, before, stranger, own, .. } = self.case;
+        let Case { kind, is_fresh, before, stranger, own, is_rushed, .. } = self.case;
         if is_fresh {
             let connected = Store::<ReadWrite>::connect(calm.config.clone()).await;
             calm.store = connected.map_err(told)?;
@@ -82,16 +93,30 @@ impl Round<'_> {
         let spec = self.boundary.filter(kind);
         let (position, condition) = self.read(calm, &spec).await?;
         self.append_own(calm, own[0], random).await?;
-        self.intrude(calm, stranger, random).await?;
+        if !is_rushed && let Some((event, number)) = self.intrude(calm, stranger, random).await? {
+            calm.note(event, number);
+        }
         self.append_own(calm, own[1], random).await?;
 
         let decided = self.content(true, random);
         let others: Vec<_> = (0..self.case.together).map(|_| self.content(false, random)).collect();
+        let late = if is_rushed { stranger } else { Stranger::Nobody };
+        let intruding = self.intrude(calm, late, random);
         let decision = async { append(&calm.store, &decided, condition).await };
         let others_appended = join_all(
             others.iter().map(|event| append(&calm.store, event, AppendCondition::none())),
         );
-        let (ended, others_appended) = tokio::join!(decision, others_appended);
+        // The decision comes in the middle.
+        let decision = async {
+            if is_rushed {
+                tokio::task::yield_now().await;
+            }
+            decision.await
+        };
+        let (others_appended, intruded, ended) = tokio::join!(others_appended, intruding, decision);
+        if let Some((event, number)) = intruded? {
+            calm.note(event, number);
+        }
         self.judge(calm, &spec, position, &ended).await;
         let stored = others.into_iter().zip(others_appended).chain([(decided, ended)]);
         for (event, appended) in stored {
@@ -139,7 +164,10 @@ impl Round<'_> {
         position: u64,
         ended: &Result<u64, Error>,
     ) {
-        let cause = calm.matching(spec).find(|event| event.number > position);
+        let before = *ended.as_ref().unwrap_or(&u64::MAX);
+        let mut causes =
+            calm.matching(spec).filter(|event| (position + 1..before).contains(&event.number));
+        let cause = causes.next();
         match (ended, cause) {
             (Ok(number), Some(cause)) => {
                 let cause = cause.number;
@@ -184,18 +212,18 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Lets a stranger append one event.
+    /// Lets a stranger append one event; returns it with its number.
     async fn intrude(
         &self,
-        calm: &mut Calm,
+        calm: &Calm,
         stranger: Stranger,
         random: &mut SmallRng,
-    ) -> Result<(), String> {
+    ) -> Result<Option<(NewEvent, u64)>, String> {
         let event = self.content(random.random(), random);
         let events = std::slice::from_ref(&event);
         let by_sql = |error: tokio_postgres::Error| in_one_line(&error);
         let number = match stranger {
-            Stranger::Nobody => return Ok(()),
+            Stranger::Nobody => return Ok(None),
             Stranger::Copy => sql::copy(&calm.client, calm.table, events).await.map_err(by_sql)?.0,
             Stranger::Insert => {
                 sql::insert(&calm.client, calm.table, events).await.map_err(by_sql)?.0
@@ -210,8 +238,7 @@ impl Round<'_> {
                 append(&calm.stranger, &event, AppendCondition::none()).await.map_err(told)?
             }
         };
-        calm.note(event, number);
-        Ok(())
+        Ok(Some((event, number)))
     }
 
     /// Makes an event that the filter matches, or one that only others of its boundary may match.
