@@ -112,7 +112,7 @@ async fn a_store_leaves_nothing_behind_for_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_can_do_the_same_without_a_pooler() {
     let log = Log::new().await;
-    let direct = || log.config().log(&format!("{}_direct", log.name)).max_connections(1);
+    let direct = || log.config().log(format!("{}_direct", log.name)).max_connections(1);
 
     use_all(direct(), direct()).await;
 }
