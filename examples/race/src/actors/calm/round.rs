@@ -63,7 +63,8 @@ impl Case {
         Self {
             kind: FilterKind::ALL[random.random_range(0..FilterKind::ALL.len())],
             is_fresh: random.random_ratio(1, 4),
-            before: random.random_range(0..3),
+            // So many that the store takes itself for the only one again.
+            before: random.random_range(0..3) + if is_rushed { 24 } else { 0 },
             basis: [Basis::History, Basis::HistoryElsewhere, Basis::NoMatch, Basis::Travelled]
                 [random.random_range(0..4)],
             stranger: Stranger::ALL[random.random_range(0..Stranger::ALL.len())],
@@ -103,9 +104,11 @@ impl Round<'_> {
         let late = if is_rushed { stranger } else { Stranger::Nobody };
         let intruding = self.intrude(calm, late, random);
         let decision = async { append(&calm.store, &decided, condition).await };
-        let others_appended = join_all(
-            others.iter().map(|event| append(&calm.store, event, AppendCondition::none())),
-        );
+        // With conditions, and on a boundary that nobody writes to.
+        let unrelated = Boundary::private(0, u64::MAX).filter(kind).to_filter().map_err(told)?;
+        let unbroken = || AppendCondition::since(unrelated.clone(), SequenceNumber::new(position));
+        let others_appended =
+            join_all(others.iter().map(|event| append(&calm.store, event, unbroken())));
         // The decision comes in the middle.
         let decision = async {
             if is_rushed {
