@@ -82,6 +82,7 @@ impl<D> Round<'_, D> {
         }
         let held = HeldDecision { events: &events, history: &history, head, decided_from };
         let appended = self.append_under_lock(&mut lease, limit, held).await;
+        let waited = decided_from.elapsed();
         // The lock goes with the connection, before anything else is tried.
         drop(lease);
 
@@ -91,7 +92,13 @@ impl<D> Round<'_, D> {
             Ok(None) => call.attempt().await,
             Err(error) => Err(error),
         };
-        let appended = call.resolve_unknown(appended).await?;
+        let appended = call.resolve_unknown(appended).await;
+        // The server took the lock away, or no other append could have come in between.
+        let took_too_long = |error: &Error| error.is_conflict() && waited >= allowed;
+        let appended = appended.map_err(|error| match took_too_long(&error) {
+            true => Error::DecisionTimedOut { waited, allowed },
+            false => error,
+        })?;
         operation.count_appended(call.new_events(&appended));
         let position = history.position().max(appended.last());
         Ok(Ok(decided(value, Some(appended), position, true)))
