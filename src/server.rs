@@ -86,6 +86,9 @@ impl Server {
             Failure::Sqlstate(SEQUENCE_BEHIND) => {
                 self.damaged("its sequence lies behind its events")
             }
+            Failure::Sqlstate("23505") if self.repeats_a_number(&error) => {
+                self.damaged("its sequence lies behind its events")
+            }
             // The store leaves the number out.
             Failure::Sqlstate("428C9") if circumstances.place() == Place::Append => {
                 self.damaged("its sequence has a cache, so that numbers do not ascend")
@@ -105,6 +108,12 @@ impl Server {
             }
             Failure::Connection(_) => Error::ConnectionLost { server, source: cause(error) },
         }
+    }
+
+    /// Returns whether a row was refused because its number is an event's already.
+    fn repeats_a_number(&self, error: &tokio_postgres::Error) -> bool {
+        let constraint = error.as_db_error().and_then(|error| error.constraint());
+        constraint.is_some_and(|name| name == format!("{}_pkey", self.log.log()))
     }
 
     fn damaged(&self, reason: &str) -> Error {

@@ -138,7 +138,7 @@ SELECT 'trigger', tgname::text,
     || CASE WHEN tgtype::int & 1 = 1 THEN ' ROW ' ELSE ' STATEMENT ' END
     || CASE WHEN routine.pronamespace = log.schema THEN '' ELSE 'elsewhere ' END || routine.proname::text
     || coalesce(' WHEN ' || pg_catalog.substring(pg_catalog.pg_get_triggerdef(trigger.oid),
-        '''(eddyline[.]head[.][^'']*)'''), '')
+        '(pg_sequence_last_value)'), '')
 FROM log JOIN pg_catalog.pg_trigger AS trigger ON trigger.tgrelid = log.oid AND NOT tgisinternal
 JOIN pg_catalog.pg_proc AS routine ON routine.oid = trigger.tgfoid
 UNION ALL

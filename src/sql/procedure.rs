@@ -6,9 +6,9 @@ use crate::log::{LogName, SEQUENCE_BEHIND};
 /// lock. A condition from before that is searched for outside of the lock first.
 pub(crate) const MAX_NEWER_EVENTS: u32 = 4_096;
 
-/// Names the setting that holds the log's head for the rest of a transaction that inserts events.
-fn head_setting(log: &LogName) -> String {
-    format!("eddyline.head.{}.{}", log.schema(), log.log())
+/// Names the setting that marks a transaction whose numbers the append procedure checks.
+fn mark(log: &LogName) -> String {
+    format!("eddyline.append.{}.{}", log.schema(), log.log())
 }
 
 /// Names the setting that holds the position of the last event that a session has appended. It is
@@ -20,25 +20,34 @@ fn own_setting(log: &LogName) -> String {
 /// Renders the function of the trigger that fires before each statement that inserts events.
 ///
 /// It fires before the first row, and with it the first number, is made. So it is early enough to take
-/// the lock under which numbers are given in commit order. It leaves the head for
-/// [`refuse_number`], unless the append procedure has done so. Setting and lock end together, with the
+/// the lock under which numbers are given in commit order, and to check that the next number lies above
+/// the head. The append procedure checks its numbers itself. Mark and lock end together, with the
 /// transaction or with the savepoint that is rolled back.
 ///
 /// Everything is named by its schema, so that the function needs no search path of its own, whose
 /// setting and resetting took longer than the lock.
 pub(super) fn lock_log(log: &LogName) -> String {
-    let (schema, name, table) = (log.schema(), log.log(), log.table());
-    let (key, setting) = (lock_key(log), head_setting(log));
+    let (schema, name, table, sequence) = (log.schema(), log.log(), log.table(), log.sequence());
+    let (key, mark, refusal) = (lock_key(log), mark(log), sequence_behind(log));
     format!(
         "CREATE OR REPLACE FUNCTION \"{schema}\".\"{name}_lock_log\"() RETURNS trigger
-         LANGUAGE plpgsql AS $$ BEGIN
-             PERFORM pg_catalog.pg_advisory_xact_lock({key});
-             IF coalesce(pg_catalog.current_setting('{setting}', true), '')
-                 OPERATOR(pg_catalog.=) ''
+         LANGUAGE plpgsql AS $$ DECLARE
+             locked boolean;
+         BEGIN
+             locked := pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL;
+             IF coalesce(pg_catalog.current_setting('{mark}', true), '')
+                     OPERATOR(pg_catalog.=) ''
+                 AND (SELECT given.seqcycle OR given.seqincrement OPERATOR(pg_catalog.<) 1
+                         OR CASE WHEN last.is_called
+                             THEN last.last_value OPERATOR(pg_catalog.+) 1
+                             ELSE last.last_value END OPERATOR(pg_catalog.<=) coalesce(
+                                 (SELECT event.sequence_number FROM {table} AS event
+                                  ORDER BY event.sequence_number DESC LIMIT 1), 0)
+                     FROM {sequence} AS last CROSS JOIN pg_catalog.pg_sequence AS given
+                     WHERE given.seqrelid OPERATOR(pg_catalog.=)
+                         '{sequence}'::pg_catalog.regclass::pg_catalog.oid)
              THEN
-                 PERFORM pg_catalog.set_config('{setting}', coalesce(
-                     (SELECT event.sequence_number FROM {table} AS event
-                      ORDER BY event.sequence_number DESC LIMIT 1), 0)::pg_catalog.text, true);
+                 {refusal};
              END IF;
              RETURN NULL;
          END $$"
@@ -48,32 +57,32 @@ pub(super) fn lock_log(log: &LogName) -> String {
 /// Renders the function of the trigger that refuses a row by its number. Its condition, evaluated for
 /// each row, is [`is_refused`].
 pub(super) fn refuse_number(log: &LogName) -> String {
-    let (schema, name, sequence) = (log.schema(), log.log(), log.sequence());
+    let (schema, name) = (log.schema(), log.log());
     format!(
         "CREATE OR REPLACE FUNCTION \"{schema}\".\"{name}_refuse_number\"() RETURNS trigger
          LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
-             IF NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}') THEN
-                 RAISE EXCEPTION 'log %.% numbers its events itself, one by one',
-                     TG_TABLE_SCHEMA, TG_TABLE_NAME
-                     USING ERRCODE = 'generated_always',
-                     HINT = 'Leave out sequence_number. The sequence must have CACHE 1.';
-             END IF;
-             RAISE EXCEPTION 'the sequence of log %.% lies behind its events',
+             RAISE EXCEPTION 'log %.% numbers its events itself, one by one',
                  TG_TABLE_SCHEMA, TG_TABLE_NAME
-                 USING ERRCODE = '{SEQUENCE_BEHIND}',
-                 HINT = 'Run eddyline::Schema::migrate, or setval() on {sequence}.';
+                 USING ERRCODE = 'generated_always',
+                 HINT = 'Leave out sequence_number. The sequence must have CACHE 1.';
          END $$"
     )
 }
 
 /// Renders the condition on which a row is refused: its number is not the one that the sequence gave
-/// last (`COPY` and `OVERRIDING SYSTEM VALUE` bring their own, a cached one is older), or does not lie
-/// above the head (the sequence was set back, runs in a cycle or backwards).
+/// last. `COPY` and `OVERRIDING SYSTEM VALUE` bring their own, and a cached one is older. The server
+/// parses the condition for each statement, which takes longer than to evaluate it.
 pub(super) fn is_refused(log: &LogName) -> String {
-    let (sequence, setting) = (log.sequence(), head_setting(log));
+    format!("NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{}')", log.sequence())
+}
+
+/// Renders the refusal of a number that does not lie above the head.
+fn sequence_behind(log: &LogName) -> String {
+    let sequence = log.sequence();
     format!(
-        "NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{sequence}')
-             OR NEW.sequence_number <= nullif(current_setting('{setting}', true), '')::bigint"
+        "RAISE EXCEPTION 'the sequence of log {log} lies behind its events'
+             USING ERRCODE = '{SEQUENCE_BEHIND}',
+             HINT = 'Run eddyline::Schema::migrate, or setval() on {sequence}.'"
     )
 }
 
@@ -92,10 +101,12 @@ pub(super) fn is_refused(log: &LogName) -> String {
 /// A batch that was sent before the one in front of it was answered may follow that one (`ahead`,
 /// Lemma 4).
 ///
-/// A single row goes without the sort, and a fifth faster.
+/// A single row goes without the sort, and a fifth faster. An assignment is evaluated without an
+/// executor, which PERFORM is not.
 pub(super) fn append(log: &LogName) -> String {
     let (procedure, table, sequence) = (log.append_procedure(), log.table(), log.sequence());
-    let (key, setting, own) = (lock_key(log), head_setting(log), own_setting(log));
+    let (key, mark, own) = (lock_key(log), mark(log), own_setting(log));
+    let refusal = sequence_behind(log);
     let matches = first_matches(log, MAX_NEWER_EVENTS);
     format!(
         "CREATE OR REPLACE PROCEDURE {procedure}(INOUT answer bigint[], known bigint, ahead boolean,
@@ -108,6 +119,8 @@ pub(super) fn append(log: &LogName) -> String {
              owners bigint[] DEFAULT NULL)
          LANGUAGE plpgsql AS $$ DECLARE
              head bigint;
+             locked boolean;
+             setting text;
              matched bigint[];
              firsts bigint[];
              number bigint;
@@ -130,7 +143,7 @@ pub(super) fn append(log: &LogName) -> String {
                      pg_catalog.set_config('enable_seqscan', 'off', true),
                      pg_catalog.set_config('jit', 'off', true);
              END IF;
-             PERFORM pg_catalog.pg_advisory_xact_lock({key});
+             locked := pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL;
              head := coalesce((SELECT event.sequence_number FROM {table} AS event
                  ORDER BY event.sequence_number DESC LIMIT 1), 0);
              answer := ARRAY[head];
@@ -157,7 +170,7 @@ pub(super) fn append(log: &LogName) -> String {
                  END IF;
              END IF;
              IF expected OPERATOR(pg_catalog.>) 0 THEN
-                 PERFORM pg_catalog.set_config('{setting}', head::pg_catalog.text, true);
+                 setting := pg_catalog.set_config('{mark}', 'on', true);
                  IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.=) 1 THEN
                      INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
                      VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
@@ -176,7 +189,11 @@ pub(super) fn append(log: &LogName) -> String {
                          ORDER BY place
                          RETURNING sequence_number
                      )
-                     SELECT pg_catalog.array_agg(sequence_number) INTO numbers FROM stored;
+                     SELECT pg_catalog.array_agg(sequence_number), pg_catalog.min(sequence_number)
+                     INTO numbers, number FROM stored;
+                 END IF;
+                 IF number OPERATOR(pg_catalog.<=) head THEN
+                     {refusal};
                  END IF;
                  IF pg_catalog.cardinality(numbers) IS DISTINCT FROM expected THEN
                      RAISE EXCEPTION 'a trigger kept events out of the log'
@@ -184,7 +201,7 @@ pub(super) fn append(log: &LogName) -> String {
                  END IF;
                  answer := answer OPERATOR(pg_catalog.||) numbers;
                  IF wait IS NULL THEN
-                     PERFORM pg_catalog.set_config('{own}', pg_catalog.currval(
+                     setting := pg_catalog.set_config('{own}', pg_catalog.currval(
                          '{sequence}'::pg_catalog.regclass)::pg_catalog.text, false);
                  END IF;
              END IF;

@@ -56,15 +56,11 @@ impl Trigger {
         let repair = Some(self.create(log));
         let Self { name, events, when, function } = self;
         let level = if when.is_some() { "ROW" } else { "STATEMENT" };
-        // Its condition names the log in the name of a setting, if it names one.
-        let setting = when
-            .iter()
-            .flat_map(|when| when.split('\''))
-            .find(|part| part.starts_with("eddyline.head."));
-        let setting = setting.map(|setting| format!(" WHEN {setting}")).unwrap_or_default();
+        // Of a condition, the server keeps the meaning and not the text.
+        let condition = if when.is_some() { " WHEN pg_sequence_last_value" } else { "" };
         Object {
             kind: Kind::Trigger,
-            state: format!("enabled BEFORE {events} {level} {function}{setting}"),
+            state: format!("enabled BEFORE {events} {level} {function}{condition}"),
             name,
             repair,
             remove: None,
