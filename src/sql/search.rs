@@ -93,70 +93,94 @@ impl<'a> SearchBatch<'a> {
         }
     }
 
-    /// Renders the statement, to be planned once for all values. See [`Finding`].
-    ///
-    /// Of what stands in the innermost read of payloads only the payload's index can answer anything,
-    /// so the plan is right however the log grows. A payload of which the index finds very many events
-    /// is left to a [`search`] that is planned for its values.
+    /// Renders the statement, to be planned once for all values. See [`Finding`]. It has a part for each
+    /// kind of search that there is: to begin a part takes the server longer than to look something up.
     pub(crate) fn statement(&'a self, log: &LogName) -> Statement<'a> {
         let table = log.table();
-        let most = MAX_CANDIDATES + 1;
-        let text = format!(
-            "WITH found AS MATERIALIZED (
-                 SELECT term.owner, candidates.count, candidates.first
-                 FROM ROWS FROM (unnest($5::jsonb[]), unnest($6::jsonb[]), unnest($7::bigint[]),
-                         unnest($8::bigint[])) AS term (body, types, after, owner)
-                 CROSS JOIN LATERAL (
-                     SELECT count(*) AS count, min(candidate.sequence_number) FILTER (
-                         WHERE candidate.sequence_number > term.after
-                             AND (term.types IS NULL OR term.types ? candidate.event_type)) AS first
-                     FROM (
-                         SELECT sequence_number, event_type FROM {table}
-                         WHERE payload @> term.body LIMIT {most}
-                     ) AS candidate
-                 ) AS candidates
-             )
-             SELECT 0 AS part, NULL::bigint AS owner,
+        let mut params = Params::default();
+        let mut text = format!(
+            "SELECT 0 AS part, NULL::bigint AS owner,
                  coalesce(max(sequence_number), 0) AS number, NULL::text AS event_type
-             FROM {table}
-             UNION ALL
-             SELECT 1, given.owner, event.sequence_number, NULL
-             FROM ROWS FROM (unnest($1::uuid[]), unnest($2::bigint[])) AS given (id, owner)
-             JOIN {table} AS event ON event.event_id = given.id
-             UNION ALL
-             SELECT 2, given.owner, event.sequence_number, event.event_type
-             FROM ROWS FROM (unnest($3::bigint[]), unnest($4::bigint[])) AS given (number, owner)
-             JOIN {table} AS event ON event.sequence_number = given.number
-             UNION ALL
-             SELECT 2, found.owner, found.first,
-                 (SELECT event_type FROM {table} WHERE sequence_number = found.first)
-             FROM found WHERE found.count < {most} AND found.first IS NOT NULL
-             UNION ALL
-             SELECT 3, found.owner, NULL, NULL FROM found WHERE found.count = {most}
-             UNION ALL
-             SELECT 2, term.owner, found.sequence_number, term.event_type
-             FROM ROWS FROM (unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]))
-                 AS term (event_type, after, owner)
-             CROSS JOIN LATERAL (
-                 SELECT sequence_number FROM {table} AS event
-                 WHERE event.event_type = term.event_type AND event.sequence_number > term.after
-                 ORDER BY event.sequence_number LIMIT 1
-             ) AS found"
+             FROM {table}"
         );
-        let params = vec![
-            Param::Uuids(self.ids.clone()),
-            Param::BigInts(self.id_owners.clone()),
-            Param::BigInts(self.numbers.clone()),
-            Param::BigInts(self.number_owners.clone()),
-            Param::Jsonbs(self.payloads.bodies.clone()),
-            Param::NullableJsonbs(self.payloads.types.iter().map(Option::as_deref).collect()),
-            Param::BigInts(self.payloads.afters.clone()),
-            Param::BigInts(self.payloads.owners.clone()),
-            Param::Texts(self.types.clone()),
-            Param::BigInts(self.type_afters.clone()),
-            Param::BigInts(self.type_owners.clone()),
-        ];
-        Statement { text, params }
+        if !self.ids.is_empty() {
+            let ids = params.bind(Param::Uuids(self.ids.clone()));
+            let owners = params.bind(Param::BigInts(self.id_owners.clone()));
+            text += &format!(
+                " UNION ALL
+                 SELECT 1, given.owner, event.sequence_number, NULL
+                 FROM ROWS FROM (unnest({ids}::uuid[]), unnest({owners}::bigint[]))
+                     AS given (id, owner)
+                 JOIN {table} AS event ON event.event_id = given.id"
+            );
+        }
+        if !self.numbers.is_empty() {
+            let numbers = params.bind(Param::BigInts(self.numbers.clone()));
+            let owners = params.bind(Param::BigInts(self.number_owners.clone()));
+            text += &format!(
+                " UNION ALL
+                 SELECT 2, given.owner, event.sequence_number, event.event_type
+                 FROM ROWS FROM (unnest({numbers}::bigint[]), unnest({owners}::bigint[]))
+                     AS given (number, owner)
+                 JOIN {table} AS event ON event.sequence_number = given.number"
+            );
+        }
+        if !self.payloads.bodies.is_empty() {
+            text += " UNION ALL ";
+            text += &self.payloads.part(&table, &mut params);
+        }
+        if !self.types.is_empty() {
+            let types = params.bind(Param::Texts(self.types.clone()));
+            let afters = params.bind(Param::BigInts(self.type_afters.clone()));
+            let owners = params.bind(Param::BigInts(self.type_owners.clone()));
+            text += &format!(
+                " UNION ALL
+                 SELECT 2, term.owner, found.sequence_number, term.event_type
+                 FROM ROWS FROM (unnest({types}::text[]), unnest({afters}::bigint[]),
+                         unnest({owners}::bigint[])) AS term (event_type, after, owner)
+                 CROSS JOIN LATERAL (
+                     SELECT sequence_number FROM {table} AS event
+                     WHERE event.event_type = term.event_type
+                         AND event.sequence_number > term.after
+                     ORDER BY event.sequence_number LIMIT 1
+                 ) AS found"
+            );
+        }
+        Statement { text, params: params.into_vec() }
+    }
+}
+
+impl<'a> PayloadTerms<'a> {
+    /// Renders the part that searches payloads.
+    ///
+    /// Of what stands in the innermost read only the payload's index can answer anything, so the plan is
+    /// right however the log grows. A payload of which the index finds very many events is left to a
+    /// [`search`] that is planned for its values.
+    fn part(&'a self, table: &str, params: &mut Params<'a>) -> String {
+        let bodies = params.bind(Param::Jsonbs(self.bodies.clone()));
+        let types = self.types.iter().map(Option::as_deref).collect();
+        let types = params.bind(Param::NullableJsonbs(types));
+        let afters = params.bind(Param::BigInts(self.afters.clone()));
+        let owners = params.bind(Param::BigInts(self.owners.clone()));
+        let most = MAX_CANDIDATES + 1;
+        format!(
+            "SELECT CASE WHEN found.count < {most} THEN 2 ELSE 3 END, term.owner,
+                 coalesce(found.first, 0),
+                 (SELECT event_type FROM {table} WHERE sequence_number = found.first)
+             FROM ROWS FROM (unnest({bodies}::jsonb[]), unnest({types}::jsonb[]),
+                     unnest({afters}::bigint[]), unnest({owners}::bigint[]))
+                 AS term (body, types, after, owner)
+             CROSS JOIN LATERAL (
+                 SELECT count(*) AS count, min(candidate.sequence_number) FILTER (
+                     WHERE candidate.sequence_number > term.after
+                         AND (term.types IS NULL OR term.types ? candidate.event_type)) AS first
+                 FROM (
+                     SELECT sequence_number, event_type FROM {table}
+                     WHERE payload @> term.body LIMIT {most}
+                 ) AS candidate
+             ) AS found
+             WHERE found.count = {most} OR found.first IS NOT NULL"
+        )
     }
 }
 

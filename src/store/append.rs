@@ -214,7 +214,11 @@ impl<'a> AppendCall<'a> {
     ) -> Result<Appended, Error> {
         let log = &self.store.shared.log;
         let is_old = self.condition.guard().is_some_and(|guard| log.is_old(guard));
-        let mut search = (uncertain || is_old).then(|| self.search(None));
+        let mut search = match uncertain {
+            true => Some(self.search(None)),
+            // Its events are looked for only if the condition does not hold.
+            false => is_old.then(|| SearchRequest { events: Arc::new([]), ..self.search(None) }),
+        };
         let mut validated = SequenceNumber::ZERO;
         loop {
             deadline.check(self.store.first().server())?;
@@ -222,6 +226,10 @@ impl<'a> AppendCall<'a> {
                 match self.find(request, deadline).await? {
                     Found::Stored(appended) => return Ok(appended),
                     Found::Holds { head } => validated = head,
+                    Found::Broken { event } => {
+                        search = Some(self.search(Some(event)));
+                        continue;
+                    }
                     Found::Nothing => {
                         search = Some(self.search(None));
                         continue;
@@ -260,7 +268,7 @@ impl<'a> AppendCall<'a> {
         deadline: AttemptDeadline,
     ) -> Result<Found, Error> {
         let shared = &self.store.shared;
-        let at = request.at;
+        let (at, knows_ids) = (request.at, !request.events.is_empty());
         let found = shared.searches().find(request, deadline).await?;
         shared.log.note_newest(found.head);
         if found.holds_event {
@@ -269,6 +277,9 @@ impl<'a> AppendCall<'a> {
             return Ok(stored.map_or(Found::Nothing, Found::Stored));
         }
         if let Some((event, event_type)) = found.event {
+            if !knows_ids {
+                return Ok(Found::Broken { event });
+            }
             let after = self.condition.guard().map(|guard| guard.after).unwrap_or_default();
             return Err(Error::Conflict { after, event, event_type });
         }
@@ -367,7 +378,9 @@ impl<'a> AppendCall<'a> {
 
 /// What a search means for an append.
 enum Found {
-    /// The condition holds up to this head, and the log holds none of the events.
+    /// An event breaks the condition. It may be one of the append's own.
+    Broken { event: SequenceNumber },
+    /// The condition holds up to this head.
     Holds { head: SequenceNumber },
     /// What it looked for is not there any more.
     Nothing,
