@@ -42,10 +42,9 @@ pub enum Pooler {
     /// A pooler that gives a server's process to another client after each transaction, as PgBouncer
     /// does with `pool_mode = transaction`.
     ///
-    /// Nothing is left behind there then: no statement is prepared under a name, settings end with
-    /// their transaction, and no process is ended, since it may work for somebody else by then. A
-    /// read takes one round trip all the same, but is planned each time. The pooler itself must see
-    /// to it that it notices clients that are gone, and servers.
+    /// The store leaves nothing behind there then: it prepares no statement under a name, and its
+    /// settings end with their transaction. A read takes one round trip all the same, but is planned
+    /// each time. The pooler itself has to notice clients and servers that are gone.
     Transaction,
 }
 

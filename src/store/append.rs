@@ -27,41 +27,49 @@ impl Store<ReadWrite> {
     /// Appends events in the order given, all of them or none, if the condition holds.
     ///
     /// An accepted append has seen everything: no event that matches its condition's filter was
-    /// committed after the position that the condition names, by whomever. It is as durable as the
-    /// server's `synchronous_commit` says when this returns.
+    /// committed after the position that the condition names. It is as durable as the server's
+    /// `synchronous_commit` says when this returns.
     ///
-    /// Appends that come while another one of this store is under way go together, in one
-    /// transaction, as [`Config::max_batch`](crate::Config::max_batch) says; each is accepted or
-    /// refused by itself. Callers need do nothing for it but append from many tasks at once.
+    /// Concurrent appends of a store share one transaction and one flush, as
+    /// [`Config::max_batch`](crate::Config::max_batch) says. Each condition is validated on its own.
+    /// Callers need do nothing for it but append from many tasks at once. An append of 64 KiB of JSON or
+    /// more, or of more than 256 events, has a transaction of its own, and all of the time that is left to
+    /// its call to arrive at the server. No other append waits for it meanwhile.
     ///
     /// # Nothing twice
     ///
-    /// What may be tried again is, as the store's [`RetryPolicy`](crate::RetryPolicy) says:
-    /// transient faults, of which nothing was stored, and unknown outcomes. The ids of the events
-    /// make that safe, whatever the condition: an append whose events are all in the log already is
-    /// answered with their places. That is so for later calls too, from whichever process and
-    /// however long after, so that a program which was interrupted may just append the same events
-    /// (with the same ids) again. A conflict is never tried again: the decision is out of date.
+    /// The store tries an append again as its [`RetryPolicy`](crate::RetryPolicy) says: after transient
+    /// faults, of which nothing was stored, and after unknown outcomes. The ids of the events make that
+    /// safe, whatever the condition. If the log holds all of the events already, with the same contents,
+    /// the append is answered with their positions. That is so for later calls too, of any process, so
+    /// that a program which was interrupted may append the same events (with the same ids and times)
+    /// again. A conflict is never tried again: the decision is out of date.
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] where the condition does not hold, [`Error::PositionAhead`] where it
-    /// names a position that the log has not reached, [`Error::InvalidAppend`] where there is no
-    /// event, two have the same id, or there is more than [`MAX_APPEND_EVENTS`] or
-    /// [`MAX_APPEND_BYTES`] allow, [`Error::DuplicateEvent`] where some of its ids are in the log
-    /// already, [`Error::Unreachable`], [`Error::PoolExhausted`], [`Error::ConnectionLost`] and
-    /// [`Error::TimedOut`] where the primary could not be asked, [`Error::Database`] where it
-    /// refused, [`Error::QueueFull`] where too many wait already and the store does not let more of
-    /// them ([`Config::queue_full`](crate::Config::queue_full)). In all of these nothing was stored.
+    /// - [`Error::Conflict`]: the condition does not hold.
+    /// - [`Error::PositionAhead`]: the log has not reached the position that the condition names.
+    /// - [`Error::InvalidAppend`]: there is no event, two have the same id, or there is more than
+    ///   [`MAX_APPEND_EVENTS`] or [`MAX_APPEND_BYTES`] allow.
+    /// - [`Error::DuplicateEvent`]: the log holds one of the ids, with other contents or without the
+    ///   other events.
+    /// - [`Error::Unreachable`], [`Error::PoolExhausted`], [`Error::ConnectionLost`] and
+    ///   [`Error::TimedOut`]: the primary could not be asked, or the events did not arrive in time.
+    /// - [`Error::SchemaDamaged`]: the log's sequence does not go on behind its events.
+    /// - [`Error::Database`]: the primary refused.
+    /// - [`Error::QueueFull`]: too many appends wait already
+    ///   ([`Config::queue_full`](crate::Config::queue_full)).
     ///
-    /// [`Error::OutcomeUnknown`] where the connection was lost before the answer came, and could
-    /// not be had again before the deadline: the events were stored, all of them, or they were not.
+    /// In all of these nothing was stored.
+    ///
+    /// - [`Error::OutcomeUnknown`]: the connection was lost before the answer came, and could not be had
+    ///   again before the deadline. The events were stored, all of them, or they were not.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it stores all of its events or none, perhaps a moment later: none while it waits for
-    /// another one, all that is accepted once it was sent. Which it is tells the same append, called
-    /// again.
+    /// Dropped, it stores all of its events or none, perhaps a moment later. An append that still waits
+    /// for others stores none; one that was sent is stored if it is accepted. The same append, called
+    /// again, tells which.
     pub async fn append(
         &self,
         events: impl IntoIterator<Item = Event>,

@@ -53,6 +53,10 @@ impl Store<ReadWrite> {
     ///
     /// # Errors
     ///
+    /// [`Error::DecisionTimedOut`] if `decide`, under the log's lock, took longer than
+    /// [`Config::decision_timeout`](crate::Config::decision_timeout) allows: the server ends the
+    /// transaction then, so that no other append waits for longer.
+    ///
     /// What `decide` refuses with, as it is. [`Error::InvalidQuery`] at once, without a call of
     /// `decide`, if the query leaves out newer events. Those of [`query`](Store::query) and
     /// [`append`](Self::append), of the last attempt where the policy allows no more:
