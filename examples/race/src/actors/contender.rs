@@ -184,10 +184,10 @@ impl Contender<'_> {
     }
 
     /// Says whether a round that follows so many lost ones could be lost. One under the log's lock could
-    /// not, unless the process was stopped for so long that the server took the lock from it.
+    /// not: if its process was stopped for so long that the server took the lock from it, it is told so.
     fn immunity(&self, lost: usize) -> Option<Immunity> {
         let locked = self.tenacity.escalates_after().is_some_and(|after| lost >= after as usize);
-        (locked && !self.race.may_freeze).then_some(Immunity::Locked)
+        locked.then_some(Immunity::Locked)
     }
 }
 

@@ -62,8 +62,6 @@ pub struct Race {
     pub protocol: Protocol,
     pub boundaries: Boundaries,
     writers: usize,
-    /// Whether the process may be stopped for a while, and so lose a lock that it holds.
-    may_freeze: bool,
     phase: watch::Receiver<Phase>,
     facts: mpsc::Sender<Fact>,
     tally: Mutex<BTreeMap<Kind, u64>>,
@@ -85,7 +83,6 @@ impl Race {
             .await?,
             boundaries: Boundaries::new(assignment.boundaries),
             writers: assignment.writers,
-            may_freeze: assignment.processes > 1,
             phase,
             facts,
             tally: Mutex::default(),
