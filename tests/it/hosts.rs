@@ -110,8 +110,8 @@ async fn a_caller_that_waits_for_less_than_a_silent_host_takes_finds_the_primary
     let config = Config::new(&url)
         .unwrap()
         .log(&log.name)
-        .connect_timeout(Duration::from_secs(2))
-        .acquire_timeout(Duration::from_millis(200));
+        .connect_timeout(Duration::from_secs(6))
+        .acquire_timeout(Duration::from_secs(4));
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
 
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
