@@ -63,7 +63,7 @@ const QUICKLY: Duration = Duration::from_millis(500);
 async fn a_host_that_accepts_and_says_nothing_does_not_hide_the_primary_behind_it() {
     let (log, mute) = (Log::new().await, Mute::new());
     let primary = cluster().await.primary().port();
-    let timeout = Duration::from_secs(1);
+    let timeout = Duration::from_secs(3);
     for options in ["", "?sslmode=disable", "?sslmode=prefer"] {
         let url = address(&[mute.port(), primary]) + options;
         let config = Config::new(&url).unwrap().log(&log.name).connect_timeout(timeout);
@@ -79,7 +79,7 @@ async fn a_host_that_does_not_accept_does_not_hide_the_primary_behind_it() {
     let (log, deaf) = (Log::new().await, Deaf::new().await);
     let primary = cluster().await.primary().port();
     let url = address(&[deaf.port(), primary]);
-    let config = Config::new(&url).unwrap().log(&log.name).connect_timeout(Duration::from_secs(1));
+    let config = Config::new(&url).unwrap().log(&log.name).connect_timeout(Duration::from_secs(3));
 
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
 
@@ -92,7 +92,7 @@ async fn each_of_several_silent_hosts_has_a_time_of_its_own() {
     let (log, mutes) = (Log::new().await, [Mute::new(), Mute::new()]);
     let primary = cluster().await.primary().port();
     let url = address(&[mutes[0].port(), mutes[1].port(), primary]);
-    let timeout = Duration::from_millis(500);
+    let timeout = Duration::from_secs(2);
     let config = Config::new(&url).unwrap().log(&log.name).connect_timeout(timeout);
     let started = Instant::now();
 
@@ -125,7 +125,7 @@ async fn a_host_that_failed_is_asked_last_until_it_answers() {
     let primary = cluster().await.primary().port();
     let url = address(&[mute.port(), primary]);
     let config = Config::new(&url).unwrap().log(&log.name).max_connections(4);
-    let config = config.connect_timeout(Duration::from_secs(1));
+    let config = config.connect_timeout(Duration::from_secs(3));
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     mute.0.set_nonblocking(true).unwrap();
     while mute.0.accept().is_ok() {}
