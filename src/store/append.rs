@@ -215,6 +215,8 @@ impl<'a> AppendCall<'a> {
 
     /// Appends, and searches outside of the log's lock for what decides the append: before it, if the
     /// condition is old or the events may be stored already, and after it, if it was refused.
+    ///
+    /// What an append seldom waits for is boxed, so that the futures of its callers stay small.
     async fn search_and_append(
         &self,
         uncertain: bool,
@@ -231,7 +233,7 @@ impl<'a> AppendCall<'a> {
         loop {
             deadline.check(self.store.first().server())?;
             if let Some(request) = search.take() {
-                match self.find(request, deadline).await? {
+                match Box::pin(self.find(request, deadline)).await? {
                     Found::Stored(appended) => return Ok(appended),
                     Found::Holds { head } => validated = head,
                     Found::Broken { event } => {
@@ -247,7 +249,7 @@ impl<'a> AppendCall<'a> {
             let request = AppendRequest::new(self.events.clone(), self.condition.clone());
             let outcome = match self.send(request.validated_to(validated), deadline).await {
                 Err(error) if follows_commit(&error) => {
-                    return self.stored_or(error, deadline).await;
+                    return Box::pin(self.stored_or(error, deadline)).await;
                 }
                 outcome => outcome?,
             };
@@ -256,9 +258,11 @@ impl<'a> AppendCall<'a> {
                     log.note_newest(last);
                     return Ok(Appended::new(first, last));
                 }
-                AppendOutcome::PositionAhead { head } => self.look_back(head, deadline).await?,
+                AppendOutcome::PositionAhead { head } => {
+                    Box::pin(self.look_back(head, deadline)).await?
+                }
                 AppendOutcome::IdTaken { may_be_own: true } => {
-                    match self.stored_before(deadline).await? {
+                    match Box::pin(self.stored_before(deadline)).await? {
                         Some(appended) => return Ok(appended.as_first()),
                         None => self.search(None),
                     }
@@ -357,10 +361,18 @@ impl<'a> AppendCall<'a> {
         request: AppendRequest,
         deadline: AttemptDeadline,
     ) -> Result<AppendOutcome, Error> {
-        let shared = &self.store.shared;
-        if !request.is_large() {
-            return shared.appender().append(request, deadline).await;
+        match request.is_large() {
+            true => Box::pin(self.send_alone(request, deadline)).await,
+            false => self.store.shared.appender().append(request, deadline).await,
         }
+    }
+
+    async fn send_alone(
+        &self,
+        request: AppendRequest,
+        deadline: AttemptDeadline,
+    ) -> Result<AppendOutcome, Error> {
+        let shared = &self.store.shared;
         let deadline = deadline.extend_to_call();
         let pool = self.store.first();
         let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;

@@ -82,7 +82,7 @@ impl Store<ReadWrite> {
                 contest.wait_for_turn(self.limit(started)).await;
                 let round = Round { store: self, query: &query, decide: &decide, started };
                 let result = match contest.lost() >= rounds {
-                    true => round.locked().await,
+                    true => Box::pin(round.locked()).await,
                     false => round.optimistic().await,
                 };
                 if result.as_ref().is_err_and(Error::is_conflict) {

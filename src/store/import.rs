@@ -268,7 +268,7 @@ impl<'a> ChunkCall<'a> {
     async fn attempt(&self) -> Result<ChunkStored, Error> {
         let deadline = AttemptDeadline::new(&self.store.retry, self.started).extend_to_call();
         let is_uncertain = self.state().floor.is_some();
-        match self.store_new(deadline).await {
+        match Box::pin(self.store_new(deadline)).await {
             Err(error) if error.is_outcome_unknown() => Err(error),
             // An earlier attempt may still be on its way, and be accepted.
             Err(error) if is_uncertain && !matches!(error, Error::DuplicateEvent { .. }) => {
