@@ -149,7 +149,8 @@ pub(crate) fn append_batch<'a>(
     if let Precondition::NoMatch(probe) = precondition {
         probe.bind(&mut params);
     }
-    let text = texts.of(precondition, ending).to_owned();
+    let is_probed = matches!(precondition, Precondition::NoMatch(_));
+    let text = texts.of(is_probed, ending).to_owned();
     Statement { text, params: params.into_vec() }
 }
 
@@ -170,13 +171,13 @@ impl AppendTexts {
         Self { commits: texts(false), stays: texts(true) }
     }
 
-    /// Returns the text of a call.
-    pub(crate) fn of(&self, precondition: Precondition<'_>, ending: Ending) -> &str {
+    /// Returns the text of a call, with or without a [`ConflictProbe`].
+    pub(crate) fn of(&self, is_probed: bool, ending: Ending) -> &str {
         let [plain, probing] = match ending {
             Ending::Commits => &self.commits,
             Ending::Stays => &self.stays,
         };
-        if matches!(precondition, Precondition::NoMatch(_)) { probing } else { plain }
+        if is_probed { probing } else { plain }
     }
 }
 

@@ -182,8 +182,7 @@ impl<D> Round<'_, D> {
         let head_form = lease.prepare(&head.text).await?;
         let read_form = lease.prepare(&read.text).await?;
         // While the lock is held there is no time for it.
-        let precondition = Precondition::Head(SequenceNumber::ZERO);
-        lease.prepare(shared.log.append_texts.of(precondition, Ending::Stays)).await?;
+        lease.prepare(shared.log.append_texts.of(false, Ending::Stays)).await?;
 
         lease.hold();
         lease.begin();

@@ -37,11 +37,8 @@ impl InFlight {
         lock_timeout: Option<Duration>,
     ) -> Result<Self, (Batch, Error)> {
         let server = lease.server().clone();
-        let prepared = {
-            let probe = batch.probe();
-            let text = log.append_texts.of(batch.precondition(&probe), Ending::Commits);
-            deadline.run_against(&server, lease.prepare(text)).await
-        };
+        let text = log.append_texts.of(batch.is_probed(), Ending::Commits);
+        let prepared = deadline.run_against(&server, lease.prepare(text)).await;
         let form = match prepared.and_then(|form| check_open(lease).map(|()| form)) {
             Ok(form) => form,
             Err(error) => return Err((batch, error)),

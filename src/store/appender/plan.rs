@@ -33,6 +33,11 @@ impl Batch {
         self.attempts.iter().any(|one| one.request.guard().is_some())
     }
 
+    /// Returns whether the server validates the conditions.
+    pub(super) fn is_probed(&self) -> bool {
+        self.validation == Validation::Server && self.is_conditional()
+    }
+
     /// Returns the conditions as the server validates them; none if this process has done so.
     pub(super) fn probe(&self) -> ConflictProbe<'_> {
         let mut probe = ConflictProbe::default();
