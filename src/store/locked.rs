@@ -87,17 +87,20 @@ impl<D> Round<'_, D> {
         drop(lease);
 
         let call = AppendCall::new(self.store, events, history.condition(), self.started);
+        let lost = appended.as_ref().is_err_and(Error::is_outcome_unknown);
         let appended = match appended {
             Ok(Some(appended)) => Ok(appended),
             Ok(None) => call.attempt().await,
             Err(error) => Err(error),
         };
-        let appended = call.resolve_unknown(appended).await;
-        // The server took the lock away, or no other append could have come in between.
-        let took_too_long = |error: &Error| error.is_conflict() && waited >= allowed;
-        let appended = appended.map_err(|error| match took_too_long(&error) {
-            true => Error::DecisionTimedOut { waited, allowed },
-            false => error,
+        // Other appends can come in between only if the server took the lock away, or if the lock ended
+        // with the connection.
+        let appended = call.resolve_unknown(appended).await.map_err(|error| match error {
+            Error::Conflict { .. } if waited >= allowed => {
+                Error::DecisionTimedOut { waited, allowed }
+            }
+            Error::Conflict { .. } if lost => server.lost(error),
+            error => error,
         })?;
         operation.count_appended(call.new_events(&appended));
         let position = history.position().max(appended.last());

@@ -243,6 +243,26 @@ async fn find_out_what_became_of_them_if_the_connection_ends_before_the_rest_has
     assert_eq!((rounds, desk.loans().await), (2, 4));
 }
 
+/// The lock ends with the connection, so that others append before it is known that nothing was stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_connection_ends_are_not_told_of_a_conflict() {
+    let desk = Desk::new(escalating().attempts(2)).await;
+
+    let (decided, rounds) = desk
+        .decide(|round| {
+            if round == 1 {
+                let end = "SELECT pg_terminate_backend($1, 10000)";
+                wait(desk.sql.query(end, &[&desk.process])).unwrap();
+            }
+            desk.lose()
+        })
+        .await;
+
+    let Err(Refusal::Store(error)) = decided else { panic!("{decided:?}") };
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{error:?}");
+    assert_eq!((rounds, desk.loans().await), (2, 2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn that_took_longer_than_there_was_time_ask_nothing_any_more() {
     let time = Duration::from_millis(500);
