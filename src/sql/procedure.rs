@@ -22,7 +22,8 @@ fn own_setting(log: &LogName) -> String {
 /// It fires before the first row, and with it the first number, is made. So it is early enough to take
 /// the lock under which numbers are given in commit order, and to check that the next number lies above
 /// the head. The append procedure checks its numbers itself. Mark and lock end together, with the
-/// transaction or with the savepoint that is rolled back.
+/// transaction or with the savepoint that is rolled back. An expression with a query takes an executor,
+/// even if the query is not reached, so that it stands apart.
 ///
 /// Everything is named by its schema, so that the function needs no search path of its own, whose
 /// setting and resetting took longer than the lock.
@@ -31,13 +32,12 @@ pub(super) fn lock_log(log: &LogName) -> String {
     let (key, mark, refusal) = (lock_key(log), mark(log), sequence_behind(log));
     format!(
         "CREATE OR REPLACE FUNCTION \"{schema}\".\"{name}_lock_log\"() RETURNS trigger
-         LANGUAGE plpgsql AS $$ DECLARE
-             locked boolean;
-         BEGIN
-             locked := pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL;
-             IF coalesce(pg_catalog.current_setting('{mark}', true), '')
+         LANGUAGE plpgsql AS $$ BEGIN
+             IF pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL
+                 AND coalesce(pg_catalog.current_setting('{mark}', true), '')
                      OPERATOR(pg_catalog.=) ''
-                 AND (SELECT given.seqcycle OR given.seqincrement OPERATOR(pg_catalog.<) 1
+             THEN
+                 IF (SELECT given.seqcycle OR given.seqincrement OPERATOR(pg_catalog.<) 1
                          OR CASE WHEN last.is_called
                              THEN last.last_value OPERATOR(pg_catalog.+) 1
                              ELSE last.last_value END OPERATOR(pg_catalog.<=) coalesce(
@@ -46,8 +46,9 @@ pub(super) fn lock_log(log: &LogName) -> String {
                      FROM {sequence} AS last CROSS JOIN pg_catalog.pg_sequence AS given
                      WHERE given.seqrelid OPERATOR(pg_catalog.=)
                          '{sequence}'::pg_catalog.regclass::pg_catalog.oid)
-             THEN
-                 {refusal};
+                 THEN
+                     {refusal};
+                 END IF;
              END IF;
              RETURN NULL;
          END $$"
@@ -102,7 +103,8 @@ fn sequence_behind(log: &LogName) -> String {
 /// Lemma 4).
 ///
 /// A single row goes without the sort, and a fifth faster. An assignment is evaluated without an
-/// executor, which PERFORM is not.
+/// executor, which PERFORM is not. Each expression is made ready anew in each transaction, so that there
+/// are few.
 pub(super) fn append(log: &LogName) -> String {
     let (procedure, table, sequence) = (log.append_procedure(), log.table(), log.sequence());
     let (key, mark, own) = (lock_key(log), mark(log), own_setting(log));
@@ -125,42 +127,48 @@ pub(super) fn append(log: &LogName) -> String {
              firsts bigint[];
              number bigint;
              numbers bigint[];
-             expected bigint := pg_catalog.cardinality(ids);
+             expected bigint;
          BEGIN
-             IF pg_catalog.current_setting('transaction_isolation')
-                 OPERATOR(pg_catalog.<>) 'read committed'
+             IF (CASE WHEN wait IS NULL AND pg_catalog.current_setting('transaction_isolation')
+                     OPERATOR(pg_catalog.=) 'read committed'
+                 THEN pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL END) IS NOT TRUE
              THEN
-                 IF stay THEN
-                     RAISE EXCEPTION 'appends need the isolation READ COMMITTED'
-                         USING ERRCODE = 'invalid_transaction_state';
+                 IF pg_catalog.current_setting('transaction_isolation')
+                     OPERATOR(pg_catalog.<>) 'read committed'
+                 THEN
+                     IF stay THEN
+                         RAISE EXCEPTION 'appends need the isolation READ COMMITTED'
+                             USING ERRCODE = 'invalid_transaction_state';
+                     END IF;
+                     ROLLBACK;
+                     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
                  END IF;
-                 ROLLBACK;
-                 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+                 IF wait IS NOT NULL THEN
+                     PERFORM pg_catalog.set_config('lock_timeout', wait::pg_catalog.text, true),
+                         pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+                         pg_catalog.set_config('enable_seqscan', 'off', true),
+                         pg_catalog.set_config('jit', 'off', true);
+                 END IF;
+                 locked := pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL;
              END IF;
-             IF wait IS NOT NULL THEN
-                 PERFORM pg_catalog.set_config('lock_timeout', wait::pg_catalog.text, true),
-                     pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
-                     pg_catalog.set_config('enable_seqscan', 'off', true),
-                     pg_catalog.set_config('jit', 'off', true);
-             END IF;
-             locked := pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL;
              head := coalesce((SELECT event.sequence_number FROM {table} AS event
                  ORDER BY event.sequence_number DESC LIMIT 1), 0);
              answer := ARRAY[head];
              IF since IS NULL THEN
-                 IF known OPERATOR(pg_catalog.<>) head AND NOT (ahead
+                 expected := CASE WHEN known OPERATOR(pg_catalog.<>) head AND NOT (ahead
                      AND head OPERATOR(pg_catalog.>) known
                      AND pg_catalog.current_setting('{own}', true)
                          OPERATOR(pg_catalog.=) head::pg_catalog.text)
-                 THEN
-                     expected := 0;
-                 END IF;
+                     THEN 0 ELSE pg_catalog.cardinality(ids) END;
              ELSIF known OPERATOR(pg_catalog.>) head
                  OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) {MAX_NEWER_EVENTS}
              THEN
                  expected := 0;
-             ELSIF head OPERATOR(pg_catalog.>) since THEN
-                 {matches};
+             ELSE
+                 expected := pg_catalog.cardinality(ids);
+                 IF head OPERATOR(pg_catalog.>) since THEN
+                     {matches};
+                 END IF;
                  IF matched IS NOT NULL THEN
                      expected := (SELECT pg_catalog.count(*)
                          FROM pg_catalog.unnest(members) AS event (member)
@@ -169,46 +177,50 @@ pub(super) fn append(log: &LogName) -> String {
                          OPERATOR(pg_catalog.||) firsts;
                  END IF;
              END IF;
-             IF expected OPERATOR(pg_catalog.>) 0 THEN
+             IF expected OPERATOR(pg_catalog.=) 1 AND pg_catalog.cardinality(ids)
+                     OPERATOR(pg_catalog.=) 1
+                 AND pg_catalog.set_config('{mark}', 'on', true) OPERATOR(pg_catalog.=) 'on'
+             THEN
+                 INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
+                 VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
+                 RETURNING sequence_number INTO number;
+                 numbers := ARRAY[number];
+             ELSIF expected OPERATOR(pg_catalog.>) 0 THEN
                  setting := pg_catalog.set_config('{mark}', 'on', true);
-                 IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.=) 1 THEN
+                 WITH stored AS (
                      INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
-                     VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
-                     RETURNING sequence_number INTO number;
-                     numbers := CASE WHEN number IS NOT NULL THEN ARRAY[number] END;
-                 ELSE
-                     WITH stored AS (
-                         INSERT INTO {table} (event_id, occurred_at, event_type, payload, metadata)
-                         SELECT id, occurred, type, body, meta
-                         FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(times),
-                                 pg_catalog.unnest(types), pg_catalog.unnest(payloads),
-                                 pg_catalog.unnest(metadatas), pg_catalog.unnest(members))
-                             WITH ORDINALITY AS event (id, occurred, type, body, meta, member, place)
-                         WHERE matched IS NULL
-                             OR event.member OPERATOR(pg_catalog.<>) ALL (matched)
-                         ORDER BY place
-                         RETURNING sequence_number
-                     )
-                     SELECT pg_catalog.array_agg(sequence_number), pg_catalog.min(sequence_number)
-                     INTO numbers, number FROM stored;
-                 END IF;
-                 IF number OPERATOR(pg_catalog.<=) head THEN
-                     {refusal};
-                 END IF;
-                 IF pg_catalog.cardinality(numbers) IS DISTINCT FROM expected THEN
+                     SELECT id, occurred, type, body, meta
+                     FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(times),
+                             pg_catalog.unnest(types), pg_catalog.unnest(payloads),
+                             pg_catalog.unnest(metadatas), pg_catalog.unnest(members))
+                         WITH ORDINALITY AS event (id, occurred, type, body, meta, member, place)
+                     WHERE matched IS NULL
+                         OR event.member OPERATOR(pg_catalog.<>) ALL (matched)
+                     ORDER BY place
+                     RETURNING sequence_number
+                 )
+                 SELECT pg_catalog.array_agg(sequence_number), pg_catalog.min(sequence_number)
+                 INTO numbers, number FROM stored;
+             END IF;
+             IF expected OPERATOR(pg_catalog.>) 0 THEN
+                 IF (number OPERATOR(pg_catalog.>) head AND pg_catalog.cardinality(numbers)
+                     OPERATOR(pg_catalog.=) expected) IS NOT TRUE
+                 THEN
+                     IF number OPERATOR(pg_catalog.<=) head THEN
+                         {refusal};
+                     END IF;
                      RAISE EXCEPTION 'a trigger kept events out of the log'
                          USING ERRCODE = 'triggered_action_exception';
                  END IF;
                  answer := answer OPERATOR(pg_catalog.||) numbers;
-                 IF wait IS NULL THEN
-                     setting := pg_catalog.set_config('{own}', pg_catalog.currval(
-                         '{sequence}'::pg_catalog.regclass)::pg_catalog.text, false);
-                 END IF;
+                 setting := CASE WHEN wait IS NULL THEN pg_catalog.set_config('{own}',
+                     pg_catalog.currval('{sequence}'::pg_catalog.regclass)::pg_catalog.text, false)
+                     END;
              END IF;
              IF NOT stay AND (
-                 pg_catalog.current_setting('statement_timeout') OPERATOR(pg_catalog.=) '0'
-                 OR pg_catalog.current_setting('synchronous_standby_names')
+                 pg_catalog.current_setting('synchronous_standby_names')
                      OPERATOR(pg_catalog.=) ''
+                 OR pg_catalog.current_setting('statement_timeout') OPERATOR(pg_catalog.=) '0'
              ) THEN
                  COMMIT;
              END IF;

@@ -52,7 +52,7 @@ impl Worker {
                 }
                 tokio::select! {
                     biased;
-                    () = self.first() => self.linger().await,
+                    () = self.first(carried, &connection) => self.linger().await,
                     () = &mut rest => {
                         if !std::mem::replace(&mut has_rested, true) {
                             rest.as_mut().reset(Instant::now() + REST);
@@ -92,8 +92,12 @@ impl Worker {
     }
 
     /// Waits for the first attempt. The tasks that are ready run before this goes on, so that their
-    /// attempts go into the same batch.
-    async fn first(&self) {
+    /// attempts go into the same batch. But if the last batch had only one, its caller lets this go on at
+    /// once: the runtime moves a task that is the fourth of a chain to another thread.
+    async fn first(&self, carried: usize, connection: &Option<AppendConnection>) {
+        if carried == 1 && connection.as_ref().is_some_and(AppendConnection::may_pipeline) {
+            return self.many(1).await;
+        }
         poll_fn(|cx| self.appender.queue().poll_many(1, || WakeHandle::to_wake(cx))).await;
     }
 
