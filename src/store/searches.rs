@@ -1,8 +1,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join3;
 use futures_util::{StreamExt, pin_mut};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_postgres::Row;
 
 use super::limit::{AttemptDeadline, timed_out};
@@ -21,8 +24,16 @@ pub(super) struct Searches {
     batched: Pool,
     /// Connections whose statements are planned for their values.
     single: Pool,
-    waiting: Mutex<Vec<PendingSearch>>,
-    permits: Arc<Semaphore>,
+    queue: Mutex<SearchQueue>,
+}
+
+#[derive(Default)]
+struct SearchQueue {
+    waiting: Vec<PendingSearch>,
+    /// How many tasks run searches. Each takes from those that wait until none does.
+    tasks: usize,
+    /// How many searches the last statement had.
+    last: usize,
 }
 
 /// What is searched for.
@@ -37,15 +48,18 @@ pub(super) struct SearchRequest {
 }
 
 struct PendingSearch {
+    search: Search,
+    reply: oneshot::Sender<Result<Finding, Error>>,
+}
+
+struct Search {
     request: SearchRequest,
     deadline: AttemptDeadline,
-    reply: oneshot::Sender<Result<Finding, Error>>,
 }
 
 impl Searches {
     pub(super) fn new(log: Arc<Log>, batched: Pool, single: Pool) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(MAX_STATEMENTS));
-        Arc::new(Self { log, batched, single, waiting: Mutex::default(), permits })
+        Arc::new(Self { log, batched, single, queue: Mutex::default() })
     }
 
     /// Searches. Dropped, it changes nothing.
@@ -71,31 +85,55 @@ impl Searches {
         request: SearchRequest,
         deadline: AttemptDeadline,
     ) -> Result<Finding, Error> {
-        let server = self.batched.server();
-        let (reply, answer) = oneshot::channel();
-        let permit = {
-            let mut waiting = self.waiting();
-            waiting.push(PendingSearch { request, deadline, reply });
-            self.permits.clone().try_acquire_owned()
-        };
-        if let Ok(permit) = permit {
-            let task = SearchTask { searches: self.clone(), permit: Some(permit) };
-            tokio::spawn(async move {
-                // Lets the tasks that are ready search as well, and share the statement.
-                tokio::task::yield_now().await;
-                task.serve().await;
-            });
-        }
+        let search = Search { request, deadline };
+        let Some(task) = self.start_alone() else { return self.queue(search).await };
+        let findings = self.run(&[&search]).await;
+        drop(task);
+        findings.map(|mut findings| findings.pop().unwrap_or_default())
+    }
+
+    /// Searches together with others.
+    async fn queue(self: &Arc<Self>, search: Search) -> Result<Finding, Error> {
+        let (server, deadline) = (self.batched.server(), search.deadline);
+        let (reply, mut answer) = oneshot::channel();
+        self.lock().waiting.push(PendingSearch { search, reply });
+        self.start_task(1);
         let answer = deadline.run_against(server, async {
-            answer.await.unwrap_or_else(|_| Err(server.lost("the search ended before it replied")))
+            let answered = match timeout(PATIENCE, &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    self.start_task(MAX_TASKS);
+                    answer.await
+                }
+            };
+            answered.unwrap_or_else(|_| Err(server.lost("the search ended before it replied")))
         });
         answer.await
     }
 
-    async fn run(&self, batch: &[PendingSearch]) -> Result<Vec<Finding>, Error> {
+    /// Returns a task for one search, if no other runs and others will hardly come. Its caller need not
+    /// wait for a spawned task to begin.
+    fn start_alone(self: &Arc<Self>) -> Option<SearchTask> {
+        let mut queue = self.lock();
+        let starts = queue.tasks == 0 && queue.last == 1;
+        queue.tasks += usize::from(starts);
+        starts.then(|| SearchTask { searches: self.clone(), hands_over: true })
+    }
+
+    /// Spawns a task, if there are fewer than so many.
+    fn start_task(self: &Arc<Self>, most: usize) {
+        let mut queue = self.lock();
+        if queue.tasks < most {
+            queue.tasks += 1;
+            drop(queue);
+            SearchTask { searches: self.clone(), hands_over: false }.spawn();
+        }
+    }
+
+    async fn run(&self, batch: &[&Search]) -> Result<Vec<Finding>, Error> {
         let deadline = AttemptDeadline::join(batch.iter().map(|one| one.deadline));
         let mut searches = SearchBatch::default();
-        for PendingSearch { request, .. } in batch {
+        for Search { request, .. } in batch {
             searches.add(&request.events, request.at, request.guard.as_ref());
         }
         let statement = searches.statement(&self.log.name);
@@ -123,55 +161,75 @@ impl Searches {
         held.map_err(|error| lease.server().lost(error))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<PendingSearch>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, SearchQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The task that runs searches until none waits.
+/// What is counted among the tasks of a queue until it is dropped.
 struct SearchTask {
     searches: Arc<Searches>,
-    /// Until none waits.
-    permit: Option<OwnedSemaphorePermit>,
+    /// Whether it leaves the searches that wait to another task when it is dropped.
+    hands_over: bool,
 }
 
 impl SearchTask {
-    async fn serve(mut self) {
-        while let Some(batch) = self.take() {
-            match self.searches.run(&batch).await {
-                Ok(findings) => {
-                    for (pending, finding) in batch.into_iter().zip(findings) {
-                        let _ = pending.reply.send(Ok(finding));
-                    }
+    /// Runs searches until none waits.
+    fn spawn(self) {
+        tokio::spawn(async move {
+            let mut task = self;
+            // Lets the tasks that are ready search as well, and share the statement.
+            tokio::task::yield_now().await;
+            while let Some(batch) = task.take() {
+                task.run(batch).await;
+            }
+            // One may come before this is dropped.
+            task.hands_over = true;
+        });
+    }
+
+    async fn run(&self, batch: Vec<PendingSearch>) {
+        let searches: Vec<_> = batch.iter().map(|pending| &pending.search).collect();
+        match self.searches.run(&searches).await {
+            Ok(findings) => {
+                for (pending, finding) in batch.into_iter().zip(findings) {
+                    let _ = pending.reply.send(Ok(finding));
                 }
-                Err(error) => {
-                    for pending in batch {
-                        let _ = pending.reply.send(Err(error.clone()));
-                    }
+            }
+            Err(error) => {
+                for pending in batch {
+                    let _ = pending.reply.send(Err(error.clone()));
                 }
             }
         }
     }
 
-    /// Takes the searches of the next statement. The permit is given back while the list is locked:
-    /// the next search to come finds either a task that will take it, or a permit.
-    fn take(&mut self) -> Option<Vec<PendingSearch>> {
-        let mut waiting = self.searches.waiting();
-        if waiting.is_empty() {
-            self.permit = None;
+    /// Takes the searches of the next statement.
+    fn take(&self) -> Option<Vec<PendingSearch>> {
+        let mut queue = self.searches.lock();
+        let count = queue.waiting.len().min(MAX_SEARCHES);
+        if count == 0 {
             return None;
         }
-        let count = waiting.len().min(MAX_SEARCHES);
-        Some(waiting.drain(..count).collect())
+        queue.last = count;
+        Some(queue.waiting.drain(..count).collect())
     }
 }
 
 impl Drop for SearchTask {
-    /// If the task does not come to its end, because its runtime is shut down, the searches that wait
-    /// fail as transient ones.
+    /// If this was dropped before its end, because its runtime is shut down, the searches that wait fail
+    /// as transient ones.
     fn drop(&mut self) {
-        if self.permit.is_some() {
-            self.searches.waiting().clear();
+        let mut queue = self.searches.lock();
+        queue.tasks -= 1;
+        if queue.waiting.is_empty() || queue.tasks > 0 {
+            return;
+        }
+        if self.hands_over && Handle::try_current().is_ok() {
+            drop(queue);
+            self.searches.start_task(1);
+        } else {
+            queue.waiting.clear();
         }
     }
 }
@@ -215,7 +273,10 @@ async fn query(
     Ok((lease, rows))
 }
 
+/// How long a search waits for those under way before another statement begins beside them. One at a
+/// time has more searches, which share its cost.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// The most statements that search at once.
-const MAX_STATEMENTS: usize = 2;
+const MAX_TASKS: usize = 4;
 /// The most searches of one statement.
 const MAX_SEARCHES: usize = 128;
