@@ -169,7 +169,8 @@ impl Config {
     /// Sets the most connections to each server, but for those that append. Defaults to 16.
     ///
     /// A decision under the log's lock holds one, and so does a stream until it ends. Appends have
-    /// connections of their own: one, and up to four where one stands still.
+    /// connections of their own: one from the moment that a read-write store has connected, and up to four
+    /// if one stands still.
     pub fn max_connections(self, connections: u32) -> Self {
         Self { max_connections: connections, ..self }
     }

@@ -60,6 +60,8 @@ impl Seed {
             tell("writing to the disk, which is slow to commit meanwhile");
             run(&sql, "CHECKPOINT").await;
         }
+        // The functions may have changed, which needs no other events.
+        migrate(url, &self.log()).await;
         self.warm(&sql).await;
         done_telling();
         println!("  {}", self.describe(&sql).await);
@@ -154,6 +156,10 @@ pub async fn make(sql: &Client, url: &str, log: &str) {
     if exists(sql, "eddyline_schema").await {
         run(sql, &format!("DELETE FROM eddyline_schema WHERE log = '{log}'")).await;
     }
+    migrate(url, log).await;
+}
+
+async fn migrate(url: &str, log: &str) {
     Schema::new(&config(url, log)).migrate().await.expect("a log");
 }
 

@@ -19,11 +19,16 @@ use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Role, sql, 
 /// answers and is what was asked for.
 pub(super) struct Dialer {
     server: Arc<Server>,
-    hosts: Vec<Target>,
+    hosts: Arc<Hosts>,
     demands: &'static [Demand],
     is_shuffled: bool,
     connect_timeout: Duration,
     login: Login,
+}
+
+/// The hosts of an address, for all who connect to them.
+struct Hosts {
+    targets: Vec<Target>,
     /// Counts the attempts that failed.
     clock: AtomicU64,
 }
@@ -33,7 +38,7 @@ struct Target {
     endpoint: Endpoint,
     server: Arc<Server>,
     driver: tokio_postgres::Config,
-    /// When the last attempt failed, by the dialer's clock; 0 if it did not.
+    /// When the last attempt failed, by the clock of the hosts; 0 if it did not.
     failed: AtomicU64,
 }
 
@@ -62,12 +67,12 @@ impl Dialer {
             driver: driver.clone(),
             failed: AtomicU64::new(0),
         });
-        let hosts: Vec<_> = targets.collect();
-        if hosts.iter().any(|host| !host.endpoint.is_local_socket()) {
+        let targets: Vec<_> = targets.collect();
+        if targets.iter().any(|host| !host.endpoint.is_local_socket()) {
             tls::check(&driver)?;
         }
         Ok(Self {
-            hosts,
+            hosts: Arc::new(Hosts { targets, clock: AtomicU64::new(1) }),
             demands,
             is_shuffled: address.is_shuffled,
             connect_timeout: config
@@ -75,8 +80,19 @@ impl Dialer {
                 .or(address.connect_timeout)
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             login: Login::new(config, terms)?,
-            clock: AtomicU64::new(1),
             server,
+        })
+    }
+
+    /// Makes a dialer that sets its connections up in another way.
+    pub(super) fn on_terms(&self, config: &Config, terms: Arc<Terms>) -> Result<Self, Error> {
+        Ok(Self {
+            server: self.server.clone(),
+            hosts: self.hosts.clone(),
+            demands: self.demands,
+            is_shuffled: self.is_shuffled,
+            connect_timeout: self.connect_timeout,
+            login: Login::new(config, terms)?,
         })
     }
 
@@ -125,7 +141,7 @@ impl Dialer {
     /// Returns the hosts in the order in which to ask them. Those whose last attempt failed come
     /// last; among those, the one that has been left alone for longest comes first.
     fn in_order(&self) -> Vec<&Target> {
-        let mut hosts: Vec<_> = self.hosts.iter().collect();
+        let mut hosts: Vec<_> = self.hosts.targets.iter().collect();
         if self.is_shuffled {
             fastrand::shuffle(&mut hosts);
         }
@@ -235,7 +251,7 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let now = self.dialer.clock.fetch_add(1, Ordering::Relaxed);
+        let now = self.dialer.hosts.clock.fetch_add(1, Ordering::Relaxed);
         self.host.failed.store(now, Ordering::Relaxed);
     }
 }

@@ -27,30 +27,19 @@ impl Manager {
         address: &Address,
         server: Arc<Server>,
     ) -> Result<Self, Error> {
-        let terms = Terms::new(config, server.role);
-        Self::of(config, address, server, terms, config.max_connections)
+        let terms = Arc::new(Terms::new(config, server.role));
+        let dialer = Dialer::new(config, address, server.clone(), terms)?;
+        let room = Room::new(config.max_connections);
+        Ok(Self { server, dialer: Arc::new(dialer), room, only_appends: false })
     }
 
-    /// Makes connections that only append: what they run is planned once, and not for its values.
-    pub(super) fn for_appends(
-        config: &Config,
-        address: &Address,
-        server: Arc<Server>,
-    ) -> Result<Self, Error> {
-        let terms = Terms::for_appends(config);
-        let manager = Self::of(config, address, server, terms, super::MAX_APPEND_CONNECTIONS)?;
-        Ok(Self { only_appends: true, ..manager })
-    }
-
-    fn of(
-        config: &Config,
-        address: &Address,
-        server: Arc<Server>,
-        terms: Terms,
-        most: u32,
-    ) -> Result<Self, Error> {
-        let dialer = Dialer::new(config, address, server.clone(), Arc::new(terms))?;
-        Ok(Self { server, dialer: Arc::new(dialer), room: Room::new(most), only_appends: false })
+    /// Makes connections to the same server that only append: what they run is planned once, and not for
+    /// its values.
+    pub(super) fn for_appends(&self, config: &Config) -> Result<Self, Error> {
+        let dialer = self.dialer.on_terms(config, Arc::new(Terms::for_appends(config)))?;
+        let room = Room::new(super::MAX_APPEND_CONNECTIONS);
+        let server = self.server.clone();
+        Ok(Self { server, dialer: Arc::new(dialer), room, only_appends: true })
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {

@@ -63,8 +63,7 @@ impl Pool {
     /// nobody from reading. Mostly one is in use, and always the same, since it is known what that
     /// one saw.
     pub(crate) fn for_appends(&self, config: &Config) -> Result<Self, Error> {
-        let address = config.servers.first().expect("a configuration names a server");
-        let manager = Manager::for_appends(config, address, self.server.clone())?;
+        let manager = self.manager.for_appends(config)?;
         let builder = bb8::Pool::builder().queue_strategy(QueueStrategy::Lifo);
         Ok(Self::new(config, manager, builder))
     }
@@ -96,6 +95,15 @@ impl Pool {
     /// Makes a connection apart from the pool, which tells why it cannot be had.
     pub(crate) async fn connect(&self) -> Result<Session, Error> {
         self.manager.attempt().await
+    }
+
+    /// Adds a connection that was made apart from the pool, if there is room for it.
+    pub(crate) fn keep(&self, session: Session) {
+        let room = &self.manager.room;
+        let _waiting = room.wait();
+        if let Some(place) = room.begin() {
+            self.idle.add(Placed::new(session, place.made()));
+        }
     }
 
     /// Waits for what is asked of a new connection no longer than for the connection itself.

@@ -99,6 +99,8 @@ fn sequence_behind(log: &LogName) -> String {
 /// request, which no statement timeout limits. A cancel that arrives in the middle of any other commit
 /// is answered as an error although the events are stored.
 ///
+/// A call without events appends nothing, and makes a connection ready: it plans what others run.
+///
 /// A batch that was sent before the one in front of it was answered may follow that one (`ahead`,
 /// Lemma 4).
 ///

@@ -28,14 +28,15 @@ use self::appender::Appender;
 pub use self::import::Import;
 use self::limit::AttemptDeadline;
 use self::log::Log;
-use self::searches::Searches;
+use self::searches::{SearchRequest, Searches};
 pub use self::stream::EventStream;
 use self::turns::Turns;
-use crate::pool::Pool;
+use crate::pool::{Pool, Session, sent};
+use crate::sql::{self, Ending, Precondition};
 use crate::telemetry::{Operation, OperationName, Telemetry};
 use crate::{
-    Classify, Config, Error, Mode, ReadOnly, ReadWrite, Retry, RetryPolicy, Role, SequenceNumber,
-    schema,
+    AppendCondition, Classify, Config, Error, Filter, Mode, ReadOnly, ReadWrite, Retry,
+    RetryPolicy, Role, SequenceNumber, schema,
 };
 
 /// Reads a log and, if its mode is [`ReadWrite`], appends to it.
@@ -70,6 +71,8 @@ struct Shared {
 
 /// What a read-write store appends with.
 struct Writing {
+    /// The connections that append, and that search together.
+    pool: Pool,
     appender: Arc<Appender>,
     searches: Arc<Searches>,
 }
@@ -80,7 +83,30 @@ impl Writing {
     fn new(config: &Config, primary: &Pool, log: &Arc<Log>) -> Result<Self, Error> {
         let pool = primary.for_appends(config)?;
         let searches = Searches::new(log.clone(), pool.clone(), primary.clone());
-        Ok(Self { appender: Appender::new(config, pool, log.clone()), searches })
+        Ok(Self { appender: Appender::new(config, pool.clone(), log.clone()), searches, pool })
+    }
+
+    /// Has the server plan what the first append needs, which takes it several times as long as an
+    /// append. If the log's lock is taken, part of that is left to the first append.
+    async fn warm_up(&self, log: &Log) -> Result<(), Error> {
+        let nothing = AppendCondition::no_match(Filter::any_of([("Key", "value")]).build()?);
+        let search =
+            SearchRequest { events: Arc::new([]), at: None, guard: nothing.guard().cloned() };
+        let deadline = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
+        self.searches.find(search, deadline).await?;
+        let append = sql::append_batch(
+            &log.append_texts,
+            Precondition::None,
+            Ending::Commits,
+            Some(Duration::from_millis(1)),
+            [].iter(),
+        );
+        let mut lease = self.pool.acquire().await?;
+        let form = lease.prepare(&append.text).await?;
+        lease.hold();
+        let appended = sent(lease.client(), &form, &append).await;
+        lease.release();
+        appended.map(drop).map_err(|error| lease.failed(error))
     }
 }
 
@@ -213,7 +239,8 @@ impl<M: Mode> Store<M> {
 
 impl Store<ReadWrite> {
     /// Connects to the primary and checks that it takes writes, that the log is as
-    /// [`Schema::migrate`](crate::Schema::migrate) makes it, and that the role may append to it.
+    /// [`Schema::migrate`](crate::Schema::migrate) makes it, and that the role may append to it. The
+    /// connection is kept, and made ready for the first append.
     ///
     /// # Errors
     ///
@@ -233,7 +260,7 @@ impl Store<ReadWrite> {
             return Err(Error::invalid_config("replica", "a read-write store has one server"));
         }
         let store = Self::open(&config)?;
-        store.shared.check(store.first()).await?;
+        store.shared.check_to_write().await?;
         Ok(store)
     }
 }
@@ -262,7 +289,7 @@ impl Store<ReadOnly> {
         if outcomes.iter().any(Result::is_ok) {
             return Ok(store);
         }
-        outcomes.into_iter().next().unwrap_or(Ok(())).map(|()| store)
+        outcomes.into_iter().next().map_or(Ok(()), |outcome| outcome.map(drop)).map(|()| store)
     }
 
     /// Returns a handle whose reads answer at this position or later.
@@ -288,10 +315,20 @@ impl Shared {
         self.writing.as_ref().expect("only a read-write store appends")
     }
 
-    async fn check(&self, pool: &Pool) -> Result<(), Error> {
+    async fn check(&self, pool: &Pool) -> Result<Session, Error> {
         let session = pool.connect().await?;
         let head = pool.in_time(schema::check(&session, &self.log.name)).await?;
         self.log.note_newest(head);
+        Ok(session)
+    }
+
+    /// Checks the primary over a connection that is kept for the first append.
+    async fn check_to_write(&self) -> Result<(), Error> {
+        let pool = &self.writing().pool;
+        let session = self.check(pool).await?;
+        pool.keep(session);
+        // What it makes ready is of use, but not needed.
+        let _ = pool.in_time(self.writing().warm_up(&self.log)).await;
         Ok(())
     }
 

@@ -228,7 +228,6 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
             } else if call == lost {
                 let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
                     WHERE application_name = $1";
-                // The session in which the store was checked may not have ended yet.
                 assert!(!wait(sql.query(kill, &[&name])).unwrap().is_empty());
             }
             let event = lent(&book, "r-1");

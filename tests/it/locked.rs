@@ -64,12 +64,13 @@ impl Desk {
         let policy = policy.base_delay(Duration::from_millis(1)).build().unwrap();
         let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
         let store = Store::<ReadWrite>::connect(config.retry(policy)).await.unwrap();
-        store.head().await.unwrap();
         let (other, sql) = (log.writer().await, log.sql().await);
-        // The session in which the store was checked is not the pool's.
         let mut desk = Self { log, store, other, sql, name, process: 0 };
-        wait_until(async || desk.sessions().await.len() == 1).await;
-        desk.process = desk.sessions().await[0].0;
+        // It is ready to append, by another session than it reads with.
+        let appends = desk.sessions().await;
+        desk.store.head().await.unwrap();
+        let sessions = desk.sessions().await;
+        desk.process = sessions.iter().find(|one| !appends.contains(one)).unwrap().0;
         desk
     }
 

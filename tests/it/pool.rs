@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
 use crate::support::{
-    FOREVER, Fragile, Log, as_user, cluster, connect, lent, next, promptly, secure_server,
+    FOREVER, Fragile, Log, as_user, cluster, connect, lent, named, next, promptly, secure_server,
     wait_until,
 };
 
@@ -49,6 +49,35 @@ impl Writer {
         let log = std::fs::read_to_string(cluster().await.primary().log()).unwrap();
         log.matches(&format!("\"{}\"", self.name)).count()
     }
+}
+
+#[tokio::test]
+async fn the_connection_that_a_store_was_checked_with_appends() {
+    let log = Log::new().await;
+    let (url, name) = named(&log.primary_url());
+    let store = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name)).await;
+    let (store, sql) = (store.unwrap(), log.sql().await);
+    let sessions = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = $1";
+    let sessions = async || sql.query_one(sessions, &[&name]).await.unwrap().get::<_, Vec<i32>>(0);
+    let checked = sessions().await;
+
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+
+    assert_eq!((checked.len(), sessions().await), (1, checked));
+}
+
+/// What the first append needs is made ready, if that need not wait.
+#[tokio::test]
+async fn a_store_connects_while_somebody_holds_the_lock_of_its_log() {
+    let log = Log::new().await;
+    let holder = log.sql().await;
+    holder.batch_execute(&format!("BEGIN; {}", log.insert("b-0"))).await.unwrap();
+    let config = log.config().lock_timeout(FOREVER).connect_timeout(FOREVER);
+
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+
+    holder.batch_execute("COMMIT").await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
 /// A password that was changed does not come right by waiting.
@@ -135,10 +164,10 @@ async fn who_waited_in_vain_is_told_why() {
     writer.alter("CONNECTION LIMIT 0").await;
 
     let started = Instant::now();
-    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    let head = store.head().await;
     let waited = started.elapsed();
 
-    let error = append.unwrap_err();
+    let error = head.unwrap_err();
     assert!(matches!(error, Error::Database { .. }), "{error:?}");
     assert_eq!(error.sqlstate().unwrap().as_str(), "53300");
     assert_eq!(error.class(), Class::Transient);
