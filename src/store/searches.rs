@@ -5,6 +5,7 @@ use futures_util::future::join3;
 use futures_util::{StreamExt, pin_mut};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
@@ -55,6 +56,12 @@ struct PendingSearch {
 struct Search {
     request: SearchRequest,
     deadline: AttemptDeadline,
+}
+
+impl SearchQueue {
+    fn has_gathered(&self) -> bool {
+        self.waiting.len() >= self.last
+    }
 }
 
 impl Searches {
@@ -115,7 +122,7 @@ impl Searches {
     /// wait for a spawned task to begin.
     fn start_alone(self: &Arc<Self>) -> Option<SearchTask> {
         let mut queue = self.lock();
-        let starts = queue.tasks == 0 && queue.last == 1;
+        let starts = queue.tasks == 0 && queue.last <= 1;
         queue.tasks += usize::from(starts);
         starts.then(|| SearchTask { searches: self.clone(), hands_over: true })
     }
@@ -178,14 +185,25 @@ impl SearchTask {
     fn spawn(self) {
         tokio::spawn(async move {
             let mut task = self;
-            // Lets the tasks that are ready search as well, and share the statement.
-            tokio::task::yield_now().await;
+            task.gather().await;
             while let Some(batch) = task.take() {
                 task.run(batch).await;
+                task.gather().await;
             }
             // One may come before this is dropped.
             task.hands_over = true;
         });
+    }
+
+    /// Lets the tasks that are ready search as well, until as many searches wait as the last statement
+    /// had, so that they share the next one.
+    async fn gather(&self) {
+        for _ in 0..YIELDS {
+            if self.searches.lock().has_gathered() {
+                break;
+            }
+            yield_now().await;
+        }
     }
 
     async fn run(&self, batch: Vec<PendingSearch>) {
@@ -276,6 +294,8 @@ async fn query(
 /// How long a search waits for those under way before another statement begins beside them. One at a
 /// time has more searches, which share its cost.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// How often to let other tasks run before searches are taken.
+const YIELDS: usize = 8;
 /// The most statements that search at once.
 const MAX_TASKS: usize = 4;
 /// The most searches of one statement.
