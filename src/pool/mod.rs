@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use self::idle::{Idle, Placed, Taken};
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
-pub(crate) use self::session::{ConnectionId, Form, Session, send, sent};
+pub(crate) use self::session::{ConnectionId, Form, Session, last_row, send, sent};
 use self::suspicion::Suspicion;
 use crate::error::BoxError;
 use crate::log::LogName;

@@ -250,7 +250,14 @@ pub(crate) async fn sent(
     form: &Form,
     statement: &sql::Statement<'_>,
 ) -> Result<Option<Row>, tokio_postgres::Error> {
-    let rows = send(client, form, statement).await?;
+    last_row(send(client, form, statement).await).await
+}
+
+/// Waits for the end of an answer. Returns its last row.
+pub(crate) async fn last_row(
+    rows: Result<RowStream, tokio_postgres::Error>,
+) -> Result<Option<Row>, tokio_postgres::Error> {
+    let rows = rows?;
     pin_mut!(rows);
     let mut last = None;
     while let Some(row) = rows.next().await {

@@ -6,6 +6,15 @@ use crate::log::LogName;
 /// The upper half of the key of a log's advisory lock; the lower half is the oid of its table.
 pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;
 
+/// Renders the key of the log's advisory lock, by names that no search path changes.
+pub(super) fn lock_key(log: &LogName) -> String {
+    let table = log.table();
+    format!(
+        "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|)
+             '{table}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8"
+    )
+}
+
 /// How long the parts of a decision under the log's lock may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeldTimeouts {
@@ -23,7 +32,6 @@ pub(crate) struct HeldTimeouts {
 /// It stands alone because a statement's snapshot is older than a lock taken within it. PostgreSQL
 /// resolves the name of the table again whenever the table was dropped and made anew.
 pub(crate) fn lock_to_decide(log: &LogName, timeouts: HeldTimeouts) -> Statement<'static> {
-    let table = log.table();
     let milliseconds = |time: Duration| time.as_millis().to_string();
     // A plan that does not know the values may read the whole log while all other appends wait.
     let mut settings = vec![("plan_cache_mode", "force_custom_plan".to_owned())];
@@ -38,9 +46,7 @@ pub(crate) fn lock_to_decide(log: &LogName, timeouts: HeldTimeouts) -> Statement
     for (setting, value) in settings {
         text += &format!("set_config('{setting}', '{value}', true), ");
     }
-    text += &format!(
-        "pg_advisory_xact_lock(({LOCK_CLASS}::bigint << 32) | '{table}'::regclass::oid::bigint)"
-    );
+    text += &format!("pg_advisory_xact_lock({})", lock_key(log));
     Statement { text, params: Vec::new() }
 }
 

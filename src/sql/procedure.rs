@@ -1,4 +1,4 @@
-use super::lock::LOCK_CLASS;
+use super::lock::lock_key;
 use super::newer::first_matches;
 use crate::log::{LogName, SEQUENCE_BEHIND};
 
@@ -227,14 +227,5 @@ pub(super) fn append(log: &LogName) -> String {
                  COMMIT;
              END IF;
          END $$"
-    )
-}
-
-/// Renders the key of the log's advisory lock, by names that no search path changes.
-fn lock_key(log: &LogName) -> String {
-    let table = log.table();
-    format!(
-        "({LOCK_CLASS}::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|)
-             '{table}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8"
     )
 }

@@ -1,14 +1,13 @@
 use std::time::Duration;
 
 use futures_util::future::{join, join3};
-use futures_util::{TryStreamExt, pin_mut};
-use tokio_postgres::{Client, IsolationLevel, Portal, Row, RowStream, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Portal, Row, Transaction};
 
 use super::failure::{check_open, failed_append, finds_id_taken, name_holder, outcome_unknown};
 use super::limit::{AttemptDeadline, timed_out};
 use super::log::Log;
 use crate::error::BoxError;
-use crate::pool::{Form, Lease, sent};
+use crate::pool::{Form, Lease, last_row, sent};
 use crate::sql::{self, BatchAnswer, Ending, Precondition, Statement};
 use crate::{Error, Event, SequenceNumber};
 
@@ -208,20 +207,8 @@ async fn bind<'c>(
 /// forty bytes, of which the second is on its way when the first takes the log's lock.
 async fn execute(transaction: Transaction<'_>, portal: &Portal) -> Answers {
     let appended = transaction.query_portal_raw(portal, 0).await;
-    let (appended, committed) = join(last(appended), transaction.commit()).await;
+    let (appended, committed) = join(last_row(appended), transaction.commit()).await;
     Answers { appended, committed }
-}
-
-async fn last(
-    rows: Result<RowStream, tokio_postgres::Error>,
-) -> Result<Option<Row>, tokio_postgres::Error> {
-    let rows = rows?;
-    pin_mut!(rows);
-    let mut last = None;
-    while let Some(row) = rows.try_next().await? {
-        last = Some(row);
-    }
-    Ok(last)
 }
 
 /// The longest that the server waits for an append to arrive.
