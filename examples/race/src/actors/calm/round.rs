@@ -56,7 +56,7 @@ impl Case {
         let some = |random: &mut SmallRng| random.random_range(0..3_usize).saturating_sub(1);
         let is_rushed = random.random_ratio(1, 4);
         let together = match random.random_range(0..4) {
-            _ if is_rushed => random.random_range(4..24),
+            _ if is_rushed => random.random_range(30..70),
             0 => random.random_range(1..4),
             _ => 0,
         };
@@ -101,26 +101,26 @@ impl Round<'_> {
 
         let decided = self.content(true, random);
         let others: Vec<_> = (0..self.case.together).map(|_| self.content(false, random)).collect();
+        // The decision comes in the middle of them.
+        let (first, second) = others.split_at(random.random_range(0..=others.len()));
         let late = if is_rushed { stranger } else { Stranger::Nobody };
         let intruding = self.intrude(calm, late, random);
-        let decision = async { append(&calm.store, &decided, condition).await };
         // With conditions, and on a boundary that nobody writes to.
         let unrelated = Boundary::private(0, u64::MAX).filter(kind).to_filter().map_err(told)?;
         let unbroken = || AppendCondition::since(unrelated.clone(), SequenceNumber::new(position));
-        let others_appended =
-            join_all(others.iter().map(|event| append(&calm.store, event, unbroken())));
-        // The decision comes in the middle.
-        let decision = async {
-            if is_rushed {
-                tokio::task::yield_now().await;
-            }
-            decision.await
-        };
-        let (others_appended, intruded, ended) = tokio::join!(others_appended, intruding, decision);
+        let store = &calm.store;
+        let append_unbroken = |event| append(store, event, unbroken());
+        let (first_appended, intruded, ended, second_appended) = tokio::join!(
+            join_all(first.iter().map(append_unbroken)),
+            intruding,
+            append(store, &decided, condition),
+            join_all(second.iter().map(append_unbroken)),
+        );
         if let Some((event, number)) = intruded? {
             calm.note(event, number);
         }
         self.judge(calm, &spec, position, &ended).await;
+        let others_appended = first_appended.into_iter().chain(second_appended);
         let stored = others.into_iter().zip(others_appended).chain([(decided, ended)]);
         for (event, appended) in stored {
             match appended {
