@@ -59,9 +59,10 @@ impl Seed {
             run(&sql, &format!("CREATE TABLE {marker} ()")).await;
             tell("writing to the disk, which is slow to commit meanwhile");
             run(&sql, "CHECKPOINT").await;
+        } else {
+            // The functions may have changed, which needs no other events.
+            migrate(url, &self.log()).await;
         }
-        // The functions may have changed, which needs no other events.
-        migrate(url, &self.log()).await;
         self.warm(&sql).await;
         done_telling();
         println!("  {}", self.describe(&sql).await);

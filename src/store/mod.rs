@@ -4,6 +4,7 @@ mod append;
 mod appender;
 mod decide;
 mod failure;
+mod gather;
 mod import;
 mod limit;
 mod locked;
@@ -31,7 +32,7 @@ use self::log::Log;
 use self::searches::{SearchRequest, Searches};
 pub use self::stream::EventStream;
 use self::turns::Turns;
-use crate::pool::{Pool, Session, sent};
+use crate::pool::{Pool, Session};
 use crate::sql::{self, Ending, Precondition};
 use crate::telemetry::{Operation, OperationName, Telemetry};
 use crate::{
@@ -71,8 +72,6 @@ struct Shared {
 
 /// What a read-write store appends with.
 struct Writing {
-    /// The connections that append, and that search together.
-    pool: Pool,
     appender: Arc<Appender>,
     searches: Arc<Searches>,
 }
@@ -83,7 +82,7 @@ impl Writing {
     fn new(config: &Config, primary: &Pool, log: &Arc<Log>) -> Result<Self, Error> {
         let pool = primary.for_appends(config)?;
         let searches = Searches::new(log.clone(), pool.clone(), primary.clone());
-        Ok(Self { appender: Appender::new(config, pool.clone(), log.clone()), searches, pool })
+        Ok(Self { appender: Appender::new(config, pool, log.clone()), searches })
     }
 
     /// Has the server plan what the first append needs, which takes it several times as long as an
@@ -101,12 +100,7 @@ impl Writing {
             Some(Duration::from_millis(1)),
             [].iter(),
         );
-        let mut lease = self.pool.acquire().await?;
-        let form = lease.prepare(&append.text).await?;
-        lease.hold();
-        let appended = sent(lease.client(), &form, &append).await;
-        lease.release();
-        appended.map(drop).map_err(|error| lease.failed(error))
+        searches::query(self.appender.pool(), &append, deadline).await.map(drop)
     }
 }
 
@@ -289,7 +283,10 @@ impl Store<ReadOnly> {
         if outcomes.iter().any(Result::is_ok) {
             return Ok(store);
         }
-        outcomes.into_iter().next().map_or(Ok(()), |outcome| outcome.map(drop)).map(|()| store)
+        match outcomes.into_iter().next() {
+            Some(Err(error)) => Err(error),
+            _ => Ok(store),
+        }
     }
 
     /// Returns a handle whose reads answer at this position or later.
@@ -324,7 +321,7 @@ impl Shared {
 
     /// Checks the primary over a connection that is kept for the first append.
     async fn check_to_write(&self) -> Result<(), Error> {
-        let pool = &self.writing().pool;
+        let pool = self.appender().pool();
         let session = self.check(pool).await?;
         pool.keep(session);
         // What it makes ready is of use, but not needed.

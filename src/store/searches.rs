@@ -5,10 +5,10 @@ use futures_util::future::join3;
 use futures_util::{StreamExt, pin_mut};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
+use super::gather::gather;
 use super::limit::{AttemptDeadline, timed_out};
 use super::log::Log;
 use crate::condition::Guard;
@@ -198,12 +198,7 @@ impl SearchTask {
     /// Lets the tasks that are ready search as well, until as many searches wait as the last statement
     /// had, so that they share the next one.
     async fn gather(&self) {
-        for _ in 0..YIELDS {
-            if self.searches.lock().has_gathered() {
-                break;
-            }
-            yield_now().await;
-        }
+        gather(|| self.searches.lock().has_gathered()).await;
     }
 
     async fn run(&self, batch: Vec<PendingSearch>) {
@@ -253,7 +248,7 @@ impl Drop for SearchTask {
 }
 
 /// Runs a statement in a transaction of its own. Dropped while it runs, it closes its connection.
-async fn query(
+pub(super) async fn query(
     pool: &Pool,
     statement: &Statement<'_>,
     deadline: AttemptDeadline,
@@ -294,8 +289,6 @@ async fn query(
 /// How long a search waits for those under way before another statement begins beside them. One at a
 /// time has more searches, which share its cost.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// How often to let other tasks run before searches are taken.
-const YIELDS: usize = 8;
 /// The most statements that search at once.
 const MAX_TASKS: usize = 4;
 /// The most searches of one statement.

@@ -10,7 +10,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{
-    Log, Observer, lent, loans_of, named, series, wait, wait_for_lock_waiter, wait_until,
+    Log, Observer, end_sessions, lent, loans_of, named, series, wait, wait_for_lock_waiter,
+    wait_until,
 };
 
 async fn lend(store: &Store<ReadWrite>, book: &str) {
@@ -226,9 +227,7 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
             if call < lost {
                 wait(lend(&other, &book));
             } else if call == lost {
-                let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-                    WHERE application_name = $1";
-                assert!(!wait(sql.query(kill, &[&name])).unwrap().is_empty());
+                assert!(wait(end_sessions(&sql, &name)) > 0);
             }
             let event = lent(&book, "r-1");
             Ok::<_, Error>(Decision::append([event]).with(history.events().len()))

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::support::{Log, lent, next};
+use crate::support::{Log, end_sessions, lent, next};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -105,11 +105,9 @@ impl Gated {
     }
 
     /// Ends the session that the store keeps from when it connected.
-    async fn end_sessions(&self) {
-        let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-            WHERE application_name = $1";
-        let ended = self.log.sql().await.query(end, &[&self.application]).await.unwrap();
-        assert_eq!(ended.len(), 1);
+    async fn end_kept_session(&self) {
+        let sql = self.log.sql().await;
+        assert_eq!(end_sessions(&sql, &self.application).await, 1);
     }
 
     /// Checks that as many connections can be had as there may be, and no more.
@@ -158,7 +156,7 @@ fn a_runtime_that_ends_while_an_append_waits_for_a_connection_leaves_room_for_th
     apart(|| {
         let gated = Gated::new(1);
         let append = || gated.store.append([lent("b-1", "r-1")], AppendCondition::none());
-        gated.home.block_on(gated.end_sessions());
+        gated.home.block_on(gated.end_kept_session());
         for _ in 0..5 {
             // It may be told first that its connection has ended.
             let appended = async { while append().await.is_err() {} };

@@ -64,6 +64,11 @@ impl Appender {
         })
     }
 
+    /// Returns the connections that append.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Makes an attempt to append, together with others if there are any.
     ///
     /// Dropped before the attempt is taken from the queue, it leaves nothing behind. Dropped later, the

@@ -4,7 +4,6 @@ use std::sync::{Arc, Weak};
 use std::task::Context;
 use std::time::Duration;
 
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Appender;
@@ -16,6 +15,7 @@ use super::queue::PendingAppend;
 use super::settle::{BatchFailure, Settlement, settle, settle_failure};
 use crate::Error;
 use crate::store::failure::{finds_id_taken, name_holder};
+use crate::store::gather::gather;
 use crate::store::limit::AttemptDeadline;
 
 /// The task that takes attempts from the queue and appends them. All control flow of the appender is
@@ -145,12 +145,7 @@ impl Worker {
             return;
         }
         let enough = if carried < MANY { carried } else { carried / 2 };
-        for _ in 0..YIELDS {
-            if self.appender.queue().len() >= enough {
-                break;
-            }
-            yield_now().await;
-        }
+        gather(|| self.appender.queue().len() >= enough).await;
     }
 
     /// Returns the attempts to carry out next.
@@ -402,5 +397,3 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// From how many attempts on it is better to send half of them, and have the server at work while the
 /// other half comes.
 const MANY: usize = 16;
-/// How often to let other tasks run before a batch is taken.
-const YIELDS: usize = 8;

@@ -174,6 +174,13 @@ pub async fn wait_for_lock_waiters(sql: &Client, key: i64, count: usize) {
     wait_until(async || sql.query(waiters, &[&key]).await.unwrap().len() >= count).await;
 }
 
+/// Ends the sessions of an application, waits until they have ended, and returns how many there were.
+pub async fn end_sessions(sql: &Client, application: &str) -> usize {
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+        WHERE application_name = $1";
+    sql.query(end, &[&application]).await.unwrap().len()
+}
+
 /// Waits for a fact, asking again and again; a fact that does not come fails the test.
 pub async fn wait_until(fact: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
