@@ -57,7 +57,7 @@ impl Site {
         let cluster = Cluster::builder()
             .programs(programs.clone())
             .fsync(plan.fsync)
-            .max_connections(CONNECTIONS)
+            .max_connections(connections(plan.writers))
             .start()
             .await
             .map_err(Failure::Cluster)?;
@@ -235,6 +235,13 @@ fn retry() -> Result<RetryPolicy, eddyline::Error> {
         .build()
 }
 
+/// Returns how many connections the server allows: enough for two stores of each writer, with two
+/// connections each, and as many again of stores before them that the server has not ended yet; few enough
+/// to be used up soon.
+fn connections(writers: usize) -> u32 {
+    20 + 10 * u32::try_from(writers).unwrap_or(u32::MAX / 20)
+}
+
 fn log_name(log: usize) -> String {
     if log == 0 { "events".to_owned() } else { format!("events_{log}") }
 }
@@ -260,9 +267,6 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 
 /// The database, and the role of the writers.
 const NAME: &str = "faults";
-
-/// So few that they can be exhausted soon.
-const CONNECTIONS: u32 = 90;
 
 const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(60);
