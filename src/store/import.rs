@@ -1,4 +1,5 @@
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::IntoFuture;
 use std::ops::Range;
@@ -39,14 +40,14 @@ impl Store<ReadWrite> {
     /// # Nothing twice
     ///
     /// An event that the log holds already is skipped, and so is one whose id came earlier in the
-    /// stream. An event with the id of one that the log holds and with other contents ends the import.
+    /// stream. An event with the id of another one and with other contents ends the import.
     /// So an import that was interrupted, by whatever, is just run again with the same events (with
     /// the same ids), or with those from [`Imported::read`] on. The events that it stores
     /// are in the order of the stream; those that it passes over stay where they are.
     ///
     /// What may be tried again is, chunk by chunk, as the store's
     /// [`RetryPolicy`](crate::RetryPolicy) says: its attempts and its deadline are those of one
-    /// chunk. The import as a whole may take as long as it takes.
+    /// chunk. Each attempt has the time up to that deadline; if there is none, that of an attempt. The import as a whole may take as long as it takes.
     ///
     /// ```no_run
     /// # use eddyline::{Error, Event, ReadWrite, Store};
@@ -66,8 +67,8 @@ impl Store<ReadWrite> {
     ///
     /// [`ImportFailed::Source`] with what the stream yielded, [`ImportFailed::Store`] where a chunk
     /// cannot be stored: with [`Error::InvalidConfig`] where the size of chunks is not allowed, and
-    /// with those of an unconditional [`append`](Self::append): [`Error::DuplicateEvent`] if the log
-    /// holds the id of an event with other contents. Both say how far the import has come. After
+    /// with those of an unconditional [`append`](Self::append): [`Error::DuplicateEvent`] if the id of
+    /// an event is that of one with other contents, in the log or earlier in the stream. Both say how far the import has come. After
     /// [`Error::OutcomeUnknown`] the chunk may be stored; the same import, run again, finds out.
     ///
     /// # Cancel safety
@@ -159,9 +160,9 @@ where
         }
         let mut source = pin!(events);
         let mut expects_held = false;
-        let mut chunk = Chunk::read(source.as_mut(), size).await;
+        let mut chunk = Chunk::read(source.as_mut(), size, None).await;
         loop {
-            let Chunk { events, read, end } = chunk;
+            let Chunk { events, read, end, next } = chunk;
             let storing = async {
                 if read > 0 {
                     let stored = ChunkCall::new(store, &events, expects_held).run().await;
@@ -177,7 +178,7 @@ where
             if let Some(end) = end {
                 return storing.await.map(|()| end);
             }
-            let reading = async { Ok(Chunk::read(source.as_mut(), size).await) };
+            let reading = async { Ok(Chunk::read(source.as_mut(), size, next).await) };
             chunk = try_join(storing, reading).await?.1;
         }
     }
@@ -199,6 +200,8 @@ struct Chunk<E> {
     read: u64,
     /// Why no chunk follows.
     end: Option<End<E>>,
+    /// The first event of the next chunk, if it was read already.
+    next: Option<Event>,
 }
 
 /// How a source ended.
@@ -208,29 +211,48 @@ enum End<E> {
 }
 
 impl<E> Chunk<E> {
-    async fn read<S>(mut source: Pin<&mut S>, size: usize) -> Self
+    /// Reads a chunk that begins with an event which was read before, if there is one.
+    ///
+    /// An event that has the id of another one of the chunk and other contents begins the next chunk, so
+    /// that the server compares the two.
+    async fn read<S>(mut source: Pin<&mut S>, size: usize, mut first: Option<Event>) -> Self
     where
         S: Stream<Item: Importable<Error = E>>,
     {
-        let mut chunk = Self { events: Vec::new(), read: 0, end: None };
-        let (mut ids, mut bytes) = (HashSet::new(), 0);
+        let mut chunk = Self { events: Vec::new(), read: 0, end: None, next: None };
+        let (mut ids, mut bytes) = (HashMap::new(), 0);
         while chunk.read < size as u64 && bytes < CHUNK_BYTES {
             // Of a source that is always ready, the whole chunk would be read before the one that
             // is being stored came to its turn.
             consume_budget().await;
-            match source.next().await.map(Importable::into_event) {
-                None => chunk.end = Some(End::Over),
-                Some(Err(error)) => chunk.end = Some(End::Failed(error)),
-                Some(Ok(event)) => {
-                    chunk.read += 1;
-                    if ids.insert(event.id()) {
-                        bytes += bytes_of([&event]);
-                        chunk.events.push(event);
-                    }
-                    continue;
+            let item = match first.take() {
+                Some(event) => Some(Ok(event)),
+                None => source.next().await.map(Importable::into_event),
+            };
+            let event = match item {
+                None => {
+                    chunk.end = Some(End::Over);
+                    break;
+                }
+                Some(Err(error)) => {
+                    chunk.end = Some(End::Failed(error));
+                    break;
+                }
+                Some(Ok(event)) => event,
+            };
+            match ids.entry(event.id()) {
+                Entry::Occupied(twin) if chunk.events[*twin.get()] != event => {
+                    chunk.next = Some(event);
+                    break;
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(free) => {
+                    free.insert(chunk.events.len());
+                    bytes += bytes_of([&event]);
+                    chunk.events.push(event);
                 }
             }
-            break;
+            chunk.read += 1;
         }
         chunk
     }

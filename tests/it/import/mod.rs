@@ -3,6 +3,7 @@
 mod beside;
 mod broken;
 
+use std::future::IntoFuture;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -152,6 +153,41 @@ async fn stores_an_event_once_that_its_stream_has_twice() {
         let stored = stored_ids(&store).await;
         assert_eq!(stored[stored.len() - 5..], ids(&events));
     }
+}
+
+/// Whether the two are of one chunk or not.
+#[tokio::test]
+async fn refuses_an_id_that_its_stream_has_twice_with_other_contents() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    for chunk in [1, 2, 3, 100] {
+        let mut events = loans(3);
+        let twin = lent("b-other", "r-2").with_id(events[0].id()).unwrap();
+        events.insert(2, twin);
+        let import = store.import(stream::iter(events.clone())).chunk(chunk).into_future();
+
+        let failed = import.await.unwrap_err();
+
+        let Error::DuplicateEvent { event_id, .. } = Error::from(failed) else { panic!("{chunk}") };
+        assert_eq!(event_id, events[0].id());
+        let stored = stored_ids(&store).await;
+        assert_eq!(stored[stored.len() - 2..], ids(&events[..2]), "{chunk}");
+    }
+}
+
+/// The order of the keys in its payload is no difference.
+#[tokio::test]
+async fn stores_an_event_once_that_its_stream_has_in_two_spellings() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let first = Event::from_json("BookCopyLentToReader", r#"{"a": 1, "b": 2}"#).unwrap();
+    let second = Event::from_json("BookCopyLentToReader", r#"{"b": 2, "a": 1}"#).unwrap();
+    let second = second.with_id(first.id()).unwrap();
+    let second = second.with_occurred_at(first.occurred_at()).unwrap();
+
+    let imported = store.import(stream::iter([first, second])).await.unwrap();
+
+    assert_eq!((imported.read(), imported.stored(), imported.already()), (2, 1, 1));
 }
 
 #[tokio::test]
