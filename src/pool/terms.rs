@@ -19,7 +19,12 @@ impl Terms {
     /// Makes those of connections that only append: what they run is planned once.
     pub(super) fn for_appends(config: &Config) -> Self {
         let settings = sql::Settings::new(config.statement_timeout, config.append_lock_timeout());
-        Self::of(config, Role::Primary, settings.planned_once())
+        let mut terms = Self::of(config, Role::Primary, settings.planned_once());
+        if let Some(session) = &mut terms.session {
+            *session += "; ";
+            *session += sql::Settings::uncanceled_commits();
+        }
+        terms
     }
 
     fn of(config: &Config, role: Role, settings: sql::Settings) -> Self {

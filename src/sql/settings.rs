@@ -64,6 +64,18 @@ impl Settings {
         render("SET", &settings)
     }
 
+    /// Renders what takes the statement timeout from a connection of appends, if the server has a
+    /// synchronous standby.
+    ///
+    /// A procedure commits within its statement. If the statement is canceled while its commit waits for
+    /// the standby, PostgreSQL answers the commit as done. So a procedure commits only if no timeout can
+    /// cancel it; else the commit is left to the end of the request, of which the last bytes may still be
+    /// on their way while the log's lock is held.
+    pub(crate) fn uncanceled_commits() -> &'static str {
+        "SELECT set_config('statement_timeout', '0', false)
+         WHERE current_setting('synchronous_standby_names') <> ''"
+    }
+
     /// Renders them for a transaction that is open.
     pub(crate) fn local(&self) -> String {
         render("SET LOCAL", &self.0)

@@ -1,9 +1,11 @@
 //! What an answer says of the standby that the server waits for.
 
 use std::future::IntoFuture;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Error, Event, ReadWrite, RetryPolicy, Store};
+use eddyline::{AppendCondition, Config, Error, Event, ReadWrite, RetryPolicy, Store};
+use fault_proxy::{Action, Direction, Proxy};
 use futures_util::stream;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -114,4 +116,37 @@ async fn events_that_are_found_are_not_answered_before_their_standby_has_them() 
     server.bring_back_the_standby().await;
     wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
     wait_until(async || import().await.is_ok_and(|imported| imported.already() == 1)).await;
+}
+
+/// The call of an append commits before it is answered, also if the commit waits for a standby. So the
+/// log's lock waits for no byte.
+#[tokio::test]
+async fn an_append_waits_for_its_standby_and_for_no_byte_with_the_lock_held() {
+    let fragile = Fragile::new().await;
+    let sql = fragile.sql().await;
+    sql.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
+    fragile.cluster.primary().restart().await.unwrap();
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, fragile.cluster.primary().port()));
+    let proxy = Proxy::start(server).await.unwrap();
+    let url = format!("postgres://postgres@{}/postgres", proxy.address());
+    let store = Config::new(&url).unwrap().log(&fragile.log).max_connections(1);
+    let store = Store::<ReadWrite>::connect(store).await.unwrap();
+    let mut length = 0;
+    for _ in 0..2 {
+        let before = proxy.passed(Direction::ToServer);
+        store.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
+        length = proxy.passed(Direction::ToServer) - before;
+    }
+    let hasty = fragile.config().lock_timeout(Duration::from_secs(1));
+    let hasty = Store::<ReadWrite>::connect(hasty.retry(RetryPolicy::never())).await.unwrap();
+    let end_of_request = proxy.inflict(Direction::ToServer, length - 1, Action::Stall);
+
+    let (appended, ()) =
+        tokio::join!(store.append([lent("b-1", "r-1")], AppendCondition::none()), async {
+            end_of_request.struck().await;
+            hasty.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
+            end_of_request.release();
+        });
+
+    appended.unwrap();
 }
