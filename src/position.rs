@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 /// An event's position in its log.
 ///
 /// Numbers are given in commit order: if a read sees a number, it sees every event below it, on the
-/// primary and on every replica. Numbers ascend, they may skip, and they are never reused.
+/// primary and on every replica. Numbers ascend, and they may skip. A number is given again only if its
+/// event is lost: in a failover to a standby that does not have it, in a restore, or in a crash of a server
+/// that commits asynchronously.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]

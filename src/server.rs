@@ -84,7 +84,7 @@ impl Server {
                 Error::SchemaMissing { server, log: self.log.to_string() }
             }
             Failure::Sqlstate(SEQUENCE_BEHIND) => {
-                self.damaged("its sequence lies behind its events")
+                self.damaged("its sequence does not go on above its events")
             }
             Failure::Sqlstate("23505") if self.repeats_a_number(&error) => {
                 self.damaged("its sequence lies behind its events")

@@ -20,6 +20,7 @@ pub async fn run(bench: &mut Bench) {
     }
     first(bench).await;
     wide(bench).await;
+    wide_elsewhere(bench).await;
 }
 
 async fn no_match(bench: &mut Bench, clients: usize) {
@@ -97,4 +98,35 @@ async fn wide(bench: &mut Bench) {
 
     let [beside, alone] = results.as_slice() else { unreachable!("two took part") };
     bench.table.report("append/wide/others", beside.median_to(alone));
+}
+
+/// The same, if the wide filter is that of another store, so that the server validates all conditions.
+async fn wide_elsewhere(bench: &mut Bench) {
+    let title = format!("append: {OTHERS} clients beside another store with {WIDE} terms");
+    if !bench.begins(&["append/wide/others/elsewhere"], &title) {
+        return;
+    }
+    Seed::USUAL.prepare(&bench.url).await;
+    let writer = Writer::open(Seed::USUAL.config(&bench.url)).await;
+    let other = Writer::open(Seed::USUAL.config(&bench.url)).await;
+    let beside = |name, is_wide: bool| {
+        let (writer, other) = (writer.clone(), other.clone());
+        Contestant::new(name, OTHERS + 1, move |client, _| {
+            let (writer, other) = (writer.clone(), other.clone());
+            async move {
+                match client {
+                    OTHERS if is_wide => other.append_wide(WIDE).await,
+                    OTHERS => other.append(crate::clients::On::Ids, 0).await,
+                    _ => writer.append(crate::clients::On::Ids, 0).await,
+                }
+            }
+        })
+    };
+    let wide = beside("conditional append, beside a wide one of another store", true);
+    let narrow = beside("conditional append, beside another store", false);
+
+    let results = bench.rounds.run(&[wide, narrow]).await;
+
+    let [wide, narrow] = results.as_slice() else { unreachable!("two took part") };
+    bench.table.report("append/wide/others/elsewhere", wide.median_to(narrow));
 }

@@ -142,6 +142,8 @@ pub const ROWS: &[Row] = &[
         "the first append of a process, if nothing of its boundary ever came, to a later one"),
     row("append/wide/others", AtMost(1.5),
         "p50 of appends of 8 clients beside one with a filter of 10,000 terms, to without it"),
+    row("append/wide/others/elsewhere", AtMost(1.5),
+        "the same beside another store, so that the server validates, to beside one with a filter of 4 terms"),
     row("append/hot/64/by-hand", AtLeast(0.5),
         "accepted decisions per second of query, append, again if refused, to decide, 64 clients on 4 boundaries"),
     row("append/flat/id", AtMost(1.1),

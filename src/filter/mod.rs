@@ -147,6 +147,11 @@ impl Filter {
         self.parts.from
     }
 
+    /// Returns how many event types and values the filter was made of.
+    pub(crate) fn terms_count(&self) -> usize {
+        self.parts.terms
+    }
+
     /// Returns whether the filter has a bound of time.
     pub(crate) fn is_bounded(&self) -> bool {
         self.parts.from.is_some() || self.parts.until.is_some()

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use super::events::bind_columns;
 use super::filter::Params;
 use super::param::{Param, Statement};
+use super::procedure::max_values;
 use crate::condition::Guard;
 use crate::error::BoxError;
 use crate::filter::{NecessaryKey, NecessaryMatch};
@@ -43,6 +44,8 @@ pub(crate) struct ConflictProbe<'a> {
     members: Vec<i64>,
     terms: Vec<Term<'a>>,
     attempts: i64,
+    /// How often an attempt was refused because too many events lay above its position.
+    refusals: u32,
 }
 
 struct Term<'a> {
@@ -53,14 +56,17 @@ struct Term<'a> {
 }
 
 impl<'a> ConflictProbe<'a> {
-    /// Adds an attempt of so many events. Its condition is known to hold up to `validated`.
+    /// Adds an attempt of so many events. Its condition is known to hold up to `validated`. It was refused
+    /// `refusals` times because too many events lay above that.
     pub(crate) fn add(
         &mut self,
         events: usize,
         guard: Option<&'a Guard>,
         validated: SequenceNumber,
+        refusals: u32,
     ) {
         self.attempts += 1;
+        self.refusals = self.refusals.max(refusals);
         let owner = -self.attempts;
         self.members.extend(std::iter::repeat_n(owner, events));
         let Some(guard) = guard else { return };
@@ -116,6 +122,7 @@ impl<'a> ConflictProbe<'a> {
             times(|guard| guard.filter.occurred_until()),
             Param::BigInts(terms().map(|term| term.after).collect()),
             Param::BigInts(terms().map(|term| term.owner).collect()),
+            Param::BigInt(max_values(self.refusals)),
         ];
         for column in columns {
             params.bind(column);
@@ -165,7 +172,7 @@ impl AppendTexts {
         let procedure = log.append_procedure();
         let texts = |stay: bool| {
             let call = format!("CALL {procedure}(NULL, $1, $2, $3, $4, $5, $6, $7, {stay}, $8");
-            let probe: Vec<_> = (9..=20).map(|number| format!("${number}")).collect();
+            let probe: Vec<_> = (9..=21).map(|number| format!("${number}")).collect();
             [format!("{call})"), format!("{call}, {})", probe.join(", "))]
         };
         Self { commits: texts(false), stays: texts(true) }
@@ -194,6 +201,12 @@ pub(crate) struct BatchAnswer {
 }
 
 impl BatchAnswer {
+    /// Returns whether there is another number between those of the events.
+    pub(crate) fn has_gap(&self) -> bool {
+        let mut pairs = self.numbers.windows(2);
+        pairs.any(|pair| pair[1].value() - pair[0].value() != 1)
+    }
+
     pub(crate) fn decode(row: &Row) -> Result<Self, BoxError> {
         let answer: Vec<i64> = row.try_get(0)?;
         let Some((&head, rest)) = answer.split_first() else {
@@ -205,9 +218,7 @@ impl BatchAnswer {
             owners.filter_map(|&owner| usize::try_from(-1 - owner).ok()).collect();
         let rest = rest.get(attempts.len()..).unwrap_or_default();
         let (firsts, numbers) = rest.split_at(attempts.len().min(rest.len()));
-        let mut numbers: Vec<_> = numbers.iter().map(number).collect();
-        // They ascend in the order of the events.
-        numbers.sort_unstable();
+        let numbers = numbers.iter().map(number).collect();
         let broken = attempts.into_iter().zip(firsts.iter().map(number)).collect();
         Ok(Self { head: SequenceNumber::from_bigint(head), numbers, broken })
     }

@@ -1,7 +1,7 @@
 use crate::log::LogName;
 
 /// Renders the search of the append procedure for the first event that breaks each attempt's condition,
-/// among the events above `since`, of which at most `limit` are read.
+/// among the events above `since`, of which there are at most `limit`.
 ///
 /// The caller passes one row for each [`NecessaryMatch`](crate::filter::NecessaryMatch) of a condition's
 /// filter: an event that breaks the condition has the value `val` under the key `key` of its payload, or
@@ -11,8 +11,9 @@ use crate::log::LogName;
 /// has, stands for the event's type, and for the value `true` that every event has.
 ///
 /// The limit is there for the planner, which would else expect a third of the log.
-pub(super) fn first_matches(log: &LogName, limit: u32) -> String {
+pub(super) fn first_matches(log: &LogName, limit: Option<u32>) -> String {
     let table = log.table();
+    let limit = limit.map_or_else(|| "ALL".to_owned(), |limit| limit.to_string());
     format!(
         "WITH newer AS MATERIALIZED (
              SELECT event.sequence_number AS number, event.event_type AS type,

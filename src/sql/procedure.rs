@@ -3,16 +3,31 @@ use super::newer::first_matches;
 use crate::log::{LogName, SEQUENCE_BEHIND};
 
 /// How many events above a condition's position the procedure reads at most while it holds the log's
-/// lock. A condition from before that is searched for outside of the lock first.
+/// lock, unless the caller allows for more. A condition from before that is searched for outside of the
+/// lock first.
 pub(crate) const MAX_NEWER_EVENTS: u32 = 4_096;
+
+/// Under how many keys of an event's payload the procedure looks without reading fewer events.
+const FREE_KEYS: u32 = 16;
+
+/// Returns how many values of events the procedure looks at, at most, for a condition that was refused
+/// so often because too many events lay above its position.
+///
+/// Whoever appends much may always append more than the procedure reads while a condition is searched
+/// for. The growth is so fast that a condition is validated after a few rounds, and the work under the
+/// lock stays within what others have just appended.
+pub(super) fn max_values(refusals: u32) -> i64 {
+    let values = i64::from(MAX_NEWER_EVENTS * FREE_KEYS);
+    16i64.checked_pow(refusals).and_then(|growth| values.checked_mul(growth)).unwrap_or(i64::MAX)
+}
 
 /// Names the setting that marks a transaction whose numbers the append procedure checks.
 fn mark(log: &LogName) -> String {
     format!("eddyline.append.{}.{}", log.schema(), log.log())
 }
 
-/// Names the setting that holds the position of the last event that a session has appended. It is
-/// rolled back with the event.
+/// Names the setting that holds the position of the last event that a session has appended, if its events
+/// have no other number between them. It is rolled back with the event.
 fn own_setting(log: &LogName) -> String {
     format!("eddyline.own.{}.{}", log.schema(), log.log())
 }
@@ -79,11 +94,10 @@ pub(super) fn is_refused(log: &LogName) -> String {
 
 /// Renders the refusal of a number that does not lie above the head.
 fn sequence_behind(log: &LogName) -> String {
-    let sequence = log.sequence();
     format!(
-        "RAISE EXCEPTION 'the sequence of log {log} lies behind its events'
+        "RAISE EXCEPTION 'the sequence of log {log} does not go on above its events'
              USING ERRCODE = '{SEQUENCE_BEHIND}',
-             HINT = 'Run eddyline::Schema::migrate, or setval() on {sequence}.'"
+             HINT = 'Run eddyline::Schema::migrate, which repairs it.'"
     )
 }
 
@@ -102,16 +116,17 @@ fn sequence_behind(log: &LogName) -> String {
 /// A call without events appends nothing, and makes a connection ready: it plans what others run.
 ///
 /// A batch that was sent before the one in front of it was answered may follow that one (`ahead`,
-/// Lemma 4).
+/// Lemma 4), unless a trigger of the owner's may have inserted an event between those of that one.
 ///
 /// A single row goes without the sort, and a fifth faster. An assignment is evaluated without an
 /// executor, which PERFORM is not. Each expression is made ready anew in each transaction, so that there
 /// are few.
 pub(super) fn append(log: &LogName) -> String {
-    let (procedure, table, sequence) = (log.append_procedure(), log.table(), log.sequence());
+    let (procedure, table) = (log.append_procedure(), log.table());
     let (key, mark, own) = (lock_key(log), mark(log), own_setting(log));
     let refusal = sequence_behind(log);
-    let matches = first_matches(log, MAX_NEWER_EVENTS);
+    let matches = first_matches(log, Some(MAX_NEWER_EVENTS));
+    let all_matches = first_matches(log, None);
     format!(
         "CREATE OR REPLACE PROCEDURE {procedure}(INOUT answer bigint[], known bigint, ahead boolean,
              ids uuid[], times timestamptz[], types text[], payloads jsonb[], metadatas jsonb[],
@@ -120,7 +135,7 @@ pub(super) fn append(log: &LogName) -> String {
              keys text[] DEFAULT NULL, vals jsonb[] DEFAULT NULL, bodies jsonb[] DEFAULT NULL,
              kinds jsonb[] DEFAULT NULL, froms timestamptz[] DEFAULT NULL,
              untils timestamptz[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
-             owners bigint[] DEFAULT NULL)
+             owners bigint[] DEFAULT NULL, most bigint DEFAULT NULL)
          LANGUAGE plpgsql AS $$ DECLARE
              head bigint;
              locked boolean;
@@ -128,7 +143,9 @@ pub(super) fn append(log: &LogName) -> String {
              matched bigint[];
              firsts bigint[];
              number bigint;
+             last bigint;
              numbers bigint[];
+             ascends boolean := true;
              expected bigint;
          BEGIN
              IF (CASE WHEN wait IS NULL AND pg_catalog.current_setting('transaction_isolation')
@@ -163,12 +180,17 @@ pub(super) fn append(log: &LogName) -> String {
                          OPERATOR(pg_catalog.=) head::pg_catalog.text)
                      THEN 0 ELSE pg_catalog.cardinality(ids) END;
              ELSIF known OPERATOR(pg_catalog.>) head
-                 OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) {MAX_NEWER_EVENTS}
+                 OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>)
+                     (most OPERATOR(pg_catalog./) greatest({FREE_KEYS},
+                         pg_catalog.cardinality(fields) OPERATOR(pg_catalog.+)
+                         pg_catalog.cardinality(elements)))
              THEN
                  expected := 0;
              ELSE
                  expected := pg_catalog.cardinality(ids);
-                 IF head OPERATOR(pg_catalog.>) since THEN
+                 IF head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) {MAX_NEWER_EVENTS} THEN
+                     {all_matches};
+                 ELSIF head OPERATOR(pg_catalog.>) since THEN
                      {matches};
                  END IF;
                  IF matched IS NOT NULL THEN
@@ -187,6 +209,7 @@ pub(super) fn append(log: &LogName) -> String {
                  VALUES (ids[1], times[1], types[1], payloads[1], metadatas[1])
                  RETURNING sequence_number INTO number;
                  numbers := ARRAY[number];
+                 last := number;
              ELSIF expected OPERATOR(pg_catalog.>) 0 THEN
                  setting := pg_catalog.set_config('{mark}', 'on', true);
                  WITH stored AS (
@@ -201,23 +224,26 @@ pub(super) fn append(log: &LogName) -> String {
                      ORDER BY place
                      RETURNING sequence_number
                  )
-                 SELECT pg_catalog.array_agg(sequence_number), pg_catalog.min(sequence_number)
-                 INTO numbers, number FROM stored;
+                 SELECT pg_catalog.array_agg(sequence_number), pg_catalog.min(sequence_number),
+                     pg_catalog.max(sequence_number)
+                 INTO numbers, number, last FROM stored;
+                 ascends := number OPERATOR(pg_catalog.=) numbers[1]
+                     AND last OPERATOR(pg_catalog.=) numbers[expected];
              END IF;
              IF expected OPERATOR(pg_catalog.>) 0 THEN
-                 IF (number OPERATOR(pg_catalog.>) head AND pg_catalog.cardinality(numbers)
-                     OPERATOR(pg_catalog.=) expected) IS NOT TRUE
+                 IF (number OPERATOR(pg_catalog.>) head AND ascends AND
+                     pg_catalog.cardinality(numbers) OPERATOR(pg_catalog.=) expected) IS NOT TRUE
                  THEN
-                     IF number OPERATOR(pg_catalog.<=) head THEN
+                     IF number OPERATOR(pg_catalog.<=) head OR NOT ascends THEN
                          {refusal};
                      END IF;
                      RAISE EXCEPTION 'a trigger kept events out of the log'
                          USING ERRCODE = 'triggered_action_exception';
                  END IF;
                  answer := answer OPERATOR(pg_catalog.||) numbers;
-                 setting := CASE WHEN wait IS NULL THEN pg_catalog.set_config('{own}',
-                     pg_catalog.currval('{sequence}'::pg_catalog.regclass)::pg_catalog.text, false)
-                     END;
+                 setting := CASE WHEN wait IS NULL
+                     AND last OPERATOR(pg_catalog.-) number OPERATOR(pg_catalog.<) expected
+                     THEN pg_catalog.set_config('{own}', last::pg_catalog.text, false) END;
              END IF;
              IF NOT stay AND (
                  pg_catalog.current_setting('synchronous_standby_names')

@@ -34,7 +34,8 @@ impl Store<ReadWrite> {
     /// [`Config::max_batch`](crate::Config::max_batch) says. Each condition is validated on its own.
     /// Callers need do nothing for it but append from many tasks at once. An append of 64 KiB of JSON or
     /// more, or of more than 256 events, has a transaction of its own, and all of the time that is left to
-    /// its call to arrive at the server. No other append waits for it meanwhile.
+    /// its call to arrive at the server; if the retry policy has no deadline, the time of an attempt. No
+    /// other append waits for it meanwhile.
     ///
     /// # Nothing twice
     ///
@@ -230,6 +231,7 @@ impl<'a> AppendCall<'a> {
             false => is_old.then(|| SearchRequest { events: Arc::new([]), ..self.search(None) }),
         };
         let mut validated = SequenceNumber::ZERO;
+        let mut refusals = 0;
         loop {
             deadline.check(self.store.first().server())?;
             if let Some(request) = search.take() {
@@ -247,7 +249,8 @@ impl<'a> AppendCall<'a> {
                 }
             }
             let request = AppendRequest::new(self.events.clone(), self.condition.clone());
-            let outcome = match self.send(request.validated_to(validated), deadline).await {
+            let request = request.validated_to(validated).refused(refusals);
+            let outcome = match self.send(request, deadline).await {
                 Err(error) if follows_commit(&error) => {
                     return Box::pin(self.stored_or(error, deadline)).await;
                 }
@@ -268,7 +271,11 @@ impl<'a> AppendCall<'a> {
                     }
                 }
                 AppendOutcome::Broken { event } => self.search(Some(event)),
-                AppendOutcome::Behind | AppendOutcome::IdTaken { .. } => self.search(None),
+                AppendOutcome::Behind => {
+                    refusals += 1;
+                    self.search(None)
+                }
+                AppendOutcome::IdTaken { .. } => self.search(None),
             });
         }
     }
@@ -378,7 +385,7 @@ impl<'a> AppendCall<'a> {
         let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
         let mut probe = ConflictProbe::default();
         let guard = request.condition.guard();
-        probe.add(request.events.len(), guard, request.validated);
+        probe.add(request.events.len(), guard, request.validated, request.refusals);
         let staged = StagedAppend {
             log: &shared.log,
             events: &request.events,
@@ -386,10 +393,7 @@ impl<'a> AppendCall<'a> {
             lock_timeout: shared.lock_timeout,
         };
         match staged.run(&mut lease, deadline).await.result {
-            Ok(answer) => {
-                let outcome = AppendOutcome::of_one(&answer, request.validated);
-                Ok(outcome.unwrap_or(AppendOutcome::Behind))
-            }
+            Ok(answer) => Ok(AppendOutcome::of_one(&answer, request.validated)),
             Err(StagedFailure::Error(error)) => Err(error),
             Err(StagedFailure::IdTaken) => Ok(AppendOutcome::IdTaken { may_be_own: false }),
         }

@@ -55,7 +55,9 @@ impl Store<ReadWrite> {
     ///
     /// [`Error::DecisionTimedOut`] if `decide`, under the log's lock, took longer than
     /// [`Config::decision_timeout`](crate::Config::decision_timeout) allows: the server ends the
-    /// transaction then, so that no other append waits for longer.
+    /// transaction then, so that no other append waits for longer. The read under the lock may take five
+    /// seconds, or [`Config::statement_timeout`](crate::Config::statement_timeout) if that is less; one
+    /// that takes longer is an [`Error::Database`] with the SQLSTATE 57014.
     ///
     /// What `decide` refuses with, as it is. [`Error::InvalidQuery`] at once, without a call of
     /// `decide`, if the query leaves out newer events. Those of [`query`](Store::query) and

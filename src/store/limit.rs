@@ -38,9 +38,9 @@ impl AttemptDeadline {
         joined.expect("a batch has an attempt")
     }
 
-    /// Gives the attempt all the time that is left to its call.
+    /// Gives the attempt all the time that is left to its call, if that is limited.
     pub(super) fn extend_to_call(self) -> Self {
-        Self { ends: self.call_ends, ..self }
+        Self { ends: self.call_ends.or(self.ends), ..self }
     }
 
     /// Returns how much time is left, unless it is unlimited.

@@ -119,7 +119,7 @@ impl<D> Round<'_, D> {
         let server = lease.server().clone();
         let condition = history.condition();
         let mut probe = ConflictProbe::default();
-        probe.add(events.len(), condition.guard(), history.position());
+        probe.add(events.len(), condition.guard(), history.position(), 0);
         // A history that leaves out newer events is true of an earlier position than the head.
         let precondition = match history.position() < head {
             true => Precondition::NoMatch(&probe),
@@ -156,7 +156,7 @@ impl<D> Round<'_, D> {
         let row = row.ok_or_else(|| unknown("the append was answered without a row".into()))?;
         let answer = BatchAnswer::decode(&row).map_err(unknown)?;
         match AppendOutcome::of_one(&answer, head) {
-            Some(AppendOutcome::Appended { first, last }) => {
+            AppendOutcome::Appended { first, last } => {
                 log.note_newest(last);
                 Ok(Some(Appended::new(first, last)))
             }

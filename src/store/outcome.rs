@@ -1,12 +1,13 @@
 use crate::SequenceNumber;
-use crate::sql::{BatchAnswer, MAX_NEWER_EVENTS};
+use crate::sql::BatchAnswer;
 
 /// What an attempt to append came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AppendOutcome {
     /// The events were appended and committed.
     Appended { first: SequenceNumber, last: SequenceNumber },
-    /// The condition is from so long ago that it has to be searched for outside of the log's lock.
+    /// So many events lie above the condition's position that it has to be searched for outside of the
+    /// log's lock.
     Behind,
     /// An event breaks the condition. It may be one of the attempt's own, appended before.
     Broken { event: SequenceNumber },
@@ -20,23 +21,16 @@ pub(super) enum AppendOutcome {
 impl AppendOutcome {
     /// Says what an answer means for the only attempt of a batch, whose condition the server validated
     /// from a position on.
-    pub(super) fn of_one(answer: &BatchAnswer, validated: SequenceNumber) -> Option<Self> {
+    pub(super) fn of_one(answer: &BatchAnswer, validated: SequenceNumber) -> Self {
         if let (Some(&first), Some(&last)) = (answer.numbers.first(), answer.numbers.last()) {
-            return Some(Self::Appended { first, last });
+            return Self::Appended { first, last };
         }
         if let Some(&(_, event)) = answer.broken.first() {
-            return Some(Self::Broken { event });
+            return Self::Broken { event };
         }
-        Self::of_position(answer.head, validated)
-    }
-
-    /// Says why a condition cannot be validated from a position on, if it cannot.
-    pub(super) fn of_position(head: SequenceNumber, validated: SequenceNumber) -> Option<Self> {
-        let newer = head.value().checked_sub(validated.value());
-        match newer {
-            None => Some(Self::PositionAhead { head }),
-            Some(newer) if newer > u64::from(MAX_NEWER_EVENTS) => Some(Self::Behind),
-            Some(_) => None,
+        match answer.head < validated {
+            true => Self::PositionAhead { head: answer.head },
+            false => Self::Behind,
         }
     }
 }

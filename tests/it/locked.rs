@@ -183,6 +183,30 @@ async fn that_cannot_have_the_lock_name_its_holder_and_keep_their_connection() {
     assert!(desk.keeps_its_session().await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn which_take_longer_than_the_setting_allows_are_told_so() {
+    let log = Log::new().await;
+    let hasty = log.config().lock_timeout(Duration::from_secs(1)).retry(RetryPolicy::never());
+    let hasty = Store::<ReadWrite>::connect(hasty).await.unwrap();
+    let allowed = Duration::from_millis(150);
+    let config = log.config().decision_timeout(allowed).retry(escalating().build().unwrap());
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let rounds = AtomicU32::new(0);
+
+    let decided = store.decide(loans_of("b-1"), |_| {
+        // In the second round it waits until the server has taken the lock away.
+        let book = if rounds.fetch_add(1, Ordering::Relaxed) == 0 { "b-1" } else { "b-2" };
+        wait(hasty.append([lent(book, "r-2")], AppendCondition::none())).unwrap();
+        Ok::<_, Error>(Decision::append([lent("b-1", "r-1")]))
+    });
+    let error = decided.await.unwrap_err();
+
+    let Error::DecisionTimedOut { waited, allowed: told } = error else { panic!("{error:?}") };
+    assert!(told == allowed && waited >= allowed, "{waited:?} of {told:?}");
+    assert_eq!(rounds.into_inner(), 2);
+    assert_eq!(hasty.query(loans_of("b-1")).await.unwrap().events().len(), 1);
+}
+
 /// The server ends the transaction though half of a request has arrived.
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_events_do_not_arrive_in_time_are_told_so() {

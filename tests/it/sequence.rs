@@ -167,6 +167,60 @@ async fn refuses_the_numbers_of_a_cycle_and_of_a_cache() {
     mended.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
+/// The numbers of a sequence that was turned around lie above the head, but do not ascend.
+#[tokio::test]
+async fn stores_no_events_in_descending_order() {
+    let damaged = Damaged::new().await;
+    let store = &damaged.store;
+    let before = damaged.numbers().await;
+    let two = || [lent("b-90", "r-1"), lent("b-91", "r-1")];
+    for way in ["append", "import"] {
+        damaged.restart("INCREMENT BY -1 RESTART WITH 1000").await;
+
+        let error = match way {
+            "append" => store.append(two(), AppendCondition::none()).await.unwrap_err(),
+            _ => {
+                let import = store.import(stream::iter(two())).into_future();
+                Error::from(import.await.unwrap_err())
+            }
+        };
+
+        assert_names_the_remedy(&error, way);
+        assert_eq!(damaged.numbers().await, before, "{way}");
+    }
+}
+
+/// The event that a trigger of the owner's inserts has a position between those of an append.
+#[tokio::test]
+async fn overlooks_no_event_that_a_trigger_inserts() {
+    let log = Log::new().await;
+    let (sql, store) = (log.sql().await, log.writer().await);
+    let name = &log.name;
+    // It fires after the trigger that compares each row's number with the sequence.
+    let trigger = format!(
+        "CREATE FUNCTION {name}_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO public.{name} (event_id, occurred_at, event_type, payload)
+             VALUES (gen_random_uuid(), now(), 'LendingAudited', '{{}}');
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER {name}_zaudit BEFORE INSERT ON {name} FOR EACH ROW
+             WHEN (NEW.payload->>'BookID' = 'b-1') EXECUTE FUNCTION {name}_audit()"
+    );
+    store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    sql.batch_execute(&trigger).await.unwrap();
+    for _ in 0..3 {
+        let two = [lent("b-1", "r-1"), lent("b-2", "r-1")];
+        let appended = store.append(two, AppendCondition::none()).await.unwrap();
+        assert_eq!(appended.last().value() - appended.first().value(), 2);
+        let audits = Filter::types(["LendingAudited"]).build().unwrap();
+        let condition = AppendCondition::since(audits, appended.first());
+
+        let late = store.append([lent("b-3", "r-1")], condition).await;
+
+        assert!(late.as_ref().is_err_and(Error::is_conflict), "{late:?}");
+    }
+}
+
 /// Two statements of one transaction, and a savepoint that takes lock and head along.
 #[tokio::test]
 async fn takes_the_inserts_of_a_transaction_in_ascending_order() {

@@ -1,6 +1,7 @@
 //! Appends whose answer does not come.
 
 use std::error::Error as _;
+use std::future::IntoFuture;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -269,18 +270,19 @@ async fn is_known_where_the_lock_is_not_had_in_the_time_that_an_attempt_has() {
     assert!(error.source().unwrap().to_string().contains("held by"), "{error:?}");
 }
 
-/// Part of the transaction arrives, and holds the log's lock; the rest does not come.
+/// All of the call arrives, but not the end of the request. The call commits before it is answered, so
+/// that the log's lock waits for no byte.
 #[tokio::test]
 async fn does_not_stop_the_log_where_half_of_it_arrives() {
     let line = Line::new(RetryPolicy::builder()).await;
-    let other = line.log.writer().await;
+    let hasty = line.log.config().lock_timeout(Duration::from_secs(1));
+    let other = Store::<ReadWrite>::connect(hasty.retry(RetryPolicy::never())).await.unwrap();
     let lengths = {
         let before = line.proxy.passed(Direction::ToServer);
         line.store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
         line.proxy.passed(Direction::ToServer) - before
     };
     let event = lent("b-1", "r-1");
-    // All but the end of COMMIT.
     let fault = line.proxy.inflict(Direction::ToServer, lengths - 3, Action::Stall);
 
     let (appended, followed) =
@@ -293,6 +295,35 @@ async fn does_not_stop_the_log_where_half_of_it_arrives() {
     appended.unwrap();
     line.arrive_late(&fault).await;
     assert_eq!(line.count(event.id()).await, 1);
+}
+
+/// A large append may take the time of its call, and without a deadline that of an attempt.
+#[tokio::test]
+async fn is_no_reason_to_wait_without_end() {
+    let policy = RetryPolicy::builder().attempts(1).attempt_timeout(Duration::from_secs(1));
+    let line = Line::new(policy.no_deadline()).await;
+    let note = serde_json::json!({ "BookID": "b-1", "Note": "x".repeat(200_000) });
+    let large = || Event::new("BookCopyLentToReader", &note).unwrap();
+    let import = async || {
+        let import = line.store.import(futures_util::stream::iter([large()])).into_future();
+        import.await.map(drop).map_err(Error::from)
+    };
+    import().await.unwrap();
+    let append = async || line.store.append([large()], AppendCondition::none()).await.map(drop);
+    append().await.unwrap();
+    for way in ["append", "import"] {
+        let _fault = line.proxy.inflict(Direction::ToServer, 100_000, Action::Freeze);
+        let ended = async {
+            match way {
+                "append" => append().await,
+                _ => import().await,
+            }
+        };
+
+        let failed = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+
+        assert!(matches!(failed, Err(Error::TimedOut { .. })), "{way}: {failed:?}");
+    }
 }
 
 /// What an attempt has left at the server ends by itself. Its process may be another program's by the

@@ -44,7 +44,7 @@ impl Batch {
         if self.validation == Validation::Server {
             for PendingAppend { request, .. } in &self.attempts {
                 let guard = request.condition.guard();
-                probe.add(request.events.len(), guard, request.validated);
+                probe.add(request.events.len(), guard, request.validated, request.refusals);
             }
         }
         probe

@@ -123,12 +123,15 @@ impl Queue {
 
     /// Takes the attempts of the next batch: as many of the first as may share a transaction.
     pub(super) fn take(&mut self, most: usize) -> Vec<PendingAppend> {
-        let (mut events, mut bytes, mut count) = (0, 0, 0);
+        let (mut events, mut bytes, mut terms, mut count) = (0, 0, 0, 0);
         for pending in self.waiting.iter().take(most) {
             let request = &pending.request;
             events += request.events.len();
             bytes += request.bytes();
-            if count > 0 && (events > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES) {
+            terms += request.filter_terms();
+            let is_full =
+                events > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES || terms > MAX_BATCH_TERMS;
+            if count > 0 && is_full {
                 break;
             }
             count += 1;
@@ -156,6 +159,8 @@ impl Queue {
 const MAX_BATCH_EVENTS: usize = 1_024;
 /// The most bytes of JSON of attempts that share a transaction.
 const MAX_BATCH_BYTES: usize = 512 << 10;
+/// The most event types and values in the filters of attempts that share a transaction.
+const MAX_BATCH_TERMS: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -166,10 +171,14 @@ mod tests {
 
     use super::super::request::{MAX_SHARED_BYTES, MAX_SHARED_EVENTS};
     use super::*;
-    use crate::{AppendCondition, Event, RetryPolicy};
+    use crate::{AppendCondition, Event, Filter, RetryPolicy};
 
     /// Queues attempts of so many events, and so many bytes of JSON each.
     fn queue_of(sizes: &[(usize, usize)]) -> Queue {
+        queue(sizes, &AppendCondition::none())
+    }
+
+    fn queue(sizes: &[(usize, usize)], condition: &AppendCondition) -> Queue {
         let permits = Arc::new(Semaphore::new(sizes.len()));
         let limit = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
         let mut queue = Queue::default();
@@ -177,7 +186,7 @@ mod tests {
             let payload = format!(r#"{{"Title":"{}"}}"#, "x".repeat(bytes));
             let event = Event::from_json("BookCopyAddedToCirculation", payload).unwrap();
             let events = std::iter::repeat_n(event, events).collect();
-            let request = AppendRequest::new(events, AppendCondition::none());
+            let request = AppendRequest::new(events, condition.clone());
             let permit = permits.clone().try_acquire_owned().unwrap();
             let _worker = queue.push(request, limit, permit, oneshot::channel().0);
         }
@@ -206,6 +215,19 @@ mod tests {
 
         assert_eq!(batches(many, 10), [vec![0, 1, 2, 3], vec![4]]);
         assert_eq!(batches(much, 10), [(0..8).collect(), vec![8]]);
+    }
+
+    #[test]
+    fn takes_no_more_terms_of_filters_than_a_batch_may_have() {
+        let books = |count: usize| (0..count).map(|book| ("BookID", format!("b-{book}")));
+        for (terms, expected) in
+            [(1_500, vec![vec![0, 1], vec![2]]), (5_000, vec![vec![0], vec![1], vec![2]])]
+        {
+            let filter = Filter::any_of(books(terms)).build().unwrap();
+            let condition = AppendCondition::no_match(filter);
+
+            assert_eq!(batches(queue(&[(1, 10); 3], &condition), 10), expected, "{terms}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(in crate::store) struct AppendRequest {
     /// Up to where the condition is known to hold: its own position, or a later one to which a search
     /// found no event that breaks it.
     pub(in crate::store) validated: SequenceNumber,
+    /// How often it was refused because too many events lay above that position.
+    pub(in crate::store) refusals: u32,
     /// Of JSON.
     bytes: usize,
     /// The terms under which each of the events is kept; none if the attempt is large.
@@ -29,7 +31,7 @@ impl AppendRequest {
         let validated = condition.guard().map(|guard| guard.after).unwrap_or_default();
         let bytes = bytes_of(events.iter());
         let terms = Box::default();
-        let mut request = Self { events, condition, validated, bytes, terms, lookup };
+        let mut request = Self { events, condition, validated, refusals: 0, bytes, terms, lookup };
         if !request.is_large() {
             request.terms = request.events.iter().map(terms_of).collect();
         }
@@ -40,6 +42,16 @@ impl AppendRequest {
     pub(in crate::store) fn validated_to(self, head: SequenceNumber) -> Self {
         let validated = self.validated.max(head);
         Self { validated, ..self }
+    }
+
+    /// Sets how often it was refused because too many events lay above its position.
+    pub(in crate::store) fn refused(self, refusals: u32) -> Self {
+        Self { refusals, ..self }
+    }
+
+    /// Returns how many event types and values its filter is made of.
+    pub(super) fn filter_terms(&self) -> usize {
+        self.condition.guard().map_or(0, |guard| guard.filter.terms_count())
     }
 
     /// Returns how many bytes of JSON it has.

@@ -4,10 +4,10 @@ use super::connection::Seen;
 use super::plan::{Batch, Validation};
 use super::queue::PendingAppend;
 use crate::server::Server;
-use crate::sql::BatchAnswer;
+use crate::sql::{BatchAnswer, MAX_NEWER_EVENTS};
 use crate::store::failure::{follows_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
-use crate::{Class, Error, Reason};
+use crate::{Class, Error, Reason, SequenceNumber};
 
 /// What follows from the answer to a batch.
 #[derive(Default)]
@@ -33,6 +33,7 @@ pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Set
     seen.record_head(answer.head);
     let mut settlement = Settlement::default();
     let mut numbers = answer.numbers.iter().copied();
+    let has_gap = answer.has_gap();
     for (place, pending) in batch.attempts.into_iter().enumerate() {
         let broken = answer.broken.iter().find(|(attempt, _)| *attempt == place);
         if let Some(&(_, event)) = broken {
@@ -48,6 +49,10 @@ pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Set
             settlement.replies.push((pending, Ok(AppendOutcome::Appended { first, last })));
         }
     }
+    // A trigger of the owner's may have inserted an event there, which this process has not seen.
+    if has_gap {
+        seen.tail.forget();
+    }
     settlement
 }
 
@@ -60,18 +65,36 @@ fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settle
         settlement.requeue(batch.attempts);
         return settlement;
     }
+    // A batch is refused for its highest position, if that lies above the head, or for its lowest.
+    let position =
+        |one: &PendingAppend| one.request.guard().is_some().then_some(one.request.validated);
+    let highest = batch.attempts.iter().filter_map(position).max();
+    let lowest = batch.attempts.iter().filter_map(position).min();
+    let is_ahead = highest > Some(head);
     let mut others = Vec::new();
     for pending in batch.attempts {
-        let request = &pending.request;
-        let outcome =
-            request.guard().and_then(|_| AppendOutcome::of_position(head, request.validated));
-        match outcome {
-            Some(outcome) => settlement.replies.push((pending, Ok(outcome))),
-            None => others.push(pending),
+        match position(&pending) {
+            Some(position) if position > head => {
+                settlement.replies.push((pending, Ok(AppendOutcome::PositionAhead { head })));
+            }
+            Some(position) if !is_ahead && is_behind(position, head, lowest) => {
+                settlement.replies.push((pending, Ok(AppendOutcome::Behind)));
+            }
+            _ => others.push(pending),
         }
     }
     settlement.requeue(others);
     settlement
+}
+
+/// Returns whether a position lies too far below the head, if a batch was refused for its lowest one.
+fn is_behind(
+    position: SequenceNumber,
+    head: SequenceNumber,
+    lowest: Option<SequenceNumber>,
+) -> bool {
+    let newer = head.value() - position.value();
+    Some(position) == lowest || newer > u64::from(MAX_NEWER_EVENTS)
 }
 
 /// Settles a batch that was not appended. `lock_timeout` is how long it waited for the log's lock at

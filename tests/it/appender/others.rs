@@ -3,9 +3,10 @@
 use eddyline::{AppendCondition, Error, Filter, FilterBuilder, SequenceNumber};
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio_postgres::types::ToSql;
 
 use super::{Gate, Outcome};
-use crate::support::{lent, loans_of};
+use crate::support::{connect, lent, loans_of, wait_for_lock_waiters};
 
 /// A kind of condition, and what others append meanwhile.
 struct Kind {
@@ -168,6 +169,73 @@ async fn of_many_events_of_others_none_is_overlooked() {
     let is_conflict = |one: &Outcome| matches!(one, Err(Error::Conflict { .. }));
     let conflicts: Vec<_> = outcomes.iter().map(is_conflict).collect();
     assert_eq!(conflicts, [false, true, true, true, false], "{outcomes:?}");
+}
+
+/// Each time that an append has searched for what breaks its condition, others append more events than
+/// are looked through under the lock.
+#[tokio::test]
+async fn an_append_gets_through_beside_others_who_append_very_much() {
+    let gate = Gate::new().await;
+    let many = format!(
+        "INSERT INTO {} (event_id, occurred_at, event_type, payload)
+         SELECT gen_random_uuid(), now(), 'B', jsonb_build_object('a', number)
+         FROM generate_series(1, 5000) AS number",
+        gate.log.name
+    );
+    let known = gate.meet_others().await;
+    let url = gate.log.primary_url();
+    let (mut holder, mut next) = (connect(&url).await, connect(&url).await);
+    let hold = "SELECT pg_advisory_lock($1)";
+    holder.execute(hold, &[&gate.key]).await.unwrap();
+    let condition = AppendCondition::since(loans_of("b-2"), known);
+    let mut append = gate.begin(vec![lent("b-2", "r-1")], condition).await;
+    let mut bursts = 0;
+
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut append => break outcome,
+            () = gate.wait_for_waiter() => {}
+        }
+        holder.batch_execute(&many).await.unwrap();
+        bursts += 1;
+        assert!(bursts < 10, "the append does not get through");
+        // The next one has the lock as soon as the append is refused.
+        let hand_over = async {
+            wait_for_lock_waiters(&gate.sql, gate.key, 2).await;
+            holder.execute("SELECT pg_advisory_unlock($1)", &[&gate.key]).await.unwrap();
+        };
+        let params: [&(dyn ToSql + Sync); 1] = [&gate.key];
+        let (held, ()) = tokio::join!(next.execute(hold, &params), hand_over);
+        held.unwrap();
+        std::mem::swap(&mut holder, &mut next);
+    };
+
+    outcome.unwrap();
+    assert!(bursts > 1, "it was never refused");
+}
+
+/// The more keys a filter names, the fewer events are looked through for it under the lock.
+#[tokio::test]
+async fn a_filter_of_very_many_keys_is_validated_beside_others() {
+    let gate = Gate::new().await;
+    let many = format!(
+        "INSERT INTO {} (event_id, occurred_at, event_type, payload)
+         SELECT gen_random_uuid(), now(), 'B', jsonb_build_object('key-' || number, 1)
+         FROM generate_series(1, 100) AS number",
+        gate.log.name
+    );
+    let known = gate.meet_others().await;
+    gate.sql.batch_execute(&many).await.unwrap();
+    let keys = |from: usize| (from..from + 5_000).map(|number| (format!("key-{number}"), 1));
+    for (from, is_broken) in [(101, false), (100, true)] {
+        let filter = Filter::any_of(keys(from)).build().unwrap();
+        let condition = AppendCondition::since(filter, known);
+
+        let outcome = gate.store.append([lent("b-2", "r-1")], condition).await;
+
+        assert_eq!(outcome.as_ref().is_err_and(Error::is_conflict), is_broken, "{outcome:?}");
+        assert_eq!(outcome.is_ok(), !is_broken, "{outcome:?}");
+    }
 }
 
 /// One that nobody has seen, and one that somebody has, before the owner removed the last events.
