@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::containment::Containment;
 use super::normal::{Alternatives, Types};
-use super::union::check_terms;
+use super::union::{check_combined, check_terms};
 use super::{Filter, Predicate};
 use crate::Error;
 use crate::event::check_event_type;
@@ -63,11 +63,15 @@ impl FilterBuilder {
     ///   empty, since it would widen the filter to leave it out,
     /// - a value holds what `jsonb` refuses,
     /// - predicates that must all be met exclude each other,
-    /// - there are more event types and scalars in predicates than [`MAX_FILTER_TERMS`](crate::MAX_FILTER_TERMS).
+    /// - there are more event types and scalars in predicates than [`MAX_FILTER_TERMS`](crate::MAX_FILTER_TERMS),
+    /// - those of which all must be met, repeated for each of which any must be met, come to more than ten
+    ///   times as many.
     pub fn build(self) -> Result<Filter, Error> {
         let items: Vec<_> = self.earlier.into_iter().chain([self.item]).collect();
         let terms: usize = items.iter().map(RawItem::terms).sum();
         check_terms(terms)?;
+        let combined = items.iter().map(RawItem::combined).sum();
+        check_combined(combined)?;
 
         let mut alternatives = Alternatives::default();
         for item in items {
@@ -81,6 +85,15 @@ impl RawItem {
     fn terms(&self) -> usize {
         let predicates = self.any_of.iter().chain(&self.all_of).flatten();
         self.types.as_ref().map_or(0, Vec::len) + predicates.map(Predicate::scalars).sum::<usize>()
+    }
+
+    /// Returns how many scalars the item's alternatives have together.
+    fn combined(&self) -> usize {
+        let scalars = |some: &Option<Vec<Predicate>>| {
+            some.iter().flatten().map(Predicate::scalars).sum::<usize>()
+        };
+        let alternatives = self.any_of.as_ref().map_or(1, Vec::len);
+        scalars(&self.any_of) + alternatives.saturating_mul(scalars(&self.all_of))
     }
 
     fn add_to(self, alternatives: &mut Alternatives) -> Result<(), String> {

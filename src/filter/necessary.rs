@@ -3,10 +3,11 @@
 //!
 //! Law: if a filter matches an event, the event meets one of the filter's necessary matches.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::containment::{Containment, quoted};
-use super::{Filter, Node, Types};
+use super::{Filter, Item, Node, Types};
 
 /// One alternative of a filter: an event that meets all of its parts is matched by the filter, and a
 /// filter matches no event that meets none of its alternatives.
@@ -24,7 +25,7 @@ pub(crate) struct NecessaryMatch<'a> {
 }
 
 /// Where an event has a necessary value.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum NecessaryKey<'a> {
     /// Nowhere in particular: every event has the value `true`.
     Any,
@@ -44,7 +45,9 @@ impl Filter {
             let types: Option<Arc<str>> = item.types_json().map(Into::into);
             if !item.containments().is_empty() {
                 let parts = item.containments().iter().zip(item.payloads());
-                matches.extend(parts.map(|(one, body)| of_payload(one, body, types.clone())));
+                matches.extend(parts.zip(item.key_values()).map(|((one, body), key_value)| {
+                    of_payload(one, key_value, body, types.clone())
+                }));
                 continue;
             }
             match item.types() {
@@ -62,27 +65,44 @@ impl Filter {
     }
 }
 
+impl Item {
+    /// Returns for each containment one of the scalars that an event must have as a whole value, if there is
+    /// one: one that the fewest others have, so that an event that has it is compared with few.
+    pub(super) fn key_values(&self) -> impl Iterator<Item = Option<(NecessaryKey<'_>, &Node)>> {
+        let containments = self.containments();
+        let mut owners = BTreeMap::new();
+        if containments.len() > FEW_CONTAINMENTS {
+            let all = containments.iter().flat_map(Containment::key_values);
+            all.for_each(|one| *owners.entry(one).or_insert(0_usize) += 1);
+        }
+        containments.iter().map(move |one| {
+            one.key_values().min_by_key(|key_value| owners.get(key_value).copied().unwrap_or(0))
+        })
+    }
+}
+
 impl Containment {
-    /// Returns one of the scalars that an event must have as a whole value: under a key of its payload,
-    /// or else in an array there.
-    pub(super) fn key_value(&self) -> Option<(NecessaryKey<'_>, &Node)> {
-        let field = self.fields().find(|(_, node)| node.is_scalar());
-        let field = field.map(|(key, node)| (NecessaryKey::Field(key), node));
-        field.or_else(|| {
-            self.fields().find_map(|(key, node)| match node {
+    /// Returns the scalars that an event must have as whole values: those under a key of its payload, or if
+    /// there are none those in arrays there.
+    fn key_values(&self) -> impl Iterator<Item = (NecessaryKey<'_>, &Node)> {
+        let scalars = self.fields().filter(|(_, node)| node.is_scalar());
+        let has_scalar = self.fields().any(|(_, node)| node.is_scalar());
+        let elements =
+            self.fields().filter(move |_| !has_scalar).filter_map(|(key, node)| match node {
                 Node::Array(elements) => Some((NecessaryKey::Element(key), elements.scalar()?)),
                 _ => None,
-            })
-        })
+            });
+        scalars.map(|(key, node)| (NecessaryKey::Field(key), node)).chain(elements)
     }
 }
 
 fn of_payload<'a>(
     containment: &'a Containment,
+    key_value: Option<(NecessaryKey<'a>, &Node)>,
     body: &'a str,
     types: Option<Arc<str>>,
 ) -> NecessaryMatch<'a> {
-    let Some((key, node)) = containment.key_value() else { return any(Some(body), types) };
+    let Some((key, node)) = key_value else { return any(Some(body), types) };
     let is_exact = containment.is_single();
     NecessaryMatch { key, value: node.to_json(), body: Some(body), is_exact, types }
 }
@@ -92,8 +112,13 @@ fn any(body: Option<&str>, types: Option<Arc<str>>) -> NecessaryMatch<'_> {
     NecessaryMatch { key: NecessaryKey::Any, value, is_exact: body.is_none(), body, types }
 }
 
+/// Up to how many containments of an item each may have the same value.
+const FEW_CONTAINMENTS: usize = 16;
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn key_and_value(filter: crate::FilterBuilder) -> (String, String, bool) {
@@ -119,5 +144,19 @@ mod tests {
         }
         let expected = ("Any".to_owned(), "true".to_owned(), false);
         assert_eq!(key_and_value(Filter::all_of([("tags", &nested)])), expected);
+    }
+
+    /// An event of the library meets one alternative by its book, and all of them by the library's branch.
+    #[test]
+    fn takes_the_value_that_the_fewest_alternatives_have() {
+        for (books, expected) in [(100, 100), (3, 1)] {
+            let books = (0..books).map(|book| ("BookID", format!("b-{book}")));
+            let filter = Filter::all_of([("ABranch", "north")]).any_of(books).build().unwrap();
+
+            let matches = filter.necessary_matches();
+
+            let values: BTreeSet<_> = matches.iter().map(|one| &one.value).collect();
+            assert_eq!(values.len(), expected);
+        }
     }
 }

@@ -66,7 +66,8 @@ impl Item {
     fn add_terms(&self, hasher: &impl BuildHasher, terms: &mut Vec<u64>) -> bool {
         // What payloads hold tells events apart better than their types do.
         if !self.containments().is_empty() {
-            terms.extend(self.containments().iter().flat_map(|one| one.terms(hasher)));
+            let parts = self.containments().iter().zip(self.key_values());
+            terms.extend(parts.flat_map(|(one, key_value)| one.terms(key_value, hasher)).flatten());
             return true;
         }
         match self.types() {
@@ -80,10 +81,13 @@ impl Item {
 }
 
 impl Containment {
-    /// Returns a scalar that is demanded under a key, or, if there is none, one that an array must
     /// Returns the terms of one of its values, a scalar's if there is one.
-    fn terms(&self, hasher: &impl BuildHasher) -> impl Iterator<Item = u64> {
-        let [one, other] = match self.key_value() {
+    fn terms(
+        &self,
+        key_value: Option<(NecessaryKey<'_>, &Node)>,
+        hasher: &impl BuildHasher,
+    ) -> [Option<u64>; 2] {
+        let terms = match key_value {
             Some((NecessaryKey::Field(key), node)) => {
                 [Scalar::of(node).map(|scalar| Term::Scalar(key, scalar)), None]
             }
@@ -99,7 +103,7 @@ impl Containment {
                 [container, None]
             }
         };
-        one.into_iter().chain(other).map(|term| hasher.hash_one(term))
+        terms.map(|term| term.map(|term| hasher.hash_one(term)))
     }
 }
 

@@ -105,3 +105,15 @@ pub(super) fn check_terms(terms: usize) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Checks how many values the alternatives of a filter have together.
+pub(super) fn check_combined(combined: usize) -> Result<(), Error> {
+    let most = 10 * MAX_FILTER_TERMS;
+    if combined > most {
+        return Err(Error::invalid_filter(format!(
+            "demands {combined} values in all of its alternatives together, the most are {most}: \
+             name fewer predicates in all_of, or make several filters"
+        )));
+    }
+    Ok(())
+}

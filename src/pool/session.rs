@@ -178,6 +178,11 @@ impl Session {
         Ok(Form::Named(statement))
     }
 
+    /// Returns whether a statement is prepared.
+    pub(crate) fn has_prepared(&self, text: &str) -> bool {
+        self.prepared.contains_key(text)
+    }
+
     /// Notes that the last row has come.
     pub(crate) fn finish_reading(&mut self) {
         self.reading = false;

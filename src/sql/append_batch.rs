@@ -1,4 +1,5 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use postgres_types::Type;
@@ -7,7 +8,7 @@ use tokio_postgres::Row;
 use super::events::bind_columns;
 use super::filter::Params;
 use super::param::{Param, Statement};
-use super::procedure::max_values;
+use super::procedure::max_newer_events;
 use crate::condition::Guard;
 use crate::error::BoxError;
 use crate::filter::{NecessaryKey, NecessaryMatch};
@@ -19,9 +20,9 @@ use crate::{Event, SequenceNumber};
 pub(crate) enum Precondition<'a> {
     /// The log's head is the one that the conditions were validated against.
     Head(SequenceNumber),
-    /// The same, or nothing but the batch that was sent before this one over the same connection came
-    /// after that head.
-    HeadOrPredecessor(SequenceNumber),
+    /// The same, or nothing but the batch of this number came after that head. It was sent before this
+    /// one over the same connection.
+    HeadOrPredecessor { head: SequenceNumber, front: i64 },
     /// No event breaks the condition of an attempt. The attempts of which one does are left out.
     NoMatch(&'a ConflictProbe<'a>),
     /// The batch has no conditions.
@@ -75,17 +76,12 @@ impl<'a> ConflictProbe<'a> {
         self.terms.extend(required.map(|required| Term { required, guard, after, owner }));
     }
 
-    /// Returns the lowest and the highest position up to which the conditions are known to hold.
-    fn positions(&self) -> Option<(i64, i64)> {
-        let afters = self.terms.iter().map(|term| term.after);
-        afters.clone().min().zip(afters.max())
-    }
-
-    fn bind(&'a self, params: &mut Params<'a>) {
-        let terms = || self.terms.iter();
-        let mut fields: BTreeSet<Option<&str>> = BTreeSet::new();
-        let mut elements: BTreeSet<Option<&str>> = BTreeSet::new();
-        for term in terms() {
+    /// Returns the keys of the payload under which events are looked at, and those of which the elements
+    /// are.
+    fn keys(&self) -> [BTreeSet<Option<&str>>; 2] {
+        let mut fields = BTreeSet::new();
+        let mut elements = BTreeSet::new();
+        for term in &self.terms {
             match term.required.key {
                 NecessaryKey::Any => fields.insert(None),
                 NecessaryKey::Element(key) => elements.insert(Some(key)),
@@ -93,6 +89,47 @@ impl<'a> ConflictProbe<'a> {
                 NecessaryKey::Type => fields.insert(Some("")),
             };
         }
+        [fields, elements]
+    }
+
+    /// Returns how many events above the lowest position the server reads at most.
+    pub(crate) fn max_newer_events(&self) -> i64 {
+        let [fields, elements] = self.keys();
+        // Terms of the same value are all compared with an event that has it.
+        let mut equals = HashMap::new();
+        let values =
+            self.terms.iter().map(|term| (term.required.key, term.required.value.as_str()));
+        values.for_each(|value| *equals.entry(value).or_insert(0_usize) += 1);
+        let most_equals = equals.values().copied().max().unwrap_or_default();
+        max_newer_events(most_equals.max(fields.len() + elements.len()), self.refusals)
+    }
+
+    /// Returns the lowest and the highest position up to which the conditions are known to hold.
+    fn positions(&self) -> Option<(i64, i64)> {
+        let afters = self.terms.iter().map(|term| term.after);
+        afters.clone().min().zip(afters.max())
+    }
+
+    /// Returns for each term the place of its types among all, and all. The terms of an item share theirs,
+    /// of which there may be many.
+    fn kinds(&self) -> (Vec<Option<i64>>, Vec<&str>) {
+        let mut all: Vec<&Arc<str>> = Vec::new();
+        let mut kinds = Vec::with_capacity(self.terms.len());
+        for term in &self.terms {
+            kinds.push(term.required.types.as_ref().map(|types| {
+                if all.last().is_none_or(|last| !Arc::ptr_eq(last, types)) {
+                    all.push(types);
+                }
+                all.len() as i64
+            }));
+        }
+        (kinds, all.into_iter().map(AsRef::as_ref).collect())
+    }
+
+    fn bind(&'a self, params: &mut Params<'a>) {
+        let terms = || self.terms.iter();
+        let [fields, elements] = self.keys();
+        let (kinds, types_of_kinds) = self.kinds();
         let is_bounded = terms().any(|term| term.guard.filter.is_bounded());
         let times = |bound: fn(&Guard) -> Option<jiff::Timestamp>| match is_bounded {
             true => Param::NullableTimes(terms().map(|term| bound(term.guard)).collect()),
@@ -117,12 +154,13 @@ impl<'a> ConflictProbe<'a> {
             Param::Texts(terms().map(key).collect()),
             Param::Jsonbs(terms().map(|term| term.required.value.as_str()).collect()),
             Param::NullableJsonbs(bodies),
-            Param::NullableJsonbs(terms().map(|term| term.required.types.as_deref()).collect()),
+            Param::NullableBigInts(kinds),
+            Param::Jsonbs(types_of_kinds),
             times(|guard| guard.filter.occurred_from()),
             times(|guard| guard.filter.occurred_until()),
             Param::BigInts(terms().map(|term| term.after).collect()),
             Param::BigInts(terms().map(|term| term.owner).collect()),
-            Param::BigInt(max_values(self.refusals)),
+            Param::BigInt(self.max_newer_events()),
         ];
         for column in columns {
             params.bind(column);
@@ -132,27 +170,30 @@ impl<'a> ConflictProbe<'a> {
 
 /// Renders the call of the procedure that appends a batch. See [`BatchAnswer`].
 ///
-/// The call waits for a lock as long as its connection is set to, or as long as `lock_timeout` says.
+/// The call waits for a lock as long as its connection is set to, or as long as `lock_timeout` says. A batch
+/// that others may be sent behind has a number.
 pub(crate) fn append_batch<'a>(
     texts: &AppendTexts,
     precondition: Precondition<'a>,
     ending: Ending,
     lock_timeout: Option<Duration>,
+    batch: Option<i64>,
     events: impl Iterator<Item = &'a Event> + Clone,
 ) -> Statement<'a> {
     let mut params = Params::default();
-    let number = |number: i64| Param::BigInt(number);
-    let (known, ahead) = match precondition {
-        Precondition::Head(head) => (Some(head.to_bigint()), false),
-        Precondition::HeadOrPredecessor(head) => (Some(head.to_bigint()), true),
-        Precondition::NoMatch(probe) => (probe.positions().map(|(_, highest)| highest), false),
-        Precondition::None => (None, false),
+    let number = |number: Option<i64>| number.map_or(Param::Null(Type::INT8), Param::BigInt);
+    let (known, front) = match precondition {
+        Precondition::Head(head) => (Some(head.to_bigint()), None),
+        Precondition::HeadOrPredecessor { head, front } => (Some(head.to_bigint()), Some(front)),
+        Precondition::NoMatch(probe) => (probe.positions().map(|(_, highest)| highest), None),
+        Precondition::None => (None, None),
     };
-    params.bind(known.map_or(Param::Null(Type::INT8), number));
-    params.bind(Param::Bool(ahead));
+    params.bind(number(known));
+    params.bind(number(front));
+    params.bind(number(batch));
     bind_columns(events, &mut params);
     let wait = lock_timeout.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-    params.bind(wait.map_or(Param::Null(Type::INT8), number));
+    params.bind(number(wait));
     if let Precondition::NoMatch(probe) = precondition {
         probe.bind(&mut params);
     }
@@ -171,8 +212,8 @@ impl AppendTexts {
     pub(crate) fn new(log: &LogName) -> Self {
         let procedure = log.append_procedure();
         let texts = |stay: bool| {
-            let call = format!("CALL {procedure}(NULL, $1, $2, $3, $4, $5, $6, $7, {stay}, $8");
-            let probe: Vec<_> = (9..=21).map(|number| format!("${number}")).collect();
+            let call = format!("CALL {procedure}(NULL, $1, $2, $3, $4, $5, $6, $7, $8, {stay}, $9");
+            let probe: Vec<_> = (10..=23).map(|number| format!("${number}")).collect();
             [format!("{call})"), format!("{call}, {})", probe.join(", "))]
         };
         Self { commits: texts(false), stays: texts(true) }
@@ -201,10 +242,10 @@ pub(crate) struct BatchAnswer {
 }
 
 impl BatchAnswer {
-    /// Returns whether there is another number between those of the events.
+    /// Returns whether there is another number between the head and the last one of the events.
     pub(crate) fn has_gap(&self) -> bool {
-        let mut pairs = self.numbers.windows(2);
-        pairs.any(|pair| pair[1].value() - pair[0].value() != 1)
+        let last = self.numbers.last().copied().unwrap_or(self.head);
+        last.value() - self.head.value() != self.numbers.len() as u64
     }
 
     pub(crate) fn decode(row: &Row) -> Result<Self, BoxError> {

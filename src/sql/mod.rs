@@ -29,7 +29,6 @@ pub(crate) use self::lock::{
 };
 pub(crate) use self::objects::{Kind, Object, objects};
 pub(crate) use self::param::Statement;
-pub(crate) use self::procedure::MAX_NEWER_EVENTS;
 pub(crate) use self::read::{
     Planning, Reading, decode_event, decode_head, head, is_head, plan, read,
 };

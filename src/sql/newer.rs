@@ -7,7 +7,8 @@ use crate::log::LogName;
 /// filter: an event that breaks the condition has the value `val` under the key `key` of its payload, or
 /// among the elements of the array there. So the rows meet the events in a join by hash, of whole
 /// values. What joins is then compared exactly: `body` is the part of the filter that the payload has to
-/// contain, `kinds` are the types of which the event has to be one. The empty key, which no predicate
+/// contain, `kind` is the place among `types_of_kinds` of the types of which the event has to be one. The
+/// empty key, which no predicate
 /// has, stands for the event's type, and for the value `true` that every event has.
 ///
 /// The limit is there for the planner, which would else expect a third of the log.
@@ -41,13 +42,14 @@ pub(super) fn first_matches(log: &LogName, limit: Option<u32>) -> String {
              JOIN ROWS FROM (pg_catalog.unnest(keys), pg_catalog.unnest(vals),
                      pg_catalog.unnest(bodies), pg_catalog.unnest(kinds), pg_catalog.unnest(froms),
                      pg_catalog.unnest(untils), pg_catalog.unnest(afters), pg_catalog.unnest(owners))
-                 AS term (key, val, body, kinds, from_time, until_time, after, owner)
+                 AS term (key, val, body, kind, from_time, until_time, after, owner)
                  ON term.val OPERATOR(pg_catalog.=) fact.val
                  AND term.key OPERATOR(pg_catalog.=) fact.key
                  AND fact.number OPERATOR(pg_catalog.>) term.after
              JOIN newer ON newer.number OPERATOR(pg_catalog.=) fact.number
              WHERE (term.body IS NULL OR newer.body OPERATOR(pg_catalog.@>) term.body)
-                 AND (term.kinds IS NULL OR term.kinds OPERATOR(pg_catalog.?) newer.type)
+                 AND (term.kind IS NULL
+                     OR types_of_kinds[term.kind] OPERATOR(pg_catalog.?) newer.type)
                  AND (term.from_time IS NULL
                      OR newer.time OPERATOR(pg_catalog.>=) term.from_time)
                  AND (term.until_time IS NULL

@@ -24,10 +24,10 @@ impl Statement<'_> {
 pub(crate) enum Param<'a> {
     BigInt(i64),
     BigInts(Vec<i64>),
-    Bool(bool),
     Jsonbs(Vec<&'a str>),
     /// An absent value of a type.
     Null(Type),
+    NullableBigInts(Vec<Option<i64>>),
     NullableJsonbs(Vec<Option<&'a str>>),
     NullableTexts(Vec<Option<&'a str>>),
     NullableTimes(Vec<Option<Timestamp>>),
@@ -42,8 +42,7 @@ impl Param<'_> {
     fn sql_type(&self) -> Type {
         match self {
             Self::BigInt(_) => Type::INT8,
-            Self::BigInts(_) => Type::INT8_ARRAY,
-            Self::Bool(_) => Type::BOOL,
+            Self::BigInts(_) | Self::NullableBigInts(_) => Type::INT8_ARRAY,
             Self::Jsonbs(_) | Self::NullableJsonbs(_) => Type::JSONB_ARRAY,
             Self::Null(ty) => ty.clone(),
             Self::Text(_) => Type::TEXT,
@@ -60,11 +59,11 @@ impl ToSql for Param<'_> {
         match self {
             Self::BigInt(number) => number.to_sql(ty, out),
             Self::BigInts(numbers) => numbers.to_sql(ty, out),
-            Self::Bool(value) => value.to_sql(ty, out),
             Self::Jsonbs(texts) => {
                 texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
             }
             Self::Null(_) => Ok(IsNull::Yes),
+            Self::NullableBigInts(numbers) => numbers.to_sql(ty, out),
             Self::NullableJsonbs(texts) => {
                 texts.iter().map(|text| text.map(Jsonb)).collect::<Vec<_>>().to_sql(ty, out)
             }

@@ -5,20 +5,23 @@ use crate::log::{LogName, SEQUENCE_BEHIND};
 /// How many events above a condition's position the procedure reads at most while it holds the log's
 /// lock, unless the caller allows for more. A condition from before that is searched for outside of the
 /// lock first.
-pub(crate) const MAX_NEWER_EVENTS: u32 = 4_096;
+const MAX_NEWER_EVENTS: u32 = 4_096;
 
-/// Under how many keys of an event's payload the procedure looks without reading fewer events.
-const FREE_KEYS: u32 = 16;
+/// With how many keys or values each event may be compared before fewer of them are read.
+const FREE_COMPARISONS: i64 = 16;
 
-/// Returns how many values of events the procedure looks at, at most, for a condition that was refused
-/// so often because too many events lay above its position.
+/// Returns how many events the procedure reads, at most, for conditions of which each event is compared with
+/// so many keys or values, and of which one was refused so often because too many events lay above its
+/// position.
 ///
 /// Whoever appends much may always append more than the procedure reads while a condition is searched
 /// for. The growth is so fast that a condition is validated after a few rounds, and the work under the
 /// lock stays within what others have just appended.
-pub(super) fn max_values(refusals: u32) -> i64 {
-    let values = i64::from(MAX_NEWER_EVENTS * FREE_KEYS);
-    16i64.checked_pow(refusals).and_then(|growth| values.checked_mul(growth)).unwrap_or(i64::MAX)
+pub(super) fn max_newer_events(comparisons: usize, refusals: u32) -> i64 {
+    let comparisons = i64::try_from(comparisons).unwrap_or(i64::MAX).max(FREE_COMPARISONS);
+    let most = i64::from(MAX_NEWER_EVENTS) * FREE_COMPARISONS / comparisons;
+    let growth = 16i64.checked_pow(refusals).unwrap_or(i64::MAX);
+    most.max(1).saturating_mul(growth)
 }
 
 /// Names the setting that marks a transaction whose numbers the append procedure checks.
@@ -26,8 +29,8 @@ fn mark(log: &LogName) -> String {
     format!("eddyline.append.{}.{}", log.schema(), log.log())
 }
 
-/// Names the setting that holds the position of the last event that a session has appended, if its events
-/// have no other number between them. It is rolled back with the event.
+/// Names the setting that tells which batch a session has appended last, and the position of its last event,
+/// if no other number lies between the head before and that position. It is rolled back with the batch.
 fn own_setting(log: &LogName) -> String {
     format!("eddyline.own.{}.{}", log.schema(), log.log())
 }
@@ -115,8 +118,8 @@ fn sequence_behind(log: &LogName) -> String {
 ///
 /// A call without events appends nothing, and makes a connection ready: it plans what others run.
 ///
-/// A batch that was sent before the one in front of it was answered may follow that one (`ahead`,
-/// Lemma 4), unless a trigger of the owner's may have inserted an event between those of that one.
+/// A batch that was sent before the one in front of it was answered may follow that one (`front`,
+/// Lemma 4), unless a trigger of the owner's may have inserted an event before the last one of that.
 ///
 /// A single row goes without the sort, and a fifth faster. An assignment is evaluated without an
 /// executor, which PERFORM is not. Each expression is made ready anew in each transaction, so that there
@@ -128,12 +131,13 @@ pub(super) fn append(log: &LogName) -> String {
     let matches = first_matches(log, Some(MAX_NEWER_EVENTS));
     let all_matches = first_matches(log, None);
     format!(
-        "CREATE OR REPLACE PROCEDURE {procedure}(INOUT answer bigint[], known bigint, ahead boolean,
+        "CREATE OR REPLACE PROCEDURE {procedure}(INOUT answer bigint[], known bigint, front bigint, batch bigint,
              ids uuid[], times timestamptz[], types text[], payloads jsonb[], metadatas jsonb[],
              stay boolean DEFAULT false, wait bigint DEFAULT NULL, since bigint DEFAULT NULL,
              members bigint[] DEFAULT NULL, fields text[] DEFAULT NULL, elements text[] DEFAULT NULL,
              keys text[] DEFAULT NULL, vals jsonb[] DEFAULT NULL, bodies jsonb[] DEFAULT NULL,
-             kinds jsonb[] DEFAULT NULL, froms timestamptz[] DEFAULT NULL,
+             kinds bigint[] DEFAULT NULL, types_of_kinds jsonb[] DEFAULT NULL,
+             froms timestamptz[] DEFAULT NULL,
              untils timestamptz[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
              owners bigint[] DEFAULT NULL, most bigint DEFAULT NULL)
          LANGUAGE plpgsql AS $$ DECLARE
@@ -174,16 +178,12 @@ pub(super) fn append(log: &LogName) -> String {
                  ORDER BY event.sequence_number DESC LIMIT 1), 0);
              answer := ARRAY[head];
              IF since IS NULL THEN
-                 expected := CASE WHEN known OPERATOR(pg_catalog.<>) head AND NOT (ahead
-                     AND head OPERATOR(pg_catalog.>) known
-                     AND pg_catalog.current_setting('{own}', true)
-                         OPERATOR(pg_catalog.=) head::pg_catalog.text)
+                 expected := CASE WHEN known OPERATOR(pg_catalog.<>) head
+                     AND (front IS NOT NULL AND pg_catalog.current_setting('{own}', true)
+                         OPERATOR(pg_catalog.=) pg_catalog.concat(front, ':', head)) IS NOT TRUE
                      THEN 0 ELSE pg_catalog.cardinality(ids) END;
              ELSIF known OPERATOR(pg_catalog.>) head
-                 OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>)
-                     (most OPERATOR(pg_catalog./) greatest({FREE_KEYS},
-                         pg_catalog.cardinality(fields) OPERATOR(pg_catalog.+)
-                         pg_catalog.cardinality(elements)))
+                 OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) most
              THEN
                  expected := 0;
              ELSE
@@ -241,9 +241,10 @@ pub(super) fn append(log: &LogName) -> String {
                          USING ERRCODE = 'triggered_action_exception';
                  END IF;
                  answer := answer OPERATOR(pg_catalog.||) numbers;
-                 setting := CASE WHEN wait IS NULL
-                     AND last OPERATOR(pg_catalog.-) number OPERATOR(pg_catalog.<) expected
-                     THEN pg_catalog.set_config('{own}', last::pg_catalog.text, false) END;
+                 setting := CASE WHEN last OPERATOR(pg_catalog.-) head OPERATOR(pg_catalog.=) expected
+                         AND batch IS NOT NULL
+                     THEN pg_catalog.set_config('{own}', pg_catalog.concat(batch, ':', last), false)
+                     END;
              END IF;
              IF NOT stay AND (
                  pg_catalog.current_setting('synchronous_standby_names')

@@ -193,7 +193,7 @@ pub(crate) struct Finding {
     pub(crate) event: Option<(SequenceNumber, String)>,
     /// Whether the log holds an event of the append.
     pub(crate) holds_event: bool,
-    /// Whether the condition takes a [`search`] of its own.
+    /// Whether the condition takes a [`search`] of its own, or took one.
     pub(crate) is_open: bool,
 }
 

@@ -296,7 +296,8 @@ impl<'a> AppendCall<'a> {
             return Ok(stored.map_or(Found::Nothing, Found::Stored));
         }
         if let Some((event, event_type)) = found.event {
-            if !knows_ids {
+            // Unless the same snapshot has shown that the log does not hold the append's own events.
+            if !knows_ids || found.is_open {
                 return Ok(Found::Broken { event });
             }
             let after = self.condition.guard().map(|guard| guard.after).unwrap_or_default();

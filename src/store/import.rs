@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Store;
 use super::append::MAX_APPEND_EVENTS;
-use super::failure::outcome_unknown;
+use super::failure::{follows_commit, outcome_unknown};
 use super::limit::AttemptDeadline;
 use super::log::bytes_of;
 use super::staged::{StagedAppend, StagedFailure};
@@ -338,12 +338,22 @@ impl<'a> ChunkCall<'a> {
                 }
                 Err(StagedFailure::IdTaken) => self.change(|state| state.expects_held = true),
                 Err(StagedFailure::Error(error)) => {
-                    if let (true, Some(floor)) = (error.is_outcome_unknown(), answer.floor) {
-                        self.change(|state| state.floor = state.floor.or(Some(floor)));
+                    // Behind a pooler the call commits itself.
+                    let may_be_stored = lease.own_id().is_none() && follows_commit(&error);
+                    drop(lease);
+                    if may_be_stored || error.is_outcome_unknown() {
+                        self.change(|state| state.floor = state.floor.or(answer.floor));
                     }
                     return Err(match error {
                         Error::OutcomeUnknown { source, .. } => {
                             outcome_unknown(pool.server(), self.events, source)
+                        }
+                        error if may_be_stored => {
+                            match shared.searches().held_events(&events, deadline).await {
+                                Ok(held) if held.is_empty() => error,
+                                Ok(_) => continue,
+                                Err(_) => outcome_unknown(pool.server(), self.events, error),
+                            }
                         }
                         error => error,
                     });

@@ -125,8 +125,14 @@ impl<D> Round<'_, D> {
             true => Precondition::NoMatch(&probe),
             false => Precondition::Head(head),
         };
-        let append =
-            sql::append_batch(&log.append_texts, precondition, Ending::Stays, None, events.iter());
+        let append = sql::append_batch(
+            &log.append_texts,
+            precondition,
+            Ending::Stays,
+            None,
+            None,
+            events.iter(),
+        );
         let form = limit.run_against(&server, lease.prepare(&append.text)).await?;
         lease.begin();
         let client = lease.client();

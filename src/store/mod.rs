@@ -98,6 +98,7 @@ impl Writing {
             Precondition::None,
             Ending::Commits,
             Some(Duration::from_millis(1)),
+            None,
             [].iter(),
         );
         searches::query(self.appender.pool(), &append, deadline).await.map(drop)

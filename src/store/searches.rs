@@ -70,6 +70,9 @@ impl Searches {
     }
 
     /// Searches. Dropped, it changes nothing.
+    ///
+    /// A condition that takes a search of its own is searched for after the events, so that the event which
+    /// breaks it may be one of them that was stored in between. The finding is open then.
     pub(super) async fn find(
         self: &Arc<Self>,
         request: SearchRequest,
@@ -81,7 +84,8 @@ impl Searches {
         let found = self.find_with_others(shared, deadline).await?;
         match open {
             Some(guard) if !found.holds_event && (!is_batched || found.is_open) => {
-                self.find_alone(&guard, deadline).await
+                let alone = self.find_alone(&guard, deadline).await?;
+                Ok(Finding { is_open: true, ..alone })
             }
             _ => Ok(found),
         }

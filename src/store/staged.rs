@@ -64,6 +64,7 @@ impl StagedAppend<'_> {
             self.precondition,
             ending,
             lock_timeout,
+            None,
             self.events.iter(),
         );
         let server = lease.server().clone();

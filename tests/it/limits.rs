@@ -119,6 +119,21 @@ async fn a_filter_of_a_thousand_items_finds_what_it_matches() {
     assert_eq!(newest.events()[0].id(), matching[3]);
 }
 
+/// Each of the ones is a part of each of the others.
+#[test]
+fn a_filter_whose_alternatives_have_too_many_values_together_is_refused() {
+    let many = |key: &'static str, count: usize| (0..count).map(move |n| (format!("{key}{n}"), n));
+    let combined = |all: usize, any: usize| {
+        Filter::all_of(many("a", all)).any_of(many("b", any)).build().map(drop)
+    };
+
+    combined(10, 9_000).unwrap();
+    let error = combined(5_000, 5_000).unwrap_err();
+
+    assert!(matches!(error, Error::InvalidFilter { .. }), "{error:?}");
+    assert!(error.to_string().contains("all_of"), "{error}");
+}
+
 #[tokio::test]
 async fn a_filter_of_a_thousand_items_is_a_condition() {
     let log = Log::new().await;

@@ -9,7 +9,9 @@ use eddyline::{
 use futures_util::{TryStreamExt, stream};
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::support::{Handed, Log, connect, lent, loans_of, log_that_runs, wait};
+use crate::support::{
+    Handed, Log, cancel_after_commits, connect, lent, loans_of, log_that_runs, wait,
+};
 
 /// Asks a store for each of its operations, on each of the ways that it takes.
 async fn use_all(config: Config, direct: Config) {
@@ -165,4 +167,19 @@ async fn a_fuzzy_search_of_the_database_loses_no_event() {
     let found = store.query(&loans_of("b-1")).await.unwrap();
 
     assert_eq!(found.events().len(), 2_000);
+}
+
+/// The call of an import commits by itself there, and may be canceled after that.
+#[tokio::test]
+async fn an_import_is_stored_of_which_the_answer_was_an_error_after_the_commit() {
+    let log = Log::new().await;
+    let config = log.config().pooler(Pooler::Transaction);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    cancel_after_commits(&log.sql().await, &log.name).await;
+    let events: Vec<_> = (0..5).map(|copy| lent(&format!("b-{copy}"), "r-1")).collect();
+
+    let imported = store.import(stream::iter(events)).chunk(2).await.unwrap();
+
+    assert_eq!((imported.read(), imported.stored()), (5, 5));
+    assert_eq!(store.query(Filter::everything()).await.unwrap().events().len(), 5);
 }

@@ -221,6 +221,36 @@ async fn overlooks_no_event_that_a_trigger_inserts() {
     }
 }
 
+/// It has the position below that of the append.
+#[tokio::test]
+async fn overlooks_no_event_that_a_trigger_inserts_first() {
+    let log = Log::new().await;
+    let (sql, store) = (log.sql().await, log.writer().await);
+    let name = &log.name;
+    let trigger = format!(
+        "CREATE FUNCTION {name}_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO public.{name} (event_id, occurred_at, event_type, payload)
+             VALUES (gen_random_uuid(), now(), 'LendingAudited', '{{}}');
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER {name}_zaudit BEFORE INSERT ON {name} FOR EACH STATEMENT
+             WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION {name}_audit()"
+    );
+    let mut head =
+        store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap().last();
+    sql.batch_execute(&trigger).await.unwrap();
+    for _ in 0..3 {
+        let appended = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+        assert_eq!(appended.last().value() - head.value(), 2);
+        let audits = Filter::types(["LendingAudited"]).build().unwrap();
+
+        let late = store.append([lent("b-2", "r-1")], AppendCondition::since(audits, head)).await;
+
+        assert!(late.as_ref().is_err_and(Error::is_conflict), "{late:?}");
+        head = store.head().await.unwrap();
+    }
+}
+
 /// Two statements of one transaction, and a savepoint that takes lock and head along.
 #[tokio::test]
 async fn takes_the_inserts_of_a_transaction_in_ascending_order() {

@@ -13,7 +13,8 @@ use fault_proxy::{Action, Direction, Ending, Fault, Proxy};
 use uuid::Uuid;
 
 use crate::support::{
-    Log, asleep, cluster, lent, loans_of, run_after_appends, wait_for_lock_waiter, wait_until,
+    Log, asleep, cancel_after_commits, cluster, lent, loans_of, run_after_appends,
+    wait_for_lock_waiter, wait_until,
 };
 
 /// A store that reaches its log through a proxy.
@@ -352,13 +353,7 @@ async fn leaves_the_processes_of_the_server_alone() {
 #[tokio::test]
 async fn is_known_if_the_server_answers_with_an_error_after_the_commit() {
     let line = Line::new(RetryPolicy::builder()).await;
-    let sql = line.log.sql().await;
-    let name = &line.log.name;
-    let definition = format!("SELECT pg_get_functiondef('{name}_append'::regproc)");
-    let definition: String = sql.query_one(&definition, &[]).await.unwrap().get(0);
-    let fails = "COMMIT; RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';";
-    assert!(definition.contains("COMMIT;"));
-    sql.batch_execute(&definition.replace("COMMIT;", fails)).await.unwrap();
+    cancel_after_commits(&line.log.sql().await, &line.log.name).await;
 
     let (one, other) = tokio::join!(
         line.store.append([lent("b-1", "r-1")], AppendCondition::none()),
@@ -368,4 +363,42 @@ async fn is_known_if_the_server_answers_with_an_error_after_the_commit() {
     assert!(!one.unwrap().is_repeat());
     assert!(!other.unwrap().is_repeat());
     assert_eq!((line.loans("b-1").await, line.loans("b-2").await), (1, 1));
+}
+
+/// The lost try is accepted between the search for its events and that for what breaks its condition.
+#[tokio::test]
+async fn is_no_conflict_with_the_events_of_the_lost_try() {
+    let line = Line::new(RetryPolicy::builder()).await;
+    let (holder, sql) = (line.log.sql().await, line.log.sql().await);
+    let key = line.log.lock_key().await;
+    let mut last = line.store.head().await.unwrap();
+    let since = |head| AppendCondition::since(Filter::everything(), head);
+    let mut length = 0;
+    for _ in 0..2 {
+        let before = line.proxy.passed(Direction::ToServer);
+        last = line.store.append([lent("b-1", "r-1")], since(last)).await.unwrap().last();
+        length = line.proxy.passed(Direction::ToServer) - before;
+    }
+    let event = lent("b-1", "r-1");
+    let searched = "SELECT FROM pg_stat_activity WHERE application_name = $1 AND state = 'idle'
+        AND query LIKE 'SELECT 0 AS part%UNION ALL%' AND query_start > $2::text::timestamptz";
+    let now = sql.query_one("SELECT now()::text", &[]).await.unwrap().get::<_, String>(0);
+    // It has the only connection on which conditions are searched for that go alone.
+    let stream = line.store.stream(Filter::everything()).await.unwrap();
+    holder.execute("SELECT pg_advisory_lock($1)", &[&key]).await.unwrap();
+    let fault = line.proxy.inflict(Direction::ToServer, length - 1, Action::Stall);
+
+    let meanwhile = async {
+        wait_for_lock_waiter(&sql, key).await;
+        fault.hang_up(Ending::Reset);
+        let name = &line.log.name;
+        wait_until(async || !sql.query(searched, &[name, &now]).await.unwrap().is_empty()).await;
+        holder.execute("SELECT pg_advisory_unlock($1)", &[&key]).await.unwrap();
+        wait_until(async || line.count(event.id()).await == 1).await;
+        drop(stream);
+    };
+    let (appended, ()) = tokio::join!(line.store.append([event.clone()], since(last)), meanwhile);
+
+    assert!(!appended.unwrap().is_repeat());
+    assert_eq!(line.count(event.id()).await, 1);
 }

@@ -56,6 +56,7 @@ impl InFlight {
                     batch.precondition(&probe),
                     Ending::Commits,
                     lock_timeout,
+                    Some(batch.number),
                     events,
                 );
                 deadline.run(sent(&client, &form, &statement)).await

@@ -10,6 +10,7 @@ mod request;
 mod settle;
 mod worker;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct Appender {
     queue: Mutex<Queue>,
     /// One permit for each attempt that may wait.
     permits: Arc<Semaphore>,
+    /// How many batches there were.
+    batches: AtomicI64,
     /// What the connection that was used last has seen of the log.
     cached_tail: Mutex<Option<CachedTail>>,
     lock_timeout: Duration,
@@ -55,6 +58,7 @@ impl Appender {
             pool,
             queue: Mutex::default(),
             permits: Arc::new(Semaphore::new(config.append_queue)),
+            batches: AtomicI64::new(0),
             cached_tail: Mutex::default(),
             lock_timeout: config.append_lock_timeout(),
             linger: config.linger,
@@ -156,6 +160,12 @@ impl Appender {
         if !is_served {
             Worker::start(self.clone());
         }
+    }
+
+    /// Returns the number of the next batch. It is another one on each connection, which several workers
+    /// may use.
+    fn next_batch(&self) -> i64 {
+        self.batches.fetch_add(1, Ordering::Relaxed)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

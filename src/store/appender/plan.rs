@@ -11,6 +11,8 @@ use crate::store::outcome::AppendOutcome;
 /// Attempts whose events go into one transaction. None of them depends on another one.
 pub(super) struct Batch {
     pub(super) attempts: Vec<PendingAppend>,
+    /// Its number among the batches of the store.
+    pub(super) number: i64,
     pub(super) validation: Validation,
     /// What the attempts are about to append.
     pub(super) contents: BatchContents,
@@ -21,8 +23,9 @@ pub(super) struct Batch {
 pub(super) enum Validation {
     /// In this process, against the log's tail up to this head. Lemma 3.
     Local { head: SequenceNumber },
-    /// In this process, against the same, as if the batch in front of it were appended. Lemma 4.
-    Pipelined { head: SequenceNumber },
+    /// In this process, against the same, as if the batch of this number in front of it were appended.
+    /// Lemma 4.
+    Pipelined { head: SequenceNumber, front: i64 },
     /// By the server, under the log's lock.
     Server,
 }
@@ -57,7 +60,9 @@ impl Batch {
         }
         match self.validation {
             Validation::Local { head } => Precondition::Head(head),
-            Validation::Pipelined { head } => Precondition::HeadOrPredecessor(head),
+            Validation::Pipelined { head, front } => {
+                Precondition::HeadOrPredecessor { head, front }
+            }
             Validation::Server => Precondition::NoMatch(probe),
         }
     }
@@ -122,7 +127,7 @@ pub(super) fn plan_behind(
     attempts: Vec<PendingAppend>,
     tail: &LogTail,
 ) -> (Plan, Option<Validation>) {
-    let validation = tail.head().map(|head| Validation::Pipelined { head });
+    let validation = tail.head().map(|head| Validation::Pipelined { head, front: front.number });
     // If the front has no conditions, it does not say where it has to follow: others may come before it.
     let is_tied = front.is_conditional() && front.validation != Validation::Server;
     let mut plan = Plan::with_capacity(attempts.len());
@@ -357,7 +362,7 @@ mod tests {
         let head = SequenceNumber::new(9);
         let front = |condition, validation| {
             let (plan, _) = plan(vec![attempt("9", condition)], known(&tail, false));
-            Batch { attempts: plan.attempts, validation, contents: plan.contents }
+            Batch { attempts: plan.attempts, number: 7, validation, contents: plan.contents }
         };
         let tied = front(since("9", 8), Validation::Local { head });
         let twice = tied.attempts[0].request.events[0].clone();
@@ -374,7 +379,7 @@ mod tests {
 
         let (behind, validation) = plan_behind(&tied, attempts(), &tail);
 
-        assert_eq!(validation, Some(Validation::Pipelined { head }));
+        assert_eq!(validation, Some(Validation::Pipelined { head, front: 7 }));
         assert_eq!(books(&behind), [vec!["1", "2"], vec!["3", "9", "4", "5"], vec![]]);
         for untied in [
             front(AppendCondition::none(), Validation::Local { head }),

@@ -4,7 +4,7 @@ use super::connection::Seen;
 use super::plan::{Batch, Validation};
 use super::queue::PendingAppend;
 use crate::server::Server;
-use crate::sql::{BatchAnswer, MAX_NEWER_EVENTS};
+use crate::sql::BatchAnswer;
 use crate::store::failure::{follows_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
 use crate::{Class, Error, Reason, SequenceNumber};
@@ -71,13 +71,14 @@ fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settle
     let highest = batch.attempts.iter().filter_map(position).max();
     let lowest = batch.attempts.iter().filter_map(position).min();
     let is_ahead = highest > Some(head);
+    let most = batch.probe().max_newer_events();
     let mut others = Vec::new();
     for pending in batch.attempts {
         match position(&pending) {
             Some(position) if position > head => {
                 settlement.replies.push((pending, Ok(AppendOutcome::PositionAhead { head })));
             }
-            Some(position) if !is_ahead && is_behind(position, head, lowest) => {
+            Some(position) if !is_ahead && is_behind(position, head, lowest, most) => {
                 settlement.replies.push((pending, Ok(AppendOutcome::Behind)));
             }
             _ => others.push(pending),
@@ -92,9 +93,10 @@ fn is_behind(
     position: SequenceNumber,
     head: SequenceNumber,
     lowest: Option<SequenceNumber>,
+    most: i64,
 ) -> bool {
     let newer = head.value() - position.value();
-    Some(position) == lowest || newer > u64::from(MAX_NEWER_EVENTS)
+    Some(position) == lowest || newer > most.unsigned_abs()
 }
 
 /// Settles a batch that was not appended. `lock_timeout` is how long it waited for the log's lock at
@@ -180,5 +182,52 @@ fn is_of_one(error: &Error) -> bool {
             !is_of_log && !sqlstate.as_str().starts_with("53")
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::BatchContents;
+    use super::*;
+    use crate::{AppendCondition, Event, Filter};
+
+    /// A batch of as many attempts, each with a key and a position of its own.
+    fn batch(attempts: u64) -> Batch {
+        let attempts = (1..=attempts).map(|position| {
+            let event = Event::from_json("BookCopyLentToReader", "{}").unwrap();
+            let filter = Filter::any_of([(format!("key-{position}"), 1)]).build().unwrap();
+            let condition = AppendCondition::since(filter, SequenceNumber::new(position));
+            PendingAppend::of([event], condition)
+        });
+        let (attempts, contents) = (attempts.collect(), BatchContents::default());
+        Batch { attempts, number: 1, validation: Validation::Server, contents }
+    }
+
+    fn refused(batch: Batch, head: u64) -> Settlement {
+        let head = SequenceNumber::new(head);
+        let answer = BatchAnswer { head, numbers: Vec::new(), broken: Vec::new() };
+        settle(batch, &answer, &mut Seen::default())
+    }
+
+    #[test]
+    fn answers_at_once_all_that_lie_too_far_below_the_head() {
+        let most = batch(32).probe().max_newer_events().unsigned_abs();
+        assert_eq!(most, 2_048);
+
+        let settlement = refused(batch(32), most + 10);
+
+        let behind = |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::Behind));
+        assert!(settlement.replies.len() == 9 && settlement.replies.iter().all(behind));
+        assert_eq!(settlement.requeue[0].len(), 23);
+    }
+
+    #[test]
+    fn answers_only_those_that_lie_above_the_head_if_there_are_any() {
+        let settlement = refused(batch(32), 30);
+
+        let ahead =
+            |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::PositionAhead { .. }));
+        assert!(settlement.replies.len() == 2 && settlement.replies.iter().all(ahead));
+        assert_eq!(settlement.requeue[0].len(), 30);
     }
 }

@@ -14,6 +14,7 @@ use super::plan::{self, Batch, Plan, Validation};
 use super::queue::PendingAppend;
 use super::settle::{BatchFailure, Settlement, settle, settle_failure};
 use crate::Error;
+use crate::sql::Ending;
 use crate::store::failure::{finds_id_taken, name_holder};
 use crate::store::gather::gather;
 use crate::store::limit::AttemptDeadline;
@@ -193,7 +194,8 @@ impl Worker {
         }
         self.appender.put_back(plan.deferred);
         let (attempts, contents) = (plan.attempts, plan.contents);
-        (!attempts.is_empty()).then_some(Batch { attempts, validation, contents })
+        let number = self.appender.next_batch();
+        (!attempts.is_empty()).then_some(Batch { attempts, number, validation, contents })
     }
 
     /// Returns how long a batch may wait for a lock, if that is not what its connection is set to.
@@ -212,6 +214,8 @@ impl Worker {
         mut began: Instant,
         connection: &mut AppendConnection,
     ) -> usize {
+        let log = self.appender.log.clone();
+        let plain = log.append_texts.of(false, Ending::Commits);
         let mut next = None;
         // If attempts have to wait for the batch in front of them, they are the first to go on then.
         let mut is_clear = true;
@@ -219,7 +223,10 @@ impl Worker {
             let mut patience = pin!(sleep_until(began + PATIENCE));
             loop {
                 let is_free = next.is_none() && is_clear && self.groups.is_empty();
-                let pipelines = is_free && self.is_current && connection.may_pipeline();
+                // To prepare the statement would wait for the batch in front, without an end.
+                let is_prepared = connection.lease.has_prepared(plain);
+                let pipelines =
+                    is_free && self.is_current && is_prepared && connection.may_pipeline();
                 let many = MANY.max(front.len());
                 tokio::select! {
                     biased;
@@ -320,7 +327,8 @@ impl Worker {
         lock_timeout: Option<Duration>,
         connection: &mut AppendConnection,
     ) {
-        if matches!(&failure, BatchFailure::Error(error) if error.is_outcome_unknown()) {
+        // It may have been appended all the same.
+        if matches!(failure, BatchFailure::Error(_)) {
             connection.seen.tail.forget();
         }
         let setting = self.appender.lock_timeout;

@@ -7,7 +7,7 @@ use eddyline::{AppendCondition, Error, Event, Filter, RetryPolicy, SequenceNumbe
 use futures_util::future::join_all;
 
 use super::{Append, Gate, Outcome};
-use crate::support::{lent, loans_of};
+use crate::support::{cancel_after_commits, lent, loans_of};
 
 /// As many as it takes for some of them to be sent ahead, and others to be left in the queue.
 const WAITING: usize = 40;
@@ -106,6 +106,31 @@ async fn those_without_a_condition_are_stored_whoever_came_before() {
     assert!(behind.iter().all(Result::is_ok), "{behind:?}");
     // Somebody else's, the first one, and more than one of the others.
     assert!(gate.transactions_after(known).await > 3);
+}
+
+/// The one that came before was canceled after its commit, so that the connection which stored it was told
+/// of an error.
+#[tokio::test]
+async fn none_is_stored_that_one_came_before_of_which_the_answer_was_an_error() {
+    let gate = Gate::new().await;
+    let known = gate.store.append([lent("b-known", "r-1")], none()).await.unwrap().last();
+    let restore = cancel_after_commits(&gate.sql, &gate.log.name).await;
+    gate.store.append([lent("b-7", "r-1")], none()).await.unwrap();
+    gate.sql.batch_execute(&restore).await.unwrap();
+    gate.close().await;
+    let condition = AppendCondition::since(loans_of("b-front"), known);
+    let front = gate.begin(vec![lent("b-front", "r-1")], condition).await;
+    gate.wait_for_waiter().await;
+    let behind = gate.behind(known).await;
+
+    let (front, behind) = gate.go_on(front, behind).await;
+
+    front.unwrap();
+    for (number, outcome) in behind.iter().enumerate() {
+        let is_broken = matches!(outcome, Err(Error::Conflict { .. }));
+        assert_eq!(is_broken, number == 7, "{number}: {outcome:?}");
+        assert_eq!(outcome.is_ok(), !is_broken, "{number}: {outcome:?}");
+    }
 }
 
 #[tokio::test]

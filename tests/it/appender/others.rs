@@ -214,6 +214,26 @@ async fn an_append_gets_through_beside_others_who_append_very_much() {
     assert!(bursts > 1, "it was never refused");
 }
 
+/// The types of an item and its predicates are sent once each.
+#[tokio::test]
+async fn a_filter_of_very_many_types_and_predicates_is_validated_beside_others() {
+    let gate = Gate::new().await;
+    let known = gate.meet_others().await;
+    gate.sql.batch_execute(&gate.log.insert("b-10")).await.unwrap();
+    let books = |from: usize| (from..from + 4_900).map(|book| ("BookID", format!("b-{book}")));
+    let types = (0..4_900).map(|number| format!("Type{number}"));
+    for (from, is_broken) in [(11, false), (10, true)] {
+        let types = types.clone().chain(["BookCopyLentToReader".to_owned()]);
+        let filter = Filter::types(types).any_of(books(from)).build().unwrap();
+        let condition = AppendCondition::since(filter, known);
+
+        let outcome = gate.store.append([lent("b-2", "r-1")], condition).await;
+
+        assert_eq!(outcome.as_ref().is_err_and(Error::is_conflict), is_broken, "{outcome:?}");
+        assert_eq!(outcome.is_ok(), !is_broken, "{outcome:?}");
+    }
+}
+
 /// The more keys a filter names, the fewer events are looked through for it under the lock.
 #[tokio::test]
 async fn a_filter_of_very_many_keys_is_validated_beside_others() {

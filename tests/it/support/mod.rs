@@ -181,6 +181,17 @@ pub async fn end_sessions(sql: &Client, application: &str) -> usize {
     sql.query(end, &[&application]).await.unwrap().len()
 }
 
+/// Lets the server answer appends with an error after their commit, as if they were canceled there. Returns
+/// the statement that ends this.
+pub async fn cancel_after_commits(sql: &Client, log: &str) -> String {
+    let definition = format!("SELECT pg_get_functiondef('{log}_append'::regproc)");
+    let definition: String = sql.query_one(&definition, &[]).await.unwrap().get(0);
+    let fails = "COMMIT; RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';";
+    assert!(definition.contains("COMMIT;"));
+    sql.batch_execute(&definition.replace("COMMIT;", fails)).await.unwrap();
+    definition
+}
+
 /// Waits for a fact, asking again and again; a fact that does not come fails the test.
 pub async fn wait_until(fact: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
