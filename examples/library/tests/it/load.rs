@@ -148,6 +148,19 @@ async fn audits_the_log_without_a_reader_of_standard_output() {
 }
 
 #[tokio::test]
+async fn audits_the_log_if_the_report_cannot_be_written() {
+    let library = Library::open().await;
+
+    let output = run_against(&library, &["--json", "/dev/full"]).await;
+
+    let last = lines(&output.stdout).last().unwrap().to_string();
+    assert!(last.starts_with("audit: no findings in "), "{output:?}");
+    let told = lines(&output.stderr).last().unwrap().to_string();
+    assert!(told.starts_with("error: cannot write /dev/full: "), "{output:?}");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[tokio::test]
 async fn reports_and_audits_after_a_signal() {
     for signal in [Signal::TERM, Signal::INT] {
         let library = Library::open().await;

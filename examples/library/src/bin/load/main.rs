@@ -55,14 +55,27 @@ async fn run(args: &Args) -> Result<bool, Failure> {
     let servers = Servers::open(args).await?;
     let (mut report, ledger) = load(args, &servers).await?;
     print(&report);
-    // An audit that cannot be made leaves the report as it is.
-    file.save(&report)?;
+    // Stays if the program is killed while it audits. The last save tells whether the file can be
+    // written: the audit is made in any case.
+    let _ = file.save(&report);
 
+    let audited = audit(&servers, ledger, &mut report).await;
+    let saved = file.save(&report);
+    if let (Err(_), Err(unsaved)) = (&audited, &saved) {
+        tell(&format!("error: {}", in_one_line(unsaved)));
+    }
+    let is_clean = audited?;
+    saved?;
+    Ok(is_clean)
+}
+
+/// Audits the log, prints what was found and adds it to the report. Returns whether nothing was
+/// found.
+async fn audit(servers: &Servers, ledger: Ledger, report: &mut Report) -> Result<bool, Failure> {
     let audit = audit::audit(&servers.auditors().await?, ledger).await?;
     print(&audit);
     let is_clean = audit.is_clean();
     report.audit = Some(audit);
-    file.save(&report)?;
     Ok(is_clean)
 }
 
