@@ -24,7 +24,8 @@ pub enum Tls {
     /// Encryption, or no connection; the server's identity is not checked.
     Require,
     /// Encryption, or no connection; the server must show a certificate for its host name. If the
-    /// address names only `hostaddr`, the certificate must name that address.
+    /// address names only `hostaddr`, the certificate must name that address. A `hostaddr` with the
+    /// directory of a socket as its `host` is refused.
     Verify {
         /// A file in PEM format with the certificates of the authorities that are trusted.
         ca_file: PathBuf,

@@ -66,21 +66,28 @@ impl Endpoint {
         Ok(Self { host, hostaddr, port })
     }
 
-    /// Returns the host as text.
+    /// Returns the host as text; instead of a directory the address, if that is connected to.
     pub(crate) fn host(&self) -> String {
-        match &self.host {
-            Host::Tcp(host) => host.clone(),
+        match (&self.host, self.hostaddr) {
+            (Host::Tcp(host), _) => host.clone(),
             #[cfg(unix)]
-            Host::Unix(directory) => directory.display().to_string(),
+            (Host::Unix(_), Some(address)) => address.to_string(),
+            #[cfg(unix)]
+            (Host::Unix(directory), None) => directory.display().to_string(),
         }
     }
 
     /// Returns whether it is a socket of this machine, which needs no encryption.
     pub(crate) fn is_local_socket(&self) -> bool {
+        self.is_directory() && self.hostaddr.is_none()
+    }
+
+    /// Returns whether the host is a directory, which no certificate names.
+    pub(crate) fn is_directory(&self) -> bool {
         match &self.host {
             Host::Tcp(_) => false,
             #[cfg(unix)]
-            Host::Unix(_) => self.hostaddr.is_none(),
+            Host::Unix(_) => true,
         }
     }
 }

@@ -66,6 +66,7 @@ fn hosts_have_their_own_ports_and_addresses() {
     assert_eq!(endpoints("postgres://a,b?port=7"), ["a:7", "b:7"]);
     assert_eq!(endpoints("host=a,b port=1,2"), ["a:1", "b:2"]);
     assert_eq!(endpoints("hostaddr=127.0.0.1,127.0.0.2"), ["127.0.0.1:5432", "127.0.0.2:5432"]);
+    assert_eq!(endpoints("host=/tmp,/tmp hostaddr=127.0.0.1,"), ["127.0.0.1:5432", "/tmp:5432"]);
     let named = read("host=a hostaddr=127.0.0.1");
     assert_eq!(named.endpoints[0].host, Host::Tcp("a".to_owned()));
     assert_eq!(named.endpoints[0].hostaddr, Some([127, 0, 0, 1].into()));

@@ -68,8 +68,8 @@ impl Dialer {
             failed: AtomicU64::new(0),
         });
         let targets: Vec<_> = targets.collect();
-        if targets.iter().any(|host| !host.endpoint.is_local_socket()) {
-            tls::check(&driver)?;
+        for host in targets.iter().filter(|host| !host.endpoint.is_local_socket()) {
+            tls::check(config.tls.as_ref(), &driver, &host.endpoint)?;
         }
         Ok(Self {
             hosts: Arc::new(Hosts { targets, clock: AtomicU64::new(1) }),
@@ -216,14 +216,14 @@ impl Target {
     }
 
     /// Returns the driver's settings for one address. The host's name is what a certificate is
-    /// checked for.
+    /// checked for. A directory with an address is no socket: as for libpq, the address counts.
     fn driver_at(&self, address: Option<IpAddr>) -> tokio_postgres::Config {
         let mut driver = self.driver.clone();
         driver.port(self.endpoint.port);
         match &self.endpoint.host {
-            Host::Tcp(name) => driver.host(name),
             #[cfg(unix)]
-            Host::Unix(directory) => driver.host_path(directory),
+            Host::Unix(directory) if self.endpoint.is_local_socket() => driver.host_path(directory),
+            _ => driver.host(self.endpoint.host()),
         };
         if let Some(address) = address {
             driver.hostaddr(address);

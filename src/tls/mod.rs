@@ -16,6 +16,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::unchecked::Unchecked;
+use crate::address::Endpoint;
 use crate::{Error, Tls};
 
 /// Makes the connector for a setting; without one, the address says whether it is used.
@@ -52,8 +53,20 @@ pub(crate) fn apply(tls: Option<&Tls>, server: &mut tokio_postgres::Config) {
     }
 }
 
-/// Refuses a demand that no connection can meet.
-pub(crate) fn check(driver: &tokio_postgres::Config) -> Result<(), Error> {
+/// Refuses a demand that no connection to a host can meet.
+pub(crate) fn check(
+    tls: Option<&Tls>,
+    driver: &tokio_postgres::Config,
+    endpoint: &Endpoint,
+) -> Result<(), Error> {
+    if matches!(tls, Some(Tls::Verify { .. })) && endpoint.is_directory() {
+        return Err(Error::invalid_config(
+            "url",
+            "Tls::Verify checks the certificate for the host, and host is the directory of a \
+             socket: set host to the name that the certificate is for, or leave it out if the \
+             certificate names the address in hostaddr",
+        ));
+    }
     let is_direct = driver.get_ssl_negotiation() == SslNegotiation::Direct;
     match driver.get_ssl_mode() {
         SslMode::Require | SslMode::Disable => Ok(()),

@@ -179,6 +179,7 @@ async fn a_server_with_tls_is_reached_by_each_combination_of_host_and_hostaddr()
         ("host=localhost hostaddr=127.0.0.1", true),
         ("host=127.0.0.1", false),
         ("host=db.invalid hostaddr=127.0.0.1", false),
+        ("host=/nowhere hostaddr=127.0.0.1", false),
     ] {
         let url = format!("{hosts} port={port} user=postgres dbname=postgres");
         for (tls, connects) in [
@@ -194,6 +195,24 @@ async fn a_server_with_tls_is_reached_by_each_combination_of_host_and_hostaddr()
             assert_eq!(connected.is_ok(), connects, "{hosts} {tls:?}: {connected:?}");
         }
     }
+}
+
+/// No certificate is for a directory. What the error offers instead connects.
+#[tokio::test]
+async fn verify_refuses_a_directory_with_an_address_and_asks_for_the_name() {
+    let server = secure_server().await;
+    let url: tokio_postgres::Config = server.url().parse().unwrap();
+    let verified = |host: &str| {
+        let port = url.get_ports()[0];
+        let url = format!("{host} hostaddr=127.0.0.1 port={port} user=postgres dbname=postgres");
+        Config::new(&url).unwrap().tls(Tls::Verify { ca_file: server.authority() })
+    };
+
+    let refused = Store::<ReadWrite>::connect(verified("host=/nowhere")).await.unwrap_err();
+
+    assert!(matches!(refused, Error::InvalidConfig { setting: "url", .. }), "{refused:?}");
+    assert!(refused.to_string().contains("set host to the name"), "{refused}");
+    Store::<ReadWrite>::connect(verified("host=localhost")).await.unwrap();
 }
 
 #[tokio::test]
