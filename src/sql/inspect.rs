@@ -100,9 +100,9 @@ WHERE atthasdef AND attidentity = '' AND attgenerated = ''
 UNION ALL
 SELECT 'constraint', conname::text,
     CASE contype WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE' ELSE 'CHECK' END
-    || ' (' || (SELECT pg_catalog.string_agg(columns.attname::text, ', ' ORDER BY place)
+    || ' (' || coalesce((SELECT pg_catalog.string_agg(columns.attname::text, ', ' ORDER BY place)
         FROM pg_catalog.unnest(conkey) WITH ORDINALITY AS key (number, place)
-        JOIN columns ON columns.attnum = key.number) || ')'
+        JOIN columns ON columns.attnum = key.number), '') || ')'
     || CASE WHEN convalidated THEN '' ELSE ' NOT VALID' END
     || CASE WHEN condeferrable THEN ' DEFERRABLE' ELSE '' END
 FROM log JOIN pg_catalog.pg_constraint ON conrelid = log.oid WHERE contype IN ('c', 'p', 'u')

@@ -198,6 +198,19 @@ async fn a_sequence_that_goes_on_above_the_head_is_no_damage() {
     }
 }
 
+/// One of them names no column, the other one all at once.
+#[tokio::test]
+async fn a_check_of_the_owners_is_no_damage() {
+    for check in ["CHECK (true)", "CHECK (loans IS NOT NULL)", "CHECK (payload ? 'BookID')"] {
+        let branch = Branch::new().await;
+        branch.run(&format!("ALTER TABLE loans ADD CONSTRAINT owners {check}")).await;
+
+        assert_eq!(branch.append().await.unwrap(), 3, "{check}");
+        branch.migrate().await.unwrap();
+        assert_eq!(branch.append().await.unwrap(), 4, "{check}");
+    }
+}
+
 /// As after logical replication: a gap below the head into which numbers would fall.
 #[tokio::test]
 async fn a_migrated_log_gives_no_number_below_its_head() {
