@@ -15,7 +15,7 @@ pub struct Stop {
 
 impl Stop {
     /// Sets a request at the first SIGINT or SIGTERM. The second one ends the process at once, and so
-    /// does the first one after the work has ended by itself.
+    /// does the first one after the work has ended by itself, which the program says by [`set`](Self::set).
     ///
     /// Must be called within a runtime. If the process cannot listen to a signal, the signal keeps its
     /// usual effect.
@@ -34,7 +34,7 @@ impl Stop {
         self.is_set.load(Ordering::Relaxed)
     }
 
-    /// Asks for the end of the work.
+    /// Asks for the end of the work, or says that it has ended.
     pub fn set(&self) {
         self.is_set.store(true, Ordering::Relaxed);
     }

@@ -48,6 +48,8 @@ pub async fn run(plan: Plan, visibility: Visibility) -> Result<Report, Failure> 
         drop(shown);
         site.settle().await?;
     }
+    // The work is over: from now on the first signal ends the program.
+    site.plan.stop.set();
     let log = site.read_logs().await?;
     let (testimony, tallies) = notes.take();
     Ok(Report {

@@ -4,6 +4,7 @@ use console::Stop;
 use faults::{Campaign, Conclusion, Plan, Report, Visibility, run};
 
 async fn fight(campaign: Campaign, appends: u64, retry: bool) -> Report {
+    let stop = Stop::default();
     let plan = Plan {
         campaigns: vec![campaign],
         appends,
@@ -12,9 +13,14 @@ async fn fight(campaign: Campaign, appends: u64, retry: bool) -> Report {
         fsync: false,
         pg_bin: None,
         seed: 42,
-        stop: Stop::default(),
+        stop: stop.clone(),
     };
-    run(plan, Visibility::Hidden).await.unwrap()
+    let report = run(plan, Visibility::Hidden).await.unwrap();
+    assert!(
+        stop.is_set(),
+        "a signal after the last campaign would be taken for a request to end it"
+    );
+    report
 }
 
 /// Fights under a retry policy: every outcome is known, and everything is as it was told.

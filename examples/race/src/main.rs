@@ -164,6 +164,10 @@ async fn write(
         progress.show(elapsed.as_millis() as u64, &notes.tally.to_string());
     }
     freezer.thaw(crew);
+    drop(progress);
+    // The work is over: from now on the first signal ends the program.
+    stop.set();
+    tell("race: the writers end, and the log is judged");
     Ok(())
 }
 

@@ -69,6 +69,46 @@ fn judges_the_race_after_a_signal() {
     }
 }
 
+/// A worker that is stopped keeps the race from its end.
+#[test]
+fn ends_at_once_by_a_signal_after_the_writers() {
+    let mut race = command(&["--writers", "8", "--seconds", "10", "--at-most", "10"]);
+    let mut race = race.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(race.stderr.take().unwrap());
+    let mut wait_for = |beginning: &str| {
+        let mut line = String::new();
+        while !line.starts_with(beginning) {
+            line.clear();
+            assert_ne!(errors.read_line(&mut line).unwrap(), 0, "the race ended early");
+        }
+    };
+    wait_for("race ");
+    let worker = worker_of(race.id());
+    kill_process(worker, Signal::STOP).unwrap();
+    wait_for("race: the writers end");
+
+    kill_process(Pid::from_child(&race), Signal::TERM).unwrap();
+
+    let status = race.wait().unwrap();
+    kill_process(worker, Signal::CONT).unwrap();
+    assert_eq!(status.code(), Some(128 + Signal::TERM.as_raw()), "{status}");
+}
+
+/// Returns the worker of a race that has one.
+fn worker_of(race: u32) -> Pid {
+    let children = format!("/proc/{race}/task");
+    let threads = std::fs::read_dir(children).unwrap().map(|thread| thread.unwrap().path());
+    let children = threads.map(|thread| std::fs::read_to_string(thread.join("children")).unwrap());
+    let children: Vec<_> = children.collect();
+    let mut children = children.iter().flat_map(|children| children.split_whitespace());
+    let is_worker = |child: &&str| {
+        let line = std::fs::read_to_string(format!("/proc/{child}/cmdline"));
+        line.is_ok_and(|line| line.split('\0').any(|argument| argument == "worker"))
+    };
+    let worker = children.find(is_worker).expect("a worker");
+    Pid::from_raw(worker.parse().unwrap()).unwrap()
+}
+
 #[test]
 fn tells_what_it_cannot_reach_in_one_line() {
     let output = race(&["--primary", "postgres://127.0.0.1:1/library"]);
