@@ -19,9 +19,15 @@ pub(super) fn advice(sqlstate: &str) -> &'static str {
             ": a prepared statement is not the connection's own; if a pooler shares connections by \
              transaction, set Config::pooler(Pooler::Transaction)"
         }
+        "2200H" => {
+            ": if it is the log's sequence that has reached its maximum, run \
+             eddyline::Schema::migrate once, as the owner of the log"
+        }
         "42501" => {
             ": the role lacks a right; eddyline::Schema::migrate gives a role its rights by \
-             writer_role or reader_role, and is run by the owner of the log"
+             writer_role or reader_role, and is run by the owner of the log; to create a log, its \
+             role needs USAGE and CREATE on the schema or, if there is no such schema, CREATE on the \
+             database; to create roles, it needs CREATEROLE"
         }
         "53300" => {
             ": no connection is left for the role; lower Config::max_connections, or raise the \

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::faults::{self, Fault};
 use super::unknown;
 use crate::error::MIGRATE;
-use crate::log::LogName;
+use crate::log::{LogName, check_identifier};
 use crate::pool::Session;
 use crate::sql::{self, Found, Inspection, Standing};
 use crate::{Error, Place, Role, SequenceNumber};
@@ -83,28 +83,22 @@ impl Where<'_> {
                 Found::RowSecurity { role } => (
                     role,
                     format!(
-                        "row-level security may hide events of {} from it: give the role BYPASSRLS, \
-                         or run ALTER TABLE … DISABLE ROW LEVEL SECURITY",
-                        self.log
+                        "row-level security may hide events of {} from it: run ALTER ROLE {} \
+                         BYPASSRLS, or run ALTER TABLE {} DISABLE ROW LEVEL SECURITY",
+                        self.log,
+                        sql::quoted(role),
+                        self.log.table()
                     ),
                 ),
-                Found::MissingRight { right, role: name, to_append: false } => (
-                    name,
-                    format!(
-                        "it lacks {right}: run eddyline::Schema::migrate as the owner of the log, \
-                         with the role as reader_role or writer_role"
-                    ),
-                ),
-                Found::MissingRight { right, role: name, to_append: true }
-                    if role == Role::Primary =>
-                {
-                    (
-                        name,
-                        format!(
-                            "it lacks {right}: run eddyline::Schema::migrate as the owner of the \
-                             log, with the role as Schema::writer_role, or connect a Store<ReadOnly>"
-                        ),
-                    )
+                Found::MissingRight { right, role: name, to_append } => {
+                    let remedy = match (to_append, role) {
+                        (true, Role::Replica) => continue,
+                        (true, Role::Primary) => {
+                            grant(role, name) + ", or connect a Store<ReadOnly>"
+                        }
+                        (false, role) => grant(role, name),
+                    };
+                    (name, format!("it lacks {right}: {remedy}"))
                 }
                 _ => continue,
             };
@@ -150,6 +144,26 @@ impl Where<'_> {
             reason: faults.join("; "),
             remedy,
         })
+    }
+}
+
+/// Says how a role gets the rights that it needs on a server. The settings of
+/// [`Schema`](crate::Schema) do not take every name: a role of another name becomes a member of one that
+/// they take.
+fn grant(server: Role, role: &str) -> String {
+    let (setting, group) = match server {
+        Role::Primary => ("Schema::writer_role", "library_writer"),
+        Role::Replica => ("Schema::reader_role or Schema::writer_role", "library_reader"),
+    };
+    let migrate = "run eddyline::Schema::migrate as the owner of the log, with";
+    match check_identifier(setting, role) {
+        Ok(_) => format!("{migrate} the role as {setting}"),
+        Err(_) => {
+            let role = sql::quoted(role);
+            format!(
+                "{migrate} a role such as {group} as {setting}, and run GRANT {group} TO {role}"
+            )
+        }
     }
 }
 

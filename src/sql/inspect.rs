@@ -332,6 +332,6 @@ pub(crate) fn rename(log: &LogName, found: &[Found]) -> Option<String> {
 }
 
 /// Quotes a name that the server gave.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -21,8 +21,8 @@ pub(crate) use self::append_batch::{
     AppendTexts, BatchAnswer, ConflictProbe, Ending, Precondition, append_batch,
 };
 pub(crate) use self::inspect::{
-    Found, INSPECTION, Inspection, Numbers, Standing, lock_table, rename, set_sequence, standing,
-    widen_sequence,
+    Found, INSPECTION, Inspection, Numbers, Standing, lock_table, quoted, rename, set_sequence,
+    standing, widen_sequence,
 };
 pub(crate) use self::lock::{
     HeldTimeouts, IDLE_TIMEOUT, lock_holder, lock_to_decide, wait_for_client,

@@ -163,6 +163,61 @@ async fn a_role_without_rights_is_told_of_the_roles_of_a_schema() {
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
+/// No setting of `Schema` takes such a name.
+#[tokio::test]
+async fn a_role_of_any_name_is_told_of_a_role_to_become_a_member_of() {
+    for name in [format!("app-user {}", next()), format!("{}_{}", "r".repeat(50), next())] {
+        let log = Log::alone().await;
+        let sql = log.sql().await;
+        sql.batch_execute(&format!("CREATE ROLE \"{name}\" LOGIN")).await.unwrap();
+        let url = as_user(&log.primary_url(), &name.replace(' ', "%20"));
+        let config = once(Config::new(&url).unwrap().log(&log.name));
+
+        let writes = refused(config.clone()).await;
+        let reads = Store::<ReadOnly>::connect(config.clone()).await.unwrap_err();
+
+        for (error, setting, group) in [
+            (reads, "Schema::reader_role", "library_reader"),
+            (writes, "Schema::writer_role", "library_writer"),
+        ] {
+            assert!(matches!(error, Error::UnfitRole { .. }), "{error:?}");
+            let said = error.to_string();
+            assert!(said.contains(&format!("a role such as {group} as {setting}")), "{said}");
+            let schema = Schema::new(&log.config());
+            let schema = match group {
+                "library_reader" => schema.reader_role(group),
+                _ => schema.writer_role(group),
+            };
+            schema.migrate().await.unwrap();
+            let (_, grant) = said.split_once(", and run ").unwrap();
+            let grant = grant.split(", or ").next().unwrap();
+            sql.batch_execute(grant).await.unwrap_or_else(|error| panic!("{grant}: {error:?}"));
+            Store::<ReadOnly>::connect(config.clone()).await.unwrap().head().await.unwrap();
+        }
+        let store = Store::<ReadWrite>::connect(config).await.unwrap();
+        store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    }
+}
+
+/// A store that runs goes on after the remedy.
+#[tokio::test]
+async fn a_sequence_at_its_maximum_names_the_migration() {
+    let log = Log::new().await;
+    let store = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
+    let append = || store.append([lent("b-1", "r-1")], AppendCondition::none());
+    append().await.unwrap();
+    append().await.unwrap();
+    let exhaust = format!("ALTER SEQUENCE {}_sequence MAXVALUE 2", log.name);
+    log.sql().await.batch_execute(&exhaust).await.unwrap();
+
+    let error = append().await.unwrap_err();
+
+    assert_eq!(error.sqlstate().unwrap().as_str(), "2200H", "{error:?}");
+    assert!(error.to_string().contains("run eddyline::Schema::migrate once"), "{error}");
+    Schema::new(&log.config()).migrate().await.unwrap();
+    assert_eq!(append().await.unwrap().last().value(), 3);
+}
+
 #[tokio::test]
 async fn a_pool_in_use_names_its_setting_and_the_streams() {
     let log = Log::new().await;

@@ -280,15 +280,44 @@ async fn an_owner_without_the_right_to_make_roles_uses_those_there_are() {
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
+/// There is no log, so that nobody owns it. Each right that the error names lets the role go on.
 #[tokio::test]
-async fn says_so_where_a_role_may_not_create_the_log() {
-    let guarded = Guarded::for_writer().await;
-    let config = guarded.config();
-    for config in [config.clone().log("loans"), config.schema("no_such_branch")] {
-        let refused = Schema::new(&config).migrate().await;
+async fn a_role_that_may_not_create_the_log_is_told_what_it_needs() {
+    let (log, role) = (Log::alone().await, format!("founder_{}", next()));
+    let sql = log.sql().await;
+    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
+    let schema = format!(
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE SCHEMA branch; CREATE ROLE {role} LOGIN"
+    );
+    sql.batch_execute(&schema).await.unwrap();
+    let config = Config::new(&as_user(&log.primary_url(), &role)).unwrap();
+    for (schema, right) in [
+        ("branch", "USAGE, CREATE ON SCHEMA branch".to_owned()),
+        ("new_branch", format!("CREATE ON DATABASE {database}")),
+    ] {
+        let migrate = || Schema::new(&config.clone().schema(schema)).migrate();
 
-        assert_eq!(refused.unwrap_err().sqlstate().unwrap().as_str(), "42501");
+        let refused = migrate().await.unwrap_err();
+
+        assert_eq!(refused.sqlstate().unwrap().as_str(), "42501", "{refused:?}");
+        let (said, remedy) = (
+            refused.to_string(),
+            "USAGE and CREATE on the schema or, if there is no \
+            such schema, CREATE on the database",
+        );
+        assert!(said.contains(remedy), "{said}");
+        sql.batch_execute(&format!("GRANT {right} TO {role}")).await.unwrap();
+        migrate().await.unwrap();
+        let store = Store::<ReadWrite>::connect(config.clone().schema(schema)).await.unwrap();
+        store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     }
+
+    let readers = format!("readers_{}", next());
+    let migrate = || Schema::new(&config.clone().schema("branch")).reader_role(&readers).migrate();
+    let said = migrate().await.unwrap_err().to_string();
+    assert!(said.contains("to create roles, it needs CREATEROLE"), "{said}");
+    sql.batch_execute(&format!("ALTER ROLE {role} CREATEROLE")).await.unwrap();
+    migrate().await.unwrap();
 }
 
 #[tokio::test]
