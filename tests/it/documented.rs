@@ -177,6 +177,39 @@ async fn the_page_names_the_columns_and_triggers_that_there_are() {
     assert_eq!(documented, triggers);
 }
 
+/// Whether the page's statements have changed or deleted its event.
+#[tokio::test]
+async fn an_append_is_recognised_by_the_ids_and_the_contents_of_its_events() {
+    for (change, is_deleted) in [
+        ("UPDATE events SET payload = payload - 'ReaderID' WHERE sequence_number = 1", false),
+        ("UPDATE events SET metadata = '{\"by\": \"owner\"}' WHERE sequence_number = 1", false),
+        ("DELETE FROM events WHERE sequence_number = 1", true),
+    ] {
+        let log = Log::new().await;
+        let store = log.writer().await;
+        let append = [lent("b-1", "r-1")];
+        store.append(append.clone(), AppendCondition::none()).await.unwrap();
+        store.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
+        let repeated = store.append(append.clone(), AppendCondition::none()).await.unwrap();
+        assert!(repeated.is_repeat());
+        let change = change.replace("events", &log.name);
+        let change = format!("SET eddyline.allow_changes = 'on'; {change}");
+        log.sql().await.batch_execute(&change).await.unwrap();
+
+        for store in [store, log.writer().await] {
+            let again = store.append(append.clone(), AppendCondition::none()).await;
+
+            match again {
+                Ok(stored) => assert!(is_deleted && stored.last().value() > 2, "{stored:?}"),
+                Err(error) => {
+                    let is_duplicate = matches!(error, Error::DuplicateEvent { .. });
+                    assert!(is_duplicate && !is_deleted, "{change}: {error:?}");
+                }
+            }
+        }
+    }
+}
+
 /// The newest event's position is the head.
 #[tokio::test]
 async fn a_position_beyond_the_head_is_refused_after_the_newest_event_was_deleted() {
