@@ -10,7 +10,9 @@ use eddyline::{
 };
 use local_postgres::Cluster;
 
-use crate::support::{Handed, Log, as_user, connect, lent, log_that_runs, next, secure_server};
+use crate::support::{
+    Handed, Log, as_user, connect, lent, log_that_runs, next, promptly, secure_server,
+};
 
 /// Returns the error of a connection that is refused.
 async fn refused(config: Config) -> Error {
@@ -225,7 +227,17 @@ async fn a_pool_in_use_names_its_setting_and_the_streams() {
     let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
     log.writer().await.append(events, AppendCondition::none()).await.unwrap();
     let store = Store::<ReadWrite>::connect(config.clone().max_connections(1)).await.unwrap();
-    let stream = store.stream(Filter::everything()).await.unwrap();
+    // Its connection may take longer to be made than the store waits for one.
+    let stream = promptly(async {
+        loop {
+            match store.stream(Filter::everything()).await {
+                Ok(stream) => break stream,
+                Err(Error::Unreachable { .. } | Error::PoolExhausted { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    });
+    let stream = stream.await;
 
     let error = store.head().await.unwrap_err();
 
