@@ -3,6 +3,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
+use console::print;
+
+use crate::rounds::variable;
+
 /// A process that was started, and ends when it is dropped.
 pub struct Child {
     process: std::process::Child,
@@ -51,15 +55,15 @@ impl Drop for Child {
 
 /// Returns the role that this process was started in, if it is a child.
 pub fn role() -> Option<String> {
-    std::env::var(ROLE).ok()
+    variable(ROLE)
 }
 
 /// Answers each line that this process is told.
 pub async fn answer(mut each: impl AsyncFnMut(&str) -> String) {
-    println!("{READY}");
+    print(&READY);
     // Nothing else runs on this thread, which is none of the runtime's workers.
     for line in std::io::stdin().lines() {
-        println!("{}", each(&line.expect("a line")).await);
+        print(&each(&line.expect("a line")).await);
     }
 }
 

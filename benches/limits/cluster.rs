@@ -99,6 +99,7 @@ async fn smallest_commit(sql: &Client) -> Duration {
 
 /// Returns the folder of everything that is built.
 pub fn target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").filter(|target| !target.is_empty());
+    let target = target.map_or("target".into(), PathBuf::from);
     std::path::absolute(target).expect("a working directory")
 }

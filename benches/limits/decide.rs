@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use console::print;
 use eddyline::{Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Schema, Store};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, Statement};
@@ -112,11 +113,11 @@ async fn compete(
         let (least, most) = arena.spread();
         let found = arena.wrong(&sql).await;
         wrong += found;
-        println!(
+        print(&format_args!(
             "  {:<30} decisions per writer {least} to {most}, wrong {found}, escalated {}",
             arena.name,
             arena.escalated.load(Ordering::Relaxed)
-        );
+        ));
         assert!(least > 0, "a writer of {} never got through", arena.name);
     }
     let [ours, retried, locked] = results.as_slice() else { unreachable!("three took part") };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use console::print;
 use eddyline::{ReadWrite, Store};
 
 use crate::Bench;
@@ -56,14 +57,14 @@ async fn repeat(bench: &Bench, contestant: &Contestant) {
              AND backend_type = 'client backend'";
     let backends: String = sql.query_one(text, &[]).await.expect("backends").get(0);
     let client = std::process::id();
-    println!(
-        "  for {TIME:?}: perf record --call-graph dwarf -p {client} -- sleep 10   (the client)"
-    );
-    println!("            perf record -p {backends} -- sleep 10   (the server)");
+    print(&format_args!(
+        "  for {TIME:?}: perf record --call-graph dwarf -p {client} -- sleep 10   (the client)\n\
+         \x20           perf record -p {backends} -- sleep 10   (the server)"
+    ));
 
     let (times, elapsed) = turn(TIME).await;
 
-    println!("  {} times", times.len());
+    print(&format_args!("  {} times", times.len()));
     let mut measured = Measured::new(contestant.name());
     measured.note(times, elapsed);
     measured.print();

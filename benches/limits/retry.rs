@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use console::print;
 use eddyline::{Class, Retry, RetryPolicy};
 
 use crate::Bench;
@@ -28,9 +29,11 @@ pub fn run(bench: &mut Bench) {
 
     let [bare, standard, never] =
         times.map(|times| middle(times.iter().map(Duration::as_secs_f64)) * 1e9 / f64::from(CALLS));
-    println!("  bare                    {bare:>7.2} ns   (medians of {rounds} rounds)");
-    println!("  Retry, default policy   {standard:>7.2} ns");
-    println!("  Retry, one attempt only {never:>7.2} ns");
+    print(&format_args!(
+        "  bare                    {bare:>7.2} ns   (medians of {rounds} rounds)\n\
+         \x20 Retry, default policy   {standard:>7.2} ns\n\
+         \x20 Retry, one attempt only {never:>7.2} ns"
+    ));
     bench.table.report("retry/ready/bare", standard / bare);
     bench.table.report("retry/ready/nanoseconds", standard - bare);
 }

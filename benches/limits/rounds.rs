@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use console::print;
+
 /// One way to do the job, to be compared with another.
 pub struct Contestant {
     name: String,
@@ -79,9 +81,6 @@ impl Contestant {
 
 impl Default for Rounds {
     fn default() -> Self {
-        let number = |name, default| {
-            std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
-        };
         Self {
             rounds: number("EDDYLINE_BENCH_ROUNDS", 9).max(1),
             time: Duration::from_millis(number("EDDYLINE_BENCH_MILLISECONDS", 500)),
@@ -206,7 +205,9 @@ impl Measured {
                 Duration::from_secs_f64(middle(self.tails.clone()))
             ),
         };
-        println!("  {name:<34} {times:<36} {rate:>9.1}/s   (medians of {rounds} rounds)");
+        print(&format_args!(
+            "  {name:<34} {times:<36} {rate:>9.1}/s   (medians of {rounds} rounds)"
+        ));
     }
 }
 
@@ -215,10 +216,24 @@ fn ratio(these: &[f64], those: &[f64]) -> f64 {
     middle(these.iter().zip(those).map(|(this, that)| this / that))
 }
 
+/// Returns the number in an environment variable, or a default if it is unset or empty.
+pub fn number(name: &str, default: u64) -> u64 {
+    variable(name).map_or(default, |value| match value.parse() {
+        Ok(number) => number,
+        Err(_) => panic!("{name} is {value:?}, and has to be a number"),
+    })
+}
+
+/// Returns an environment variable. An empty one counts as unset.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Says what is being done, in place of what was said before.
 pub fn tell(what: &str) {
-    eprint!("\r{what:<78}\r");
-    let _ = std::io::stderr().flush();
+    // Nothing depends on it, for example if nobody reads standard error.
+    let mut output = std::io::stderr();
+    let _ = write!(output, "\r{what:<78}\r").and_then(|()| output.flush());
 }
 
 /// Takes away what was said of the progress.

@@ -1,5 +1,6 @@
 //! Logs of a given size, and what they are compared with.
 
+use console::print;
 use eddyline::{Config, Schema};
 use tokio_postgres::Client;
 
@@ -65,7 +66,8 @@ impl Seed {
         }
         self.warm(&sql).await;
         done_telling();
-        println!("  {}", self.describe(&sql).await);
+        let description = self.describe(&sql).await;
+        print(&format_args!("  {description}"));
     }
 
     fn tables(self) -> Vec<String> {

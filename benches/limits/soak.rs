@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use console::print;
 use tokio_postgres::Client;
 
 use crate::Bench;
 use crate::clients::{On, Writer};
 use crate::cluster::{connect, set};
 use crate::disk::Disk;
+use crate::rounds::number;
 use crate::seed::Seed;
 
 pub async fn run(bench: &mut Bench) {
-    let time = std::env::var("EDDYLINE_BENCH_SOAK_SECONDS")
-        .map_or(600, |seconds| seconds.parse().expect("a number"));
-    let time = Duration::from_secs(time);
+    let time = Duration::from_secs(number("EDDYLINE_BENCH_SOAK_SECONDS", 600));
     if !bench.asks_for(&["soak/"])
         || !bench.begins(&["soak/"], &format!("soak: {CLIENTS} clients for {time:?}"))
     {
@@ -52,7 +52,7 @@ async fn appends(sql: &Client, writer: &Arc<Writer>, time: Duration) -> Stretch 
         });
     }
     drop(tell);
-    println!("  each line: {STRETCH:?}");
+    print(&format_args!("  each line: {STRETCH:?}"));
     let disk = Disk::watch();
     let started = Instant::now();
     let (mut last, mut whole) = (started, Stretch::default());
@@ -98,7 +98,7 @@ impl Stretch {
             let at = self.times.len() * percent / 100;
             self.times.get(at).copied().unwrap_or_default()
         };
-        println!(
+        print(&format_args!(
             "  {:>5.0?}  {:>7.0}/s  p50 {:>8.1?}  p99 {:>8.1?}  longest {:>8.1?}  gap {:>8.1?}  \
              flush {flush:>8.1?}  {server}",
             at,
@@ -107,7 +107,7 @@ impl Stretch {
             at_share(99),
             self.longest,
             self.gap,
-        );
+        ));
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use console::{print, tell};
+
 /// A result that a run can have.
 pub struct Row {
     pub name: &'static str,
@@ -38,17 +40,21 @@ impl Table {
     }
 
     fn add(&mut self, name: &str, value: f64, aim: Aim, compared: &str) {
-        println!("RATIO {name} {}   {aim:<10} # {compared}", digits(value));
+        print(&format_args!("RATIO {name} {}   {aim:<10} # {compared}", digits(value)));
         self.found.push((name.to_owned(), value, aim, compared.to_owned()));
     }
 
     /// Prints all results.
     pub fn print(&self) {
-        println!("\n{:<34} {:>9}  {:<10} what was compared", "result", "value", "aim");
+        let mut text =
+            format!("\n{:<34} {:>9}  {:<10} what was compared\n", "result", "value", "aim");
         for (name, value, aim, compared) in &self.found {
             let verdict = if aim.is_met_by(*value) { "" } else { " (missed)" };
-            println!("{name:<34} {:>9}  {aim:<10} {compared}{verdict}", digits(*value));
+            // Writing to a string does not fail.
+            let _ =
+                writeln!(text, "{name:<34} {:>9}  {aim:<10} {compared}{verdict}", digits(*value));
         }
+        print(&text);
     }
 
     /// Renders all results for a document.
@@ -87,8 +93,8 @@ impl fmt::Display for Aim {
 pub fn check(wanted: &str) {
     let names = ROWS.iter().map(|row| row.name).chain(["schema/", "profile/"]);
     if !names.clone().any(|name| name.starts_with(wanted) || wanted.starts_with(name)) {
-        eprintln!("nothing is called {wanted}; there is");
-        names.for_each(|name| eprintln!("  {name}"));
+        tell(&format!("nothing is called {wanted}; there is"));
+        names.for_each(|name| tell(&format!("  {name}")));
         std::process::exit(2);
     }
 }

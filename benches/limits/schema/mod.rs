@@ -6,6 +6,7 @@ mod variant;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use console::print;
 use tokio_postgres::Client;
 
 use crate::Bench;
@@ -35,7 +36,7 @@ pub async fn run(bench: &mut Bench) {
     set(&sql, "autovacuum", None).await;
     set(&sql, "full_page_writes", None).await;
 
-    print(&figures);
+    print_all(&figures);
     for (variant, of_variant) in VARIANTS.iter().zip(&figures).skip(1) {
         let (name, as_is) = (variant.name, &figures[0]);
         let mut report = |kind, subject, ratio| {
@@ -101,13 +102,13 @@ async fn prepare(bench: &Bench, sql: &Client, variant: &Variant, version: u32) {
     execute(sql, &format!("VACUUM (ANALYZE) {log}; COMMENT ON TABLE {log} IS '{origin}'")).await;
 }
 
-fn print(figures: &[Figures]) {
-    println!(
+fn print_all(figures: &[Figures]) {
+    print(&format_args!(
         "  {:<22} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10} {:>10}",
         "", "us/event", "WAL B", "size B", "lending", "newest 100", "no such", "a day"
-    );
+    ));
     for (variant, figures) in VARIANTS.iter().zip(figures) {
-        print!(
+        let mut line = format!(
             "  {:<22} {:>9.1} {:>9.0} {:>9.0}",
             variant.name,
             figures.append * 1e6,
@@ -115,18 +116,18 @@ fn print(figures: &[Figures]) {
             figures.size
         );
         for read in &figures.reads {
-            match read {
-                Some(read) => print!(" {:>7.0} us", read * 1e6),
-                None => print!(" {:>10}", "-"),
-            }
+            line += &match read {
+                Some(read) => format!(" {:>7.0} us", read * 1e6),
+                None => format!(" {:>10}", "-"),
+            };
         }
-        println!();
+        print(&line);
     }
-    println!("  us/event, WAL and size: inserts of {BATCH} events, without commit and full pages;");
-    println!(
-        "  reads: p50 of the lending query, the newest 100 of a type that half of the log has,"
-    );
-    println!("  the newest 100 of a type that none has, and what occurred in a day");
+    print(&format_args!(
+        "  us/event, WAL and size: inserts of {BATCH} events, without commit and full pages;\n\
+         \x20 reads: p50 of the lending query, the newest 100 of a type that half of the log has,\n\
+         \x20 the newest 100 of a type that none has, and what occurred in a day"
+    ));
 }
 
 /// How many events a variant has.
