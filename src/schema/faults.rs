@@ -38,7 +38,7 @@ impl fmt::Display for Fault {
                 write!(f, "{} {name} ", kind.as_str())?;
                 match (kind, found) {
                     (_, None) => f.write_str("is missing"),
-                    (Kind::Routine, Some(_)) => f.write_str("has another body"),
+                    (Kind::Routine, Some(_)) => f.write_str("has another body or other settings"),
                     (_, Some(found)) => write!(f, "is {found:?} and has to be {state:?}"),
                 }
             }

@@ -49,13 +49,18 @@ impl Inspection {
 /// The text of an [`Inspection`]. It answers with a row for each object, see [`Found`].
 ///
 /// What an index is on is compared without its options, which an owner may tune. No literal has a
-/// backslash, whose meaning depends on a setting.
+/// backslash, whose meaning depends on a setting. How the server shows expressions depends on settings as
+/// well: the inspection sets them to the end of its transaction, as it reads the table's own row.
 ///
 /// Rights are answered only if they are missing. Those of columns are asked for one by one: who may read
 /// a table may read each, and who may read each need not have been given the table.
 pub(crate) const INSPECTION: &str = "
 WITH log AS MATERIALIZED (
-    SELECT class.oid, class.relkind, class.relpersistence, space.oid AS schema
+    SELECT class.oid, class.relkind, class.relpersistence, space.oid AS schema,
+        pg_catalog.set_config('search_path', 'pg_catalog', true),
+        pg_catalog.set_config('datestyle', 'ISO', true),
+        pg_catalog.set_config('timezone', 'UTC', true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true)
     FROM pg_catalog.pg_class AS class
     JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
     WHERE space.nspname = $1 AND class.relname = $2
@@ -77,6 +82,8 @@ WITH log AS MATERIALIZED (
     JOIN pg_catalog.pg_class AS class ON class.oid = depend.objid AND class.relkind = 'S'
 ), routines AS MATERIALIZED (
     SELECT routine.oid, routine.proname, routine.prosrc
+        || CASE WHEN routine.prosecdef THEN ' SECURITY DEFINER' ELSE '' END
+        || coalesce(' SET ' || pg_catalog.array_to_string(routine.proconfig, ' SET '), '') AS state
     FROM pg_catalog.pg_proc AS routine
     JOIN pg_catalog.pg_namespace AS space ON space.oid = routine.pronamespace
     WHERE space.nspname = $1 AND routine.proname = ANY ($3)
@@ -99,10 +106,11 @@ SELECT 'default of column', attname::text, 'set' FROM columns
 WHERE atthasdef AND attidentity = '' AND attgenerated = ''
 UNION ALL
 SELECT 'constraint', conname::text,
-    CASE contype WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE' ELSE 'CHECK' END
-    || ' (' || coalesce((SELECT pg_catalog.string_agg(columns.attname::text, ', ' ORDER BY place)
-        FROM pg_catalog.unnest(conkey) WITH ORDINALITY AS key (number, place)
-        JOIN columns ON columns.attnum = key.number), '') || ')'
+    CASE contype WHEN 'p' THEN 'PRIMARY KEY (' WHEN 'u' THEN 'UNIQUE (' ELSE 'CHECK ' END
+    || coalesce(CASE WHEN contype = 'c' THEN pg_catalog.pg_get_expr(conbin, conrelid)
+        ELSE (SELECT pg_catalog.string_agg(columns.attname::text, ', ' ORDER BY place)
+            FROM pg_catalog.unnest(conkey) WITH ORDINALITY AS key (number, place)
+            JOIN columns ON columns.attnum = key.number) || ')' END, '')
     || CASE WHEN convalidated THEN '' ELSE ' NOT VALID' END
     || CASE WHEN condeferrable THEN ' DEFERRABLE' ELSE '' END
 FROM log JOIN pg_catalog.pg_constraint ON conrelid = log.oid WHERE contype IN ('c', 'p', 'u')
@@ -116,7 +124,7 @@ SELECT 'index', class.relname::text,
 FROM log JOIN pg_catalog.pg_index ON indrelid = log.oid
 JOIN pg_catalog.pg_class AS class ON class.oid = indexrelid
 UNION ALL
-SELECT 'routine', proname::text, prosrc FROM routines
+SELECT 'routine', proname::text, state FROM routines
 UNION ALL
 SELECT 'identity of column', attname::text,
     CASE attidentity WHEN 'a' THEN 'ALWAYS by ' ELSE 'BY DEFAULT by ' END || relname::text
@@ -135,10 +143,15 @@ SELECT 'trigger', tgname::text,
         CASE WHEN tgtype::int & 16 = 16 THEN 'UPDATE' END,
         CASE WHEN tgtype::int & 8 = 8 THEN 'DELETE' END,
         CASE WHEN tgtype::int & 32 = 32 THEN 'TRUNCATE' END)
+    || CASE WHEN tgattr::text = '' THEN '' ELSE ' OF COLUMNS' END
     || CASE WHEN tgtype::int & 1 = 1 THEN ' ROW ' ELSE ' STATEMENT ' END
     || CASE WHEN routine.pronamespace = log.schema THEN '' ELSE 'elsewhere ' END || routine.proname::text
-    || coalesce(' WHEN ' || pg_catalog.substring(pg_catalog.pg_get_triggerdef(trigger.oid),
-        '(pg_sequence_last_value)'), '')
+    || coalesce(' WHEN ' || (SELECT coalesce(pg_catalog.replace(part[1],
+            pg_catalog.quote_literal(numbers.oid::pg_catalog.regclass::text) || '::regclass',
+            'its sequence'), part[1])
+        FROM pg_catalog.regexp_match(pg_catalog.pg_get_triggerdef(trigger.oid),
+            ' WHEN [(](.*)[)] EXECUTE ') AS part
+        LEFT JOIN numbers ON numbers.attname = 'sequence_number'), '')
 FROM log JOIN pg_catalog.pg_trigger AS trigger ON trigger.tgrelid = log.oid AND NOT tgisinternal
 JOIN pg_catalog.pg_proc AS routine ON routine.oid = trigger.tgfoid
 UNION ALL

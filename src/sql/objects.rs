@@ -91,7 +91,14 @@ pub(crate) struct Routine {
 impl Routine {
     fn object(self, log: &LogName) -> Object {
         let Self { name, create, is_shared } = self;
-        let body = create.split("$$").nth(1).unwrap_or_default().to_owned();
+        let mut parts = create.split("$$");
+        let (head, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        // The server shows each setting as `name=value`.
+        let settings = head.split(" SET ").skip(1).map(|setting| {
+            let setting = setting.trim_end().trim_end_matches(" AS");
+            format!(" SET {}", setting.replacen(" = ", "=", 1))
+        });
+        let state = body.to_owned() + &settings.collect::<String>();
         // One of other parameters would stay beside it, and one of another kind in its way.
         let drop = format!(
             "DO $do$ DECLARE routine regprocedure; BEGIN
@@ -104,6 +111,6 @@ impl Routine {
             log.schema()
         );
         let (repair, remove) = (Some(create), Some(drop));
-        Object { kind: Kind::Routine, name, state: body, repair, remove, is_shared }
+        Object { kind: Kind::Routine, name, state, repair, remove, is_shared }
     }
 }

@@ -127,7 +127,7 @@ struct Constraint {
     name: String,
     kind: &'static str,
     column: &'static str,
-    /// What is checked, of a `CHECK`.
+    /// What is checked, of a `CHECK`, as the server shows it.
     condition: Option<&'static str>,
 }
 
@@ -143,26 +143,44 @@ fn constraints(log: &LogName) -> Vec<Constraint> {
     vec![
         key(format!("{name}_pkey"), "PRIMARY KEY", "sequence_number"),
         key(ids_constraint(log), "UNIQUE", "event_id"),
-        check("event_type", "octet_length(event_type) BETWEEN 1 AND 255"),
-        check("occurred_at", "isfinite(occurred_at) AND occurred_at <= '9999-12-30 22:00:00+00'"),
-        check("recorded_at", "isfinite(recorded_at) AND recorded_at <= '9999-12-30 22:00:00+00'"),
-        check("payload", "jsonb_typeof(payload) = 'object'"),
-        check("metadata", "jsonb_typeof(metadata) = 'object'"),
+        check(
+            "event_type",
+            "((octet_length(event_type) >= 1) AND (octet_length(event_type) <= 255))",
+        ),
+        check(
+            "occurred_at",
+            "(isfinite(occurred_at) AND \
+             (occurred_at <= '9999-12-30 22:00:00+00'::timestamp with time zone))",
+        ),
+        check(
+            "recorded_at",
+            "(isfinite(recorded_at) AND \
+             (recorded_at <= '9999-12-30 22:00:00+00'::timestamp with time zone))",
+        ),
+        check("payload", "(jsonb_typeof(payload) = 'object'::text)"),
+        check("metadata", "(jsonb_typeof(metadata) = 'object'::text)"),
     ]
 }
 
 impl Constraint {
     fn definition(&self) -> String {
-        let Self { name, kind, column, condition } = self;
-        format!("CONSTRAINT \"{name}\" {kind} ({})", condition.unwrap_or(column))
+        format!("CONSTRAINT \"{}\" {}", self.name, self.state())
+    }
+
+    /// Renders it without its name, as an inspection shows it.
+    fn state(&self) -> String {
+        match self.condition {
+            Some(condition) => format!("{} {condition}", self.kind),
+            None => format!("{} ({})", self.kind, self.column),
+        }
     }
 
     fn object(self, log: &LogName) -> Object {
-        let (table, definition) = (log.table(), self.definition());
-        let Self { name, kind, column, .. } = self;
+        let (table, definition, state) = (log.table(), self.definition(), self.state());
+        let Self { name, .. } = self;
         Object {
             kind: Kind::Constraint,
-            state: format!("{kind} ({column})"),
+            state,
             repair: Some(format!("ALTER TABLE {table} ADD {definition}")),
             remove: Some(format!("ALTER TABLE {table} DROP CONSTRAINT \"{name}\"")),
             name,

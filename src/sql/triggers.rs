@@ -56,8 +56,7 @@ impl Trigger {
         let repair = Some(self.create(log));
         let Self { name, events, when, function } = self;
         let level = if when.is_some() { "ROW" } else { "STATEMENT" };
-        // Of a condition, the server keeps the meaning and not the text.
-        let condition = if when.is_some() { " WHEN pg_sequence_last_value" } else { "" };
+        let condition = if when.is_some() { REFUSED_AS_SHOWN } else { "" };
         Object {
             kind: Kind::Trigger,
             state: format!("enabled BEFORE {events} {level} {function}{condition}"),
@@ -68,3 +67,8 @@ impl Trigger {
         }
     }
 }
+
+/// The condition of the trigger for each row, as an inspection shows it: of a condition, the server keeps
+/// the meaning and not the text.
+const REFUSED_AS_SHOWN: &str =
+    " WHEN (new.sequence_number IS DISTINCT FROM pg_sequence_last_value(its sequence))";

@@ -101,6 +101,34 @@ async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
                  AS 'BEGIN RETURN NULL; END'",
             "routine eddyline_refuse_change has another body",
         ),
+        (
+            "ALTER FUNCTION eddyline_refuse_change RESET ALL",
+            "routine eddyline_refuse_change has another body or other settings",
+        ),
+        (
+            "ALTER FUNCTION loans_lock_log SECURITY DEFINER",
+            "routine loans_lock_log has another body",
+        ),
+        (
+            "ALTER ROUTINE loans_append SET work_mem = '1MB'",
+            "routine loans_append has another body",
+        ),
+        (
+            "CREATE OR REPLACE TRIGGER loans_lock_log BEFORE INSERT ON loans
+                 FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION loans_lock_log()",
+            "loans_lock_log WHEN false",
+        ),
+        (
+            "CREATE OR REPLACE TRIGGER loans_refuse_number BEFORE INSERT ON loans FOR EACH ROW
+                 WHEN (NEW.sequence_number < pg_sequence_last_value('loans_sequence'))
+                 EXECUTE FUNCTION loans_refuse_number()",
+            "(new.sequence_number < pg_sequence_last_value(its sequence))",
+        ),
+        (
+            "CREATE OR REPLACE TRIGGER loans_refuse_change BEFORE UPDATE OF metadata OR DELETE
+                 OR TRUNCATE ON loans EXECUTE FUNCTION eddyline_refuse_change()",
+            "UPDATE OR DELETE OR TRUNCATE OF COLUMNS",
+        ),
         ("DROP INDEX loans_payload_idx", "index loans_payload_idx is missing"),
         ("DROP INDEX loans_event_type_idx", "index loans_event_type_idx is missing"),
         ("DROP INDEX loans_occurred_at_idx", "index loans_occurred_at_idx is missing"),
@@ -126,6 +154,17 @@ async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
             "ALTER TABLE loans DROP CONSTRAINT loans_event_id_key,
                  ADD CONSTRAINT loans_event_id_key UNIQUE (event_id) DEFERRABLE",
             "\"UNIQUE (event_id) DEFERRABLE\"",
+        ),
+        (
+            "ALTER TABLE loans DROP CONSTRAINT loans_payload_check,
+                 ADD CONSTRAINT loans_payload_check CHECK (payload IS NOT NULL)",
+            "constraint loans_payload_check is \"CHECK (payload IS NOT NULL)\"",
+        ),
+        (
+            "ALTER TABLE loans DROP CONSTRAINT loans_occurred_at_check,
+                 ADD CONSTRAINT loans_occurred_at_check CHECK
+                     (isfinite(occurred_at) AND occurred_at <= '9999-12-30 23:00:00+00')",
+            "<= '9999-12-30 23:00:00+00'",
         ),
         ("ALTER TABLE loans ALTER payload DROP NOT NULL", "nullability of column payload"),
         ("ALTER TABLE loans ALTER metadata DROP DEFAULT", "default of column metadata is missing"),

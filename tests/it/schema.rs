@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
+use eddyline::{
+    AppendCondition, Config, Error, Filter, Pooler, ReadOnly, ReadWrite, Schema, Store,
+};
 use futures_util::future::join_all;
 
 use crate::support::{Log, cluster, lent, next, refusal, wait_until};
@@ -215,6 +217,31 @@ async fn takes_names_that_sql_would_fold_or_reserve() {
 
         assert!(appended.is_ok(), "{schema}.{log}: {appended:?}");
         assert_eq!(store.query(everything()).await.unwrap().events().len(), 1);
+    }
+}
+
+/// How a server shows what it keeps depends on these.
+#[tokio::test]
+async fn finds_a_log_sound_whatever_the_database_is_set_to() {
+    let log = Log::alone().await;
+    let sql = log.sql().await;
+    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
+    for setting in [
+        "datestyle = 'Postgres, DMY'",
+        "timezone = 'Asia/Kolkata'",
+        "quote_all_identifiers = on",
+        "search_path = public, pg_catalog",
+    ] {
+        sql.batch_execute(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
+    }
+    for pooler in [Pooler::None, Pooler::Transaction] {
+        let config = log.config().pooler(pooler);
+
+        Schema::new(&config).migrate().await.unwrap();
+
+        let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+        store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+        Store::<ReadOnly>::connect(config).await.unwrap();
     }
 }
 
