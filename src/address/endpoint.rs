@@ -49,6 +49,7 @@ impl Endpoint {
     fn of(host: &str, hostaddr: &str, port: &str) -> Result<Self, Reason> {
         let hostaddr: Option<IpAddr> = match hostaddr {
             "" => None,
+            address if has_zone(address) => return Err(BAD_ZONE.into()),
             address => Some(address.parse().map_err(|_| BAD_HOSTADDR)?),
         };
         let host = match (host, hostaddr) {
@@ -56,7 +57,10 @@ impl Endpoint {
             ("", Some(address)) => Host::Tcp(address.to_string()),
             #[cfg(unix)]
             (path, _) if path.starts_with('/') => Host::Unix(path.into()),
-            (name, _) if is_name(name) || is_address(name) => Host::Tcp(name.to_owned()),
+            (name, _) if has_zone(name) => return Err(BAD_ZONE.into()),
+            (name, _) if is_name(name) || name.parse::<IpAddr>().is_ok() => {
+                Host::Tcp(name.to_owned())
+            }
             _ => return Err(BAD_HOST.into()),
         };
         let port = match port {
@@ -108,11 +112,9 @@ fn is_name(host: &str) -> bool {
     host.len() <= MAX_NAME_BYTES && host.chars().all(letter)
 }
 
-/// Returns whether it is an address, perhaps with the zone that one of IPv6 may have.
-fn is_address(host: &str) -> bool {
-    let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
-    let has_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_alphanumeric());
-    host.parse::<IpAddr>().is_ok() || address.parse::<Ipv6Addr>().is_ok() && has_zone
+/// Returns whether it is an address of IPv6 with a zone. The driver connects to addresses without one.
+fn has_zone(host: &str) -> bool {
+    host.split_once('%').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok())
 }
 
 const DEFAULT_PORT: u16 = 5432;
@@ -121,4 +123,6 @@ const NO_HOST: &str = "names no host: write a name, an address or the directory 
 const BAD_HOST: &str = "a host is neither a name, an address nor the directory of a socket: a \
     name has only letters, digits, - . and _";
 const BAD_HOSTADDR: &str = "hostaddr is not an IP address, or a list of them with commas between";
+const BAD_ZONE: &str = "a host is an IPv6 address with a zone (the part behind the %), to which a store \
+    cannot connect: write an address that needs no zone, or a name that stands for one";
 const BAD_PORT: &str = "its port is not a number from 1 to 65535";

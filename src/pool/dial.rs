@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -206,13 +206,22 @@ impl Target {
             return Ok(vec![self.endpoint.hostaddr]);
         }
         let Host::Tcp(name) = &self.endpoint.host else { return Ok(vec![None]) };
-        let unknown = |fault| {
-            let reason = "its name stands for no address: check the host".to_owned();
+        let unknown = |fault: BoxError| {
+            let reason = "its name stands for no address that can be connected to: check the host";
+            let reason = reason.to_owned();
             unreachable(&self.server, ConnectionFailure::Unreachable, reason, fault)
         };
         let found = lookup_host((name.as_str(), self.endpoint.port)).await;
-        let addresses: Vec<_> = found.map_err(unknown)?.map(|found| Some(found.ip())).collect();
-        Ok(addresses)
+        let found = found.map_err(|fault| unknown(fault.into()))?;
+        // The driver would lose the zone.
+        let has_zone =
+            |found: &SocketAddr| matches!(found, SocketAddr::V6(one) if one.scope_id() > 0);
+        let found = found.filter(|found| !has_zone(found));
+        let addresses: Vec<_> = found.map(|found| Some(found.ip())).collect();
+        match addresses.is_empty() {
+            true => Err(unknown("each of its addresses needs a zone".into())),
+            false => Ok(addresses),
+        }
     }
 
     /// Returns the driver's settings for one address. The host's name is what a certificate is

@@ -86,7 +86,6 @@ fn ordinary_addresses_are_taken() {
         "postgres://localhost:/library",
         "postgres://[::1]/library",
         "postgres://[::1]:5433/library?sslmode=require",
-        "postgres://[fe80::1%25eth0]/library",
         "postgres://a,b/library",
         "postgres://a:1,b:2/library",
         "postgres://a,b:2/library",
@@ -132,6 +131,9 @@ fn an_address_is_refused_for_what_is_wrong_with_it() {
         ("host=localhost password=a b", "single quotes"),
         ("host=localhost password='a b", "closing quote"),
         ("host=évènements", "neither a name"),
+        ("postgres://[fe80::1%25eth0]/library", "write an address that needs no zone"),
+        ("host=fe80::1%2", "write an address that needs no zone"),
+        ("hostaddr=fe80::1%eth0", "write an address that needs no zone"),
         ("mysql://localhost/library", "postgres://"),
     ] {
         let refused = refusal(address).unwrap_or_else(|| panic!("taken: {address}"));
