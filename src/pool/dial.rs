@@ -1,12 +1,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
+use super::attempt::{Addresses, Attempt, Clock, LastFailure};
 use super::login::{Login, Refusal};
 use super::session::Session;
 use super::terms::Terms;
@@ -29,8 +29,7 @@ pub(super) struct Dialer {
 /// The hosts of an address, for all who connect to them.
 struct Hosts {
     targets: Vec<Target>,
-    /// Counts the attempts that failed.
-    clock: AtomicU64,
+    clock: Clock,
 }
 
 /// A host of the address.
@@ -38,8 +37,8 @@ struct Target {
     endpoint: Endpoint,
     server: Arc<Server>,
     driver: tokio_postgres::Config,
-    /// When the last attempt failed, by the clock of the hosts; 0 if it did not.
-    failed: AtomicU64,
+    addresses: Addresses,
+    last_failure: LastFailure,
 }
 
 impl Dialer {
@@ -65,14 +64,15 @@ impl Dialer {
             endpoint: endpoint.clone(),
             server: Arc::new(server.at_endpoint(endpoint)),
             driver: driver.clone(),
-            failed: AtomicU64::new(0),
+            addresses: Addresses::default(),
+            last_failure: LastFailure::default(),
         });
         let targets: Vec<_> = targets.collect();
         for host in targets.iter().filter(|host| !host.endpoint.is_local_socket()) {
             tls::check(config.tls.as_ref(), &driver, &host.endpoint)?;
         }
         Ok(Self {
-            hosts: Arc::new(Hosts { targets, clock: AtomicU64::new(1) }),
+            hosts: Arc::new(Hosts { targets, clock: Clock::default() }),
             demands,
             is_shuffled: address.is_shuffled,
             connect_timeout: config
@@ -101,7 +101,7 @@ impl Dialer {
         let mut failures = Vec::new();
         for demand in self.demands {
             for host in self.in_order() {
-                let attempt = Attempt { dialer: self, host };
+                let attempt = Attempt::new(&self.hosts.clock, &host.last_failure);
                 match self.connect_to(host, *demand).await {
                     Ok(session) => {
                         attempt.succeed();
@@ -145,20 +145,36 @@ impl Dialer {
         if self.is_shuffled {
             fastrand::shuffle(&mut hosts);
         }
-        hosts.sort_by_cached_key(|host| host.failed.load(Ordering::Relaxed));
+        hosts.sort_by_cached_key(|host| host.last_failure.rank());
         hosts
     }
 
-    /// Asks one address of a host after the other.
+    /// Looks a host up, and asks one of its addresses after the other.
     async fn connect_to(&self, host: &Target, demand: Demand) -> Result<Session, Vec<Error>> {
         let addresses = match timeout(self.connect_timeout, host.addresses()).await {
             Ok(addresses) => addresses,
             Err(elapsed) => Err(self.silent(&host.server, elapsed)),
         };
+        let addresses = addresses.map_err(|failure| vec![failure])?;
+        self.connect_to_one_of(host, addresses, demand).await
+    }
+
+    /// Asks one address of a host after the other, those whose last attempt failed last. So a new
+    /// connection does not wait again for an address that is silent, or that is not what is asked for.
+    async fn connect_to_one_of(
+        &self,
+        host: &Target,
+        addresses: Vec<Option<IpAddr>>,
+        demand: Demand,
+    ) -> Result<Session, Vec<Error>> {
         let mut failures = Vec::new();
-        for address in addresses.map_err(|failure| vec![failure])? {
+        for (address, last_failure) in host.addresses.in_order(addresses) {
+            let attempt = Attempt::new(&self.hosts.clock, &last_failure);
             match self.connect_at(host, address, demand).await {
-                Ok(session) => return Ok(session),
+                Ok(session) => {
+                    attempt.succeed();
+                    return Ok(session);
+                }
                 Err(failed) => failures.extend(failed),
             }
         }
@@ -245,26 +261,6 @@ impl Target {
     }
 }
 
-/// An attempt at a host, which counts as failed unless it succeeds: also if it is dropped.
-struct Attempt<'a> {
-    dialer: &'a Dialer,
-    host: &'a Target,
-}
-
-impl Attempt<'_> {
-    fn succeed(self) {
-        self.host.failed.store(0, Ordering::Relaxed);
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        let now = self.dialer.hosts.clock.fetch_add(1, Ordering::Relaxed);
-        self.host.failed.store(now, Ordering::Relaxed);
-    }
-}
-
 /// Returns what a store asks of a server, in the order in which to ask for it.
 fn demands(role: Role, demand: Demand) -> Result<&'static [Demand], Error> {
     match (role, demand) {
@@ -323,3 +319,6 @@ fn unreachable(
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the driver takes if an address does not say.
 const UNSET_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! A pool of connections per server, and what a connection remembers.
 
+mod attempt;
 mod dial;
 mod idle;
 mod login;
