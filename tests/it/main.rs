@@ -17,6 +17,7 @@ mod decide;
 mod documented;
 mod durable;
 mod encryption;
+mod every;
 mod failures;
 mod generate;
 mod hosts;

@@ -1,88 +1,11 @@
 //! Stores behind a pooler that gives a server's process to another client after each transaction.
 
-use std::cell::Cell;
-
-use eddyline::{
-    AppendCondition, Config, Decision, Error, Event, Filter, Pooler, Query, ReadOnly, ReadWrite,
-    RetryPolicy, Schema, Store,
-};
-use futures_util::{TryStreamExt, stream};
+use eddyline::{AppendCondition, Config, Filter, Pooler, ReadOnly, ReadWrite, Store};
+use futures_util::stream;
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::support::{
-    Handed, Log, cancel_after_commits, connect, lent, loans_of, log_that_runs, wait,
-};
-
-/// Asks a store for each of its operations, on each of the ways that it takes.
-async fn use_all(config: Config, direct: Config) {
-    Schema::new(&config).migrate().await.unwrap();
-    let rival = Store::<ReadWrite>::connect(direct).await.unwrap();
-    let writer = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
-    let last = writer.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap().last();
-    let condition = writer.query(&loans_of("b-1")).await.unwrap().condition();
-    writer.append([lent("b-1", "r-2")], condition).await.unwrap();
-    let stale = AppendCondition::no_match(loans_of("b-2"));
-    let second = lent("b-2", "r-2");
-    writer.append([second.clone()], stale.clone()).await.unwrap();
-    refuse_and_repeat(&writer, &second, stale).await;
-    append_much(&writer).await;
-    let rivals = Cell::new(1);
-    let stubborn = writer.retrying(RetryPolicy::builder().escalate_after(1).build().unwrap());
-    let lend = |_: &_| {
-        // The first round is lost to it, so that the second is held under the lock.
-        if rivals.replace(0) > 0 {
-            wait(rival.append([lent("b-1", "r-3")], AppendCondition::none())).unwrap();
-        }
-        Ok::<_, Error>(Decision::append([lent("b-1", "r-1")]))
-    };
-    assert!(stubborn.decide(&loans_of("b-1"), lend).await.unwrap().is_escalated());
-    drop(stubborn);
-    drop(writer);
-
-    let reader = Store::<ReadOnly>::connect(config).await.unwrap();
-    let history = reader.at_least(last).query(&loans_of("b-1")).await.unwrap();
-    assert_eq!(history.events().len(), 4);
-    assert_eq!(history.position(), reader.head().await.unwrap());
-    assert_eq!(reader.event(second.id()).await.unwrap().map(|event| event.id()), Some(second.id()));
-    let newest = Query::new(&Filter::everything()).newest_first().limit(2);
-    let events: Vec<_> = reader.stream(newest).await.unwrap().try_collect().await.unwrap();
-    assert_eq!(events.len(), 2);
-}
-
-/// Meets a conflict, and appends an event that is there already, on conditions old and new.
-async fn refuse_and_repeat(writer: &Store<ReadWrite>, stored: &Event, stale: AppendCondition) {
-    let refused = writer.append([lent("b-2", "r-3")], stale.clone()).await;
-    assert!(refused.is_err_and(|error| error.is_conflict()));
-    for condition in [AppendCondition::none(), stale] {
-        let repeated = writer.append([stored.clone()], condition).await.unwrap();
-        assert!(repeated.is_repeat());
-    }
-    let nested = Filter::any_of([("Shelf", serde_json::json!({ "Row": { "Of": 1 } }))]);
-    let nested = AppendCondition::no_match(nested.build().unwrap());
-    writer.append([lent("b-3", "r-1")], nested).await.unwrap();
-    let everything = AppendCondition::no_match(Filter::everything());
-    let refused = writer.append([lent("b-3", "r-2")], everything).await;
-    assert!(refused.is_err_and(|error| error.is_conflict()));
-}
-
-/// Appends events that are large, and imports some of which a part is there already.
-async fn append_much(writer: &Store<ReadWrite>) {
-    let note = serde_json::json!({ "BookID": "b-4", "Note": "x".repeat(200_000) });
-    let large = || Event::new("BookCopyLentToReader", &note).unwrap();
-    writer.append([large()], AppendCondition::none()).await.unwrap();
-    let condition = AppendCondition::no_match(loans_of("b-4"));
-    let refused = writer.append([large()], condition).await;
-    assert!(refused.is_err_and(|error| error.is_conflict()));
-    let condition = AppendCondition::no_match(loans_of("b-5"));
-    writer.append([large()], condition).await.unwrap();
-    let events: Vec<_> = (0..5).map(|copy| lent(&format!("b-6{copy}"), "r-1")).collect();
-    writer.append([events[3].clone()], AppendCondition::none()).await.unwrap();
-    for stored in [4, 0] {
-        let import = writer.import(stream::iter(events.clone())).chunk(2);
-        let imported = import.await.unwrap();
-        assert_eq!((imported.read(), imported.stored()), (5, stored));
-    }
-}
+use crate::every::use_all;
+use crate::support::{Handed, Log, cancel_after_commits, connect, lent, loans_of, log_that_runs};
 
 /// Returns the statements that are prepared on a connection, and what it is set to.
 async fn left_behind(url: &str) -> Vec<String> {
@@ -109,14 +32,6 @@ async fn a_store_leaves_nothing_behind_for_others() {
     use_all(config.pooler(Pooler::Transaction), log.config().log(&name)).await;
 
     assert_eq!(left_behind(&url).await, [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_can_do_the_same_without_a_pooler() {
-    let log = Log::new().await;
-    let direct = || log.config().log(format!("{}_direct", log.name)).max_connections(1);
-
-    use_all(direct(), direct()).await;
 }
 
 /// Else the test before this one would show nothing.

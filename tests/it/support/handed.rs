@@ -1,5 +1,5 @@
-//! A pooler as small as can be: one connection to the server, given to one client after the other
-//! as their transactions end.
+//! Poolers as small as can be: one that gives one connection to the server to one client after the other
+//! as their transactions end, and one that gives each client a connection until it takes its leave.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +27,23 @@ impl Handed {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 tokio::spawn(serve(client, server.clone()));
+            }
+        });
+        Self { address }
+    }
+
+    /// Stands before the server of an address that asks for no password, and keeps the connections of
+    /// clients that have gone for others.
+    pub async fn by_session(url: &str) -> Self {
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        let server = format!("127.0.0.1:{}", config.get_ports()[0]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let idle = Arc::new(Mutex::new(Vec::new()));
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(keep_for(client, server.clone(), idle.clone()));
             }
         });
         Self { address }
@@ -93,6 +110,16 @@ impl Server {
         }
     }
 
+    /// Leaves nothing behind of a client that is gone.
+    async fn reset(&mut self) {
+        for statement in ["ROLLBACK", "DISCARD ALL"] {
+            let length = u32::try_from(statement.len() + 5).unwrap();
+            let query = [b"Q", &length.to_be_bytes()[..], statement.as_bytes(), b"\0"].concat();
+            self.ask(&query).await;
+            while self.said.recv().await.unwrap()[0] != b'Z' {}
+        }
+    }
+
     /// Asks the server; returns how many more times it is going to be ready again.
     async fn ask(&mut self, message: &[u8]) -> u32 {
         self.asked.write_all(message).await.unwrap();
@@ -111,6 +138,24 @@ async fn serve(mut client: TcpStream, server: Arc<Mutex<Server>>) {
             server.lock().await.transact(message, &mut said, &mut client).await;
         }
     }
+}
+
+/// Serves a client by one connection until it takes its leave.
+async fn keep_for(mut client: TcpStream, address: String, idle: Arc<Mutex<Vec<Server>>>) {
+    let hello = startup(&mut client).await;
+    let (said, mut client) = client.into_split();
+    let kept = idle.lock().await.pop();
+    let mut server = match kept {
+        Some(server) => server,
+        None => Server::connect(&address).await,
+    };
+    server.greet(&hello, &mut client).await;
+    let mut said = messages(said);
+    while let Some(message) = said.recv().await.filter(|message| message[0] != b'X') {
+        server.transact(message, &mut said, &mut client).await;
+    }
+    server.reset().await;
+    idle.lock().await.push(server);
 }
 
 /// Reads a client's first message, whole.

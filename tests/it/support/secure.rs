@@ -30,6 +30,13 @@ impl SecureServer {
         self.cluster.primary().url("postgres")
     }
 
+    /// Returns the server's address by its socket.
+    pub fn socket_url(&self) -> String {
+        let server = self.cluster.primary();
+        let directory = server.data().display();
+        format!("host='{directory}' port={} user=postgres dbname=postgres", server.port())
+    }
+
     /// Returns the file with the authority that signed the server's certificate.
     pub fn authority(&self) -> PathBuf {
         self.file("authority.pem")
@@ -68,7 +75,7 @@ pub async fn secure_server() -> &'static SecureServer {
             let (authority, key) = (authority(), KeyPair::generate().unwrap());
             let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
             let certificate = certificate.signed_by(&key, &authority).unwrap();
-            let builder = Cluster::builder().fsync(false);
+            let builder = Cluster::builder().fsync(false).setting("unix_socket_directories", ".");
             let builder = builder.tls(certificate.pem(), key.serialize_pem());
             let server = SecureServer { cluster: builder.start().await.unwrap() };
             fs::write(server.authority(), authority.pem()).unwrap();
