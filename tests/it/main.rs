@@ -28,6 +28,7 @@ mod limits;
 mod locked;
 mod numbers;
 mod operation;
+mod passwords;
 mod plans;
 mod pool;
 mod pooler;
