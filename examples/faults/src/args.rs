@@ -68,7 +68,7 @@ pub struct Plan {
     pub pg_bin: Option<PathBuf>,
     /// What all choices come of.
     pub seed: u64,
-    /// Ends the run early.
+    /// Ends the run early. Is set when the campaigns have ended.
     pub stop: Stop,
 }
 
