@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use super::containment::Containment;
 use super::normal::{Alternatives, Types};
-use super::union::{check_combined, check_terms};
-use super::{Filter, Predicate};
+use super::{Filter, Predicate, Size};
 use crate::Error;
 use crate::event::check_event_type;
 
@@ -68,16 +67,16 @@ impl FilterBuilder {
     ///   times as many.
     pub fn build(self) -> Result<Filter, Error> {
         let items: Vec<_> = self.earlier.into_iter().chain([self.item]).collect();
-        let terms: usize = items.iter().map(RawItem::terms).sum();
-        check_terms(terms)?;
-        let combined = items.iter().map(RawItem::combined).sum();
-        check_combined(combined)?;
+        let terms = items.iter().map(RawItem::terms).sum();
+        let values = items.iter().map(RawItem::values).sum();
+        let size = Size { terms, values };
+        size.check()?;
 
         let mut alternatives = Alternatives::default();
         for item in items {
             item.add_to(&mut alternatives).map_err(Error::invalid_filter)?;
         }
-        Ok(Filter::from_parts(alternatives.normalise(), terms, None, None))
+        Ok(Filter::from_parts(alternatives.normalise(), size, None, None))
     }
 }
 
@@ -87,13 +86,14 @@ impl RawItem {
         self.types.as_ref().map_or(0, Vec::len) + predicates.map(Predicate::scalars).sum::<usize>()
     }
 
-    /// Returns how many scalars the item's alternatives have together.
-    fn combined(&self) -> usize {
+    /// Returns how many event types and scalars the item's alternatives have together.
+    fn values(&self) -> usize {
         let scalars = |some: &Option<Vec<Predicate>>| {
             some.iter().flatten().map(Predicate::scalars).sum::<usize>()
         };
         let alternatives = self.any_of.as_ref().map_or(1, Vec::len);
-        scalars(&self.any_of) + alternatives.saturating_mul(scalars(&self.all_of))
+        let types = self.types.as_ref().map_or(0, Vec::len);
+        types + scalars(&self.any_of) + alternatives.saturating_mul(scalars(&self.all_of))
     }
 
     fn add_to(self, alternatives: &mut Alternatives) -> Result<(), String> {

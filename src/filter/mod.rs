@@ -58,18 +58,26 @@ pub struct Filter {
 
 struct Parts {
     items: Vec<Item>,
-    /// How many event types and values the filter was made of.
-    terms: usize,
+    size: Size,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
     /// Rendered when it is asked for.
     canonical: OnceLock<String>,
 }
 
+/// How large a filter is.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// How many event types and values it was made of.
+    terms: usize,
+    /// How many event types and values its alternatives have together.
+    values: usize,
+}
+
 impl Filter {
     /// Matches every event of the log.
     pub fn everything() -> Self {
-        Self::from_parts(vec![Item::everything()], 0, None, None)
+        Self::from_parts(vec![Item::everything()], Size::default(), None, None)
     }
 
     /// Begins an item that matches events of any of these types.
@@ -116,7 +124,7 @@ impl Filter {
         let from = self.parts.from.max(from.map(floor_to_microsecond));
         let until = until.map(floor_to_microsecond);
         let until = [self.parts.until, until].into_iter().flatten().min();
-        Ok(Self::from_parts(self.parts.items.clone(), self.parts.terms, from, until))
+        Ok(Self::from_parts(self.parts.items.clone(), self.parts.size, from, until))
     }
 
     /// Returns whether an event matches, just as the server would answer.
@@ -130,7 +138,7 @@ impl Filter {
     /// Returns the canonical form: the same text for every filter of the same meaning, another
     /// text for every other.
     pub fn canonical(&self) -> &str {
-        let Parts { items, from, until, canonical, terms: _ } = &*self.parts;
+        let Parts { items, from, until, canonical, size: _ } = &*self.parts;
         canonical.get_or_init(|| normal::canonical(items, *from, *until))
     }
 
@@ -147,9 +155,9 @@ impl Filter {
         self.parts.from
     }
 
-    /// Returns how many event types and values the filter was made of.
-    pub(crate) fn terms_count(&self) -> usize {
-        self.parts.terms
+    /// Returns how many event types and values its alternatives have together.
+    pub(crate) fn values(&self) -> usize {
+        self.parts.size.values
     }
 
     /// Returns whether the filter has a bound of time.
@@ -163,11 +171,11 @@ impl Filter {
 
     fn from_parts(
         items: Vec<Item>,
-        terms: usize,
+        size: Size,
         from: Option<Timestamp>,
         until: Option<Timestamp>,
     ) -> Self {
-        Self { parts: Arc::new(Parts { items, terms, from, until, canonical: OnceLock::new() }) }
+        Self { parts: Arc::new(Parts { items, size, from, until, canonical: OnceLock::new() }) }
     }
 }
 

@@ -75,24 +75,41 @@ impl Item {
             let all = containments.iter().flat_map(Containment::key_values);
             all.for_each(|one| *owners.entry(one).or_insert(0_usize) += 1);
         }
-        containments.iter().map(move |one| {
-            one.key_values().min_by_key(|key_value| owners.get(key_value).copied().unwrap_or(0))
+        containments.iter().map(move |one| match owners.is_empty() {
+            true => one.first_key_value(),
+            // A scalar of its own tells more events apart than one in an array, if both are as rare.
+            false => one.key_values().min_by_key(|key_value| {
+                (owners.get(key_value).copied(), matches!(key_value.0, NecessaryKey::Element(_)))
+            }),
         })
     }
 }
 
 impl Containment {
-    /// Returns the scalars that an event must have as whole values: those under a key of its payload, or if
-    /// there are none those in arrays there.
-    fn key_values(&self) -> impl Iterator<Item = (NecessaryKey<'_>, &Node)> {
-        let scalars = self.fields().filter(|(_, node)| node.is_scalar());
-        let has_scalar = self.fields().any(|(_, node)| node.is_scalar());
-        let elements =
-            self.fields().filter(move |_| !has_scalar).filter_map(|(key, node)| match node {
+    /// Returns the first scalar under a key of the payload, or else one in an array there.
+    fn first_key_value(&self) -> Option<(NecessaryKey<'_>, &Node)> {
+        let field = self.fields().find(|(_, node)| node.is_scalar());
+        let field = field.map(|(key, node)| (NecessaryKey::Field(key), node));
+        field.or_else(|| {
+            self.fields().find_map(|(key, node)| match node {
                 Node::Array(elements) => Some((NecessaryKey::Element(key), elements.scalar()?)),
                 _ => None,
-            });
-        scalars.map(|(key, node)| (NecessaryKey::Field(key), node)).chain(elements)
+            })
+        })
+    }
+
+    /// Returns the scalars that an event must have as whole values: under a key of its payload, or in an
+    /// array there.
+    fn key_values(&self) -> impl Iterator<Item = (NecessaryKey<'_>, &Node)> {
+        self.fields().flat_map(|(key, node)| {
+            let elements = match node {
+                Node::Array(elements) => Some(elements.iter().filter(|one| one.is_scalar())),
+                _ => None,
+            };
+            let scalar = node.is_scalar().then_some((NecessaryKey::Field(key), node));
+            let elements = elements.into_iter().flatten();
+            scalar.into_iter().chain(elements.map(move |one| (NecessaryKey::Element(key), one)))
+        })
     }
 }
 
@@ -146,17 +163,26 @@ mod tests {
         assert_eq!(key_and_value(Filter::all_of([("tags", &nested)])), expected);
     }
 
-    /// An event of the library meets one alternative by its book, and all of them by the library's branch.
+    /// An event meets one alternative by its book or tag, and all of them by its branch or semester.
     #[test]
     fn takes_the_value_that_the_fewest_alternatives_have() {
-        for (books, expected) in [(100, 100), (3, 1)] {
-            let books = (0..books).map(|book| ("BookID", format!("b-{book}")));
-            let filter = Filter::all_of([("ABranch", "north")]).any_of(books).build().unwrap();
+        let branch = || Filter::all_of([("ABranch", "north")]);
+        let semester = || Filter::all_of([("tags", ["semester:2026-autumn"])]);
+        let books = |count: usize| (0..count).map(|book| ("BookID", format!("b-{book}")));
+        let students = || (0..100).map(|student| ("tags", [format!("s:{student}")]));
+        let cases = [
+            (branch().any_of(books(100)), 100),
+            (branch().any_of(books(3)), 1),
+            (branch().any_of(students()), 100),
+            (semester().any_of(students()), 100),
+        ];
+        for (filter, expected) in cases {
+            let filter = filter.build().unwrap();
 
             let matches = filter.necessary_matches();
 
             let values: BTreeSet<_> = matches.iter().map(|one| &one.value).collect();
-            assert_eq!(values.len(), expected);
+            assert_eq!(values.len(), expected, "{filter:?}");
         }
     }
 }

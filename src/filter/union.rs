@@ -2,7 +2,7 @@ use std::ops::BitOr;
 
 use super::containment::Containment;
 use super::normal::Alternatives;
-use super::{Filter, MAX_FILTER_TERMS};
+use super::{Filter, MAX_FILTER_TERMS, Size};
 use crate::Error;
 
 impl Filter {
@@ -31,7 +31,8 @@ impl Filter {
     /// # Errors
     ///
     /// [`Error::InvalidFilter`] if there is no filter to join, if the filters have different periods,
-    /// or if they name more than [`MAX_FILTER_TERMS`] event types and values together.
+    /// or if they name more than [`MAX_FILTER_TERMS`] event types and values together, or more than ten times as
+    /// many in all of their alternatives.
     pub fn union(filters: impl IntoIterator<Item = Self>) -> Result<Self, Error> {
         let filters: Vec<_> = filters.into_iter().collect();
         let Some(first) = filters.first() else {
@@ -44,8 +45,10 @@ impl Filter {
                  join them first and narrow the union by Filter::occurred, or read each by itself",
             ));
         }
-        let terms: usize = filters.iter().map(|one| one.parts.terms).sum();
-        check_terms(terms)?;
+        let sizes = || filters.iter().map(|one| one.parts.size);
+        let terms = sizes().map(|size| size.terms).sum();
+        let size = Size { terms, values: sizes().map(|size| size.values).sum() };
+        size.check()?;
 
         let mut alternatives = Alternatives::default();
         for item in filters.iter().flat_map(Self::items) {
@@ -56,7 +59,7 @@ impl Filter {
                 alternatives.add(item.types().clone(), Containment::default());
             }
         }
-        Ok(Self::from_parts(alternatives.normalise(), terms, from, until))
+        Ok(Self::from_parts(alternatives.normalise(), size, from, until))
     }
 }
 
@@ -96,24 +99,22 @@ impl BitOr<&Filter> for Result<Filter, Error> {
     }
 }
 
-/// Checks how many event types and values a filter names.
-pub(super) fn check_terms(terms: usize) -> Result<(), Error> {
-    if terms > MAX_FILTER_TERMS {
-        return Err(Error::invalid_filter(format!(
-            "names {terms} event types and values, the most are {MAX_FILTER_TERMS}"
-        )));
+impl Size {
+    /// Checks that a filter may be so large.
+    pub(super) fn check(self) -> Result<(), Error> {
+        let Self { terms, values } = self;
+        if terms > MAX_FILTER_TERMS {
+            return Err(Error::invalid_filter(format!(
+                "names {terms} event types and values, the most are {MAX_FILTER_TERMS}"
+            )));
+        }
+        let most = 10 * MAX_FILTER_TERMS;
+        if values > most {
+            return Err(Error::invalid_filter(format!(
+                "demands {values} values in all of its alternatives together, the most are {most}: \
+                 name fewer predicates in all_of, or make several filters"
+            )));
+        }
+        Ok(())
     }
-    Ok(())
-}
-
-/// Checks how many values the alternatives of a filter have together.
-pub(super) fn check_combined(combined: usize) -> Result<(), Error> {
-    let most = 10 * MAX_FILTER_TERMS;
-    if combined > most {
-        return Err(Error::invalid_filter(format!(
-            "demands {combined} values in all of its alternatives together, the most are {most}: \
-             name fewer predicates in all_of, or make several filters"
-        )));
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -115,11 +115,19 @@ struct Contest<'a> {
     filter: &'a Filter,
     lost: AtomicU32,
     turn: Mutex<Option<Turn<'a>>>,
+    /// Whether it has waited for its turn in vain.
+    goes_without: AtomicBool,
 }
 
 impl<'a> Contest<'a> {
     fn new(turns: &'a Turns, filter: &'a Filter) -> Self {
-        Self { turns, filter, lost: AtomicU32::new(0), turn: Mutex::default() }
+        Self {
+            turns,
+            filter,
+            lost: AtomicU32::new(0),
+            turn: Mutex::default(),
+            goes_without: AtomicBool::new(false),
+        }
     }
 
     fn lost(&self) -> u32 {
@@ -132,15 +140,20 @@ impl<'a> Contest<'a> {
 
     /// Waits for its turn where the boundary is contested, and keeps it. It goes on without where
     /// that takes longer than an attempt may, and than ten seconds: somebody slow must not hold up
-    /// everybody else, and one that is decided within another must not wait for that for ever.
+    /// everybody else, and one that is decided within another must not wait for that for ever. It does so
+    /// once, so that there is time left for a round under the log's lock.
     async fn wait_for_turn(&self, limit: AttemptDeadline) {
         let has_turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if has_turn || self.lost() == 0 && !self.turns.is_contested(self.filter) {
+        let goes_without = has_turn || self.goes_without.load(Ordering::Relaxed);
+        if goes_without || self.lost() == 0 && !self.turns.is_contested(self.filter) {
             return;
         }
         let turn = timeout(PATIENCE, self.turns.wait(self.filter));
-        if let Ok(Ok(turn)) = limit.run(turn).await {
-            *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        match limit.run(turn).await {
+            Ok(Ok(turn)) => {
+                *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+            }
+            _ => self.goes_without.store(true, Ordering::Relaxed),
         }
     }
 }
@@ -203,6 +216,11 @@ mod tests {
         second.wait_for_turn(AttemptDeadline::new(&RetryPolicy::never(), Instant::now())).await;
 
         assert!(second.turn.lock().unwrap().is_none());
+        // The next round does not wait again.
+        let began = Instant::now();
+        second.lose();
+        second.wait_for_turn(AttemptDeadline::new(&RetryPolicy::never(), began)).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
         drop(first);
     }
 }

@@ -6,6 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::inline_task::WakeHandle;
 use super::request::AppendRequest;
 use crate::Error;
+use crate::server::Server;
+use crate::store::failure::outcome_unknown;
 use crate::store::limit::AttemptDeadline;
 use crate::store::outcome::AppendOutcome;
 
@@ -22,8 +24,15 @@ pub(super) struct PendingAppend {
 }
 
 impl PendingAppend {
-    /// Tells the caller what became of the attempt.
-    pub(super) fn reply(self, result: Result<AppendOutcome, Error>) {
+    /// Tells the caller what became of the attempt. If it may have been stored before, an error does not say
+    /// that nothing was.
+    pub(super) fn reply(self, server: &Server, result: Result<AppendOutcome, Error>) {
+        let result = result.map_err(|error| match self.may_be_stored {
+            true if !error.is_outcome_unknown() => {
+                outcome_unknown(server, &self.request.events, error)
+            }
+            _ => error,
+        });
         // The caller may have gone.
         let _ = self.reply.send(result);
     }
@@ -123,14 +132,14 @@ impl Queue {
 
     /// Takes the attempts of the next batch: as many of the first as may share a transaction.
     pub(super) fn take(&mut self, most: usize) -> Vec<PendingAppend> {
-        let (mut events, mut bytes, mut terms, mut count) = (0, 0, 0, 0);
+        let (mut events, mut bytes, mut values, mut count) = (0, 0, 0, 0);
         for pending in self.waiting.iter().take(most) {
             let request = &pending.request;
             events += request.events.len();
             bytes += request.bytes();
-            terms += request.filter_terms();
+            values += request.filter_values();
             let is_full =
-                events > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES || terms > MAX_BATCH_TERMS;
+                events > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES || values > MAX_BATCH_VALUES;
             if count > 0 && is_full {
                 break;
             }
@@ -160,7 +169,7 @@ const MAX_BATCH_EVENTS: usize = 1_024;
 /// The most bytes of JSON of attempts that share a transaction.
 const MAX_BATCH_BYTES: usize = 512 << 10;
 /// The most event types and values in the filters of attempts that share a transaction.
-const MAX_BATCH_TERMS: usize = 4_096;
+const MAX_BATCH_VALUES: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -218,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_no_more_terms_of_filters_than_a_batch_may_have() {
+    fn takes_no_more_values_of_filters_than_a_batch_may_have() {
         let books = |count: usize| (0..count).map(|book| ("BookID", format!("b-{book}")));
         for (terms, expected) in
             [(1_500, vec![vec![0, 1], vec![2]]), (5_000, vec![vec![0], vec![1], vec![2]])]

@@ -49,9 +49,9 @@ impl AppendRequest {
         Self { refusals, ..self }
     }
 
-    /// Returns how many event types and values its filter is made of.
-    pub(super) fn filter_terms(&self) -> usize {
-        self.condition.guard().map_or(0, |guard| guard.filter.terms_count())
+    /// Returns how many event types and values the alternatives of its filter have together.
+    pub(super) fn filter_values(&self) -> usize {
+        self.condition.guard().map_or(0, |guard| guard.filter.values())
     }
 
     /// Returns how many bytes of JSON it has.

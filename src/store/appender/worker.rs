@@ -135,7 +135,7 @@ impl Worker {
     /// Replies to the next attempts that there is no connection.
     fn refuse(&mut self, error: &Error) {
         for pending in self.next().unwrap_or_default() {
-            pending.reply(Err(error.clone()));
+            pending.reply(self.appender.pool.server(), Err(error.clone()));
         }
     }
 
@@ -190,7 +190,7 @@ impl Worker {
     /// batch, if there is one.
     fn accept(&self, plan: Plan, validation: Validation) -> Option<Batch> {
         for (pending, outcome) in plan.refused {
-            pending.reply(Ok(outcome));
+            pending.reply(self.appender.pool.server(), Ok(outcome));
         }
         self.appender.put_back(plan.deferred);
         let (attempts, contents) = (plan.attempts, plan.contents);
@@ -340,7 +340,7 @@ impl Worker {
     fn apply(&mut self, settlement: Settlement) {
         self.groups.extend(settlement.requeue);
         for (pending, result) in settlement.replies {
-            pending.reply(result);
+            pending.reply(self.appender.pool.server(), result);
         }
     }
 
@@ -393,7 +393,7 @@ impl Drop for Worker {
         drop(queue);
         let server = self.appender.pool.server();
         for pending in waiting {
-            pending.reply(Err(server.lost("the append task ended before it replied")));
+            pending.reply(server, Err(server.lost("the append task ended before it replied")));
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Error, Event, Filter, Query, SequenceNumber};
+use eddyline::{AppendCondition, Error, Event, Filter, Query, RetryPolicy, SequenceNumber};
 use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Gate, Outcome};
-use crate::support::{Log, lent, loans_of, returned};
+use crate::support::{Log, lent, loans_of, returned, run_after_commits};
 
 fn none() -> AppendCondition {
     AppendCondition::none()
@@ -279,4 +279,32 @@ async fn a_server_that_takes_no_writes_any_more_stores_none_of_them() {
         gate.store.append([lent("b-4", "r-1")], none()).await.is_ok()
     })
     .await;
+}
+
+/// Their first try was canceled after its commit, and the second one is refused.
+#[tokio::test]
+async fn those_that_may_be_stored_are_not_told_that_they_are_not() {
+    let gate = Gate::with(|config| {
+        let config = config.statement_timeout(Duration::from_millis(400));
+        config.linger(Duration::from_millis(50)).retry(RetryPolicy::never())
+    });
+    let gate = gate.await;
+    let name = &gate.log.name;
+    let body = format!(
+        "ALTER TABLE public.{name} ADD CHECK (false) NOT VALID; COMMIT; PERFORM pg_sleep(60);"
+    );
+    run_after_commits(&gate.sql, name, &body).await;
+    let append = |book: &str| {
+        let event = lent(book, "r-1");
+        (event.id(), gate.store.append([event], AppendCondition::none()))
+    };
+    let ((one, first), (other, second)) = (append("b-1"), append("b-2"));
+
+    let (first, second) = tokio::join!(first, second);
+
+    for (id, outcome) in [(one, first), (other, second)] {
+        let error = outcome.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error:?}");
+        assert!(gate.store.event(id).await.unwrap().is_some());
+    }
 }

@@ -184,11 +184,17 @@ pub async fn end_sessions(sql: &Client, application: &str) -> usize {
 /// Lets the server answer appends with an error after their commit, as if they were canceled there. Returns
 /// the statement that ends this.
 pub async fn cancel_after_commits(sql: &Client, log: &str) -> String {
+    run_after_commits(sql, log, "RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';").await
+}
+
+/// Has the server run something after each commit of an append, in its call. Returns the statement that ends
+/// this.
+pub async fn run_after_commits(sql: &Client, log: &str, body: &str) -> String {
     let definition = format!("SELECT pg_get_functiondef('{log}_append'::regproc)");
     let definition: String = sql.query_one(&definition, &[]).await.unwrap().get(0);
-    let fails = "COMMIT; RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';";
     assert!(definition.contains("COMMIT;"));
-    sql.batch_execute(&definition.replace("COMMIT;", fails)).await.unwrap();
+    let longer = definition.replace("COMMIT;", &format!("COMMIT; {body}"));
+    sql.batch_execute(&longer).await.unwrap();
     definition
 }
 
