@@ -285,7 +285,7 @@ async fn a_server_that_takes_no_writes_any_more_stores_none_of_them() {
 #[tokio::test]
 async fn those_that_may_be_stored_are_not_told_that_they_are_not() {
     let gate = Gate::with(|config| {
-        let config = config.statement_timeout(Duration::from_millis(400));
+        let config = config.statement_timeout(Duration::from_secs(3));
         config.linger(Duration::from_millis(50)).retry(RetryPolicy::never())
     });
     let gate = gate.await;
