@@ -1,7 +1,7 @@
 //! What the append's protocol avoids. Each wrong form is shown to fail, so that the right one is
 //! known to be tested by the same race.
 
-use eddyline::{AppendCondition, Error, Filter, SequenceNumber};
+use eddyline::{AppendCondition, Error, Filter, Pooler, ReadWrite, SequenceNumber, Store};
 use tokio_postgres::Client;
 
 use crate::support::{Log, lent, wait_for_lock_waiter};
@@ -81,10 +81,13 @@ async fn a_highest_number_says_nothing_where_numbers_are_given_before_commit() {
 }
 
 /// The store waits for a foreign transaction, and sees what it stored, whatever isolation the
-/// database prescribes.
+/// database prescribes, also behind a pooler, where a connection cannot be set to another one.
 #[tokio::test]
 async fn the_store_sees_what_it_waited_for_under_every_default_isolation() {
-    for isolation in ["read committed", "repeatable read", "serializable"] {
+    let isolations = ["read committed", "repeatable read", "serializable"];
+    let poolers = [Pooler::None, Pooler::Transaction];
+    for (isolation, pooler) in isolations.iter().flat_map(|one| poolers.map(|pooler| (one, pooler)))
+    {
         let log = Log::alone().await;
         let sql = log.sql().await;
         let database: String =
@@ -92,7 +95,7 @@ async fn the_store_sees_what_it_waited_for_under_every_default_isolation() {
         let default =
             format!("ALTER DATABASE {database} SET default_transaction_isolation = '{isolation}'");
         sql.batch_execute(&default).await.unwrap();
-        let store = log.writer().await;
+        let store = Store::<ReadWrite>::connect(log.config().pooler(pooler)).await.unwrap();
         let books = Filter::any_of([("BookID", "b-1")]).build().unwrap();
         let history = store.query(&books).await.unwrap();
         let insert = format!(
@@ -109,7 +112,8 @@ async fn the_store_sees_what_it_waited_for_under_every_default_isolation() {
         };
         let (refused, ()) = tokio::join!(append, release);
 
-        assert!(matches!(refused, Err(Error::Conflict { .. })), "{isolation}: {refused:?}");
+        let is_conflict = matches!(refused, Err(Error::Conflict { .. }));
+        assert!(is_conflict, "{isolation}, {pooler:?}: {refused:?}");
     }
 }
 
