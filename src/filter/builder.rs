@@ -67,9 +67,7 @@ impl FilterBuilder {
     ///   times as many.
     pub fn build(self) -> Result<Filter, Error> {
         let items: Vec<_> = self.earlier.into_iter().chain([self.item]).collect();
-        let terms = items.iter().map(RawItem::terms).sum();
-        let values = items.iter().map(RawItem::values).sum();
-        let size = Size { terms, values };
+        let size: Size = items.iter().map(RawItem::size).sum();
         size.check()?;
 
         let mut alternatives = Alternatives::default();
@@ -81,19 +79,15 @@ impl FilterBuilder {
 }
 
 impl RawItem {
-    fn terms(&self) -> usize {
-        let predicates = self.any_of.iter().chain(&self.all_of).flatten();
-        self.types.as_ref().map_or(0, Vec::len) + predicates.map(Predicate::scalars).sum::<usize>()
-    }
-
-    /// Returns how many event types and scalars the item's alternatives have together.
-    fn values(&self) -> usize {
+    fn size(&self) -> Size {
         let scalars = |some: &Option<Vec<Predicate>>| {
             some.iter().flatten().map(Predicate::scalars).sum::<usize>()
         };
-        let alternatives = self.any_of.as_ref().map_or(1, Vec::len);
         let types = self.types.as_ref().map_or(0, Vec::len);
-        types + scalars(&self.any_of) + alternatives.saturating_mul(scalars(&self.all_of))
+        let (any_of, all_of) = (scalars(&self.any_of), scalars(&self.all_of));
+        let alternatives = self.any_of.as_ref().map_or(1, Vec::len);
+        let values = types + any_of + alternatives.saturating_mul(all_of);
+        Size { terms: types + any_of + all_of, values }
     }
 
     fn add_to(self, alternatives: &mut Alternatives) -> Result<(), String> {

@@ -1,3 +1,4 @@
+use std::iter::Sum;
 use std::ops::BitOr;
 
 use super::containment::Containment;
@@ -45,9 +46,7 @@ impl Filter {
                  join them first and narrow the union by Filter::occurred, or read each by itself",
             ));
         }
-        let sizes = || filters.iter().map(|one| one.parts.size);
-        let terms = sizes().map(|size| size.terms).sum();
-        let size = Size { terms, values: sizes().map(|size| size.values).sum() };
+        let size: Size = filters.iter().map(|one| one.parts.size).sum();
         size.check()?;
 
         let mut alternatives = Alternatives::default();
@@ -96,6 +95,15 @@ impl BitOr<&Filter> for Result<Filter, Error> {
 
     fn bitor(self, other: &Filter) -> Self {
         self? | other.clone()
+    }
+}
+
+impl Sum for Size {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), |one, other| Self {
+            terms: one.terms + other.terms,
+            values: one.values + other.values,
+        })
     }
 }
 

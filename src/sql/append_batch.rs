@@ -95,13 +95,18 @@ impl<'a> ConflictProbe<'a> {
     /// Returns how many events above the lowest position the server reads at most.
     pub(crate) fn max_newer_events(&self) -> i64 {
         let [fields, elements] = self.keys();
+        self.max_newer_events_under(fields.len() + elements.len())
+    }
+
+    /// Returns the same, if the conditions name so many keys.
+    fn max_newer_events_under(&self, keys: usize) -> i64 {
         // Terms of the same value are all compared with an event that has it.
         let mut equals = HashMap::new();
         let values =
             self.terms.iter().map(|term| (term.required.key, term.required.value.as_str()));
         values.for_each(|value| *equals.entry(value).or_insert(0_usize) += 1);
         let most_equals = equals.values().copied().max().unwrap_or_default();
-        max_newer_events(most_equals.max(fields.len() + elements.len()), self.refusals)
+        max_newer_events(most_equals.max(keys), self.refusals)
     }
 
     /// Returns the lowest and the highest position up to which the conditions are known to hold.
@@ -146,6 +151,7 @@ impl<'a> ConflictProbe<'a> {
         };
         let bodies = terms().map(body).collect();
         let lowest = self.positions().map_or(0, |(lowest, _)| lowest);
+        let most = self.max_newer_events_under(fields.len() + elements.len());
         let columns = [
             Param::BigInt(lowest),
             Param::BigInts(self.members.clone()),
@@ -160,7 +166,7 @@ impl<'a> ConflictProbe<'a> {
             times(|guard| guard.filter.occurred_until()),
             Param::BigInts(terms().map(|term| term.after).collect()),
             Param::BigInts(terms().map(|term| term.owner).collect()),
-            Param::BigInt(self.max_newer_events()),
+            Param::BigInt(most),
         ];
         for column in columns {
             params.bind(column);

@@ -47,7 +47,8 @@ impl Store<ReadWrite> {
     ///
     /// What may be tried again is, chunk by chunk, as the store's
     /// [`RetryPolicy`](crate::RetryPolicy) says: its attempts and its deadline are those of one
-    /// chunk. Each attempt has the time up to that deadline; if there is none, that of an attempt. The import as a whole may take as long as it takes.
+    /// chunk. Each attempt has the time up to that deadline; if there is none, that of an attempt. The
+    /// import as a whole may take as long as it takes.
     ///
     /// ```no_run
     /// # use eddyline::{Error, Event, ReadWrite, Store};
@@ -68,8 +69,9 @@ impl Store<ReadWrite> {
     /// [`ImportFailed::Source`] with what the stream yielded, [`ImportFailed::Store`] where a chunk
     /// cannot be stored: with [`Error::InvalidConfig`] where the size of chunks is not allowed, and
     /// with those of an unconditional [`append`](Self::append): [`Error::DuplicateEvent`] if the id of
-    /// an event is that of one with other contents, in the log or earlier in the stream. Both say how far the import has come. After
-    /// [`Error::OutcomeUnknown`] the chunk may be stored; the same import, run again, finds out.
+    /// an event is that of one with other contents, in the log or earlier in the stream. Both say how far
+    /// the import has come. After [`Error::OutcomeUnknown`] the chunk may be stored; the same import, run
+    /// again, finds out.
     ///
     /// # Cancel safety
     ///
