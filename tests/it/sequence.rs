@@ -68,6 +68,20 @@ fn large() -> Event {
     Event::new("BookCopyLentToReader", &note).unwrap()
 }
 
+/// Renders a trigger of the owner's that inserts an event before each row or statement that is named. What
+/// it returns counts only before a row.
+fn audit(log: &str, each: &str) -> String {
+    format!(
+        "CREATE FUNCTION {log}_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO public.{log} (event_id, occurred_at, event_type, payload)
+             VALUES (gen_random_uuid(), now(), 'LendingAudited', '{{}}');
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER {log}_zaudit BEFORE INSERT ON {log} FOR EACH {each}
+             EXECUTE FUNCTION {log}_audit()"
+    )
+}
+
 /// Whatever appends, and whether or not the next number falls into the gap.
 #[tokio::test]
 async fn stores_nothing_below_the_head_by_whatever_path() {
@@ -195,17 +209,8 @@ async fn stores_no_events_in_descending_order() {
 async fn overlooks_no_event_that_a_trigger_inserts() {
     let log = Log::new().await;
     let (sql, store) = (log.sql().await, log.writer().await);
-    let name = &log.name;
     // It fires after the trigger that compares each row's number with the sequence.
-    let trigger = format!(
-        "CREATE FUNCTION {name}_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             INSERT INTO public.{name} (event_id, occurred_at, event_type, payload)
-             VALUES (gen_random_uuid(), now(), 'LendingAudited', '{{}}');
-             RETURN NEW;
-         END $$;
-         CREATE TRIGGER {name}_zaudit BEFORE INSERT ON {name} FOR EACH ROW
-             WHEN (NEW.payload->>'BookID' = 'b-1') EXECUTE FUNCTION {name}_audit()"
-    );
+    let trigger = audit(&log.name, "ROW WHEN (NEW.payload->>'BookID' = 'b-1')");
     store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
     sql.batch_execute(&trigger).await.unwrap();
     for _ in 0..3 {
@@ -226,16 +231,7 @@ async fn overlooks_no_event_that_a_trigger_inserts() {
 async fn overlooks_no_event_that_a_trigger_inserts_first() {
     let log = Log::new().await;
     let (sql, store) = (log.sql().await, log.writer().await);
-    let name = &log.name;
-    let trigger = format!(
-        "CREATE FUNCTION {name}_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             INSERT INTO public.{name} (event_id, occurred_at, event_type, payload)
-             VALUES (gen_random_uuid(), now(), 'LendingAudited', '{{}}');
-             RETURN NULL;
-         END $$;
-         CREATE TRIGGER {name}_zaudit BEFORE INSERT ON {name} FOR EACH STATEMENT
-             WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION {name}_audit()"
-    );
+    let trigger = audit(&log.name, "STATEMENT WHEN (pg_trigger_depth() = 0)");
     let mut head =
         store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap().last();
     sql.batch_execute(&trigger).await.unwrap();

@@ -20,7 +20,10 @@ use tokio_postgres::{Client, NoTls};
 pub use self::fragile::Fragile;
 pub use self::handed::Handed;
 pub use self::observer::{Observer, attribute, series};
-pub use self::provoked::{SLEEP, asleep, log_that_runs, named, run_after_appends, run_on_reads};
+pub use self::provoked::{
+    SLEEP, asleep, cancel_after_commits, log_that_runs, named, run_after_appends,
+    run_after_commits, run_on_reads,
+};
 pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};
 
@@ -179,23 +182,6 @@ pub async fn end_sessions(sql: &Client, application: &str) -> usize {
     let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
         WHERE application_name = $1";
     sql.query(end, &[&application]).await.unwrap().len()
-}
-
-/// Lets the server answer appends with an error after their commit, as if they were canceled there. Returns
-/// the statement that ends this.
-pub async fn cancel_after_commits(sql: &Client, log: &str) -> String {
-    run_after_commits(sql, log, "RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';").await
-}
-
-/// Has the server run something after each commit of an append, in its call. Returns the statement that ends
-/// this.
-pub async fn run_after_commits(sql: &Client, log: &str, body: &str) -> String {
-    let definition = format!("SELECT pg_get_functiondef('{log}_append'::regproc)");
-    let definition: String = sql.query_one(&definition, &[]).await.unwrap().get(0);
-    assert!(definition.contains("COMMIT;"));
-    let longer = definition.replace("COMMIT;", &format!("COMMIT; {body}"));
-    sql.batch_execute(&longer).await.unwrap();
-    definition
 }
 
 /// Waits for a fact, asking again and again; a fact that does not come fails the test.

@@ -52,6 +52,23 @@ pub async fn run_after_appends(sql: &Client, log: &str, body: &str) {
     .unwrap();
 }
 
+/// Lets the server answer appends with an error after their commit, as if they were canceled there. Returns
+/// the statement that ends this.
+pub async fn cancel_after_commits(sql: &Client, log: &str) -> String {
+    run_after_commits(sql, log, "RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';").await
+}
+
+/// Has the server run something after each commit of an append, in its call. Returns the statement that ends
+/// this.
+pub async fn run_after_commits(sql: &Client, log: &str, body: &str) -> String {
+    let definition = format!("SELECT pg_get_functiondef('{log}_append'::regproc)");
+    let definition: String = sql.query_one(&definition, &[]).await.unwrap().get(0);
+    assert!(definition.contains("COMMIT;"));
+    let longer = definition.replace("COMMIT;", &format!("COMMIT; {body}"));
+    sql.batch_execute(&longer).await.unwrap();
+    definition
+}
+
 /// Waits until a session sleeps, and returns its process.
 pub async fn asleep(sql: &Client, application: &str) -> i32 {
     let process = "SELECT pid FROM pg_stat_activity
