@@ -22,12 +22,12 @@ use crate::{Filter, SequenceNumber};
 ///
 /// ```compile_fail,E0061
 /// # use eddyline::{AppendCondition, Filter, SequenceNumber};
-/// let condition = AppendCondition::since(SequenceNumber::new(7));
+/// let condition = AppendCondition::no_match_after(SequenceNumber::new(7));
 /// ```
 ///
 /// ```
 /// # use eddyline::{AppendCondition, Filter, SequenceNumber};
-/// let condition = AppendCondition::since(Filter::everything(), SequenceNumber::new(7));
+/// let condition = AppendCondition::no_match_after(Filter::everything(), SequenceNumber::new(7));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -50,14 +50,14 @@ impl AppendCondition {
 
     /// Demands that no event of the filter was ever appended.
     pub fn no_match(filter: Filter) -> Self {
-        Self::since(filter, SequenceNumber::ZERO)
+        Self::no_match_after(filter, SequenceNumber::ZERO)
     }
 
     /// Demands that no event of the filter was appended after the position.
     ///
     /// This is for positions that travelled through a client, of an edit form for instance; they
     /// must be those of a history read for the same filter from a read-write store.
-    pub fn since(filter: Filter, position: SequenceNumber) -> Self {
+    pub fn no_match_after(filter: Filter, position: SequenceNumber) -> Self {
         Self { guard: Some(Guard { filter, after: position }) }
     }
 

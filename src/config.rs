@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::log::LogName;
+use crate::log_name::LogName;
 use crate::{Error, RetryPolicy, Telemetry};
 
 /// The encryption of connections to servers.
@@ -194,7 +194,7 @@ impl Config {
     /// the server. Defaults to 2 seconds.
     ///
     /// A decision takes the lock after it has lost as many rounds as
-    /// [`escalate_after`](crate::RetryPolicyBuilder::escalate_after) says. All other appends wait for it
+    /// [`escalate_after`](crate::retry::RetryPolicyBuilder::escalate_after) says. All other appends wait for it
     /// meanwhile. If it takes longer, [`decide`](crate::Store::decide) fails with
     /// [`Error::DecisionTimedOut`].
     pub fn decision_timeout(self, timeout: Duration) -> Self {

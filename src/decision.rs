@@ -34,7 +34,7 @@ impl Decision {
 
 impl<T> Decision<T> {
     /// Adds what the caller wants to know of the decision, once its events are stored.
-    pub fn with<U>(self, value: U) -> Decision<U> {
+    pub fn with_value<U>(self, value: U) -> Decision<U> {
         Decision { events: self.events, value }
     }
 

@@ -8,16 +8,8 @@ use uuid::Uuid;
 
 use crate::error::cause;
 use crate::json;
+use crate::limits::{MAX_EVENT_TYPE_BYTES, MAX_JSON_BYTES};
 use crate::{Error, SequenceNumber};
-
-/// The longest event type, in bytes.
-pub const MAX_EVENT_TYPE_BYTES: usize = 255;
-
-/// The largest payload and the largest metadata, in bytes.
-///
-/// `jsonb` has limits of its own, of 256 MB for what an object holds in its own format; the server
-/// refuses some 20 million small numbers.
-pub const MAX_JSON_BYTES: usize = 64 << 20;
 
 /// An event to append to a log.
 ///

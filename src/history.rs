@@ -71,7 +71,7 @@ impl History<ReadWrite> {
     ///   [`after`](crate::Query::after), only older events are left out. The position is the end of
     ///   the log, and the condition is broken by what is appended after the read, and by nothing else.
     pub fn condition(&self) -> AppendCondition {
-        AppendCondition::since(self.filter.clone(), self.position)
+        AppendCondition::no_match_after(self.filter.clone(), self.position)
     }
 }
 

@@ -84,18 +84,19 @@ mod address;
 mod condition;
 mod config;
 mod decision;
-mod error;
+pub mod error;
 mod event;
-mod filter;
+pub mod filter;
 mod history;
-mod import;
+mod imported;
 mod json;
-mod log;
+pub mod limits;
+mod log_name;
 mod mode;
 mod pool;
 mod position;
 mod query;
-mod retry;
+pub mod retry;
 mod schema;
 mod server;
 mod sql;
@@ -109,29 +110,34 @@ pub use {jiff, uuid};
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Pooler, QueueFull, Tls};
 pub use crate::decision::{Decided, Decision};
-pub use crate::error::{
-    Circumstances, Class, Classify, ConnectionFailure, Error, Failure, Place, Reason, SqlState,
-};
-pub use crate::event::{Event, MAX_EVENT_TYPE_BYTES, MAX_JSON_BYTES, SequencedEvent};
-pub use crate::filter::{Filter, FilterBuilder, FilterKey, MAX_FILTER_TERMS, Predicate};
+#[doc(inline)]
+pub use crate::error::{Class, Classify, Error};
+pub use crate::event::{Event, SequencedEvent};
+#[doc(inline)]
+pub use crate::filter::{Filter, Predicate};
 pub use crate::history::{Appended, History};
-pub use crate::import::{ImportFailed, Importable, Imported};
 pub use crate::mode::{Mode, ReadOnly, ReadWrite, Role};
 pub use crate::position::SequenceNumber;
 pub use crate::query::Query;
-pub use crate::retry::{
-    AsPlanned, Backoff, ByClass, ByClassify, Failed, Hooks, Jitter, Retried, Retry, RetryBudget,
-    RetryOutcome, RetryPolicy, RetryPolicyBuilder, Retrying, Silent,
-};
+#[doc(inline)]
+pub use crate::retry::RetryPolicy;
 pub use crate::schema::Schema;
-pub use crate::store::{EventStream, Import, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, Store};
+pub use crate::store::{EventStream, Store};
 pub use crate::telemetry::Telemetry;
+
+/// Bulk import: what a source may yield, how far an import has come, and why it ended early.
+///
+/// [`Store::import`] starts one.
+pub mod import {
+    pub use crate::imported::{ImportError, Importable, Imported};
+    pub use crate::store::Import;
+}
 
 /// Renders the statements of a query, for the fuzz target that looks for values in them.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub fn sql_text(query: &Query) -> String {
-    let Ok(log) = log::LogName::new("public", "events") else { return String::new() };
+    let Ok(log) = log_name::LogName::new("public", "events") else { return String::new() };
     let reading = sql::Reading::new(&log, query);
     let statements = [reading.all(), reading.few()];
     statements.into_iter().flatten().map(|statement| statement.text + ";").collect()

@@ -5,8 +5,9 @@ use tokio_postgres::error::Severity;
 
 use crate::address::{Address, Endpoint};
 use crate::error::{BoxError, MIGRATE, cause, unreachable_because};
-use crate::log::{LogName, SEQUENCE_BEHIND};
-use crate::{Circumstances, Class, ConnectionFailure, Error, Failure, Place, Role, SqlState};
+use crate::error::{Circumstances, ConnectionFailure, Failure, Phase, SqlState};
+use crate::log_name::{LogName, SEQUENCE_BEHIND};
+use crate::{Class, Error, Role};
 
 /// A server as a store knows it.
 pub(crate) struct Server {
@@ -59,7 +60,7 @@ impl Server {
     }
 
     /// Begins the circumstances of a failure that arose at this server.
-    pub(crate) fn at(&self, place: Place) -> Circumstances {
+    pub(crate) fn at(&self, place: Phase) -> Circumstances {
         Circumstances::new(place, self.role)
     }
 
@@ -90,7 +91,7 @@ impl Server {
                 self.damaged("its sequence lies behind its events")
             }
             // The store leaves the number out.
-            Failure::Sqlstate("428C9") if circumstances.place() == Place::Append => {
+            Failure::Sqlstate("428C9") if circumstances.place() == Phase::Append => {
                 self.damaged("its sequence has a cache, so that numbers do not ascend")
             }
             Failure::Sqlstate(code) => {
@@ -98,13 +99,13 @@ impl Server {
                 Error::Database { server, sqlstate, class, source: cause(error) }
             }
             Failure::Connection(ConnectionFailure::ReadOnly) => self.takes_no_writes(),
-            Failure::Connection(_) if circumstances.place() == Place::Connect => {
+            Failure::Connection(_) if circumstances.place() == Phase::Connect => {
                 let reason = unreachable_because(&error, self.port);
                 Error::Unreachable { server, reason, class, source: cause(error) }
             }
             Failure::Connection(ConnectionFailure::Denied) => {
                 let reason = format!("its answer is not of the type that was asked for: {error}");
-                Error::UnfitServer { server, reason: reason.into(), class }
+                Error::UnsuitableServer { server, reason: reason.into(), class }
             }
             Failure::Connection(_) => Error::ConnectionLost { server, source: cause(error) },
         }
@@ -126,7 +127,7 @@ impl Server {
     }
 
     pub(crate) fn takes_no_writes(&self) -> Error {
-        Error::UnfitServer {
+        Error::UnsuitableServer {
             server: self.to_string(),
             reason: "it takes no writes: it is a replica, or set to read only".into(),
             class: Class::Transient,

@@ -44,7 +44,7 @@ async fn by_caller(bench: &mut Bench, store: &Store<ReadWrite>) {
     if !bench.begins(&[name], "append: query, append, again if refused") {
         return;
     }
-    let (store, once) = (store.clone(), store.retrying(RetryPolicy::never()));
+    let (store, once) = (store.clone(), store.with_retry_policy(RetryPolicy::never()));
     let arenas =
         ["decide on 4", "by caller"].map(|way| Arc::new(Arena::new(way, Overlap::Quarter)));
     let [ours, caller] = arenas.clone();
@@ -87,7 +87,8 @@ async fn compete(
     name: &str,
     overlap: Overlap,
 ) {
-    let (store, once, hand) = (store.clone(), store.retrying(RetryPolicy::never()), hand.clone());
+    let (store, once, hand) =
+        (store.clone(), store.with_retry_policy(RetryPolicy::never()), hand.clone());
     let arenas = ["decide", "optimistic", "by hand"].map(|way| Arc::new(Arena::new(way, overlap)));
     let [ours, retried, locked] = arenas.clone();
     let contestants = [

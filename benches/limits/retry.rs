@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use console::print;
-use eddyline::{Class, Retry, RetryPolicy};
+use eddyline::retry::Retry;
+use eddyline::{Class, RetryPolicy};
 
 use crate::Bench;
 use crate::rounds::middle;
@@ -49,7 +50,7 @@ fn bare() -> u64 {
 
 fn retried(policy: &RetryPolicy) -> u64 {
     now(async {
-        let retried = Retry::with_classes(policy, head, |class| *class).await;
+        let retried = Retry::classify_with(policy, head, |class| *class).await;
         black_box(retried.into_result().unwrap_or_default())
     })
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use eddyline::{Filter, FilterBuilder, Predicate};
+use eddyline::filter::FilterBuilder;
+use eddyline::{Filter, Predicate};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use serde::Serialize;
 
-#[path = "../../tests/it/witnesses.rs"]
-mod witnesses;
+#[path = "../../tests/it/distinguishing_events.rs"]
+mod distinguishing_events;
 
-pub use witnesses::witnesses;
+pub use distinguishing_events::witnesses;
 
 /// An item of a filter, as a user might give it.
 #[derive(Arbitrary, Debug)]

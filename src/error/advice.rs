@@ -3,7 +3,8 @@ use super::Error;
 impl Error {
     /// Adds what other ways to the same server came to, where the error has room for it.
     pub(crate) fn noting(mut self, others: &[Self]) -> Self {
-        if let Self::Unreachable { reason, .. } | Self::UnfitServer { reason, .. } = &mut self {
+        if let Self::Unreachable { reason, .. } | Self::UnsuitableServer { reason, .. } = &mut self
+        {
             for other in others {
                 reason.to_mut().push_str(&format!("; {other}"));
             }

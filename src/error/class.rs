@@ -1,7 +1,7 @@
 /// Says what a failure means to whoever asked.
 ///
 /// It is what [`Error::class`](crate::Error::class) answers, what metrics name, and what a
-/// [`Retry`](crate::Retry) goes by.
+/// [`Retry`](crate::retry::Retry) goes by.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Class {
@@ -70,7 +70,7 @@ impl Class {
 /// Tells the class of a failure.
 ///
 /// Implement it for an error of your own that has an [`Error`](crate::Error) within, and a
-/// [`Retry`](crate::Retry) knows which of its failures to try again.
+/// [`Retry`](crate::retry::Retry) knows which of its failures to try again.
 pub trait Classify {
     /// Returns what the failure means to whoever asked.
     fn class(&self) -> Class;

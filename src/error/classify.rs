@@ -4,7 +4,7 @@ use crate::Role;
 /// Says what was being done when a failure arose.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum Place {
+pub enum Phase {
     /// Events were to be stored.
     Append,
     /// A connection was being made and set up.
@@ -17,7 +17,7 @@ pub enum Place {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[must_use]
 pub struct Circumstances {
-    place: Place,
+    place: Phase,
     role: Role,
     sent: bool,
     ended: bool,
@@ -26,7 +26,7 @@ pub struct Circumstances {
 
 impl Circumstances {
     /// Names the place, and the part that the server plays.
-    pub fn new(place: Place, role: Role) -> Self {
+    pub fn new(place: Phase, role: Role) -> Self {
         Self { place, role, sent: false, ended: false, overdue: false }
     }
 
@@ -47,12 +47,12 @@ impl Circumstances {
         Self { sent, ..self }
     }
 
-    pub(crate) fn place(self) -> Place {
+    pub(crate) fn place(self) -> Phase {
         self.place
     }
 
     fn may_have_been_stored(self) -> bool {
-        self.place == Place::Append && self.sent
+        self.place == Phase::Append && self.sent
     }
 }
 
@@ -166,13 +166,13 @@ fn leaves_in_doubt(failure: Failure<'_>, circumstances: Circumstances) -> bool {
     }
 }
 
-fn of_connection(failure: ConnectionFailure, place: Place) -> Class {
+fn of_connection(failure: ConnectionFailure, place: Phase) -> Class {
     match failure {
-        ConnectionFailure::Denied if place == Place::Connect => {
+        ConnectionFailure::Denied if place == Phase::Connect => {
             Class::Permanent(Reason::Authentication)
         }
         ConnectionFailure::Denied => Class::Permanent(Reason::Bug),
-        ConnectionFailure::TimedOut if place != Place::Connect => Class::Timeout,
+        ConnectionFailure::TimedOut if place != Phase::Connect => Class::Timeout,
         ConnectionFailure::Broken
         | ConnectionFailure::Garbled
         | ConnectionFailure::ReadOnly
@@ -187,7 +187,7 @@ fn of_code(code: &str, circumstances: Circumstances) -> Option<Class> {
         "25006" if circumstances.role == Role::Primary => Class::Transient,
         "25P03" | "25P04" => Class::Timeout,
         "55006" | "55P03" => Class::Transient,
-        "57014" if circumstances.place == Place::Connect => Class::Transient,
+        "57014" if circumstances.place == Phase::Connect => Class::Transient,
         "57014" if circumstances.overdue => Class::Timeout,
         "57014" => Class::Canceled,
         "55P02" => Class::Permanent(Reason::Bug),

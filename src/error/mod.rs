@@ -1,3 +1,5 @@
+//! Errors, and the classes that tell what may be done about them.
+
 mod advice;
 mod class;
 mod classify;
@@ -12,7 +14,7 @@ use uuid::Uuid;
 
 use self::advice::advice;
 pub use self::class::{Class, Classify, Reason};
-pub use self::classify::{Circumstances, Place};
+pub use self::classify::{Circumstances, Phase};
 pub(crate) use self::failure::unreachable_because;
 pub use self::failure::{ConnectionFailure, Failure};
 pub use self::sqlstate::SqlState;
@@ -265,7 +267,7 @@ pub enum Error {
 
     /// The server did not answer within the time that an attempt may take, see
     /// [`RetryPolicy`](crate::RetryPolicy). Nothing was stored, unless it comes of a
-    /// [`Retry`](crate::Retry) that [cut off](crate::Failed::TimedOut) an append.
+    /// [`Retry`](crate::retry::Retry) that [cut off](crate::retry::AttemptError::TimedOut) an append.
     #[error("no answer from {server} within {waited:?}")]
     TimedOut {
         /// The server, as `role host:port`.
@@ -277,7 +279,7 @@ pub enum Error {
     /// The role that connects cannot use the log: it lacks a right, or row-level security hides events
     /// from it.
     #[error("role {role} cannot use the log on {server}: {reason}")]
-    UnfitRole {
+    UnsuitableRole {
         /// The server, as `role host:port`.
         server: String,
         /// The role.
@@ -288,7 +290,7 @@ pub enum Error {
 
     /// The server is not one that this store can use.
     #[error("{server} cannot be used: {reason}")]
-    UnfitServer {
+    UnsuitableServer {
         /// The server, as `role host:port`.
         server: String,
         /// Why not.
@@ -346,7 +348,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Database { class, .. }
-            | Self::UnfitServer { class, .. }
+            | Self::UnsuitableServer { class, .. }
             | Self::Unreachable { class, .. } => *class,
             Self::Conflict { .. } | Self::PositionAhead { .. } => Class::Conflict,
             Self::ConnectionLost { .. } | Self::QueueFull { .. } => Class::Transient,
@@ -365,7 +367,7 @@ impl Error {
             Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
             | Self::SchemaVersion { .. } => Class::Permanent(Reason::Schema),
-            Self::UnfitRole { .. } => Class::Permanent(Reason::Permission),
+            Self::UnsuitableRole { .. } => Class::Permanent(Reason::Permission),
         }
     }
 
@@ -390,8 +392,8 @@ impl Error {
             | Self::PoolExhausted { .. }
             | Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
-            | Self::UnfitRole { .. }
-            | Self::UnfitServer { .. }
+            | Self::UnsuitableRole { .. }
+            | Self::UnsuitableServer { .. }
             | Self::Unreachable { .. } => true,
             Self::Database { class, .. } => match class {
                 Class::Transient => true,

@@ -62,7 +62,7 @@ impl FilterBuilder {
     ///   empty, since it would widen the filter to leave it out,
     /// - a value holds what `jsonb` refuses,
     /// - predicates that must all be met exclude each other,
-    /// - there are more event types and scalars in predicates than [`MAX_FILTER_TERMS`](crate::MAX_FILTER_TERMS),
+    /// - there are more event types and scalars in predicates than [`MAX_FILTER_TERMS`](crate::limits::MAX_FILTER_TERMS),
     /// - those of which all must be met, repeated for each of which any must be met, come to more than ten
     ///   times as many.
     pub fn build(self) -> Result<Filter, Error> {

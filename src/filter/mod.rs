@@ -29,9 +29,6 @@ pub(crate) use self::terms::Lookup;
 use crate::event::floor_to_microsecond;
 use crate::{Error, Event};
 
-/// The most event types and scalars of predicates that one filter may name.
-pub const MAX_FILTER_TERMS: usize = 10_000;
-
 /// A selection of events: by event type, by what their payload holds, and by time.
 ///
 /// A filter is made of items joined by OR. An item names event types, of which an event must have

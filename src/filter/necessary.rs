@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    fn key_and_value(filter: crate::FilterBuilder) -> (String, String, bool) {
+    fn key_and_value(filter: crate::filter::FilterBuilder) -> (String, String, bool) {
         let filter = filter.build().unwrap();
         let matches = filter.necessary_matches();
         let [one] = &matches[..] else { panic!("{} alternatives", matches.len()) };

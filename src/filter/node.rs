@@ -1,9 +1,9 @@
 use serde::Serialize;
 
-use super::MAX_FILTER_TERMS;
 use super::containment::{Containment, Level, check_text, quoted};
 use super::elements::Elements;
 use crate::json::{self, Decimal};
+use crate::limits::MAX_FILTER_TERMS;
 
 /// A value that a payload must hold under a key or in an array.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]

@@ -25,7 +25,7 @@ pub(crate) enum Lookup {
 
 /// What is hashed: a type, or a part of what a payload holds at its top level.
 #[derive(Hash)]
-enum Term<'a> {
+enum IndexKey<'a> {
     /// An array, whatever it contains.
     Array(&'a str),
     /// A scalar that an array contains.
@@ -73,7 +73,7 @@ impl Item {
         match self.types() {
             Types::Any => false,
             Types::Of(types) => {
-                terms.extend(types.iter().map(|one| hasher.hash_one(Term::Type(one))));
+                terms.extend(types.iter().map(|one| hasher.hash_one(IndexKey::Type(one))));
                 true
             }
         }
@@ -89,16 +89,16 @@ impl Containment {
     ) -> [Option<u64>; 2] {
         let terms = match key_value {
             Some((NecessaryKey::Field(key), node)) => {
-                [Scalar::of(node).map(|scalar| Term::Scalar(key, scalar)), None]
+                [Scalar::of(node).map(|scalar| IndexKey::Scalar(key, scalar)), None]
             }
             Some((NecessaryKey::Element(key), node)) => {
-                let element = Scalar::of(node).map(|scalar| Term::Element(key, scalar));
-                [element, Some(Term::LongArray(key))]
+                let element = Scalar::of(node).map(|scalar| IndexKey::Element(key, scalar));
+                [element, Some(IndexKey::LongArray(key))]
             }
             _ => {
                 let container = self.fields().next().map(|(key, node)| match node {
-                    Node::Array(_) => Term::Array(key),
-                    _ => Term::Object(key),
+                    Node::Array(_) => IndexKey::Array(key),
+                    _ => IndexKey::Object(key),
                 });
                 [container, None]
             }
@@ -137,7 +137,7 @@ impl<'a> Scalar<'a> {
 impl Event {
     /// Returns the terms that the event is kept under; `None` where there would be too many.
     pub(crate) fn terms(&self, hasher: &impl BuildHasher) -> Option<Vec<u64>> {
-        let mut terms = vec![hasher.hash_one(Term::Type(self.event_type()))];
+        let mut terms = vec![hasher.hash_one(IndexKey::Type(self.event_type()))];
         let mut json = serde_json::Deserializer::from_str(self.payload_json());
         let fields = Fields { hasher, terms: &mut terms };
         json.deserialize_map(fields).ok()?;
@@ -174,22 +174,22 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 fn add_terms_of(key: &str, value: &str, hasher: &impl BuildHasher, terms: &mut Vec<u64>) {
     match value.as_bytes().first() {
         Some(b'[') => {
-            terms.push(hasher.hash_one(Term::Array(key)));
+            terms.push(hasher.hash_one(IndexKey::Array(key)));
             let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value) else { return };
             let scalars = values.iter().filter_map(|value| Scalar::read(value.get()));
             let mut elements: Vec<_> =
-                scalars.map(|scalar| hasher.hash_one(Term::Element(key, scalar))).collect();
+                scalars.map(|scalar| hasher.hash_one(IndexKey::Element(key, scalar))).collect();
             elements.sort_unstable();
             elements.dedup();
             match elements.len() {
                 0..=MAX_ELEMENTS => terms.extend(elements),
-                _ => terms.push(hasher.hash_one(Term::LongArray(key))),
+                _ => terms.push(hasher.hash_one(IndexKey::LongArray(key))),
             }
         }
-        Some(b'{') => terms.push(hasher.hash_one(Term::Object(key))),
+        Some(b'{') => terms.push(hasher.hash_one(IndexKey::Object(key))),
         _ => {
             let scalar = Scalar::read(value);
-            terms.extend(scalar.map(|scalar| hasher.hash_one(Term::Scalar(key, scalar))));
+            terms.extend(scalar.map(|scalar| hasher.hash_one(IndexKey::Scalar(key, scalar))));
         }
     }
 }

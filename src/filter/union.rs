@@ -3,8 +3,9 @@ use std::ops::BitOr;
 
 use super::containment::Containment;
 use super::normal::Alternatives;
-use super::{Filter, MAX_FILTER_TERMS, Size};
+use super::{Filter, Size};
 use crate::Error;
+use crate::limits::MAX_FILTER_TERMS;
 
 impl Filter {
     /// Joins filters by OR: an event matches if any of them matches it. `one | other` does the

@@ -10,24 +10,24 @@ use serde::ser::{self, Serialize, Serializer};
 /// Returns whether no float in the value is NaN or an infinity.
 pub(super) fn is_finite(value: &impl Serialize) -> bool {
     // What else is wrong with a value is for the serializer to tell that writes it.
-    !matches!(value.serialize(Walk), Err(Fault::NotFinite))
+    !matches!(value.serialize(Walk), Err(EncodeFault::NotFinite))
 }
 
 #[derive(Debug)]
-enum Fault {
+enum EncodeFault {
     NotFinite,
     Other,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for EncodeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("not to be serialised")
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for EncodeFault {}
 
-impl ser::Error for Fault {
+impl ser::Error for EncodeFault {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Other
     }
@@ -37,10 +37,10 @@ impl ser::Error for Fault {
 #[derive(Clone, Copy)]
 struct Walk;
 
-type Walked = Result<(), Fault>;
+type Walked = Result<(), EncodeFault>;
 
 fn check(is_finite: bool) -> Walked {
-    if is_finite { Ok(()) } else { Err(Fault::NotFinite) }
+    if is_finite { Ok(()) } else { Err(EncodeFault::NotFinite) }
 }
 
 macro_rules! pass {
@@ -51,7 +51,7 @@ macro_rules! pass {
 
 impl Serializer for Walk {
     type Ok = ();
-    type Error = Fault;
+    type Error = EncodeFault;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -116,15 +116,15 @@ impl Serializer for Walk {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self, Fault> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self, EncodeFault> {
         Ok(self)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self, Fault> {
+    fn serialize_tuple(self, _: usize) -> Result<Self, EncodeFault> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Fault> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeFault> {
         Ok(self)
     }
 
@@ -134,15 +134,15 @@ impl Serializer for Walk {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, EncodeFault> {
         Ok(self)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Self, Fault> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Self, EncodeFault> {
         Ok(self)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Fault> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeFault> {
         Ok(self)
     }
 
@@ -152,7 +152,7 @@ impl Serializer for Walk {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, EncodeFault> {
         Ok(self)
     }
 
@@ -165,7 +165,7 @@ macro_rules! walk {
     ($($compound:ident: $method:ident($($key:ty)?)),* $(,)?) => {
         $(impl ser::$compound for Walk {
             type Ok = ();
-            type Error = Fault;
+            type Error = EncodeFault;
 
             fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> Walked {
                 value.serialize(*self)
@@ -189,7 +189,7 @@ walk! {
 
 impl ser::SerializeMap for Walk {
     type Ok = ();
-    type Error = Fault;
+    type Error = EncodeFault;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Walked {
         key.serialize(*self)

@@ -9,11 +9,12 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use super::attempt::{Addresses, Attempt, Clock, LastFailure};
 use super::login::{Login, Refusal};
 use super::session::Session;
-use super::terms::Terms;
+use super::session_settings::SessionSettings;
 use crate::address::{Address, Demand, Endpoint};
 use crate::error::{BoxError, cause};
+use crate::error::{ConnectionFailure, Failure, Phase};
 use crate::server::Server;
-use crate::{Class, Config, ConnectionFailure, Error, Failure, Place, Role, sql, tls};
+use crate::{Class, Config, Error, Role, sql, tls};
 
 /// Connects to the server of an address: to the first of its hosts, and of their addresses, that
 /// answers and is what was asked for.
@@ -46,7 +47,7 @@ impl Dialer {
         config: &Config,
         address: &Address,
         server: Arc<Server>,
-        terms: Arc<Terms>,
+        terms: Arc<SessionSettings>,
     ) -> Result<Self, Error> {
         let demands = demands(server.role, address.demand)?;
         let mut driver = address.driver.clone();
@@ -85,7 +86,11 @@ impl Dialer {
     }
 
     /// Makes a dialer that sets its connections up in another way.
-    pub(super) fn on_terms(&self, config: &Config, terms: Arc<Terms>) -> Result<Self, Error> {
+    pub(super) fn on_terms(
+        &self,
+        config: &Config,
+        terms: Arc<SessionSettings>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             server: self.server.clone(),
             hosts: self.hosts.clone(),
@@ -311,7 +316,7 @@ fn unreachable(
     reason: String,
     source: impl Into<BoxError>,
 ) -> Error {
-    let class = Class::of(Failure::Connection(failure), server.at(Place::Connect));
+    let class = Class::of(Failure::Connection(failure), server.at(Phase::Connect));
     let (server, reason) = (server.to_string(), reason.into());
     Error::Unreachable { server, reason, class, source: cause(source) }
 }

@@ -6,21 +6,21 @@ use bb8::PooledConnection;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
+use super::capacity::Slot;
 use super::manager::Manager;
-use super::room::Place;
 use super::session::Session;
 
-/// A connection of a pool, with its place there.
-pub(super) struct Placed {
+/// A connection of a pool, with its slot there.
+pub(super) struct Pooled {
     session: Session,
     made: Instant,
     /// Dropped after the connection.
-    _place: Place,
+    _place: Slot,
 }
 
-impl Placed {
-    pub(super) fn new(session: Session, place: Place) -> Self {
-        Self { session, made: Instant::now(), _place: place }
+impl Pooled {
+    pub(super) fn new(session: Session, slot: Slot) -> Self {
+        Self { session, made: Instant::now(), _place: slot }
     }
 
     /// Returns whether it is to be closed rather than used again.
@@ -29,7 +29,7 @@ impl Placed {
     }
 }
 
-impl Deref for Placed {
+impl Deref for Pooled {
     type Target = Session;
 
     fn deref(&self) -> &Session {
@@ -37,7 +37,7 @@ impl Deref for Placed {
     }
 }
 
-impl DerefMut for Placed {
+impl DerefMut for Pooled {
     fn deref_mut(&mut self) -> &mut Session {
         &mut self.session
     }
@@ -87,8 +87,8 @@ impl Idle {
     }
 
     /// Adds a connection that was made.
-    pub(super) fn add(&self, connection: Placed) {
-        // It has a place, so there is room. One that is closed by now is of no use.
+    pub(super) fn add(&self, connection: Pooled) {
+        // It has a slot, so there is capacity. One that is closed by now is of no use.
         if self.connections.add(connection).is_ok() {
             self.permits.add_permits(1);
         }

@@ -6,10 +6,11 @@ use bb8_postgres::PostgresConnectionManager;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::session::Session;
-use super::terms::Terms;
+use super::session_settings::SessionSettings;
 use crate::address::Demand;
+use crate::error::{ConnectionFailure, Phase, Reason};
 use crate::server::Server;
-use crate::{Class, Config, ConnectionFailure, Error, Place, Reason, Role, tls};
+use crate::{Class, Config, Error, Role, tls};
 
 /// The oldest major version of PostgreSQL that the crate supports.
 const OLDEST_SERVER: u32 = 14;
@@ -17,7 +18,7 @@ const OLDEST_SERVER: u32 = 14;
 /// Logs in to servers, sets connections up, and refuses servers that cannot be used.
 pub(super) struct Login {
     connector: tls::Connector,
-    terms: Arc<Terms>,
+    terms: Arc<SessionSettings>,
     statement_timeout: Duration,
 }
 
@@ -36,7 +37,7 @@ impl From<Error> for Refusal {
 }
 
 impl Login {
-    pub(super) fn new(config: &Config, terms: Arc<Terms>) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, terms: Arc<SessionSettings>) -> Result<Self, Error> {
         let connector = tls::connector(config.tls.as_ref())?;
         Ok(Self { connector, terms, statement_timeout: config.statement_timeout })
     }
@@ -65,10 +66,10 @@ impl Login {
 }
 
 fn refused(server: &Server, demand: Demand, error: tokio_postgres::Error) -> Error {
-    let refused = server.error(error, server.at(Place::Connect));
+    let refused = server.error(error, server.at(Phase::Connect));
     match refused {
         // The driver says the same of either demand that it knows.
-        Error::UnfitServer { .. } if demand == Demand::ReadOnly => unwanted(server, demand),
+        Error::UnsuitableServer { .. } if demand == Demand::ReadOnly => unwanted(server, demand),
         refused => refused,
     }
 }
@@ -91,7 +92,7 @@ fn is_of_encryption(error: &tokio_postgres::Error) -> bool {
 /// Refuses a server that the store's promises cannot be kept on, or that is not the one that was asked
 /// for.
 async fn check(client: &Client, server: &Server, demand: Demand) -> Result<(), Error> {
-    let unfit = |reason: String| Error::UnfitServer {
+    let unfit = |reason: String| Error::UnsuitableServer {
         server: server.to_string(),
         reason: reason.into(),
         class: Class::Permanent(Reason::Resource),
@@ -133,7 +134,7 @@ fn unwanted(server: &Server, demand: Demand) -> Error {
         Demand::ReadOnly => "it takes writes, and the address asks for one that is read-only",
         _ => "it is no standby, and the address asks for one by target_session_attrs",
     };
-    Error::UnfitServer {
+    Error::UnsuitableServer {
         server: server.to_string(),
         reason: reason.into(),
         class: Class::Transient,

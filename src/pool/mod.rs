@@ -1,15 +1,15 @@
 //! A pool of connections per server, and what a connection remembers.
 
 mod attempt;
+mod capacity;
 mod dial;
 mod idle;
 mod login;
 mod manager;
 mod reading;
-mod room;
+mod recent_failure;
 mod session;
-mod suspicion;
-mod terms;
+mod session_settings;
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -19,13 +19,13 @@ use std::time::Duration;
 use bb8::QueueStrategy;
 use tokio::time::timeout;
 
-use self::idle::{Idle, Placed, Taken};
+use self::idle::{Idle, Pooled, Taken};
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
-pub(crate) use self::session::{ConnectionId, Form, Session, last_row, send, sent};
-use self::suspicion::Suspicion;
+use self::recent_failure::RecentFailure;
+pub(crate) use self::session::{ConnectionId, Session, StatementHandle, last_row, send, sent};
 use crate::error::BoxError;
-use crate::log::LogName;
+use crate::log_name::LogName;
 use crate::server::Server;
 use crate::{Class, Config, Error, Role};
 
@@ -38,7 +38,7 @@ pub(crate) struct Pool {
     acquire_timeout: Duration,
     /// Whether to give up at the first connection that fails, because another server may answer.
     fail_fast: bool,
-    suspicion: Arc<Suspicion>,
+    recent_failure: Arc<RecentFailure>,
 }
 
 impl Pool {
@@ -71,7 +71,7 @@ impl Pool {
 
     fn new(config: &Config, manager: Manager, builder: bb8::Builder<Manager>) -> Self {
         let connections = builder
-            .max_size(manager.room.most())
+            .max_size(manager.capacity.most())
             .connection_timeout(config.acquire_timeout)
             // Whether a connection still lives shows when it is used; to ask before would cost
             // each operation a round trip.
@@ -85,7 +85,7 @@ impl Pool {
             idle: Idle::new(connections),
             acquire_timeout: config.acquire_timeout,
             fail_fast: config.servers.len() > 1,
-            suspicion: Arc::default(),
+            recent_failure: Arc::default(),
         }
     }
 
@@ -98,12 +98,12 @@ impl Pool {
         self.manager.attempt().await
     }
 
-    /// Adds a connection that was made apart from the pool, if there is room for it.
+    /// Adds a connection that was made apart from the pool, if there is capacity for it.
     pub(crate) fn keep(&self, session: Session) {
-        let room = &self.manager.room;
-        let _waiting = room.wait();
-        if let Some(place) = room.begin() {
-            self.idle.add(Placed::new(session, place.made()));
+        let capacity = &self.manager.capacity;
+        let _waiting = capacity.wait();
+        if let Some(slot) = capacity.begin() {
+            self.idle.add(Pooled::new(session, slot.made()));
         }
     }
 
@@ -138,10 +138,10 @@ impl Pool {
         {
             return Ok(lease);
         }
-        let room = &self.manager.room;
+        let capacity = &self.manager.capacity;
         // It listens before an attempt is begun.
-        let mut changes = room.changes();
-        let _waiting = room.wait();
+        let mut changes = capacity.changes();
+        let _waiting = capacity.wait();
         let mut pause = SHORTEST_PAUSE;
         let mut taken = pin!(self.take());
         loop {
@@ -163,17 +163,17 @@ impl Pool {
     }
 
     /// Begins to make a connection, unless as many are being made as callers wait, or there is no
-    /// room for it.
+    /// capacity for it.
     ///
     /// The attempt goes on if the caller is gone: what is half made is of use to the next one. If its
-    /// runtime ends, so does the attempt, and others begin one in its place.
+    /// runtime ends, so does the attempt, and others begin one in its slot.
     fn begin_attempt(&self) {
-        let Some(place) = self.manager.room.begin() else { return };
+        let Some(slot) = self.manager.capacity.begin() else { return };
         let (dialer, idle) = (self.manager.dialer.clone(), self.idle.clone());
         tokio::spawn(async move {
             match dialer.connect().await {
-                Ok(session) => idle.add(Placed::new(session, place.made())),
-                Err(error) => place.fail(error),
+                Ok(session) => idle.add(Pooled::new(session, slot.made())),
+                Err(error) => slot.fail(error),
             }
         });
     }
@@ -188,29 +188,30 @@ impl Pool {
 
     /// Leases a connection that still lives, as far as is known without asking.
     fn lease(&self, connection: Taken) -> Option<Lease> {
-        // Dropped, a spent one makes room for another one.
-        (!connection.is_spent()).then(|| Lease { connection, suspicion: self.suspicion.clone() })
+        // Dropped, a spent one makes capacity for another one.
+        (!connection.is_spent())
+            .then(|| Lease { connection, recent_failure: self.recent_failure.clone() })
     }
 
     /// Returns whether to give up rather than wait for what may come back or be made later.
     fn is_final(&self, error: &Error) -> bool {
         let is_lasting = matches!(error.class(), Class::Permanent(_));
-        self.fail_fast || is_lasting && self.manager.room.is_empty()
+        self.fail_fast || is_lasting && self.manager.capacity.is_empty()
     }
 
     /// Returns whether the server failed a moment ago, so that another one should be asked first.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.suspicion.is_fresh()
+        self.recent_failure.is_fresh()
     }
 
     /// Notes whether the server failed.
     pub(crate) fn note(&self, failed: bool) {
-        self.suspicion.note(failed);
+        self.recent_failure.note(failed);
     }
 
     /// Says what holds all of the connections.
     fn in_use(&self) -> String {
-        let connections = self.manager.room.most();
+        let connections = self.manager.capacity.most();
         match self.manager.only_appends {
             true => format!("all {connections} that append wait for the server"),
             false => format!(
@@ -221,11 +222,11 @@ impl Pool {
     }
 
     fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
-        let room = &self.manager.room;
-        if let Some(failure) = room.last_failure() {
+        let capacity = &self.manager.capacity;
+        if let Some(failure) = capacity.last_failure() {
             return failure;
         }
-        match room.is_full() {
+        match capacity.is_full() {
             false => self.manager.dialer.timed_out(elapsed),
             true => Error::PoolExhausted {
                 server: self.server.to_string(),
@@ -239,14 +240,14 @@ impl Pool {
 /// A connection out of the pool; dropped, it goes back.
 pub(crate) struct Lease {
     connection: Taken,
-    suspicion: Arc<Suspicion>,
+    recent_failure: Arc<RecentFailure>,
 }
 
 impl Lease {
     /// Notes how the server failed, if it did: where another might not have, that one is asked first.
     pub(crate) fn note(&self, failure: Option<&Error>) {
         match failure {
-            None => self.suspicion.note(false),
+            None => self.recent_failure.note(false),
             Some(error) if error.is_of_server() => self.suspect(),
             Some(_) => {}
         }
@@ -254,7 +255,7 @@ impl Lease {
 
     /// Notes that another server is to be asked first.
     pub(crate) fn suspect(&self) {
-        self.suspicion.note(true);
+        self.recent_failure.note(true);
     }
 }
 

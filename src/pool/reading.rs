@@ -4,9 +4,10 @@ use futures_util::StreamExt;
 use futures_util::future::{join, join3, join4};
 use tokio_postgres::{Client, Row, RowStream};
 
-use super::session::{Form, MAX_PREPARED_TEXT, STALE, Session, send, sent};
+use super::session::{MAX_PREPARED_TEXT, STALE, Session, StatementHandle, send, sent};
+use crate::Error;
+use crate::error::Phase;
 use crate::sql::{self, Planning};
-use crate::{Error, Place};
 
 /// The rows of a read.
 pub(crate) type Rows = Pin<Box<RowStream>>;
@@ -41,7 +42,7 @@ impl Session {
         let end = reading.end();
         let end_form = self.prepare(&end.text).await?;
         let Some(all) = reading.all() else {
-            self.begin();
+            self.start_clock();
             self.reading = true;
             let row = sent(&self.client, &end_form, &end).await;
             self.reading = false;
@@ -49,7 +50,7 @@ impl Session {
         };
         let form = self.prepare(&all.text).await?;
         let plan = self.plan(Planning::ByValue).await?;
-        self.begin();
+        self.start_clock();
         self.reading = true;
         let client = &self.client;
         let (planned, row, rows) = join3(
@@ -69,18 +70,18 @@ impl Session {
         reading: &sql::Reading<'_>,
     ) -> Result<(Row, Option<Rows>), Error> {
         let (end, all) = (reading.end(), reading.all());
-        self.begin();
+        self.start_clock();
         self.reading = true;
         let client = &self.client;
         let rows = async {
             let Some(all) = &all else { return Ok(None) };
-            send(client, &Form::Unnamed, all).await.map(Some)
+            send(client, &StatementHandle::Unnamed, all).await.map(Some)
         };
         // Nothing waits for the answer to `COMMIT`, which comes after the last row: whatever is asked
         // next comes after that.
         let (begun, row, rows, committed) = join4(
             client.batch_execute(self.terms.begin_reading()),
-            sent(client, &Form::Unnamed, &end),
+            sent(client, &StatementHandle::Unnamed, &end),
             rows,
             client.simple_query_raw("COMMIT"),
         )
@@ -112,7 +113,7 @@ impl Session {
     ) -> Result<Option<(Row, Option<Rows>)>, Error> {
         let form = self.prepare(&few.text).await?;
         let plan = self.plan(Planning::Once).await?;
-        self.begin();
+        self.start_clock();
         self.reading = true;
         let client = &self.client;
         let (planned, rows) = join(planned(client, plan.as_ref()), send(client, &form, few)).await;
@@ -136,7 +137,7 @@ impl Session {
     async fn plan(
         &mut self,
         planning: Planning,
-    ) -> Result<Option<(Form, sql::Statement<'static>)>, Error> {
+    ) -> Result<Option<(StatementHandle, sql::Statement<'static>)>, Error> {
         if self.planning == Some(planning) {
             return Ok(None);
         }
@@ -157,7 +158,7 @@ impl Session {
     }
 
     fn only(&mut self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
-        let row = row.map_err(|error| self.fail(error, self.server.at(Place::Read)))?;
+        let row = row.map_err(|error| self.fail(error, self.server.at(Phase::Read)))?;
         row.ok_or_else(|| self.server.lost("the answer has no row"))
     }
 }
@@ -165,7 +166,7 @@ impl Session {
 /// Sends the setting of how statements are planned, if there is one to be sent.
 async fn planned(
     client: &Client,
-    plan: Option<&(Form, sql::Statement<'static>)>,
+    plan: Option<&(StatementHandle, sql::Statement<'static>)>,
 ) -> Result<(), tokio_postgres::Error> {
     let Some((form, plan)) = plan else { return Ok(()) };
     sent(client, form, plan).await.map(drop)

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
-use super::terms::Terms;
+use super::session_settings::SessionSettings;
+use crate::error::{Circumstances, Phase};
 use crate::server::{Server, ends_connection};
 use crate::sql::{self, Planning};
-use crate::{Circumstances, Error, Place, Role};
+use crate::{Error, Role};
 
 /// How many statements a connection keeps prepared. A program has a few shapes of filter; one that
 /// makes up shapes without end must not fill the server's memory.
@@ -26,7 +27,7 @@ pub(crate) struct Session {
     pub(super) client: Arc<Client>,
     pub(super) server: Arc<Server>,
     id: ConnectionId,
-    pub(super) terms: Arc<Terms>,
+    pub(super) terms: Arc<SessionSettings>,
     pub(super) prepared: HashMap<String, Prepared>,
     /// How many times a prepared statement was asked for, to tell which one is used least.
     asked: u64,
@@ -61,7 +62,7 @@ impl ConnectionId {
 }
 
 /// How a statement is sent: by its name, or whole.
-pub(crate) enum Form {
+pub(crate) enum StatementHandle {
     Named(tokio_postgres::Statement),
     Unnamed,
 }
@@ -71,7 +72,7 @@ impl Session {
         client: Client,
         server: Arc<Server>,
         statement_timeout: Duration,
-        terms: Arc<Terms>,
+        terms: Arc<SessionSettings>,
     ) -> Self {
         Self {
             client: Arc::new(client),
@@ -136,13 +137,13 @@ impl Session {
 
     /// Notes that a request is about to be sent. The server's clock for it starts later than this
     /// one, so that a statement is never canceled for its time before that time has passed here.
-    pub(crate) fn begin(&mut self) -> Instant {
+    pub(crate) fn start_clock(&mut self) -> Instant {
         self.begun = Instant::now();
         self.begun
     }
 
     /// Notes that what is answered next was sent then, and others after it.
-    pub(crate) fn began(&mut self, begun: Instant) {
+    pub(crate) fn restore_clock(&mut self, begun: Instant) {
         self.begun = begun;
     }
 
@@ -150,32 +151,32 @@ impl Session {
         self.client
             .batch_execute("")
             .await
-            .map_err(|error| self.server.error(error, self.server.at(Place::Read)))
+            .map_err(|error| self.server.error(error, self.server.at(Phase::Read)))
     }
 
     /// Prepares a statement, unless it is so long that it is better sent whole each time.
-    pub(crate) async fn prepare(&mut self, text: &str) -> Result<Form, Error> {
+    pub(crate) async fn prepare(&mut self, text: &str) -> Result<StatementHandle, Error> {
         if self.terms.are_shared() || text.len() > MAX_PREPARED_TEXT {
-            return Ok(Form::Unnamed);
+            return Ok(StatementHandle::Unnamed);
         }
         self.asked += 1;
         if let Some(prepared) = self.prepared.get_mut(text) {
             prepared.asked = self.asked;
-            return Ok(Form::Named(prepared.statement.clone()));
+            return Ok(StatementHandle::Named(prepared.statement.clone()));
         }
         if self.prepared.len() >= MAX_PREPARED {
             let least = self.prepared.values().map(|prepared| prepared.asked).min();
             self.prepared.retain(|_, prepared| Some(prepared.asked) != least);
         }
         // Dropped while it waits, the statement would stay on the server without a name here.
-        self.begin();
+        self.start_clock();
         self.reading = true;
         let statement = self.client.prepare(text).await;
         self.reading = false;
         let statement = statement.map_err(|error| self.failed(error))?;
         let prepared = Prepared { statement: statement.clone(), asked: self.asked, many: 0 };
         self.prepared.insert(text.to_owned(), prepared);
-        Ok(Form::Named(statement))
+        Ok(StatementHandle::Named(statement))
     }
 
     /// Returns whether a statement is prepared.
@@ -190,35 +191,35 @@ impl Session {
 
     /// Notes that a transaction is about to be opened. Until it is [released](Self::release) the
     /// connection is closed if it is dropped.
-    pub(crate) fn hold(&mut self) {
+    pub(crate) fn enter_transaction(&mut self) {
         self.held = Some(self.statement_timeout);
     }
 
     /// Notes the same of a transaction whose statements may take so long each.
-    pub(crate) fn hold_for(&mut self, statement_timeout: Duration) {
+    pub(crate) fn set_transaction_timeout(&mut self, statement_timeout: Duration) {
         self.held = Some(statement_timeout);
     }
 
     /// Notes that no transaction is open any more.
-    pub(crate) fn release(&mut self) {
+    pub(crate) fn leave_transaction(&mut self) {
         self.held = None;
     }
 
     /// Notes that nobody knows when the server will answer, so that it is not to be used again.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn discard(&mut self) {
         self.spent = true;
     }
 
     /// Notes that the server refused, or that the connection broke.
     pub(crate) fn failed(&mut self, error: tokio_postgres::Error) -> Error {
         self.reading = false;
-        self.fail(error, self.server.at(Place::Read))
+        self.fail(error, self.server.at(Phase::Read))
     }
 
     /// Says what the failure of an append that had been sent means; if its outcome is unknown, the
     /// events have yet to be named.
     pub(crate) fn failed_append(&mut self, error: tokio_postgres::Error) -> Error {
-        self.fail(error, self.server.at(Place::Append).sent(true))
+        self.fail(error, self.server.at(Phase::Append).sent(true))
     }
 
     pub(super) fn fail(
@@ -240,19 +241,21 @@ impl Session {
 /// Sends a statement whole at its first poll.
 pub(crate) async fn send(
     client: &Client,
-    form: &Form,
+    form: &StatementHandle,
     statement: &sql::Statement<'_>,
 ) -> Result<RowStream, tokio_postgres::Error> {
     match form {
-        Form::Named(named) => client.query_raw(named, &statement.params).await,
-        Form::Unnamed => client.query_typed_raw(&statement.text, statement.typed_params()).await,
+        StatementHandle::Named(named) => client.query_raw(named, &statement.params).await,
+        StatementHandle::Unnamed => {
+            client.query_typed_raw(&statement.text, statement.typed_params()).await
+        }
     }
 }
 
 /// Sends a statement whole at its first poll, and waits for its end and its last row.
 pub(crate) async fn sent(
     client: &Client,
-    form: &Form,
+    form: &StatementHandle,
     statement: &sql::Statement<'_>,
 ) -> Result<Option<Row>, tokio_postgres::Error> {
     last_row(send(client, form, statement).await).await

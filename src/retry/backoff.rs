@@ -25,7 +25,8 @@ pub enum Jitter {
 ///
 /// ```
 /// use std::time::Duration;
-/// use eddyline::{Jitter, RetryPolicy};
+/// use eddyline::retry::Jitter;
+/// use eddyline::RetryPolicy;
 ///
 /// let policy = RetryPolicy::builder().attempts(9).jitter(Jitter::None).build()?;
 /// let pauses: Vec<_> = policy.backoff().map(|pause| pause.as_millis()).collect();

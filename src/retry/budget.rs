@@ -24,7 +24,8 @@ use crate::Error;
 /// not of a server in need, and nor does an append whose outcome is unknown.
 ///
 /// ```
-/// use eddyline::{RetryBudget, RetryPolicy};
+/// use eddyline::retry::RetryBudget;
+/// use eddyline::RetryPolicy;
 ///
 /// let budget = RetryBudget::new(100, 0.2)?;
 /// let reads = RetryPolicy::builder().budget(budget.clone()).build()?;

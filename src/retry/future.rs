@@ -6,9 +6,9 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::course::{Course, Verdict};
-use super::hooks::{AsPlanned, ByClass, ByClassify, Hooks, Judge, Silent};
+use super::hooks::{AsPlanned, ByClass, ByClassify, Hooks, RetryHooks, Silent};
 use super::limit::Limit;
+use super::state::{NextStep, RetryState};
 use super::{Backoff, Retried, RetryPolicy, Retrying};
 use crate::{Class, Classify, Telemetry};
 
@@ -20,13 +20,14 @@ use crate::{Class, Classify, Telemetry};
 /// is unknown: [`when`](Self::when) says otherwise.
 ///
 /// ```
-/// use eddyline::{Error, Failed, Filter, History, ReadOnly, Retry, RetryPolicy, Store};
+/// use eddyline::retry::{AttemptError, Retry};
+/// use eddyline::{Error, Filter, History, ReadOnly, RetryPolicy, Store};
 ///
 /// async fn read(
 ///     store: &Store<ReadOnly>,
 ///     filter: &Filter,
 ///     policy: &RetryPolicy,
-/// ) -> Result<History<ReadOnly>, Failed<Error>> {
+/// ) -> Result<History<ReadOnly>, AttemptError<Error>> {
 ///     let retried = Retry::new(policy, || store.query(filter))
 ///         .notify(|retrying| println!("attempt {} follows", retrying.attempt()))
 ///         .await;
@@ -38,7 +39,8 @@ use crate::{Class, Classify, Telemetry};
 /// An error has to tell its class, see [`Classify`]. This one does not:
 ///
 /// ```compile_fail,E0277
-/// use eddyline::{Retry, RetryPolicy};
+/// use eddyline::retry::Retry;
+/// use eddyline::RetryPolicy;
 ///
 /// async fn lend() -> Result<(), std::io::Error> {
 ///     Ok(())
@@ -52,14 +54,15 @@ use crate::{Class, Classify, Telemetry};
 /// Then somebody else has to tell it:
 ///
 /// ```
-/// use eddyline::{Class, Retry, RetryPolicy};
+/// use eddyline::retry::Retry;
+/// use eddyline::{Class, RetryPolicy};
 ///
 /// async fn lend() -> Result<(), std::io::Error> {
 ///     Ok(())
 /// }
 ///
 /// # async fn run() {
-/// let _ = Retry::with_classes(&RetryPolicy::default(), lend, |_| Class::Transient).await;
+/// let _ = Retry::classify_with(&RetryPolicy::default(), lend, |_| Class::Transient).await;
 /// # }
 /// ```
 ///
@@ -79,13 +82,13 @@ use crate::{Class, Classify, Telemetry};
 pub struct Retry<'a, O, F, E, H = Hooks> {
     operation: O,
     hooks: H,
-    course: Course<'a, E>,
+    state: RetryState<'a, E>,
     #[pin]
-    state: State<F>,
+    stage: Stage<F>,
 }
 
 #[pin_project(project = StateProjection)]
-enum State<F> {
+enum Stage<F> {
     Ready,
     Running {
         #[pin]
@@ -121,7 +124,7 @@ where
     F: Future<Output = Result<T, E>>,
 {
     /// Tries an operation whose errors do not tell their class themselves.
-    pub fn with_classes(policy: &'a RetryPolicy, operation: O, classes: C) -> Self
+    pub fn classify_with(policy: &'a RetryPolicy, operation: O, classes: C) -> Self
     where
         C: FnMut(&E) -> Class,
     {
@@ -131,7 +134,7 @@ where
     fn with_hooks(policy: &'a RetryPolicy, operation: O, classes: C) -> Self {
         let backoff = policy.backoff();
         let hooks = Hooks { backoff, classes, when: ByClass, notify: Silent, adjust: AsPlanned };
-        Self { operation, hooks, course: Course::new(policy), state: State::Ready }
+        Self { operation, hooks, state: RetryState::new(policy), stage: Stage::Ready }
     }
 }
 
@@ -141,28 +144,28 @@ impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
     ///
     /// For operations that must not be dropped half-way, nor be repeated when they were: those that
     /// append. What was cut off may have been stored, and an event that is made anew has a new id.
-    pub fn uncut(mut self) -> Self {
-        self.course.uncut = true;
+    pub fn without_timeouts(mut self) -> Self {
+        self.state.without_timeouts = true;
         self
     }
 
     /// Counts the deadline from an earlier moment than the first poll: that of the call which this
     /// is part of.
-    pub fn since(mut self, started: Instant) -> Self {
-        self.course.started = Some(started);
+    pub fn started_at(mut self, started: Instant) -> Self {
+        self.state.started = Some(started);
         self
     }
 
     /// Counts attempts, pauses and the outcome under a scope, which is one of few: it becomes an
     /// attribute. Defaults to counting nothing.
     pub fn telemetry(mut self, telemetry: &'a Telemetry, scope: &'static str) -> Self {
-        self.course.call = Some(telemetry.retry(scope));
+        self.state.call = Some(telemetry.retry(scope));
         self
     }
 
     fn map_hooks<X>(self, map: impl FnOnce(H) -> X) -> Retry<'a, O, F, E, X> {
-        let Self { operation, hooks, course, state } = self;
-        Retry { operation, hooks: map(hooks), course, state }
+        let Self { operation, hooks, state, stage } = self;
+        Retry { operation, hooks: map(hooks), state, stage }
     }
 }
 
@@ -175,7 +178,8 @@ where
     ///
     /// ```
     /// use std::time::Duration;
-    /// use eddyline::{Error, Retry, RetryPolicy};
+    /// use eddyline::retry::Retry;
+    /// use eddyline::{Error, RetryPolicy};
     ///
     /// # async fn run() {
     /// let policy = RetryPolicy::default();
@@ -202,7 +206,7 @@ where
     ///
     /// It is not asked about attempts that were cut off, which are tried again: a limit of one
     /// attempt is there so that another can be made. Nothing cuts off an operation that is
-    /// [`uncut`](Self::uncut).
+    /// [`without_timeouts`](Self::without_timeouts).
     pub fn when<X>(self, when: X) -> Retry<'a, O, F, E, Hooks<B, C, X, N, A>>
     where
         X: FnMut(&E) -> bool,
@@ -254,36 +258,36 @@ impl<O, F, T, E, H> Future for Retry<'_, O, F, E, H>
 where
     O: FnMut() -> F,
     F: Future<Output = Result<T, E>>,
-    H: Judge<E>,
+    H: RetryHooks<E>,
 {
     type Output = Retried<T, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let verdict = match this.state.as_mut().project() {
+            let verdict = match this.stage.as_mut().project() {
                 StateProjection::Ready => {
-                    this.course.attempt();
+                    this.state.attempt();
                     let attempt = (this.operation)();
-                    this.state.set(State::Running { attempt, limit: Limit::Unasked });
+                    this.stage.set(Stage::Running { attempt, limit: Limit::Unasked });
                     continue;
                 }
                 StateProjection::Running { attempt, limit } => match attempt.poll(cx) {
-                    Poll::Ready(Ok(value)) => Verdict::Over(this.course.succeed(value)),
-                    Poll::Ready(Err(error)) => this.course.fail(error, this.hooks),
+                    Poll::Ready(Ok(value)) => NextStep::Over(this.state.succeed(value)),
+                    Poll::Ready(Err(error)) => this.state.fail(error, this.hooks),
                     Poll::Pending => {
-                        let cut = ready!(limit.poll(this.course, cx));
-                        this.course.cut_off(cut, this.hooks)
+                        let cut = ready!(limit.poll(this.state, cx));
+                        this.state.cut_off(cut, this.hooks)
                     }
                 },
                 StateProjection::Waiting { timer, pause } => {
                     if let Some(timer) = timer.as_pin_mut() {
                         ready!(timer.poll(cx));
                     }
-                    match this.course.resume(*pause) {
-                        Some(retried) => Verdict::Over(retried),
+                    match this.state.resume(*pause) {
+                        Some(retried) => NextStep::Over(retried),
                         None => {
-                            this.state.set(State::Ready);
+                            this.stage.set(Stage::Ready);
                             continue;
                         }
                     }
@@ -291,18 +295,18 @@ where
                 StateProjection::Done => panic!("`Retry` polled after completion"),
             };
             match verdict {
-                Verdict::Again { pause } if pause.is_zero() => {
+                NextStep::Again { pause } if pause.is_zero() => {
                     // A timer would wait for its next tick. Other tasks have their turn all the
                     // same, and whoever wants to cancel the call.
-                    this.state.set(State::Waiting { timer: None, pause });
+                    this.stage.set(Stage::Waiting { timer: None, pause });
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Verdict::Again { pause } => {
-                    this.state.set(State::Waiting { timer: Some(sleep(pause)), pause });
+                NextStep::Again { pause } => {
+                    this.stage.set(Stage::Waiting { timer: Some(sleep(pause)), pause });
                 }
-                Verdict::Over(retried) => {
-                    this.state.set(State::Done);
+                NextStep::Over(retried) => {
+                    this.stage.set(Stage::Done);
                     return Poll::Ready(retried);
                 }
             }
@@ -312,12 +316,12 @@ where
 
 impl<O, F, E, H> fmt::Debug for Retry<'_, O, F, E, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::Ready => "ready",
-            State::Running { .. } => "running",
-            State::Waiting { .. } => "waiting",
-            State::Done => "done",
+        let stage = match self.stage {
+            Stage::Ready => "ready",
+            Stage::Running { .. } => "running",
+            Stage::Waiting { .. } => "waiting",
+            Stage::Done => "done",
         };
-        f.debug_struct("Retry").field("state", &state).finish_non_exhaustive()
+        f.debug_struct("Retry").field("stage", &stage).finish_non_exhaustive()
     }
 }

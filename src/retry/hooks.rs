@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Backoff, Failed};
+use super::{AttemptError, Backoff};
 use crate::{Class, Classify};
 
 /// Holds what a [`Retry`](super::Retry) asks about a failure: where the pauses come from, the class
@@ -37,7 +37,7 @@ pub struct AsPlanned;
 pub struct Retrying<'a, E> {
     pub(super) attempt: u32,
     pub(super) pause: Duration,
-    pub(super) error: &'a Failed<E>,
+    pub(super) error: &'a AttemptError<E>,
     pub(super) class: Class,
 }
 
@@ -53,7 +53,7 @@ impl<E> Retrying<'_, E> {
     }
 
     /// Returns how the attempt before failed.
-    pub fn error(&self) -> &Failed<E> {
+    pub fn error(&self) -> &AttemptError<E> {
         self.error
     }
 
@@ -64,7 +64,7 @@ impl<E> Retrying<'_, E> {
 }
 
 /// What a [`Retry`](super::Retry) needs of its hooks.
-pub trait Judge<E> {
+pub trait RetryHooks<E> {
     fn class(&mut self, error: &E) -> Class;
     fn is_retryable(&mut self, error: &E, class: Class) -> bool;
     fn pause(&mut self) -> Option<Duration>;
@@ -72,7 +72,7 @@ pub trait Judge<E> {
     fn notify(&mut self, retrying: &Retrying<'_, E>);
 }
 
-impl<E, B, C, W, N, A> Judge<E> for Hooks<B, C, W, N, A>
+impl<E, B, C, W, N, A> RetryHooks<E> for Hooks<B, C, W, N, A>
 where
     B: Iterator<Item = Duration>,
     C: Classes<E>,

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
-use super::course::{Course, Cut};
+use super::state::{Cutoff, RetryState};
 
 /// What may cut an attempt off. It is asked for when the attempt first waits.
 #[pin_project(project = LimitProjection)]
@@ -14,7 +14,7 @@ pub enum Limit {
     Until {
         #[pin]
         timer: Sleep,
-        cut: Cut,
+        cut: Cutoff,
     },
 }
 
@@ -22,12 +22,12 @@ impl Limit {
     /// Waits for the limit, if there is one.
     pub fn poll<E>(
         mut self: Pin<&mut Self>,
-        course: &mut Course<'_, E>,
+        state: &mut RetryState<'_, E>,
         cx: &mut Context<'_>,
-    ) -> Poll<Cut> {
+    ) -> Poll<Cutoff> {
         loop {
             let limit = match self.as_mut().project() {
-                LimitProjection::Unasked => match course.cut() {
+                LimitProjection::Unasked => match state.cut() {
                     Some(cut) => Self::Until { timer: sleep_until(cut.at), cut },
                     None => Self::Unlimited,
                 },

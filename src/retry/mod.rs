@@ -3,7 +3,6 @@
 mod backoff;
 mod budget;
 mod builder;
-mod course;
 mod env;
 mod future;
 mod hooks;
@@ -11,11 +10,12 @@ mod limit;
 mod outcome;
 mod policy;
 mod setting;
+mod state;
 
 pub use self::backoff::{Backoff, Jitter};
 pub use self::budget::RetryBudget;
 pub use self::builder::RetryPolicyBuilder;
 pub use self::future::Retry;
 pub use self::hooks::{AsPlanned, ByClass, ByClassify, Hooks, Retrying, Silent};
-pub use self::outcome::{Failed, Retried, RetryOutcome};
+pub use self::outcome::{AttemptError, Retried, RetryOutcome};
 pub use self::policy::RetryPolicy;

@@ -4,7 +4,7 @@ use crate::{Class, Classify, Error};
 
 /// Says how an attempt failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Failed<E> {
+pub enum AttemptError<E> {
     /// It returned an error.
     #[error(transparent)]
     Error(E),
@@ -14,7 +14,7 @@ pub enum Failed<E> {
     TimedOut(Duration),
 }
 
-impl<E> Failed<E> {
+impl<E> AttemptError<E> {
     /// Returns the error, if the attempt lived to return one.
     pub fn error(&self) -> Option<&E> {
         match self {
@@ -32,13 +32,13 @@ impl<E> Failed<E> {
     }
 }
 
-impl From<Failed<Error>> for Error {
-    fn from(failed: Failed<Error>) -> Self {
+impl From<AttemptError<Error>> for Error {
+    fn from(failed: AttemptError<Error>) -> Self {
         failed.into_error(|waited| Self::TimedOut { server: "any server".to_owned(), waited })
     }
 }
 
-impl<E: Classify> Classify for Failed<E> {
+impl<E: Classify> Classify for AttemptError<E> {
     /// Returns the error's class; that of an attempt which was cut off is [`Class::Timeout`], though
     /// nobody knows what it had done by then.
     fn class(&self) -> Class {
@@ -88,13 +88,13 @@ pub struct Retried<T, E> {
     attempts: u32,
     delay: Duration,
     outcome: RetryOutcome,
-    end: Result<Success<T, E>, Failed<E>>,
+    end: Result<Success<T, E>, AttemptError<E>>,
 }
 
 #[derive(Clone, Debug)]
 struct Success<T, E> {
     value: T,
-    last_error: Option<Failed<E>>,
+    last_error: Option<AttemptError<E>>,
 }
 
 impl<T, E> Retried<T, E> {
@@ -103,13 +103,13 @@ impl<T, E> Retried<T, E> {
         outcome: RetryOutcome,
         attempts: u32,
         delay: Duration,
-        last_error: Option<Failed<E>>,
+        last_error: Option<AttemptError<E>>,
     ) -> Self {
         Self { attempts, delay, outcome, end: Ok(Success { value, last_error }) }
     }
 
     pub(super) fn failed(
-        failed: Failed<E>,
+        failed: AttemptError<E>,
         outcome: RetryOutcome,
         attempts: u32,
         delay: Duration,
@@ -135,7 +135,7 @@ impl<T, E> Retried<T, E> {
 
     /// Returns how the last attempt failed that did: the call's own failure, or what it recovered
     /// from.
-    pub fn last_error(&self) -> Option<&Failed<E>> {
+    pub fn last_error(&self) -> Option<&AttemptError<E>> {
         match &self.end {
             Ok(success) => success.last_error.as_ref(),
             Err(failed) => Some(failed),
@@ -146,9 +146,9 @@ impl<T, E> Retried<T, E> {
     ///
     /// # Errors
     ///
-    /// [`Failed::Error`] with the last attempt's error, [`Failed::TimedOut`] where that attempt was
+    /// [`AttemptError::Error`] with the last attempt's error, [`AttemptError::TimedOut`] where that attempt was
     /// cut off.
-    pub fn into_result(self) -> Result<T, Failed<E>> {
+    pub fn into_result(self) -> Result<T, AttemptError<E>> {
         self.end.map(|success| success.value)
     }
 }

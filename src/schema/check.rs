@@ -2,13 +2,14 @@ use futures_util::future::join;
 use postgres_types::Type;
 use tokio_postgres::Row;
 
-use super::faults::{self, Fault};
+use super::differences::{self, Difference};
 use super::unknown;
 use crate::error::MIGRATE;
-use crate::log::{LogName, check_identifier};
+use crate::error::Phase;
+use crate::log_name::{LogName, check_identifier};
 use crate::pool::Session;
 use crate::sql::{self, Found, Inspection, Standing};
-use crate::{Error, Place, Role, SequenceNumber};
+use crate::{Error, Role, SequenceNumber};
 
 /// Checks in one round trip that a log is as this crate's migration makes it, and that the role may use
 /// it. Returns the head of a log that is to be appended to.
@@ -26,7 +27,7 @@ pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNu
 /// has created all that its version needs.
 async fn look(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     let (server, client) = (session.server(), session.client());
-    let failed = |error| server.error(error, server.at(Place::Read));
+    let failed = |error| server.error(error, server.at(Phase::Read));
     let (standing, inspection) = (sql::standing(log, server.role), Inspection::new(log));
     let params = [(&log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
     let (standing, found) = join(
@@ -102,7 +103,7 @@ impl Where<'_> {
                 }
                 _ => continue,
             };
-            return Err(Error::UnfitRole {
+            return Err(Error::UnsuitableRole {
                 server: self.server.clone(),
                 role: role.clone(),
                 reason,
@@ -111,28 +112,28 @@ impl Where<'_> {
         Ok(())
     }
 
-    fn faults(&self, found: &[Found], standing: Option<&Standing>, role: Role) -> Vec<Fault> {
+    fn faults(&self, found: &[Found], standing: Option<&Standing>, role: Role) -> Vec<Difference> {
         let log = self.log;
         let newest = standing.and_then(|standing| standing.newest_version);
         let mut faults = match role {
-            Role::Primary => faults::of_objects(log, found, newest > Some(sql::VERSION)),
-            Role::Replica => faults::of_columns(log, found),
+            Role::Primary => differences::of_objects(log, found, newest > Some(sql::VERSION)),
+            Role::Replica => differences::of_columns(log, found),
         };
         let has_versions = found.iter().any(|found| matches!(found, Found::Versions));
         if !has_versions || standing.is_some_and(|standing| standing.version.is_none()) {
-            faults.push(Fault::Unversioned);
+            faults.push(Difference::Unversioned);
         }
         let numbers = standing.and_then(|standing| standing.numbers);
-        faults.extend(numbers.and_then(|numbers| faults::of_numbers(log, numbers)));
+        faults.extend(numbers.and_then(|numbers| differences::of_numbers(log, numbers)));
         faults
     }
 
     /// Refuses a log that has faults.
-    pub(super) fn check_faults(&self, faults: Vec<Fault>) -> Result<(), Error> {
+    pub(super) fn check_faults(&self, faults: Vec<Difference>) -> Result<(), Error> {
         if faults.is_empty() {
             return Ok(());
         }
-        let remedy = if faults.iter().all(Fault::is_repaired_by_migration) {
+        let remedy = if faults.iter().all(Difference::is_repaired_by_migration) {
             MIGRATE
         } else {
             "restore it by hand, or from a backup: eddyline::Schema::migrate cannot"

@@ -2,13 +2,14 @@ use postgres_types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::check::{Where, decode_all, is_there};
-use super::faults::{self, Fault};
+use super::differences::{self, Difference};
 use super::unknown;
-use crate::log::LogName;
+use crate::error::Phase;
+use crate::log_name::LogName;
 use crate::pool::Session;
 use crate::server::Server;
 use crate::sql::{self, Found, Inspection, Numbers, Standing};
-use crate::{Error, Place, Role};
+use crate::{Error, Role};
 
 /// Brings a log to the newest version in one transaction, and gives roles their rights.
 pub(super) async fn migrate(
@@ -17,7 +18,7 @@ pub(super) async fn migrate(
     grants: &[String],
 ) -> Result<(), Error> {
     let server = session.server().clone();
-    let failed = |error| server.error(error, server.at(Place::Read));
+    let failed = |error| server.error(error, server.at(Phase::Read));
     let settings = session.local_settings();
     // Dropped, the connection closes, and with it the transaction. Each statement has to see what was
     // committed before it.
@@ -55,7 +56,7 @@ impl Migration<'_> {
         if is_new {
             self.run(&sql::create_table(self.log)).await?;
         } else if version == Some(sql::VERSION)
-            && faults::of_objects(self.log, &found, has_newer).is_empty()
+            && differences::of_objects(self.log, &found, has_newer).is_empty()
             && self.number_fault(&found).await?.is_none()
         {
             return Ok(());
@@ -76,12 +77,12 @@ impl Migration<'_> {
         if let Some(rename) = sql::rename(self.log, &self.inspect().await?) {
             self.run(&rename).await?;
         }
-        let faults = faults::of_objects(self.log, &self.inspect().await?, has_newer);
-        if !faults.iter().all(Fault::is_repaired_by_migration) {
+        let faults = differences::of_objects(self.log, &self.inspect().await?, has_newer);
+        if !faults.iter().all(Difference::is_repaired_by_migration) {
             return self.place().check_faults(faults);
         }
         for fault in &faults {
-            let Fault::Object { object, found } = fault else { continue };
+            let Difference::Object { object, found } = fault else { continue };
             let remove = object.remove.as_deref().filter(|_| found.is_some());
             for statements in [remove, object.repair.as_deref()].into_iter().flatten() {
                 self.run(statements).await?;
@@ -89,7 +90,7 @@ impl Migration<'_> {
         }
         self.advance_sequence().await?;
         let found = self.inspect().await?;
-        let mut faults = faults::of_objects(self.log, &found, has_newer);
+        let mut faults = differences::of_objects(self.log, &found, has_newer);
         faults.extend(self.number_fault(&found).await?);
         self.place().check_faults(faults)
     }
@@ -98,11 +99,11 @@ impl Migration<'_> {
     /// meanwhile.
     async fn advance_sequence(&self) -> Result<(), Error> {
         let Some(numbers) = self.standing(Role::Primary).await?.numbers else { return Ok(()) };
-        match faults::of_numbers(self.log, numbers) {
-            Some(Fault::SequenceBehind { numbers: Numbers { head, .. }, .. }) => {
+        match differences::of_numbers(self.log, numbers) {
+            Some(Difference::SequenceBehind { numbers: Numbers { head, .. }, .. }) => {
                 self.run(&sql::set_sequence(self.log, head)).await
             }
-            Some(Fault::SequenceExhausted { .. }) => {
+            Some(Difference::SequenceExhausted { .. }) => {
                 self.run(&sql::widen_sequence(self.log)).await?;
                 self.run(&sql::set_sequence(self.log, numbers.head)).await
             }
@@ -111,13 +112,13 @@ impl Migration<'_> {
     }
 
     /// Looks at the numbers, unless the role may not.
-    async fn number_fault(&self, found: &[Found]) -> Result<Option<Fault>, Error> {
+    async fn number_fault(&self, found: &[Found]) -> Result<Option<Difference>, Error> {
         let lacks = |found: &Found| matches!(found, Found::MissingRight { .. });
         if found.iter().any(lacks) {
             return Ok(None);
         }
         let numbers = self.standing(Role::Primary).await?.numbers;
-        Ok(numbers.and_then(|numbers| faults::of_numbers(self.log, numbers)))
+        Ok(numbers.and_then(|numbers| differences::of_numbers(self.log, numbers)))
     }
 
     async fn inspect(&self) -> Result<Vec<Found>, Error> {
@@ -143,6 +144,6 @@ impl Migration<'_> {
     }
 
     fn failed(&self, error: tokio_postgres::Error) -> Error {
-        self.server.error(error, self.server.at(Place::Read))
+        self.server.error(error, self.server.at(Phase::Read))
     }
 }

@@ -1,12 +1,12 @@
 //! The schema of a log: how it is created, brought up to date, repaired and checked.
 
 mod check;
-mod faults;
+mod differences;
 mod migration;
 
 pub(crate) use self::check::check;
 use crate::error::MIGRATE;
-use crate::log::{LogName, check_identifier};
+use crate::log_name::{LogName, check_identifier};
 use crate::pool::Pool;
 use crate::{Config, Error, Role, sql};
 
@@ -70,7 +70,7 @@ impl Schema {
     /// [`Error::InvalidConfig`] if a name is wrong, [`Error::SchemaVersion`] if the log is of a newer
     /// version than this crate knows, [`Error::SchemaDamaged`] if it is damaged in a way that only its
     /// owner can repair (a column is missing or of another type), [`Error::Unreachable`] and
-    /// [`Error::UnfitServer`] if the primary cannot be used, [`Error::Database`] if the role may not
+    /// [`Error::UnsuitableServer`] if the primary cannot be used, [`Error::Database`] if the role may not
     /// create tables or is not the log's owner.
     ///
     /// # Cancel safety

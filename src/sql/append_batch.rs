@@ -12,7 +12,7 @@ use super::procedure::max_newer_events;
 use crate::condition::Guard;
 use crate::error::BoxError;
 use crate::filter::{NecessaryKey, NecessaryMatch};
-use crate::log::LogName;
+use crate::log_name::LogName;
 use crate::{Event, SequenceNumber};
 
 /// What has to hold under the log's lock for the events of a batch to be appended.
@@ -31,11 +31,11 @@ pub(crate) enum Precondition<'a> {
 
 /// How a batch is run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Ending {
+pub(crate) enum TransactionEnd {
     /// The call is a transaction of its own.
-    Commits,
+    Commit,
     /// The transaction around the call goes on, and holds the log's lock.
-    Stays,
+    KeepOpen,
 }
 
 /// The conditions of a batch, as the server validates them under the log's lock.
@@ -43,13 +43,13 @@ pub(crate) enum Ending {
 pub(crate) struct ConflictProbe<'a> {
     /// For each event of the batch: whose it is. Attempts are named by numbers below zero.
     members: Vec<i64>,
-    terms: Vec<Term<'a>>,
+    terms: Vec<ProbeTerm<'a>>,
     attempts: i64,
     /// How often an attempt was refused because too many events lay above its position.
     refusals: u32,
 }
 
-struct Term<'a> {
+struct ProbeTerm<'a> {
     required: NecessaryMatch<'a>,
     guard: &'a Guard,
     after: i64,
@@ -73,7 +73,7 @@ impl<'a> ConflictProbe<'a> {
         let Some(guard) = guard else { return };
         let after = validated.to_bigint();
         let required = guard.filter.necessary_matches().into_iter();
-        self.terms.extend(required.map(|required| Term { required, guard, after, owner }));
+        self.terms.extend(required.map(|required| ProbeTerm { required, guard, after, owner }));
     }
 
     /// Returns the keys of the payload under which events are looked at, and those of which the elements
@@ -100,7 +100,7 @@ impl<'a> ConflictProbe<'a> {
 
     /// Returns the same, if the conditions name so many keys.
     fn max_newer_events_under(&self, keys: usize) -> i64 {
-        // Terms of the same value are all compared with an event that has it.
+        // SessionSettings of the same value are all compared with an event that has it.
         let mut equals = HashMap::new();
         let values =
             self.terms.iter().map(|term| (term.required.key, term.required.value.as_str()));
@@ -140,12 +140,12 @@ impl<'a> ConflictProbe<'a> {
             true => Param::NullableTimes(terms().map(|term| bound(term.guard)).collect()),
             false => Param::Null(Type::TIMESTAMPTZ_ARRAY),
         };
-        let key = |term: &'a Term<'a>| match term.required.key {
+        let key = |term: &'a ProbeTerm<'a>| match term.required.key {
             NecessaryKey::Element(key) | NecessaryKey::Field(key) => key,
             NecessaryKey::Any | NecessaryKey::Type => "",
         };
         // Where elements of arrays are looked up as well, a value may be one of those.
-        let body = |term: &'a Term<'a>| {
+        let body = |term: &'a ProbeTerm<'a>| {
             let is_ambiguous = elements.contains(&Some(key(term)));
             term.required.body.filter(|_| is_ambiguous || !term.required.is_exact)
         };
@@ -181,7 +181,7 @@ impl<'a> ConflictProbe<'a> {
 pub(crate) fn append_batch<'a>(
     texts: &AppendTexts,
     precondition: Precondition<'a>,
-    ending: Ending,
+    ending: TransactionEnd,
     lock_timeout: Option<Duration>,
     batch: Option<i64>,
     events: impl Iterator<Item = &'a Event> + Clone,
@@ -226,10 +226,10 @@ impl AppendTexts {
     }
 
     /// Returns the text of a call, with or without a [`ConflictProbe`].
-    pub(crate) fn of(&self, is_probed: bool, ending: Ending) -> &str {
+    pub(crate) fn of(&self, is_probed: bool, ending: TransactionEnd) -> &str {
         let [plain, probing] = match ending {
-            Ending::Commits => &self.commits,
-            Ending::Stays => &self.stays,
+            TransactionEnd::Commit => &self.commits,
+            TransactionEnd::KeepOpen => &self.stays,
         };
         if is_probed { probing } else { plain }
     }

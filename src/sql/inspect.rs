@@ -3,7 +3,7 @@ use tokio_postgres::Row;
 
 use super::objects::{Kind, objects};
 use super::table::{SEQUENCE, column_names};
-use crate::log::LogName;
+use crate::log_name::LogName;
 use crate::{Role, SequenceNumber};
 
 /// The question what is there of a log. It reads the catalogs only, so that it can be answered whatever

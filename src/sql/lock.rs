@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::param::Statement;
-use crate::log::LogName;
+use crate::log_name::LogName;
 
 /// The upper half of the key of a log's advisory lock; the lower half is the oid of its table.
 pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;

@@ -18,7 +18,7 @@ mod table;
 mod triggers;
 
 pub(crate) use self::append_batch::{
-    AppendTexts, BatchAnswer, ConflictProbe, Ending, Precondition, append_batch,
+    AppendTexts, BatchAnswer, ConflictProbe, Precondition, TransactionEnd, append_batch,
 };
 pub(crate) use self::inspect::{
     Found, INSPECTION, Inspection, Numbers, Standing, lock_table, quoted, rename, set_sequence,
@@ -36,7 +36,7 @@ pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};
 pub(crate) use self::search::{Finding, HeldEvent, SearchBatch, held_events, search};
 pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};
 pub(crate) use self::table::create_table;
-use crate::log::LogName;
+use crate::log_name::LogName;
 
 /// Names the constraint by which the log refuses an event that it holds already.
 pub(crate) fn ids_constraint(log: &LogName) -> String {

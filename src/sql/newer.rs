@@ -1,4 +1,4 @@
-use crate::log::LogName;
+use crate::log_name::LogName;
 
 /// Renders the search of the append procedure for the first event that breaks each attempt's condition,
 /// among the events above `since`, of which there are at most `limit`.

@@ -3,7 +3,7 @@
 use super::schema::routines;
 use super::table;
 use super::triggers::triggers;
-use crate::log::LogName;
+use crate::log_name::LogName;
 
 /// The kind of a database object, as an inspection of the catalogs names it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

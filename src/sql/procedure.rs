@@ -1,6 +1,6 @@
 use super::lock::lock_key;
 use super::newer::first_matches;
-use crate::log::{LogName, SEQUENCE_BEHIND};
+use crate::log_name::{LogName, SEQUENCE_BEHIND};
 
 /// How many events above a condition's position the procedure reads at most while it holds the log's
 /// lock, unless the caller allows for more. A condition from before that is searched for outside of the

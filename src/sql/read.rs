@@ -5,7 +5,7 @@ use super::filter::{Params, condition, condition_of_found, is_selective, payload
 use super::param::{Jsonb, Param, Statement, Time};
 use crate::error::cause;
 use crate::event::StoredEvent;
-use crate::log::LogName;
+use crate::log_name::LogName;
 use crate::{Error, Query, SequenceNumber, SequencedEvent};
 
 const COLUMNS: &str =

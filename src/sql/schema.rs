@@ -1,7 +1,7 @@
 use super::lock::LOCK_CLASS;
 use super::objects::Routine;
 use super::procedure;
-use crate::log::LogName;
+use crate::log_name::LogName;
 
 /// The version of the schema that this crate works with.
 pub(crate) const VERSION: i32 = 3;

@@ -11,7 +11,7 @@ use super::filter::{Params, condition, is_selective};
 use super::param::{Param, Statement};
 use crate::condition::Guard;
 use crate::filter::Types;
-use crate::log::LogName;
+use crate::log_name::LogName;
 use crate::{Event, SequenceNumber};
 
 /// The searches of several appends, as one statement. Its text and its plan are always the same.

@@ -1,7 +1,7 @@
 use super::ids_constraint;
 use super::objects::{Kind, Object};
 use super::triggers::triggers;
-use crate::log::LogName;
+use crate::log_name::LogName;
 
 /// Describes the table itself. What is in an unlogged one is lost in a crash.
 pub(super) fn table(log: &LogName) -> Object {

@@ -1,6 +1,6 @@
 use super::objects::{Kind, Object};
 use super::procedure;
-use crate::log::LogName;
+use crate::log_name::LogName;
 
 /// A trigger of a log's table.
 pub(super) struct Trigger {

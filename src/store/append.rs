@@ -7,21 +7,16 @@ use uuid::Uuid;
 
 use super::Store;
 use super::appender::AppendRequest;
+use super::deadline::AttemptDeadline;
 use super::failure::{follows_commit, outcome_unknown};
-use super::limit::AttemptDeadline;
 use super::log::bytes_of;
 use super::outcome::AppendOutcome;
 use super::searches::SearchRequest;
 use super::staged::{StagedAppend, StagedFailure};
+use crate::limits::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
 use crate::sql::{ConflictProbe, Precondition};
 use crate::telemetry::OperationName;
 use crate::{AppendCondition, Appended, Error, Event, ReadWrite, SequenceNumber};
-
-/// The most events of one append.
-pub const MAX_APPEND_EVENTS: usize = 100_000;
-
-/// The most bytes of payload and metadata of one append.
-pub const MAX_APPEND_BYTES: usize = 256 << 20;
 
 impl Store<ReadWrite> {
     /// Appends events in the order given, all of them or none, if the condition holds.
@@ -96,7 +91,7 @@ impl Store<ReadWrite> {
         let policy = &self.retry;
         let mut patience = policy.patience();
         self.retry_as(scope, attempt)
-            .since(started)
+            .started_at(started)
             .when(again)
             .adjust(|error, pause| match error.is_outcome_unknown() {
                 true => {
@@ -236,13 +231,13 @@ impl<'a> AppendCall<'a> {
             deadline.check(self.store.first().server())?;
             if let Some(request) = search.take() {
                 match Box::pin(self.find(request, deadline)).await? {
-                    Found::Stored(appended) => return Ok(appended),
-                    Found::Holds { head } => validated = head,
-                    Found::Broken { event } => {
+                    SearchResult::Stored(appended) => return Ok(appended),
+                    SearchResult::Holds { head } => validated = head,
+                    SearchResult::Broken { event } => {
                         search = Some(self.search(Some(event)));
                         continue;
                     }
-                    Found::Nothing => {
+                    SearchResult::Nothing => {
                         search = Some(self.search(None));
                         continue;
                     }
@@ -285,7 +280,7 @@ impl<'a> AppendCall<'a> {
         &self,
         request: SearchRequest,
         deadline: AttemptDeadline,
-    ) -> Result<Found, Error> {
+    ) -> Result<SearchResult, Error> {
         let shared = &self.store.shared;
         let (at, knows_ids) = (request.at, !request.events.is_empty());
         let found = shared.searches().find(request, deadline).await?;
@@ -293,19 +288,19 @@ impl<'a> AppendCall<'a> {
         if found.holds_event {
             let stored = self.stored_before(deadline).await?;
             // Their owner may have deleted them since.
-            return Ok(stored.map_or(Found::Nothing, Found::Stored));
+            return Ok(stored.map_or(SearchResult::Nothing, SearchResult::Stored));
         }
         if let Some((event, event_type)) = found.event {
             // Unless the same snapshot has shown that the log does not hold the append's own events.
             if !knows_ids || found.is_open {
-                return Ok(Found::Broken { event });
+                return Ok(SearchResult::Broken { event });
             }
             let after = self.condition.guard().map(|guard| guard.after).unwrap_or_default();
             return Err(Error::Conflict { after, event, event_type });
         }
         Ok(match at {
-            Some(_) => Found::Nothing,
-            None => Found::Holds { head: found.head },
+            Some(_) => SearchResult::Nothing,
+            None => SearchResult::Holds { head: found.head },
         })
     }
 
@@ -402,7 +397,7 @@ impl<'a> AppendCall<'a> {
 }
 
 /// What a search means for an append.
-enum Found {
+enum SearchResult {
     /// An event breaks the condition. It may be one of the append's own.
     Broken { event: SequenceNumber },
     /// The condition holds up to this head.

@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout};
 
 use super::Store;
 use super::append::AppendCall;
-use super::limit::AttemptDeadline;
-use super::turns::{Turn, Turns};
+use super::deadline::AttemptDeadline;
+use super::keyed_mutex::{KeyedGuard, KeyedMutex};
 use crate::{
     Appended, Class, Decided, Decision, Error, Filter, History, Query, ReadWrite, SequenceNumber,
 };
@@ -20,7 +20,7 @@ impl Store<ReadWrite> {
     /// decide. Attempts that lost to another append, and such as met a transient fault, are
     /// repeated as the store's [`RetryPolicy`](crate::RetryPolicy) says, those that lost at once:
     /// there is nothing to wait for. After as many lost rounds
-    /// as it names ([`escalate_after`](crate::RetryPolicyBuilder::escalate_after)) the next one is
+    /// as it names ([`escalate_after`](crate::retry::RetryPolicyBuilder::escalate_after)) the next one is
     /// held under the log's lock: read, decide and append, with no one else appending in between,
     /// so that it cannot lose. Nobody starves, however hot the boundary.
     ///
@@ -77,22 +77,22 @@ impl Store<ReadWrite> {
         let query = query.into();
         query.check_for_decision()?;
         let started = Instant::now();
-        let contest = Contest::new(&self.shared.turns, &query.filter);
+        let contention = Contention::new(&self.shared.boundary_locks, &query.filter);
         let rounds = self.retry.escalate_after().unwrap_or(u32::MAX);
         let retried = self
             .retry_as(self.scope_or("decide"), async || {
-                contest.wait_for_turn(self.limit(started)).await;
-                let round = Round { store: self, query: &query, decide: &decide, started };
-                let result = match contest.lost() >= rounds {
+                contention.wait_for_turn(self.limit(started)).await;
+                let round = DecideAttempt { store: self, query: &query, decide: &decide, started };
+                let result = match contention.lost() >= rounds {
                     true => Box::pin(round.locked()).await,
                     false => round.optimistic().await,
                 };
                 if result.as_ref().is_err_and(Error::is_conflict) {
-                    contest.lose();
+                    contention.lose();
                 }
                 result
             })
-            .since(started)
+            .started_at(started)
             .when(|error| {
                 error.is_conflict() || error.is_repeatable() || error.is_outcome_unknown()
             })
@@ -110,19 +110,19 @@ impl Store<ReadWrite> {
 }
 
 /// The rounds that a decision has lost to others, and its turn among those of this process.
-struct Contest<'a> {
-    turns: &'a Turns,
+struct Contention<'a> {
+    boundary_locks: &'a KeyedMutex,
     filter: &'a Filter,
     lost: AtomicU32,
-    turn: Mutex<Option<Turn<'a>>>,
+    turn: Mutex<Option<KeyedGuard<'a>>>,
     /// Whether it has waited for its turn in vain.
     goes_without: AtomicBool,
 }
 
-impl<'a> Contest<'a> {
-    fn new(turns: &'a Turns, filter: &'a Filter) -> Self {
+impl<'a> Contention<'a> {
+    fn new(boundary_locks: &'a KeyedMutex, filter: &'a Filter) -> Self {
         Self {
-            turns,
+            boundary_locks,
             filter,
             lost: AtomicU32::new(0),
             turn: Mutex::default(),
@@ -145,10 +145,10 @@ impl<'a> Contest<'a> {
     async fn wait_for_turn(&self, limit: AttemptDeadline) {
         let has_turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let goes_without = has_turn || self.goes_without.load(Ordering::Relaxed);
-        if goes_without || self.lost() == 0 && !self.turns.is_contested(self.filter) {
+        if goes_without || self.lost() == 0 && !self.boundary_locks.is_locked(self.filter) {
             return;
         }
-        let turn = timeout(PATIENCE, self.turns.wait(self.filter));
+        let turn = timeout(PATIENCE, self.boundary_locks.lock(self.filter));
         match limit.run(turn).await {
             Ok(Ok(turn)) => {
                 *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
@@ -159,14 +159,14 @@ impl<'a> Contest<'a> {
 }
 
 /// One attempt to decide. What `decide` refuses with is an answer of the attempt, not its failure.
-pub(super) struct Round<'a, D> {
+pub(super) struct DecideAttempt<'a, D> {
     pub(super) store: &'a Store<ReadWrite>,
     pub(super) query: &'a Query,
     pub(super) decide: &'a D,
     pub(super) started: Instant,
 }
 
-impl<D> Round<'_, D> {
+impl<D> DecideAttempt<'_, D> {
     async fn optimistic<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
@@ -209,10 +209,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn goes_on_without_a_turn_that_does_not_come() {
-        let (turns, filter) = (Turns::default(), Filter::everything());
-        let first = turns.wait(&filter).await;
+        let (boundary_locks, filter) = (KeyedMutex::default(), Filter::everything());
+        let first = boundary_locks.lock(&filter).await;
 
-        let second = Contest::new(&turns, &filter);
+        let second = Contention::new(&boundary_locks, &filter);
         second.wait_for_turn(AttemptDeadline::new(&RetryPolicy::never(), Instant::now())).await;
 
         assert!(second.turn.lock().unwrap().is_none());

@@ -1,9 +1,9 @@
 use uuid::Uuid;
 
-use super::limit::AttemptDeadline;
+use super::deadline::AttemptDeadline;
 use crate::error::{BoxError, Cause, cause};
-use crate::log::LogName;
-use crate::pool::{Form, Lease, sent};
+use crate::log_name::LogName;
+use crate::pool::{Lease, StatementHandle, sent};
 use crate::server::{Server, ends_connection};
 use crate::{Error, Event, sql};
 
@@ -46,10 +46,10 @@ pub(super) fn check_open(lease: &Lease) -> Result<(), Error> {
 /// Rolls a transaction back that has nothing to append. If that is not answered, the connection is
 /// closed.
 pub(super) async fn release(lease: &mut Lease, limit: AttemptDeadline) {
-    lease.begin();
+    lease.start_clock();
     let ended = limit.run(lease.client().batch_execute("ROLLBACK")).await;
     if let Ok(Ok(())) = ended {
-        lease.release();
+        lease.leave_transaction();
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn name_holder(
         && sqlstate.as_str() == "55P03"
     {
         let holder = sql::lock_holder(log);
-        let asked = limit.run(sent(lease.client(), &Form::Unnamed, &holder)).await;
+        let asked = limit.run(sent(lease.client(), &StatementHandle::Unnamed, &holder)).await;
         match asked {
             Ok(Ok(Some(row))) => {
                 if let Ok(holder) = row.try_get(0) {
@@ -72,7 +72,7 @@ pub(super) async fn name_holder(
                 }
             }
             Ok(_) => {}
-            Err(_) => lease.give_up(),
+            Err(_) => lease.discard(),
         }
     }
     error

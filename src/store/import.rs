@@ -13,15 +13,16 @@ use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::Store;
-use super::append::MAX_APPEND_EVENTS;
+use super::deadline::AttemptDeadline;
 use super::failure::{follows_commit, outcome_unknown};
-use super::limit::AttemptDeadline;
 use super::log::bytes_of;
 use super::staged::{StagedAppend, StagedFailure};
-use crate::import::ChunkStored;
+use crate::imported::ChunkStored;
+use crate::imported::{ImportError, Importable, Imported};
+use crate::limits::MAX_APPEND_EVENTS;
 use crate::sql::{HeldEvent, Precondition};
 use crate::telemetry::{Operation, OperationName};
-use crate::{Error, Event, ImportFailed, Importable, Imported, ReadWrite, SequenceNumber};
+use crate::{Error, Event, ReadWrite, SequenceNumber};
 
 impl Store<ReadWrite> {
     /// Appends all events of a stream, unconditionally and in its order, in chunks.
@@ -59,14 +60,14 @@ impl Store<ReadWrite> {
     ///     .import(stream::iter(events))
     ///     .on_progress(|so_far| println!("{} stored, at {}", so_far.stored(), so_far.position()))
     ///     .await?;
-    /// println!("{} of {} were there already", imported.already(), imported.read());
+    /// println!("{} of {} were there already", imported.skipped(), imported.read());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ImportFailed::Source`] with what the stream yielded, [`ImportFailed::Store`] where a chunk
+    /// [`ImportError::Source`] with what the stream yielded, [`ImportError::Store`] where a chunk
     /// cannot be stored: with [`Error::InvalidConfig`] where the size of chunks is not allowed, and
     /// with those of an unconditional [`append`](Self::append): [`Error::DuplicateEvent`] if the id of
     /// an event is that of one with other contents, in the log or earlier in the stream. Both say how far
@@ -95,7 +96,7 @@ pub struct Import<'a, S, P = fn(&Imported)> {
 }
 
 impl<'a, S, P> Import<'a, S, P> {
-    /// Sets how many events are stored at once: 1 to [`MAX_APPEND_EVENTS`](crate::MAX_APPEND_EVENTS).
+    /// Sets how many events are stored at once: 1 to [`MAX_APPEND_EVENTS`].
     /// Defaults to 1,000. A chunk is full before that where its events come to 8 MiB of JSON.
     ///
     /// Appends of others wait while a chunk is being stored: the larger it is, the longer. Larger
@@ -119,7 +120,7 @@ where
     S: Stream<Item: Importable<Error: Send>> + Send + 'a,
     P: FnMut(&Imported) + Send + 'a,
 {
-    type Output = Result<Imported, ImportFailed<<S::Item as Importable>::Error>>;
+    type Output = Result<Imported, ImportError<<S::Item as Importable>::Error>>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -132,7 +133,7 @@ where
     S: Stream<Item: Importable>,
     P: FnMut(&Imported),
 {
-    async fn run(self) -> Result<Imported, ImportFailed<<S::Item as Importable>::Error>> {
+    async fn run(self) -> Result<Imported, ImportError<<S::Item as Importable>::Error>> {
         let mut operation = self.store.operation(OperationName::Import);
         let mut so_far = Imported::default();
         match self.store_all(&mut operation, &mut so_far).await {
@@ -141,10 +142,10 @@ where
                 Ok(so_far)
             }
             // The operation was not at fault: whoever asked for it ended it.
-            Ok(End::Failed(source)) => Err(ImportFailed::Source { so_far, source }),
+            Ok(End::Failed(source)) => Err(ImportError::Source { so_far, source }),
             Err((chunk, source)) => {
                 operation.fail(&source);
-                Err(ImportFailed::Store { so_far, chunk, source })
+                Err(ImportError::Store { so_far, chunk, source })
             }
         }
     }

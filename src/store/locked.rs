@@ -6,19 +6,19 @@ use futures_util::future::{join, join4};
 use tokio::time::Instant;
 
 use super::append::{AppendCall, check};
-use super::decide::{Round, decided};
+use super::deadline::{AttemptDeadline, timed_out};
+use super::decide::{DecideAttempt, decided};
 use super::failure::{failed_append, finds_id_taken, name_holder, outcome_unknown, release};
-use super::limit::{AttemptDeadline, timed_out};
 use super::outcome::AppendOutcome;
 use crate::error::BoxError;
 use crate::pool::{Lease, send, sent};
-use crate::sql::{self, BatchAnswer, ConflictProbe, Ending, HeldTimeouts, Precondition};
+use crate::sql::{self, BatchAnswer, ConflictProbe, HeldTimeouts, Precondition, TransactionEnd};
 use crate::telemetry::{Operation, OperationName};
 use crate::{
     Appended, Decided, Decision, Error, Event, History, ReadWrite, SequenceNumber, SequencedEvent,
 };
 
-impl<D> Round<'_, D> {
+impl<D> DecideAttempt<'_, D> {
     /// Takes the log's lock, reads, decides and appends, all in one transaction.
     ///
     /// It is the only transaction that waits for this process while it holds the lock. If the process
@@ -51,7 +51,7 @@ impl<D> Round<'_, D> {
         let (history, head) = match read {
             Ok(read) => read?,
             Err(waited) => {
-                lease.give_up();
+                lease.discard();
                 return Err(timed_out(server, waited));
             }
         };
@@ -128,26 +128,26 @@ impl<D> Round<'_, D> {
         let append = sql::append_batch(
             &log.append_texts,
             precondition,
-            Ending::Stays,
+            TransactionEnd::KeepOpen,
             None,
             None,
             events.iter(),
         );
         let form = limit.run_against(&server, lease.prepare(&append.text)).await?;
-        lease.begin();
+        lease.start_clock();
         let client = lease.client();
         let answers = join(sent(client, &form, &append), client.batch_execute("COMMIT"));
         let (appended, committed) = match limit.run(answers).await {
             Ok(answers) => answers,
             Err(waited) => {
-                lease.give_up();
+                lease.discard();
                 return Err(outcome_unknown(&server, events, timed_out(&server, waited)));
             }
         };
         let row = match appended {
             Ok(row) => row,
             Err(error) if finds_id_taken(&log.name, &error) => {
-                lease.release();
+                lease.leave_transaction();
                 return Ok(None);
             }
             // The server ended the transaction before the events had arrived, and so before `COMMIT`.
@@ -157,7 +157,7 @@ impl<D> Round<'_, D> {
             Err(error) => return Err(failed_append(lease, events, error)),
         };
         committed.map_err(|error| failed_append(lease, events, error))?;
-        lease.release();
+        lease.leave_transaction();
         let unknown = |source: BoxError| outcome_unknown(&server, events, source);
         let row = row.ok_or_else(|| unknown("the append was answered without a row".into()))?;
         let answer = BatchAnswer::decode(&row).map_err(unknown)?;
@@ -191,10 +191,10 @@ impl<D> Round<'_, D> {
         let head_form = lease.prepare(&head.text).await?;
         let read_form = lease.prepare(&read.text).await?;
         // While the lock is held there is no time for it.
-        lease.prepare(shared.log.append_texts.of(false, Ending::Stays)).await?;
+        lease.prepare(shared.log.append_texts.of(false, TransactionEnd::KeepOpen)).await?;
 
-        lease.hold();
-        lease.begin();
+        lease.enter_transaction();
+        lease.start_clock();
         let client = lease.client();
         // The read comes last: until its rows are read, nothing after them is answered.
         let (begun, locked, head, rows) = join4(
@@ -210,7 +210,7 @@ impl<D> Round<'_, D> {
             release(lease, limit).await;
             return Err(name_holder(name, lease, error, limit).await);
         }
-        lease.hold_for(statement_timeout);
+        lease.set_transaction_timeout(statement_timeout);
         let head = head.map_err(|error| lease.failed(error))?;
         let head = head.ok_or_else(|| lease.server().lost("the answer has no row"))?;
         let head = sql::decode_head(&head)?;

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::condition::Guard;
-use crate::log::LogName;
+use crate::log_name::LogName;
 use crate::sql::AppendTexts;
 use crate::{Event, SequenceNumber};
 

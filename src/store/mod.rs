@@ -2,11 +2,12 @@
 
 mod append;
 mod appender;
+mod deadline;
 mod decide;
 mod failure;
 mod gather;
 mod import;
-mod limit;
+mod keyed_mutex;
 mod locked;
 mod log;
 mod outcome;
@@ -14,7 +15,6 @@ mod read;
 mod searches;
 mod staged;
 mod stream;
-mod turns;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -24,20 +24,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::append::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
 use self::appender::Appender;
+use self::deadline::AttemptDeadline;
 pub use self::import::Import;
-use self::limit::AttemptDeadline;
+use self::keyed_mutex::KeyedMutex;
 use self::log::Log;
 use self::searches::{SearchRequest, Searches};
 pub use self::stream::EventStream;
-use self::turns::Turns;
 use crate::pool::{Pool, Session};
-use crate::sql::{self, Ending, Precondition};
+use crate::retry::Retry;
+use crate::sql::{self, Precondition, TransactionEnd};
 use crate::telemetry::{Operation, OperationName, Telemetry};
 use crate::{
-    AppendCondition, Classify, Config, Error, Filter, Mode, ReadOnly, ReadWrite, Retry,
-    RetryPolicy, Role, SequenceNumber, schema,
+    AppendCondition, Classify, Config, Error, Filter, Mode, ReadOnly, ReadWrite, RetryPolicy, Role,
+    SequenceNumber, schema,
 };
 
 /// Reads a log and, if its mode is [`ReadWrite`], appends to it.
@@ -62,7 +62,7 @@ struct Shared {
     next: AtomicUsize,
     /// Of a read-write store.
     writing: Option<Writing>,
-    turns: Turns,
+    boundary_locks: KeyedMutex,
     decision_timeout: Duration,
     lock_timeout: Duration,
     replica_timeout: Duration,
@@ -96,7 +96,7 @@ impl Writing {
         let append = sql::append_batch(
             &log.append_texts,
             Precondition::None,
-            Ending::Commits,
+            TransactionEnd::Commit,
             Some(Duration::from_millis(1)),
             None,
             [].iter(),
@@ -131,7 +131,7 @@ impl<M: Mode> Store<M> {
             pools,
             next: AtomicUsize::new(0),
             writing,
-            turns: Turns::default(),
+            boundary_locks: KeyedMutex::default(),
             decision_timeout: config.decision_timeout,
             lock_timeout: config.lock_timeout,
             replica_timeout: config.replica_timeout,
@@ -149,13 +149,13 @@ impl<M: Mode> Store<M> {
 
     /// Returns a handle that tries again as this policy says, instead of the one in
     /// [`Config::retry`].
-    pub fn retrying(&self, policy: RetryPolicy) -> Self {
+    pub fn with_retry_policy(&self, policy: RetryPolicy) -> Self {
         Self { retry: policy, ..self.clone() }
     }
 
     /// Returns a handle whose retries are counted under a name, a handler's for instance. It is a
     /// label of metrics, so names must be few.
-    pub fn scope(&self, name: &'static str) -> Self {
+    pub fn with_scope(&self, name: &'static str) -> Self {
         Self { scope: Some(name), ..self.clone() }
     }
 
@@ -172,7 +172,7 @@ impl<M: Mode> Store<M> {
     /// itself, lest attempts multiply.
     ///
     /// An attempt is never cut off, since an append in it may have been sent by then (see
-    /// [`Retry::uncut`]): the deadline only keeps new ones from beginning. To limit the time of an
+    /// [`Retry::without_timeouts`]): the deadline only keeps new ones from beginning. To limit the time of an
     /// attempt, limit that of the calls in it, by the policy of the handle that they are made on.
     ///
     /// ```no_run
@@ -180,9 +180,9 @@ impl<M: Mode> Store<M> {
     /// use futures_util::TryStreamExt;
     ///
     /// # async fn count(reader: Store<ReadOnly>) -> Result<(), Error> {
-    /// let once = reader.retrying(RetryPolicy::never());
+    /// let once = reader.with_retry_policy(RetryPolicy::never());
     /// let lent = reader
-    ///     .scope("LoansEver")
+    ///     .with_scope("LoansEver")
     ///     .retry(async || {
     ///         let filter = Filter::types(["BookCopyLentToReader"]).build()?;
     ///         let events = once.stream(filter).await?;
@@ -210,7 +210,9 @@ impl<M: Mode> Store<M> {
         F: Future<Output = Result<T, E>>,
         E: Classify,
     {
-        Retry::new(&self.retry, operation).uncut().telemetry(&self.shared.telemetry, scope)
+        Retry::new(&self.retry, operation)
+            .without_timeouts()
+            .telemetry(&self.shared.telemetry, scope)
     }
 
     /// Returns what a call's tries are counted under, where it has no name of its own.
@@ -241,10 +243,10 @@ impl Store<ReadWrite> {
     ///
     /// [`Error::InvalidConfig`] where a setting is wrong or several servers are named,
     /// [`Error::Unreachable`] where no connection can be made, [`Error::Database`] where the
-    /// server refuses it, [`Error::UnfitServer`] where it is a replica, too old, or of an encoding
+    /// server refuses it, [`Error::UnsuitableServer`] where it is a replica, too old, or of an encoding
     /// other than UTF-8, [`Error::SchemaMissing`] and [`Error::SchemaVersion`] where the log is
     /// not there or not of this crate's version, [`Error::SchemaDamaged`] if an object of the log is
-    /// missing or altered or its sequence lies behind its head, [`Error::UnfitRole`] if the role lacks a
+    /// missing or altered or its sequence lies behind its head, [`Error::UnsuitableRole`] if the role lacks a
     /// right or row-level security hides events from it.
     ///
     /// # Cancel safety
@@ -330,7 +332,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Returns the pools in the order in which to ask them: by turns, suspect ones last.
+    /// Returns the pools in the order in which to ask them: by boundary_locks, suspect ones last.
     fn in_turn(&self) -> Vec<&Pool> {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.pools.len();

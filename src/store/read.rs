@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Store;
-use super::limit::{AttemptDeadline, timed_out};
+use super::deadline::{AttemptDeadline, timed_out};
 use super::stream::EventStream;
 use crate::pool::{Lease, Pool, Rows};
 use crate::server::Server;
@@ -33,11 +33,11 @@ impl<M: Mode> Store<M> {
     pub async fn query(&self, query: impl Into<Query>) -> Result<History<M>, Error> {
         let query = query.into();
         let started = Instant::now();
-        let asking = Asking::new(self.operation(OperationName::Query));
+        let call = ReadCall::new(self.operation(OperationName::Query));
         let result = self
-            .read_again(started, "query", || self.history(&query, &asking, self.limit(started)))
+            .read_again(started, "query", || self.history(&query, &call, self.limit(started)))
             .await;
-        asking.finish(result, |history| history.events().len() as u64)
+        call.finish(result, |history| history.events().len() as u64)
     }
 
     /// Reads the event of an id; `None` if the log does not hold it.
@@ -57,13 +57,13 @@ impl<M: Mode> Store<M> {
     /// As [`query`](Self::query).
     pub async fn event(&self, id: Uuid) -> Result<Option<SequencedEvent>, Error> {
         let started = Instant::now();
-        let asking = Asking::new(self.operation(OperationName::Query));
+        let call = ReadCall::new(self.operation(OperationName::Query));
         let reading = Reading::of_event(&self.shared.log.name, id);
         let result = self
-            .read_again(started, "event", || self.collect(&reading, &asking, self.limit(started)))
+            .read_again(started, "event", || self.collect(&reading, &call, self.limit(started)))
             .await;
         let result = result.map(|(events, _)| events.into_iter().next());
-        asking.finish(result, |event| u64::from(event.is_some()))
+        call.finish(result, |event| u64::from(event.is_some()))
     }
 
     /// Reads as [`query`](Self::query) does, once.
@@ -72,9 +72,9 @@ impl<M: Mode> Store<M> {
         query: &Query,
         limit: AttemptDeadline,
     ) -> Result<History<M>, Error> {
-        let asking = Asking::new(self.operation(OperationName::Query));
-        let result = self.history(query, &asking, limit).await;
-        asking.finish(result, |history| history.events().len() as u64)
+        let call = ReadCall::new(self.operation(OperationName::Query));
+        let result = self.history(query, &call, limit).await;
+        call.finish(result, |history| history.events().len() as u64)
     }
 
     /// Reads the events of a query one by one, from one snapshot, without holding them all.
@@ -92,14 +92,14 @@ impl<M: Mode> Store<M> {
     pub async fn stream(&self, query: impl Into<Query>) -> Result<EventStream, Error> {
         let query = query.into();
         let started = Instant::now();
-        let asking = Asking::new(self.operation(OperationName::Stream));
+        let call = ReadCall::new(self.operation(OperationName::Stream));
         let reading = Reading::new(&self.shared.log.name, &query);
         let answer = self
             .read_again(started, "stream", async || {
-                self.ask(&reading, &asking, &mut self.limit(started)).await
+                self.ask(&reading, &call, &mut self.limit(started)).await
             })
             .await;
-        let operation = asking.into_operation();
+        let operation = call.into_operation();
         match answer {
             Ok(answer) => Ok(EventStream::new(query, answer, operation)),
             Err(error) => {
@@ -120,14 +120,14 @@ impl<M: Mode> Store<M> {
     /// As [`query`](Self::query).
     pub async fn head(&self) -> Result<SequenceNumber, Error> {
         let started = Instant::now();
-        let asking = Asking::new(self.operation(OperationName::Head));
+        let call = ReadCall::new(self.operation(OperationName::Head));
         let reading = Reading::of_end(&self.shared.log.name);
         let result = self
             .read_again(started, "head", async || {
-                self.ask(&reading, &asking, &mut self.limit(started)).await
+                self.ask(&reading, &call, &mut self.limit(started)).await
             })
             .await;
-        asking.finish(result.map(|answer| answer.head), |_| 0)
+        call.finish(result.map(|answer| answer.head), |_| 0)
     }
 
     /// Tries a read until it is answered, or must not be tried again.
@@ -141,18 +141,18 @@ impl<M: Mode> Store<M> {
         O: FnMut() -> F,
         F: Future<Output = Result<T, Error>>,
     {
-        let retry = self.retry_as(self.scope_or(scope), read).since(started);
+        let retry = self.retry_as(self.scope_or(scope), read).started_at(started);
         retry.when(Error::is_repeatable).await.into_result().map_err(Error::from)
     }
 
     async fn history(
         &self,
         query: &Query,
-        asking: &Asking,
+        call: &ReadCall,
         limit: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let reading = Reading::new(&self.shared.log.name, query);
-        let (events, answer) = self.collect(&reading, asking, limit).await?;
+        let (events, answer) = self.collect(&reading, call, limit).await?;
         let last = events.last().map(SequencedEvent::sequence_number);
         let position = query.position(answer.head, events.len(), last);
         Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
@@ -162,10 +162,10 @@ impl<M: Mode> Store<M> {
     async fn collect(
         &self,
         reading: &Reading<'_>,
-        asking: &Asking,
+        call: &ReadCall,
         mut limit: AttemptDeadline,
     ) -> Result<(Vec<SequencedEvent>, Answer), Error> {
-        let mut answer = self.ask(reading, asking, &mut limit).await?;
+        let mut answer = self.ask(reading, call, &mut limit).await?;
         let collected = limit.run(async {
             let mut events = Vec::new();
             while let Some(event) = answer.try_next().await? {
@@ -183,13 +183,13 @@ impl<M: Mode> Store<M> {
     async fn ask(
         &self,
         reading: &Reading<'_>,
-        asking: &Asking,
+        call: &ReadCall,
         limit: &mut AttemptDeadline,
     ) -> Result<Answer, Error> {
         let started = Instant::now();
         loop {
             limit.check(self.first().server())?;
-            let answer = self.ask_any(reading, asking, *limit).await?;
+            let answer = self.ask_any(reading, call, *limit).await?;
             if answer.head >= self.at_least {
                 self.shared.log.note_newest(answer.head);
                 return Ok(answer);
@@ -212,29 +212,29 @@ impl<M: Mode> Store<M> {
     async fn ask_any(
         &self,
         reading: &Reading<'_>,
-        asking: &Asking,
+        call: &ReadCall,
         limit: AttemptDeadline,
     ) -> Result<Answer, Error> {
         let pools = self.shared.in_turn();
         let (last, others) = pools.split_last().expect("a store has a server");
         for pool in others {
-            match self.ask_one(pool, reading, asking, limit).await {
+            match self.ask_one(pool, reading, call, limit).await {
                 Err(error) if error.is_of_server() => {}
                 result => return result,
             }
         }
-        self.ask_one(last, reading, asking, limit).await
+        self.ask_one(last, reading, call, limit).await
     }
 
     async fn ask_one(
         &self,
         pool: &Pool,
         reading: &Reading<'_>,
-        asking: &Asking,
+        call: &ReadCall,
         limit: AttemptDeadline,
     ) -> Result<Answer, Error> {
         let server = pool.server();
-        asking.served_by(server);
+        call.served_by(server);
         let mut lease = match limit.run(pool.acquire()).await {
             Ok(lease) => lease?,
             Err(waited) => {
@@ -255,15 +255,15 @@ impl<M: Mode> Store<M> {
 
 /// Gives a connection up whose server did not answer in time; the next attempt asks another first.
 fn overdue(lease: &mut Lease, waited: Duration) -> Error {
-    lease.give_up();
+    lease.discard();
     lease.suspect();
     timed_out(lease.server(), waited)
 }
 
 /// A read under way, in however many attempts.
-struct Asking(Mutex<Operation>);
+struct ReadCall(Mutex<Operation>);
 
-impl Asking {
+impl ReadCall {
     fn new(operation: Operation) -> Self {
         Self(Mutex::new(operation))
     }

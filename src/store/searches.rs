@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
+use super::deadline::{AttemptDeadline, timed_out};
 use super::gather::gather;
-use super::limit::{AttemptDeadline, timed_out};
 use super::log::Log;
 use crate::condition::Guard;
 use crate::pool::{Lease, Pool, send};
@@ -260,8 +260,8 @@ pub(super) async fn query(
     let server = pool.server();
     let mut lease = deadline.run_against(server, pool.acquire()).await?;
     let form = deadline.run_against(server, lease.prepare(&statement.text)).await?;
-    lease.hold();
-    lease.begin();
+    lease.enter_transaction();
+    lease.start_clock();
     let collecting = async {
         let rows = send(lease.client(), &form, statement).await?;
         pin_mut!(rows);
@@ -281,11 +281,11 @@ pub(super) async fn query(
     let rows = match deadline.run(answers).await {
         Ok((begun, rows, committed)) => begun.and(rows).and_then(|rows| committed.map(|()| rows)),
         Err(waited) => {
-            lease.give_up();
+            lease.discard();
             return Err(timed_out(server, waited));
         }
     };
-    lease.release();
+    lease.leave_transaction();
     let rows = rows.map_err(|error| lease.failed(error))?;
     Ok((lease, rows))
 }

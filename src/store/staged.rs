@@ -3,12 +3,12 @@ use std::time::Duration;
 use futures_util::future::{join, join3};
 use tokio_postgres::{Client, IsolationLevel, Portal, Row, Transaction};
 
+use super::deadline::{AttemptDeadline, timed_out};
 use super::failure::{check_open, failed_append, finds_id_taken, name_holder, outcome_unknown};
-use super::limit::{AttemptDeadline, timed_out};
 use super::log::Log;
 use crate::error::BoxError;
-use crate::pool::{Form, Lease, last_row, sent};
-use crate::sql::{self, BatchAnswer, Ending, Precondition, Statement};
+use crate::pool::{Lease, StatementHandle, last_row, sent};
+use crate::sql::{self, BatchAnswer, Precondition, Statement, TransactionEnd};
 use crate::{Error, Event, SequenceNumber};
 
 /// A large append, or the chunk of an import, in a transaction of its own.
@@ -58,7 +58,11 @@ impl StagedAppend<'_> {
     pub(super) async fn run(&self, lease: &mut Lease, deadline: AttemptDeadline) -> StagedAnswer {
         let head = sql::head(&self.log.name);
         let lock_timeout = deadline.lock_timeout(self.lock_timeout).or(Some(self.lock_timeout));
-        let ending = if lease.own_id().is_some() { Ending::Stays } else { Ending::Commits };
+        let ending = if lease.own_id().is_some() {
+            TransactionEnd::KeepOpen
+        } else {
+            TransactionEnd::Commit
+        };
         let call = sql::append_batch(
             &self.log.append_texts,
             self.precondition,
@@ -75,16 +79,18 @@ impl StagedAppend<'_> {
             Ok(forms) => forms,
             Err(error) => return error.into(),
         };
-        lease.hold();
-        lease.begin();
+        lease.enter_transaction();
+        lease.start_clock();
         match &forms {
-            (head_form, Form::Named(named)) => {
+            (head_form, StatementHandle::Named(named)) => {
                 self.bind_and_execute(lease, (&head, head_form), (&call, named), deadline).await
             }
-            (head_form, Form::Unnamed) => {
+            (head_form, StatementHandle::Unnamed) => {
                 let client = lease.client();
-                let answers =
-                    join(sent(client, head_form, &head), sent(client, &Form::Unnamed, &call));
+                let answers = join(
+                    sent(client, head_form, &head),
+                    sent(client, &StatementHandle::Unnamed, &call),
+                );
                 match deadline.run(answers).await {
                     Ok((head, appended)) => {
                         let answers = Answers { appended, committed: Ok(()) };
@@ -100,7 +106,7 @@ impl StagedAppend<'_> {
     async fn bind_and_execute(
         &self,
         lease: &mut Lease,
-        (head, head_form): (&Statement<'_>, &Form),
+        (head, head_form): (&Statement<'_>, &StatementHandle),
         (call, named): (&Statement<'_>, &tokio_postgres::Statement),
         deadline: AttemptDeadline,
     ) -> StagedAnswer {
@@ -121,7 +127,7 @@ impl StagedAppend<'_> {
             }
             Ok(Err(error)) => lease.failed(error).into(),
             Err(waited) => {
-                lease.give_up();
+                lease.discard();
                 timed_out(lease.server(), waited).into()
             }
         }
@@ -134,7 +140,7 @@ impl StagedAppend<'_> {
         answers: Answers,
         deadline: AttemptDeadline,
     ) -> StagedAnswer {
-        lease.release();
+        lease.leave_transaction();
         let floor = head.and_then(|head| sql::decode_head(head.as_ref()?).ok());
         let floor = Some(floor.unwrap_or_default());
         let result = self.decode(lease, answers, deadline).await;
@@ -173,7 +179,7 @@ impl StagedAppend<'_> {
         floor: SequenceNumber,
         waited: Duration,
     ) -> StagedAnswer {
-        lease.give_up();
+        lease.discard();
         let error = timed_out(lease.server(), waited);
         let error = outcome_unknown(lease.server(), self.events, error);
         StagedAnswer { floor: Some(floor), result: Err(StagedFailure::Error(error)) }
@@ -184,7 +190,7 @@ impl StagedAppend<'_> {
 /// as well.
 async fn bind<'c>(
     client: &'c mut Client,
-    (head, head_form): (&Statement<'_>, &Form),
+    (head, head_form): (&Statement<'_>, &StatementHandle),
     (call, named): (&Statement<'_>, &tokio_postgres::Statement),
     deadline: AttemptDeadline,
 ) -> Result<(Option<Row>, Transaction<'c>, Portal), tokio_postgres::Error> {

@@ -32,7 +32,7 @@ use crate::server::Server;
 /// Neither holds payloads or the values of filters.
 ///
 /// Calls that may be tried again are counted once each, by how they ended: a
-/// [`RetryOutcome`](crate::RetryOutcome), or `canceled`. Each attempt after the first is counted
+/// [`RetryOutcome`](crate::retry::RetryOutcome), or `canceled`. Each attempt after the first is counted
 /// with the [class](crate::Class) of the failure before it and its number, from `2` to `6` and
 /// `more`, and is an event (`eventstore.retry`) of the caller's span.
 #[derive(Clone)]

@@ -88,7 +88,7 @@ async fn agrees_on_conflicts(
 ) -> Result<(), TestCaseError> {
     let first = writer.append(events.to_vec(), AppendCondition::none()).await.unwrap().first();
     for filter in filters {
-        let condition = AppendCondition::since(filter.clone(), after);
+        let condition = AppendCondition::no_match_after(filter.clone(), after);
         let probe = Event::from_json("Probe", "{}").unwrap();
 
         let answer = store.append([probe], condition).await;
@@ -233,7 +233,7 @@ fn of_an_event_with_the_periods_that_begin_or_end_with_it() {
             prop_assert!(filter.matches(&event));
             let read = store.query(Query::new(&filter).after(before)).await.unwrap();
             prop_assert_eq!(read.events().len(), 1);
-            let condition = AppendCondition::since(filter, before);
+            let condition = AppendCondition::no_match_after(filter, before);
             let again = event.clone().with_id(uuid::Uuid::now_v7()).unwrap();
             let refused = store.append([again], condition).await.unwrap_err();
             prop_assert!(refused.is_conflict());

@@ -1,8 +1,8 @@
 use eddyline::Filter;
 use proptest::prelude::*;
 
+use crate::distinguishing_events::witnesses;
 use crate::generate::{self, Item, join};
-use crate::witnesses::witnesses;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use eddyline::{Class, Config, Error, ReadWrite, Reason, RetryPolicy, Schema, Store, Tls};
+use eddyline::error::Reason;
+use eddyline::{Class, Config, Error, ReadWrite, RetryPolicy, Schema, Store, Tls};
 use local_postgres::{Cluster, Server};
 use rcgen::{CertificateParams, CustomExtension, KeyPair, PKCS_ECDSA_P384_SHA384};
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};

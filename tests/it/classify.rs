@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use eddyline::{Circumstances, Class, ConnectionFailure, Failure, Place, Role};
+use eddyline::error::{Circumstances, ConnectionFailure, Failure, Phase};
+use eddyline::{Class, Role};
 use proptest::prelude::*;
 
 use crate::support::{cluster, connect};
@@ -23,7 +24,7 @@ const CONNECTION_FAILURES: [ConnectionFailure; 6] = [
 /// One of all the circumstances that there are.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    place: Place,
+    place: Phase,
     role: Role,
     sent: bool,
     ended: bool,
@@ -33,7 +34,7 @@ struct Case {
 impl Case {
     fn all() -> impl Iterator<Item = Self> {
         (0..48).map(|number| Self {
-            place: [Place::Append, Place::Connect, Place::Read][number % 3],
+            place: [Phase::Append, Phase::Connect, Phase::Read][number % 3],
             role: [Role::Primary, Role::Replica][number / 3 % 2],
             sent: number / 6 % 2 == 1,
             ended: number / 12 % 2 == 1,
@@ -54,7 +55,7 @@ impl Case {
     /// Whether the events may be in the log.
     fn is_in_doubt(self, code: &str) -> bool {
         let ends = ["08", "57P", "25P03", "25P04", "40003"].map(|start| code.starts_with(start));
-        self.place == Place::Append && self.sent && (self.ended || ends.contains(&true))
+        self.place == Phase::Append && self.sent && (self.ended || ends.contains(&true))
     }
 }
 
@@ -136,7 +137,7 @@ fn the_two_codes_of_two_classes_have_them_for_a_reason() {
     }
     for case in Case::all().filter(|case| !case.is_in_doubt("57014")) {
         let class = match (case.place, case.overdue) {
-            (Place::Connect, _) => Class::Transient,
+            (Phase::Connect, _) => Class::Transient,
             (_, true) => Class::Timeout,
             (_, false) => Class::Canceled,
         };
@@ -155,19 +156,19 @@ async fn every_class_of_codes_has_a_row() {
 
 #[test]
 fn every_way_to_lose_a_connection_has_the_class_of_its_row() {
-    for case in Case::all().filter(|case| !(case.place == Place::Append && case.sent)) {
+    for case in Case::all().filter(|case| !(case.place == Phase::Append && case.sent)) {
         for failure in CONNECTION_FAILURES {
             let class = case.of(Failure::Connection(failure));
 
             let row = match failure {
-                ConnectionFailure::Denied if case.place != Place::Connect => {
+                ConnectionFailure::Denied if case.place != Phase::Connect => {
                     "denied, not while connecting"
                 }
                 ConnectionFailure::Denied => "denied",
                 ConnectionFailure::Broken => "broken",
                 ConnectionFailure::Garbled => "garbled",
                 ConnectionFailure::ReadOnly => "read-only",
-                ConnectionFailure::TimedOut if case.place == Place::Connect => {
+                ConnectionFailure::TimedOut if case.place == Phase::Connect => {
                     "timed out, while connecting"
                 }
                 ConnectionFailure::TimedOut => "timed out",
@@ -185,7 +186,7 @@ fn every_way_to_lose_a_connection_has_the_class_of_its_row() {
 /// Whoever appended must not be told that nothing was stored.
 #[tokio::test]
 async fn an_append_whose_connection_ended_is_in_doubt() {
-    for case in Case::all().filter(|case| case.place == Place::Append && case.sent) {
+    for case in Case::all().filter(|case| case.place == Phase::Append && case.sent) {
         for code in codes().await {
             let unknown = case.code(&code) == Class::OutcomeUnknown;
             assert_eq!(unknown, case.is_in_doubt(&code), "{code} {case:?}");

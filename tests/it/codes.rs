@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 
-use eddyline::{Circumstances, Class, Failure, Place, Role};
+use eddyline::error::{Circumstances, Failure, Phase};
+use eddyline::{Class, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
@@ -71,7 +72,7 @@ impl Links {
 
 /// Returns the class of a code in a read, and in an append that had been sent.
 fn classes(code: &str, ended: bool) -> [Class; 2] {
-    [Place::Read, Place::Append].map(|place| {
+    [Phase::Read, Phase::Append].map(|place| {
         let circumstances = Circumstances::new(place, Role::Primary).sent(true).ended(ended);
         Class::of(Failure::Sqlstate(code), circumstances)
     })

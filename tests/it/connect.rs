@@ -4,9 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use eddyline::{
-    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Reason, Schema, Store,
-};
+use eddyline::error::Reason;
+use eddyline::{AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
 
 use crate::support::{
     FOREVER, Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, nowhere, promptly,
@@ -253,10 +252,10 @@ async fn a_read_write_store_refuses_a_replica() {
 
     let error = write_error(log.replica_config()).await;
 
-    assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    assert!(matches!(error, Error::UnsuitableServer { .. }), "{error:?}");
     assert_eq!(error.class(), Class::Transient, "it may be promoted");
     let migrated = Schema::new(&log.replica_config()).migrate().await;
-    assert!(matches!(migrated, Err(Error::UnfitServer { .. })), "{migrated:?}");
+    assert!(matches!(migrated, Err(Error::UnsuitableServer { .. })), "{migrated:?}");
 }
 
 #[tokio::test]
@@ -282,7 +281,7 @@ async fn a_read_write_store_waits_for_a_primary_among_several_hosts() {
 
     let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
 
-    assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    assert!(matches!(error, Error::UnsuitableServer { .. }), "{error:?}");
     assert_eq!(error.class(), Class::Transient);
 }
 
@@ -297,7 +296,7 @@ async fn a_read_write_store_refuses_a_server_that_is_set_to_read_only() {
 
     let error = write_error(log.config()).await;
 
-    assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+    assert!(matches!(error, Error::UnsuitableServer { .. }), "{error:?}");
     assert_eq!(error.class(), Class::Transient);
     assert!(Store::<ReadOnly>::connect(log.config()).await.is_ok());
 }
@@ -318,7 +317,7 @@ async fn a_database_of_another_encoding_is_refused() {
         ];
 
         for error in errors {
-            assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+            assert!(matches!(error, Error::UnsuitableServer { .. }), "{error:?}");
             assert!(error.to_string().contains(encoding), "{error}");
             assert_eq!(error.class(), Class::Permanent(Reason::Resource));
         }
@@ -344,7 +343,7 @@ async fn a_server_that_is_too_old_is_refused() {
 
         let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
 
-        let Error::UnfitServer { reason, class, .. } = error else { panic!("{error:?}") };
+        let Error::UnsuitableServer { reason, class, .. } = error else { panic!("{error:?}") };
         assert_eq!(class, Class::Permanent(Reason::Resource));
         assert!(reason.contains("oldest supported is 14"), "{reason}");
     }

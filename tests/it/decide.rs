@@ -32,13 +32,13 @@ fn escalating(lost: u32) -> RetryPolicy {
 fn count(history: &History<ReadWrite>) -> Result<Decision<usize>, Error> {
     let seen = history.events().len();
     let event = Event::new("BookCopyLentToReader", &json!({ "BookID": "b-1", "Seen": seen }))?;
-    Ok(Decision::append([event]).with(seen))
+    Ok(Decision::append([event]).with_value(seen))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decides_anew_from_what_came_in_between() {
     let log = Log::new().await;
-    let (store, other) = (log.writer().await.retrying(policy(5)), log.writer().await);
+    let (store, other) = (log.writer().await.with_retry_policy(policy(5)), log.writer().await);
     let calls = AtomicU32::new(0);
 
     let decided = store.decide(loans_of("b-1"), |history| {
@@ -61,7 +61,7 @@ async fn decides_anew_from_what_came_in_between() {
 #[tokio::test(flavor = "multi_thread")]
 async fn is_a_conflict_once_every_round_was_lost() {
     let log = Log::new().await;
-    let (store, other) = (log.writer().await.retrying(policy(3)), log.writer().await);
+    let (store, other) = (log.writer().await.with_retry_policy(policy(3)), log.writer().await);
     let calls = AtomicU32::new(0);
 
     let decided = store.decide(loans_of("b-1"), |history| {
@@ -79,7 +79,7 @@ async fn is_a_conflict_once_every_round_was_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cannot_lose_once_it_lost_often_enough() {
     let log = Log::new().await;
-    let (store, other) = (log.writer().await.retrying(escalating(2)), log.writer().await);
+    let (store, other) = (log.writer().await.with_retry_policy(escalating(2)), log.writer().await);
     let (sql, key) = (log.sql().await, log.lock_key().await);
     let calls = AtomicU32::new(0);
     let (rivals, rival) = (tokio::runtime::Handle::current(), other.clone());
@@ -110,9 +110,9 @@ async fn has_nothing_to_append_where_all_is_as_it_should_be() {
     lend(&store, "b-1").await;
 
     for policy in [policy(1), escalating(1)] {
-        let store = store.retrying(policy);
+        let store = store.with_retry_policy(policy);
         let decided = store.decide(loans_of("b-1"), |history| {
-            Ok::<_, Error>(Decision::nothing().with(history.events().len()))
+            Ok::<_, Error>(Decision::nothing().with_value(history.events().len()))
         });
         let decided = decided.await.unwrap();
 
@@ -132,7 +132,7 @@ async fn is_true_where_it_was_read_if_its_events_were_stored_long_before() {
     lend(&store, "b-1").await;
 
     for policy in [policy(1), escalating(1)] {
-        let store = store.retrying(policy);
+        let store = store.with_retry_policy(policy);
         let decide = |_: &History<ReadWrite>| Ok::<_, Error>(Decision::append([loan.clone()]));
         let decided = store.decide(loans_of("b-1"), decide).await.unwrap();
 
@@ -158,7 +158,7 @@ async fn refuses_a_query_that_leaves_out_newer_events() {
 
     for (query, remedy) in refused {
         for policy in [policy(2), escalating(1)] {
-            let store = store.retrying(policy);
+            let store = store.with_retry_policy(policy);
             let decided = store.decide(query.clone(), |_| -> Result<Decision<()>, Error> {
                 panic!("it is asked for a decision")
             });
@@ -186,7 +186,7 @@ async fn passes_a_refusal_on_and_asks_no_more() {
     let log = Log::new().await;
     let other = log.writer().await;
     for lost in [0, 1] {
-        let store = log.writer().await.retrying(escalating(1));
+        let store = log.writer().await.with_retry_policy(escalating(1));
         let calls = AtomicU32::new(0);
 
         let refused = store.decide(loans_of("b-1"), |history| {
@@ -230,7 +230,7 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
                 assert!(wait(end_sessions(&sql, &name)) > 0);
             }
             let event = lent(&book, "r-1");
-            Ok::<_, Error>(Decision::append([event]).with(history.events().len()))
+            Ok::<_, Error>(Decision::append([event]).with_value(history.events().len()))
         });
         let decided = decided.await.unwrap();
 
@@ -243,7 +243,7 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn does_not_stop_the_log_if_it_stands_still_under_the_lock() {
     let log = Log::new().await;
-    let store = log.writer().await.retrying(escalating(1));
+    let store = log.writer().await.with_retry_policy(escalating(1));
     let other = log.writer().await;
     let calls = AtomicU32::new(0);
 
@@ -301,7 +301,7 @@ async fn everybody_gets_through_on_one_hot_boundary_and_nobody_wrongly() {
 async fn counts_what_it_read_and_appended_and_how_often_it_tried() {
     let (log, observer) = (Log::new().await, Observer::new());
     let config = log.config().telemetry(observer.telemetry()).retry(escalating(2));
-    let store = Store::<ReadWrite>::connect(config).await.unwrap().scope("LendBookCopy");
+    let store = Store::<ReadWrite>::connect(config).await.unwrap().with_scope("LendBookCopy");
     let other = log.writer().await;
     let calls = AtomicU32::new(0);
 

@@ -96,7 +96,7 @@ async fn an_import_is_not_visible_before_its_standby_has_it() {
     assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
     assert_eq!(server.loans().await, [] as [Uuid; 0]);
     server.bring_back_the_standby().await;
-    wait_until(async || import().await.is_ok_and(|imported| imported.already() == 1)).await;
+    wait_until(async || import().await.is_ok_and(|imported| imported.skipped() == 1)).await;
 }
 
 /// Events of which the wait for the standby was canceled are visible, and could still be lost.
@@ -115,7 +115,7 @@ async fn events_that_are_found_are_not_answered_before_their_standby_has_them() 
     assert!(imported.is_err(), "{imported:?}");
     server.bring_back_the_standby().await;
     wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
-    wait_until(async || import().await.is_ok_and(|imported| imported.already() == 1)).await;
+    wait_until(async || import().await.is_ok_and(|imported| imported.skipped() == 1)).await;
 }
 
 /// The call of an append commits before it is answered, also if the commit waits for a standby. So the

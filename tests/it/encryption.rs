@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use eddyline::{Class, Config, Error, Filter, ReadWrite, Reason, Store, Tls};
+use eddyline::error::Reason;
+use eddyline::{Class, Config, Error, Filter, ReadWrite, Store, Tls};
 
 use crate::support::{Log, MEMBER, PASSWORD, as_user, connect, next, secure_server};
 

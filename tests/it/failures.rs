@@ -5,9 +5,10 @@ use std::error::Error as _;
 use std::iter::successors;
 use std::time::Duration;
 
+use eddyline::error::{Circumstances, Failure, Phase, Reason};
 use eddyline::{
-    AppendCondition, Circumstances, Class, Config, Error, Failure, Filter, Place, ReadOnly,
-    ReadWrite, Reason, RetryPolicy, Role, Schema, Store,
+    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Role, Schema,
+    Store,
 };
 use local_postgres::Cluster;
 use tokio_postgres::Client;
@@ -339,9 +340,9 @@ async fn a_refusal_is_classified_by_its_code_and_its_place() {
             Class::of(Failure::Sqlstate(&code), Circumstances::new(place, role).sent(true))
         };
         let append = append.unwrap_err();
-        assert_eq!(append.class(), class(Place::Append, Role::Primary), "{append:?}");
-        assert_eq!(decide.unwrap_err().class(), class(Place::Read, Role::Primary), "{code}");
-        assert_eq!(read.unwrap_err().class(), class(Place::Read, Role::Replica), "{code}");
+        assert_eq!(append.class(), class(Phase::Append, Role::Primary), "{append:?}");
+        assert_eq!(decide.unwrap_err().class(), class(Phase::Read, Role::Primary), "{code}");
+        assert_eq!(read.unwrap_err().class(), class(Phase::Read, Role::Replica), "{code}");
         if append.is_outcome_unknown() {
             assert_eq!(cause(&append), Some(&*code), "{append:?}");
         }

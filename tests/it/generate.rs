@@ -1,6 +1,7 @@
 //! Events and filters for property tests, of so few words that they often match.
 
-use eddyline::{Event, Filter, FilterBuilder, Predicate};
+use eddyline::filter::FilterBuilder;
+use eddyline::{Event, Filter, Predicate};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;

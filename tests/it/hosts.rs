@@ -183,7 +183,7 @@ async fn a_read_only_store_reads_from_the_kind_of_server_that_its_address_asks_f
                 "{demand} {ports:?}: {connected:?}"
             );
             if let Err(error) = connected {
-                assert!(matches!(error, Error::UnfitServer { .. }), "{error:?}");
+                assert!(matches!(error, Error::UnsuitableServer { .. }), "{error:?}");
                 assert_eq!(error.class(), Class::Transient, "{error:?}");
             }
         }

@@ -2,10 +2,8 @@
 
 use std::iter::repeat_n;
 
-use eddyline::{
-    AppendCondition, Error, Event, Filter, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, Query, ReadWrite,
-    SequenceNumber, Store,
-};
+use eddyline::limits::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS};
+use eddyline::{AppendCondition, Error, Event, Filter, Query, ReadWrite, SequenceNumber, Store};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -327,7 +325,7 @@ async fn a_condition_from_beyond_the_log_is_refused() {
     let last = append(&store, vec![lent("b-1", "r-1")]).await.last();
     for position in [last.value() + 1, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
         let ahead = SequenceNumber::new(position);
-        let condition = AppendCondition::since(Filter::everything(), ahead);
+        let condition = AppendCondition::no_match_after(Filter::everything(), ahead);
 
         let refused = store.append([lent("b-1", "r-1")], condition).await;
 

@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use eddyline::retry::RetryPolicyBuilder;
 use eddyline::{
-    AppendCondition, Config, Decided, Decision, Error, Event, ReadWrite, RetryPolicy,
-    RetryPolicyBuilder, Store,
+    AppendCondition, Config, Decided, Decision, Error, Event, ReadWrite, RetryPolicy, Store,
 };
 use fault_proxy::{Action, Direction, Ending, Proxy};
 use serde_json::json;

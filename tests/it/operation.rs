@@ -13,9 +13,9 @@ async fn is_not_cut_off_with_an_append_in_it() {
     let store = log.writer().await;
     let limit = Duration::from_millis(20);
     let policy = RetryPolicy::builder().attempt_timeout(limit).deadline(limit).build().unwrap();
-    let once = store.retrying(RetryPolicy::never());
+    let once = store.with_retry_policy(RetryPolicy::never());
 
-    let retrying = store.retrying(policy);
+    let retrying = store.with_retry_policy(policy);
     let lend = retrying.retry(async || {
         let appended = once.append([lent("b-1", "r-1")], AppendCondition::none()).await?;
         sleep(3 * limit).await;
@@ -35,7 +35,7 @@ async fn is_counted_under_the_name_of_its_handle() {
     let config = log.config().telemetry(observer.telemetry());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
 
-    for store in [&store, &store.scope("LoansEver")] {
+    for store in [&store, &store.with_scope("LoansEver")] {
         let nothing = store.retry(async || Ok::<_, Error>(()));
         nothing.await.into_result().unwrap();
     }

@@ -3,9 +3,9 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
+use eddyline::error::Reason;
 use eddyline::{
-    AppendCondition, Class, Config, Error, Filter, Query, ReadWrite, Reason, RetryPolicy, Schema,
-    Store,
+    AppendCondition, Class, Config, Error, Filter, Query, ReadWrite, RetryPolicy, Schema, Store,
 };
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;

@@ -4,8 +4,10 @@ use eddyline::{AppendCondition, Config, Filter, Pooler, ReadOnly, ReadWrite, Sto
 use futures_util::stream;
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::every::use_all;
-use crate::support::{Handed, Log, cancel_after_commits, connect, lent, loans_of, log_that_runs};
+use crate::every_operation::use_all;
+use crate::support::{
+    Log, TransactionPooler, cancel_after_commits, connect, lent, loans_of, log_that_runs,
+};
 
 /// Returns the statements that are prepared on a connection, and what it is set to.
 async fn left_behind(url: &str) -> Vec<String> {
@@ -24,7 +26,7 @@ async fn left_behind(url: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_leaves_nothing_behind_for_others() {
     let log = Log::new().await;
-    let pooler = Handed::before(&log.primary_url()).await;
+    let pooler = TransactionPooler::before(&log.primary_url()).await;
     let url = pooler.url(&log.primary_url());
     let name = format!("{}_pooled", log.name);
     let config = Config::new(&url).unwrap().log(&name).max_connections(1);
@@ -38,7 +40,7 @@ async fn a_store_leaves_nothing_behind_for_others() {
 #[tokio::test]
 async fn a_store_that_knows_of_no_pooler_leaves_much_behind() {
     let log = Log::new().await;
-    let pooler = Handed::before(&log.primary_url()).await;
+    let pooler = TransactionPooler::before(&log.primary_url()).await;
     let url = pooler.url(&log.primary_url());
 
     let store = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name));

@@ -11,7 +11,7 @@ use eddyline::{
 use local_postgres::Cluster;
 
 use crate::support::{
-    Handed, Log, as_user, connect, lent, log_that_runs, next, promptly, secure_server,
+    Log, TransactionPooler, as_user, connect, lent, log_that_runs, next, promptly, secure_server,
 };
 
 /// Returns the error of a connection that is refused.
@@ -118,7 +118,7 @@ async fn take_names_of_statements(url: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_that_a_pooler_mixes_up_name_the_setting_for_it() {
     let log = Log::new().await;
-    let pooler = Handed::before(&log.primary_url()).await;
+    let pooler = TransactionPooler::before(&log.primary_url()).await;
     let url = pooler.url(&log.primary_url());
     let config = once(Config::new(&url).unwrap().log(&log.name));
     let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_role_without_rights_is_told_of_the_roles_of_a_schema() {
     let reads = Store::<ReadOnly>::connect(config.clone()).await.unwrap_err();
 
     for (error, remedy) in [(writes, "writer_role"), (reads, "reader_role")] {
-        assert!(matches!(error, Error::UnfitRole { .. }), "{error:?}");
+        assert!(matches!(error, Error::UnsuitableRole { .. }), "{error:?}");
         assert!(error.to_string().contains(remedy), "{error}");
     }
     Schema::new(&log.config()).reader_role(&role).migrate().await.unwrap();
@@ -182,7 +182,7 @@ async fn a_role_of_any_name_is_told_of_a_role_to_become_a_member_of() {
             (reads, "Schema::reader_role", "library_reader"),
             (writes, "Schema::writer_role", "library_writer"),
         ] {
-            assert!(matches!(error, Error::UnfitRole { .. }), "{error:?}");
+            assert!(matches!(error, Error::UnsuitableRole { .. }), "{error:?}");
             let said = error.to_string();
             assert!(said.contains(&format!("a role such as {group} as {setting}")), "{said}");
             let schema = Schema::new(&log.config());

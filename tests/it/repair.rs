@@ -1,8 +1,7 @@
 //! Damages of a log's objects: connecting finds them, a migration repairs them.
 
-use eddyline::{
-    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Reason, Schema, Store,
-};
+use eddyline::error::Reason;
+use eddyline::{AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
 use tokio_postgres::Client;
 
 use crate::support::{Log, lent, next, refusal};

@@ -21,8 +21,8 @@ async fn is_answered_with_its_first_places_whatever_its_condition() {
         AppendCondition::none(),
         AppendCondition::no_match(loans_of("b-2")),
         AppendCondition::no_match(Filter::everything()),
-        AppendCondition::since(loans_of("b-3"), SequenceNumber::ZERO),
-        AppendCondition::since(loans_of("b-3"), SequenceNumber::new(1_000_000)),
+        AppendCondition::no_match_after(loans_of("b-3"), SequenceNumber::ZERO),
+        AppendCondition::no_match_after(loans_of("b-3"), SequenceNumber::new(1_000_000)),
         history.condition(),
     ];
     let events = [lent("b-1", "r-1"), returned("b-1", "r-1")];

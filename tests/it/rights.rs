@@ -44,7 +44,7 @@ async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
         assert_eq!(reader.is_err(), to_read, "{revoked}: {reader:?}");
         refused.extend(to_read.then_some(reader));
         for refused in refused {
-            let Err(Error::UnfitRole { reason, .. }) = refused else {
+            let Err(Error::UnsuitableRole { reason, .. }) = refused else {
                 panic!("{revoked}: {refused:?}")
             };
             assert!(reason.contains(&right) && reason.contains("writer_role"), "{reason}");
@@ -81,7 +81,7 @@ async fn a_role_from_which_row_level_security_hides_events_is_refused() {
     ];
     for refused in connect().await {
         let Err(error) = refused else { panic!("connected") };
-        assert!(matches!(error, Error::UnfitRole { .. }), "{error:?}");
+        assert!(matches!(error, Error::UnsuitableRole { .. }), "{error:?}");
         for part in ["row-level security", &remedies[0], &remedies[1]] {
             assert!(error.to_string().contains(part), "{error}");
         }

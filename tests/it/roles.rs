@@ -1,8 +1,9 @@
 //! What the roles of a log may do, and what they may not.
 
+use eddyline::error::Reason;
 use eddyline::{
-    AppendCondition, Class, Config, Decision, Error, Filter, ReadOnly, ReadWrite, Reason,
-    RetryPolicy, Schema, Store,
+    AppendCondition, Class, Config, Decision, Error, Filter, ReadOnly, ReadWrite, RetryPolicy,
+    Schema, Store,
 };
 use futures_util::stream;
 use tokio_postgres::Client;
@@ -120,7 +121,7 @@ async fn a_writer_imports_through_the_store() {
 
     let imported = store.import(stream::iter(events)).await.unwrap();
 
-    assert_eq!((imported.stored(), imported.already()), (1, 1));
+    assert_eq!((imported.stored(), imported.skipped()), (1, 1));
 }
 
 #[tokio::test]
@@ -161,7 +162,7 @@ async fn a_reader_who_connects_to_append_is_told_of_the_writers_role() {
 
     let refused = Store::<ReadWrite>::connect(guarded.config()).await.err().unwrap();
 
-    let Error::UnfitRole { role, reason, .. } = &refused else { panic!("{refused:?}") };
+    let Error::UnsuitableRole { role, reason, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!((role, refused.class()), (&guarded.role, Class::Permanent(Reason::Permission)));
     assert!(reason.contains("INSERT") && reason.contains("Schema::writer_role"), "{reason}");
     Schema::new(&guarded.log.config()).writer_role(&guarded.role).migrate().await.unwrap();

@@ -176,7 +176,7 @@ fn a_runtime_that_ends_while_an_append_waits_for_a_connection_leaves_room_for_th
 fn a_store_serves_runtimes_that_come_and_go() {
     apart(|| {
         let gated = Gated::new(3);
-        let store = gated.store.retrying(RetryPolicy::default());
+        let store = gated.store.with_retry_policy(RetryPolicy::default());
         let tests: Vec<_> = (0..8)
             .map(|test| {
                 let store = store.clone();

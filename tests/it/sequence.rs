@@ -126,7 +126,7 @@ async fn stores_nothing_below_the_head_under_the_lock() {
     let escalating = RetryPolicy::builder().attempts(2).escalate_after(1).build().unwrap();
     let rounds = AtomicU32::new(0);
 
-    let store = damaged.store.retrying(escalating);
+    let store = damaged.store.with_retry_policy(escalating);
     let decided = store.decide(Filter::everything(), |_| {
         match rounds.fetch_add(1, Ordering::Relaxed) {
             0 => wait(damaged.append(1)),
@@ -218,7 +218,7 @@ async fn overlooks_no_event_that_a_trigger_inserts() {
         let appended = store.append(two, AppendCondition::none()).await.unwrap();
         assert_eq!(appended.last().value() - appended.first().value(), 2);
         let audits = Filter::types(["LendingAudited"]).build().unwrap();
-        let condition = AppendCondition::since(audits, appended.first());
+        let condition = AppendCondition::no_match_after(audits, appended.first());
 
         let late = store.append([lent("b-3", "r-1")], condition).await;
 
@@ -240,7 +240,8 @@ async fn overlooks_no_event_that_a_trigger_inserts_first() {
         assert_eq!(appended.last().value() - head.value(), 2);
         let audits = Filter::types(["LendingAudited"]).build().unwrap();
 
-        let late = store.append([lent("b-2", "r-1")], AppendCondition::since(audits, head)).await;
+        let late =
+            store.append([lent("b-2", "r-1")], AppendCondition::no_match_after(audits, head)).await;
 
         assert!(late.as_ref().is_err_and(Error::is_conflict), "{late:?}");
         head = store.head().await.unwrap();

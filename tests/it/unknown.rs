@@ -5,9 +5,10 @@ use std::future::IntoFuture;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use eddyline::retry::RetryPolicyBuilder;
 use eddyline::{
-    AppendCondition, Class, Config, Error, Event, Filter, ReadWrite, RetryPolicy,
-    RetryPolicyBuilder, SequenceNumber, Store,
+    AppendCondition, Class, Config, Error, Event, Filter, ReadWrite, RetryPolicy, SequenceNumber,
+    Store,
 };
 use fault_proxy::{Action, Direction, Ending, Fault, Proxy};
 use uuid::Uuid;
@@ -217,7 +218,7 @@ async fn is_asked_about_to_the_deadline_however_few_attempts_there_are() {
 #[tokio::test]
 async fn is_told_as_it_is_where_nothing_is_to_be_tried_again() {
     let line = Line::new(RetryPolicy::builder()).await;
-    let store = line.store.retrying(RetryPolicy::never());
+    let store = line.store.with_retry_policy(RetryPolicy::never());
     // With other limits its statements are others.
     store.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
     let event = lent("b-1", "r-1");
@@ -372,7 +373,7 @@ async fn is_no_conflict_with_the_events_of_the_lost_try() {
     let (holder, sql) = (line.log.sql().await, line.log.sql().await);
     let key = line.log.lock_key().await;
     let mut last = line.store.head().await.unwrap();
-    let since = |head| AppendCondition::since(Filter::everything(), head);
+    let since = |head| AppendCondition::no_match_after(Filter::everything(), head);
     let mut length = 0;
     for _ in 0..2 {
         let before = line.proxy.passed(Direction::ToServer);

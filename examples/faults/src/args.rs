@@ -8,7 +8,7 @@ use rand::RngExt;
 
 use crate::Campaign;
 
-/// Appends under fire (connections cut at every byte, requests that arrive after their sender has
+/// Appends under campaigns (connections cut at every byte, requests that arrive after their sender has
 /// gone, killed and frozen servers, exhausted limits), then compares the log with what each caller
 /// was told.
 ///
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long)]
     pub no_retry: bool,
     /// Exits with 0 if, and only if, nothing is wrong but that too many outcomes are unknown: to see
-    /// that the fire is real.
+    /// that the campaigns is real.
     #[arg(long)]
     pub expect_unknown: bool,
     /// Lets commits return before they are on disk.
@@ -46,7 +46,7 @@ pub struct Args {
     /// The folder of PostgreSQL's programs.
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
-    /// What the writers' choices and the fire's come of. Defaults to another one each time.
+    /// What the writers' choices and the campaigns's come of. Defaults to another one each time.
     #[arg(long)]
     pub seed: Option<u64>,
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use clap::ValueEnum;
 
-/// The kinds of fire.
+/// The kinds of campaigns.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
 pub enum Campaign {
     /// The connection is cut after each byte of an append's exchange, in both directions, in each

@@ -1,16 +1,16 @@
-//! Appends under fire, and compares the log with what each caller was told.
+//! Appends under campaigns, and compares the log with what each caller was told.
 //!
-//! A run has campaigns, each with a kind of fire of its own. In each, writers append through the
+//! A run has campaigns, each with a kind of campaigns of its own. In each, writers append through the
 //! store, or leave it to the store to decide, and note what they were told: accepted and where, not
 //! applied, or that it is not known. In the end, when nobody is connected any more, the log is read
 //! by plain SQL and judged.
 
 mod args;
 mod campaign;
+mod campaigns;
 mod checker;
 mod draft;
 mod failure;
-mod fire;
 mod notes;
 mod progress;
 mod report;
@@ -44,7 +44,7 @@ pub async fn run(plan: Plan, visibility: Visibility) -> Result<Report, Failure> 
             break;
         }
         let shown = visibility.show(campaign, &notes);
-        fire::fight(&site, campaign).await?;
+        campaigns::fight(&site, campaign).await?;
         drop(shown);
         site.settle().await?;
     }

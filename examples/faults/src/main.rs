@@ -1,4 +1,4 @@
-//! Appends under fire; `cargo faults --help` says what it can be told.
+//! Appends under campaigns; `cargo faults --help` says what it can be told.
 
 use std::process::ExitCode;
 

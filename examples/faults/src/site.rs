@@ -224,7 +224,7 @@ impl Site {
 
 /// The policy under which outcomes are found out. A budget is for servers that fail under their
 /// load; here every other append fails on purpose. A decision that has lost a round goes on under
-/// the log's lock, which is under fire as well.
+/// the log's lock, which is under campaigns as well.
 fn retry() -> Result<RetryPolicy, eddyline::Error> {
     RetryPolicy::builder()
         .attempts(12)

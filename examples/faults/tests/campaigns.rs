@@ -103,7 +103,7 @@ async fn a_synchronous_standby_that_goes_away_and_takes_over() {
     holds(Campaign::Standby, 200).await;
 }
 
-/// The fire is real: without a policy it leaves outcomes unknown, but nothing untrue is told.
+/// The campaigns is real: without a policy it leaves outcomes unknown, but nothing untrue is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_retry_policy_outcomes_stay_unknown() {
     let report = fight(Campaign::Cut, 200, false).await;

@@ -24,7 +24,7 @@ pub struct Args {
     pub command: Option<Command>,
     /// How many writers there are: deciding by themselves, leaving it to the store, unconditional,
     /// inserting, and on boundaries of their own. Beside them one imports, one decides by stores that
-    /// have just connected, and one decides in a calm log of its own.
+    /// have just connected, and one decides in a single_store log of its own.
     #[arg(long, default_value_t = 8, value_parser = writers)]
     pub writers: usize,
     /// How many processes they are spread over. Of several, one after the other is stopped for a while.

@@ -18,7 +18,7 @@ pub enum Fact {
     Accepted { ids: Vec<Uuid>, first: u64, last: u64 },
     /// An append was refused because its condition was broken.
     Conflict(Conflict),
-    /// A decision in a calm log did not end as it must.
+    /// A decision in a single_store log did not end as it must.
     CalmFault(CalmFault),
     /// It was decided to append nothing.
     DecidedNothing(Decision),
@@ -42,7 +42,7 @@ pub enum Fact {
     Tally(Vec<(Kind, u64)>),
 }
 
-/// A fault in a calm log, in words. Its actor knows every event of the log.
+/// A fault in a single_store log, in words. Its actor knows every event of the log.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum CalmFault {
     /// A conflict without a cause, or one that names another event than the first that breaks it.
@@ -143,7 +143,7 @@ impl Ending {
     }
 }
 
-/// Who comes between a read and its append in a calm log.
+/// Who comes between a read and its append in a single_store log.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Stranger {
     Copy,

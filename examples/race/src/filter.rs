@@ -1,6 +1,7 @@
 //! Filters in a form that travels: in an event's metadata, and between processes.
 
-use eddyline::{Filter, FilterBuilder};
+use eddyline::Filter;
+use eddyline::filter::FilterBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

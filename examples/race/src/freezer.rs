@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use crate::crew::Crew;
+use crate::workers::Workers;
 
 /// Stops one worker after the other, unless there is only one.
 pub struct Freezer {
@@ -20,17 +20,17 @@ impl Freezer {
     }
 
     /// Stops a worker, or lets one go on, if it is time to.
-    pub fn turn(&mut self, crew: &Crew) {
+    pub fn turn(&mut self, workers: &Workers) {
         if self.workers < 2 || Instant::now() < self.next {
             return;
         }
         if self.frozen.is_some() {
-            self.thaw(crew);
+            self.thaw(workers);
             self.next = Instant::now() + BETWEEN;
             return;
         }
         let worker = rand::rng().random_range(0..self.workers);
-        if crew.freeze(worker) {
+        if workers.freeze(worker) {
             self.frozen = Some(worker);
             self.count += 1;
         }
@@ -39,9 +39,9 @@ impl Freezer {
     }
 
     /// Lets the stopped worker go on.
-    pub fn thaw(&mut self, crew: &Crew) {
+    pub fn thaw(&mut self, workers: &Workers) {
         if let Some(worker) = self.frozen.take() {
-            crew.thaw(worker);
+            workers.thaw(worker);
         }
     }
 

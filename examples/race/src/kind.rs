@@ -29,7 +29,7 @@ pub enum Kind {
     UnconditionalMany,
     /// Something was appended, or refused, on the condition that nothing came in between.
     OnEverything,
-    /// A decision in a calm log was accepted, or refused if it says so, after this stranger's append.
+    /// A decision in a single_store log was accepted, or refused if it says so, after this stranger's append.
     Calm(Stranger, bool),
     /// A decision was accepted that a store took which had just connected.
     FreshStore,
@@ -74,10 +74,10 @@ impl Kind {
 
     /// Lists the kinds that only the store can do.
     fn of_the_store() -> Vec<Self> {
-        let calm =
+        let single_store =
             Stranger::ALL.into_iter().flat_map(|it| [Self::Calm(it, false), Self::Calm(it, true)]);
         let others = [Self::OnEverything, Self::FreshStore, Self::Import, Self::ImportAgain];
-        Ending::ALL.map(Self::Left).into_iter().chain(others).chain(calm).collect()
+        Ending::ALL.map(Self::Left).into_iter().chain(others).chain(single_store).collect()
     }
 }
 
@@ -95,7 +95,7 @@ impl fmt::Display for Kind {
             Self::OnEverything => f.write_str("appends and conflicts on everything"),
             Self::Calm(stranger, is_conflict) => {
                 let ending = if *is_conflict { "conflicts" } else { "decisions" };
-                write!(f, "{ending} in a calm log, after {}", stranger.name())
+                write!(f, "{ending} in a single_store log, after {}", stranger.name())
             }
             Self::FreshStore => f.write_str("decisions of stores that had just connected"),
             Self::Frozen => f.write_str("workers stopped for a while"),

@@ -6,7 +6,6 @@ mod actors;
 mod args;
 mod boundary;
 mod checker;
-mod crew;
 mod event;
 mod fact;
 mod failure;
@@ -20,6 +19,7 @@ mod servers;
 mod sql;
 mod tally;
 mod worker;
+mod workers;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +31,6 @@ use tokio::time::Instant;
 use crate::actors::Assignment;
 use crate::args::{Args, Command};
 use crate::checker::{Testimony, judge};
-use crate::crew::{Crew, Stage};
 use crate::fact::{Fact, Order};
 use crate::failure::Failure;
 use crate::freezer::Freezer;
@@ -39,6 +38,7 @@ use crate::kind::Kind;
 use crate::report::{Conclusion, Report, Trouble};
 use crate::servers::Servers;
 use crate::tally::Tally;
+use crate::workers::{Stage, Workers};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -102,21 +102,21 @@ impl Notes {
 async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
     let assignment = assignment(args, servers);
     let mut notes = Notes::default();
-    let mut crew = Crew::start(&assignment).await?;
-    crew.wait_for(Stage::Ready, |worker, fact| notes.take(worker, fact)).await?;
+    let mut workers = Workers::start(&assignment).await?;
+    workers.wait_for(Stage::Ready, |worker, fact| notes.take(worker, fact)).await?;
 
-    crew.order(Order::Go).await?;
+    workers.order(Order::Go).await?;
     let start = Instant::now();
-    write(args, servers, &mut crew, &mut notes).await?;
-    crew.order(Order::Stop).await?;
-    crew.wait_for(Stage::Idle, |worker, fact| notes.take(worker, fact)).await?;
+    write(args, servers, &mut workers, &mut notes).await?;
+    workers.order(Order::Stop).await?;
+    workers.wait_for(Stage::Idle, |worker, fact| notes.take(worker, fact)).await?;
     let length = start.elapsed();
 
     let table = args.protocol.table();
     let client = sql::connect(&servers.addresses.primary).await?;
     let head = sql::head(&client, table).await.map_err(Failure::sql("read the log's end"))?;
-    crew.order(Order::Finish { head }).await?;
-    crew.wait_for(Stage::Ended, |worker, fact| notes.take(worker, fact)).await?;
+    workers.order(Order::Finish { head }).await?;
+    workers.wait_for(Stage::Ended, |worker, fact| notes.take(worker, fact)).await?;
 
     let log = sql::read_log(&client, table).await?;
     let Notes { testimony, tally, trouble } = notes;
@@ -141,7 +141,7 @@ fn kinds(args: &Args, servers: &Servers) -> Vec<Kind> {
 async fn write(
     args: &Args,
     servers: &Servers,
-    crew: &mut Crew,
+    workers: &mut Workers,
     notes: &mut Notes,
 ) -> Result<(), Failure> {
     let stop = Stop::on_signals("the race");
@@ -156,14 +156,14 @@ async fn write(
         if is_complete || elapsed >= longest {
             break;
         }
-        if let Some((worker, fact)) = crew.next(Instant::now() + PULSE).await? {
+        if let Some((worker, fact)) = workers.next(Instant::now() + PULSE).await? {
             notes.take(worker, fact);
         }
-        freezer.turn(crew);
+        freezer.turn(workers);
         notes.tally.set(args.processes, vec![(Kind::Frozen, freezer.count())]);
         progress.show(elapsed.as_millis() as u64, &notes.tally.to_string());
     }
-    freezer.thaw(crew);
+    freezer.thaw(workers);
     drop(progress);
     // The work is over: from now on the first signal ends the program.
     stop.set();

@@ -40,7 +40,7 @@ fn dialer(port: u16) -> Dialer {
     let config = Config::new(&url).unwrap().connect_timeout(Duration::from_secs(3));
     let (log, address) = (config.check().unwrap(), &config.servers[0]);
     let server = Arc::new(Server::new(Role::Primary, 0, address, &log));
-    let terms = Arc::new(Terms::new(&config, Role::Primary));
+    let terms = Arc::new(SessionSettings::new(&config, Role::Primary));
     Dialer::new(&config, address, server, terms).unwrap()
 }
 

@@ -12,9 +12,9 @@ use super::plan::Batch;
 use crate::Error;
 use crate::error::BoxError;
 use crate::pool::{Lease, sent};
-use crate::sql::{self, BatchAnswer, Ending};
+use crate::sql::{self, BatchAnswer, TransactionEnd};
+use crate::store::deadline::{AttemptDeadline, timed_out};
 use crate::store::failure::{check_open, outcome_unknown};
-use crate::store::limit::{AttemptDeadline, timed_out};
 use crate::store::log::Log;
 
 type Answer = Result<Result<Option<Row>, tokio_postgres::Error>, Duration>;
@@ -37,14 +37,14 @@ impl InFlight {
         lock_timeout: Option<Duration>,
     ) -> Result<Self, (Batch, Error)> {
         let server = lease.server().clone();
-        let text = log.append_texts.of(batch.is_probed(), Ending::Commits);
+        let text = log.append_texts.of(batch.is_probed(), TransactionEnd::Commit);
         let prepared = deadline.run_against(&server, lease.prepare(text)).await;
         let form = match prepared.and_then(|form| check_open(lease).map(|()| form)) {
             Ok(form) => form,
             Err(error) => return Err((batch, error)),
         };
-        lease.hold();
-        let begun = lease.begin();
+        lease.enter_transaction();
+        let begun = lease.start_clock();
         let batch = Arc::new(batch);
         let answer = {
             let (batch, log, client) = (batch.clone(), log.clone(), lease.shared_client());
@@ -54,7 +54,7 @@ impl InFlight {
                 let statement = sql::append_batch(
                     &log.append_texts,
                     batch.precondition(&probe),
-                    Ending::Commits,
+                    TransactionEnd::Commit,
                     lock_timeout,
                     Some(batch.number),
                     events,
@@ -97,18 +97,18 @@ impl InFlight {
         let answer = Pin::new(&mut self.answer).take_output().expect("it was answered");
         drop(self.answer);
         let batch = Arc::into_inner(self.batch).expect("the answer was dropped");
-        lease.began(self.begun);
+        lease.restore_clock(self.begun);
         let server = lease.server().clone();
         let unknown = |source: BoxError| SendFailure::Known(outcome_unknown(&server, &[], source));
         let answer = match answer {
             Ok(answer) => answer,
             Err(waited) => {
-                lease.give_up();
+                lease.discard();
                 return (batch, Err(unknown(timed_out(&server, waited).into())));
             }
         };
         if is_last {
-            lease.release();
+            lease.leave_transaction();
         }
         let answer = match answer {
             Ok(Some(row)) => BatchAnswer::decode(&row).map_err(unknown),

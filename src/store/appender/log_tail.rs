@@ -278,7 +278,7 @@ mod tests {
             Filter::all_of([("d", ["x"])]).all_of([("b", &json)]),
         ]);
         let items = vec(item, 1..3).prop_map(|items| {
-            items.into_iter().reduce(crate::FilterBuilder::or).unwrap().build().unwrap()
+            items.into_iter().reduce(crate::filter::FilterBuilder::or).unwrap().build().unwrap()
         });
         prop_oneof![9 => items, 1 => Just(Filter::everything())]
     }

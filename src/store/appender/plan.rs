@@ -231,7 +231,7 @@ mod tests {
 
     fn since(book: &str, after: u64) -> AppendCondition {
         let loans = Filter::any_of([("BookID", book)]).build().unwrap();
-        AppendCondition::since(loans, SequenceNumber::new(after))
+        AppendCondition::no_match_after(loans, SequenceNumber::new(after))
     }
 
     fn attempt(book: &str, condition: AppendCondition) -> PendingAppend {

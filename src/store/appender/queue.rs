@@ -7,8 +7,8 @@ use super::inline_task::WakeHandle;
 use super::request::AppendRequest;
 use crate::Error;
 use crate::server::Server;
+use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::outcome_unknown;
-use crate::store::limit::AttemptDeadline;
 use crate::store::outcome::AppendOutcome;
 
 /// An attempt to append that waits in the queue, or was taken from it.

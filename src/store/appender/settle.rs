@@ -3,11 +3,12 @@ use std::time::Duration;
 use super::connection::Seen;
 use super::plan::{Batch, Validation};
 use super::queue::PendingAppend;
+use crate::error::Reason;
 use crate::server::Server;
 use crate::sql::BatchAnswer;
 use crate::store::failure::{follows_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
-use crate::{Class, Error, Reason, SequenceNumber};
+use crate::{Class, Error, SequenceNumber};
 
 /// What follows from the answer to a batch.
 #[derive(Default)]
@@ -196,7 +197,7 @@ mod tests {
         let attempts = (1..=attempts).map(|position| {
             let event = Event::from_json("BookCopyLentToReader", "{}").unwrap();
             let filter = Filter::any_of([(format!("key-{position}"), 1)]).build().unwrap();
-            let condition = AppendCondition::since(filter, SequenceNumber::new(position));
+            let condition = AppendCondition::no_match_after(filter, SequenceNumber::new(position));
             PendingAppend::of([event], condition)
         });
         let (attempts, contents) = (attempts.collect(), BatchContents::default());

@@ -14,10 +14,10 @@ use super::plan::{self, Batch, Plan, Validation};
 use super::queue::PendingAppend;
 use super::settle::{BatchFailure, Settlement, settle, settle_failure};
 use crate::Error;
-use crate::sql::Ending;
+use crate::sql::TransactionEnd;
+use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{finds_id_taken, name_holder};
 use crate::store::gather::gather;
-use crate::store::limit::AttemptDeadline;
 
 /// The task that takes attempts from the queue and appends them. All control flow of the appender is
 /// here: [`plan`](super::plan) says what goes into a batch, [`execute`](super::execute) sends it, and
@@ -215,7 +215,7 @@ impl Worker {
         connection: &mut AppendConnection,
     ) -> usize {
         let log = self.appender.log.clone();
-        let plain = log.append_texts.of(false, Ending::Commits);
+        let plain = log.append_texts.of(false, TransactionEnd::Commit);
         let mut next = None;
         // If attempts have to wait for the batch in front of them, they are the first to go on then.
         let mut is_clear = true;

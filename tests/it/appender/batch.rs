@@ -163,7 +163,7 @@ async fn events_that_are_there_already_are_found_and_stored_once() {
 
 #[tokio::test]
 async fn filters_of_every_kind_see_what_was_stored_before_them() {
-    let build = |builder: eddyline::FilterBuilder| builder.build().unwrap();
+    let build = |builder: eddyline::filter::FilterBuilder| builder.build().unwrap();
     let event = Event::new(
         "ReaderMoved",
         &json!({ "ReaderID": "r-1", "Floor": 1.0, "Address": { "City": "Graz", "Zip": 8010 } }),
@@ -187,7 +187,7 @@ async fn filters_of_every_kind_see_what_was_stored_before_them() {
         let head = gate.store.append([lent("b-0", "r-0")], none()).await.unwrap().last();
         // That of the first one, which is under way, comes in between.
         let condition =
-            AppendCondition::since(filter.clone(), SequenceNumber::new(head.value() + 1));
+            AppendCondition::no_match_after(filter.clone(), SequenceNumber::new(head.value() + 1));
         let appends = vec![(vec![event.clone()], none()), (vec![lent("b-9", "r-9")], condition)];
 
         let outcomes = gate.together(appends).await;

@@ -1,12 +1,12 @@
 //! Appends that wait for each other and go together.
 
-mod ahead;
 mod batch;
-mod known;
 mod model;
-mod others;
+mod outdated_knowledge;
+mod pipelining;
 mod queue;
 mod restart;
+mod several_stores;
 
 use std::pin::Pin;
 

@@ -118,7 +118,7 @@ impl Desk {
         });
         let condition = match &attempt.condition {
             None => AppendCondition::none(),
-            Some((filter, _)) => AppendCondition::since(filter.clone(), after),
+            Some((filter, _)) => AppendCondition::no_match_after(filter.clone(), after),
         };
         let store = self.store(attempt.by_first);
         (after, store.append(attempt.events.clone(), condition).await)

@@ -55,7 +55,7 @@ async fn who_waits_for_a_place_waits_no_longer_than_there_is_time() {
     let second = gate.begin(vec![lent("b-1", "r-1")], none()).await;
     let patient = gate.begin(vec![lent("b-2", "r-1")], none()).await;
     let limit = Duration::from_millis(200);
-    let hurried = gate.store.retrying(once(limit));
+    let hurried = gate.store.with_retry_policy(once(limit));
 
     let late = hurried.append([lent("b-3", "r-1")], none()).await;
     gate.open().await;

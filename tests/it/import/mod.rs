@@ -1,15 +1,15 @@
 //! Many events at once.
 
-mod beside;
-mod broken;
+mod contention;
+mod interrupted;
 
 use std::future::IntoFuture;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use eddyline::import::{ImportError, Imported};
 use eddyline::{
-    AppendCondition, Config, Error, Event, Filter, ImportFailed, Imported, ReadWrite,
-    SequenceNumber, SequencedEvent, Store,
+    AppendCondition, Config, Error, Event, Filter, ReadWrite, SequenceNumber, SequencedEvent, Store,
 };
 use fault_proxy::Proxy;
 use futures_util::{StreamExt, stream};
@@ -39,10 +39,10 @@ async fn stored_ids(store: &Store<ReadWrite>) -> Vec<Uuid> {
 
 /// Returns how far an import had come whose chunk could not be stored, which chunk, and why.
 fn store_failure<E: std::fmt::Debug>(
-    result: Result<Imported, ImportFailed<E>>,
+    result: Result<Imported, ImportError<E>>,
 ) -> (Imported, std::ops::Range<u64>, Error) {
     match result {
-        Err(ImportFailed::Store { so_far, chunk, source }) => (so_far, chunk, source),
+        Err(ImportError::Store { so_far, chunk, source }) => (so_far, chunk, source),
         other => panic!("{other:?}"),
     }
 }
@@ -74,7 +74,7 @@ async fn keeps_the_order_of_the_stream_whatever_the_chunks() {
 
         let stored = all(&store).await;
         let stored = &stored[stored.len() - 20..];
-        assert_eq!((imported.read(), imported.stored(), imported.already()), (20, 20, 0));
+        assert_eq!((imported.read(), imported.stored(), imported.skipped()), (20, 20, 0));
         assert_eq!(imported.first(), Some(stored[0].sequence_number()));
         assert_eq!(imported.last(), Some(stored[19].sequence_number()));
         assert_eq!(imported.position(), stored[19].sequence_number());
@@ -103,7 +103,7 @@ async fn of_nothing_does_nothing() {
 async fn in_chunks_of_a_size_that_is_not_allowed_reads_nothing() {
     let log = Log::new().await;
     let store = log.writer().await;
-    for chunk in [0, eddyline::MAX_APPEND_EVENTS + 1] {
+    for chunk in [0, eddyline::limits::MAX_APPEND_EVENTS + 1] {
         let source = stream::iter(loans(1)).inspect(|_| panic!("it was read"));
 
         let (so_far, _, error) = store_failure(store.import(source).chunk(chunk).await);
@@ -128,8 +128,8 @@ async fn passes_over_what_is_in_the_log_wherever_it_is() {
 
     let places = [7, 2, 3, 0, 1, 4, 5, 6, 8];
     assert_eq!(stored_ids(&store).await, places.map(|place| events[place].id()));
-    assert_eq!((imported.read(), imported.stored(), imported.already()), (9, 6, 3));
-    assert_eq!((again.read(), again.stored(), again.already()), (9, 0, 9));
+    assert_eq!((imported.read(), imported.stored(), imported.skipped()), (9, 6, 3));
+    assert_eq!((again.read(), again.stored(), again.skipped()), (9, 0, 9));
     assert_eq!((again.first(), again.last()), (None, None));
     assert_eq!(again.position(), imported.position());
 }
@@ -149,7 +149,7 @@ async fn stores_an_event_once_that_its_stream_has_twice() {
 
         let imported = store.import(stream::iter(source)).chunk(chunk).await.unwrap();
 
-        assert_eq!((imported.read(), imported.stored(), imported.already()), (9, 5, 4));
+        assert_eq!((imported.read(), imported.stored(), imported.skipped()), (9, 5, 4));
         let stored = stored_ids(&store).await;
         assert_eq!(stored[stored.len() - 5..], ids(&events));
     }
@@ -187,7 +187,7 @@ async fn stores_an_event_once_that_its_stream_has_in_two_spellings() {
 
     let imported = store.import(stream::iter([first, second])).await.unwrap();
 
-    assert_eq!((imported.read(), imported.stored(), imported.already()), (2, 1, 1));
+    assert_eq!((imported.read(), imported.stored(), imported.skipped()), (2, 1, 1));
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn agrees_with_one_event_after_the_other() {
                     let fails = read < source.len();
                     let so_far = match store.import(stream::iter(source)).chunk(chunk).await {
                         Ok(imported) if !fails => imported,
-                        Err(ImportFailed::Source { so_far, .. }) if fails => so_far,
+                        Err(ImportError::Source { so_far, .. }) if fails => so_far,
                         other => return Err(TestCaseError::fail(format!("{other:?}"))),
                     };
                     prop_assert_eq!((so_far.read(), so_far.stored()), (read as u64, new));

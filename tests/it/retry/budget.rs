@@ -2,7 +2,8 @@ use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use eddyline::{Class, Failed, Retry, RetryBudget, RetryOutcome, RetryPolicy};
+use eddyline::retry::{AttemptError, Retry, RetryBudget, RetryOutcome};
+use eddyline::{Class, RetryPolicy};
 use proptest::prelude::*;
 
 use super::{Fault, ms, paused, plain, script, told};
@@ -28,7 +29,7 @@ async fn a_retry_takes_a_token_and_none_is_made_without() {
 
     assert_eq!(told(&recovered), (RetryOutcome::Recovered, 3, ms(30)));
     assert_eq!(told(&stopped), (RetryOutcome::Budget, 2, ms(10)));
-    assert_eq!(stopped.into_result(), Err(Failed::Error(Fault::Transient)));
+    assert_eq!(stopped.into_result(), Err(AttemptError::Error(Fault::Transient)));
     assert_eq!(budget.tokens(), 0);
 }
 
@@ -112,7 +113,7 @@ async fn storm(calls: u64, policy: &RetryPolicy) -> u64 {
     let mut attempts = 0;
     for _ in 0..calls {
         let retried =
-            Retry::with_classes(policy, || ready(Err::<(), _>(())), |()| Class::Transient);
+            Retry::classify_with(policy, || ready(Err::<(), _>(())), |()| Class::Transient);
         attempts += u64::from(retried.await.attempts());
     }
     attempts

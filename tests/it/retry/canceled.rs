@@ -3,7 +3,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddyline::{Retry, RetryPolicy};
+use eddyline::RetryPolicy;
+use eddyline::retry::Retry;
 use futures_util::FutureExt;
 use tokio::time::advance;
 

@@ -6,10 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddyline::{
-    Config, Error, Filter, ReadOnly, ReadWrite, Retried, Retry, RetryBudget, RetryOutcome,
-    RetryPolicy, Store,
-};
+use eddyline::retry::{Retried, Retry, RetryBudget, RetryOutcome};
+use eddyline::{Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Store};
 use futures_util::FutureExt;
 
 use super::{Fault, plain};
@@ -78,7 +76,7 @@ fn a_call_can_be_sent_if_its_parts_can() {
             .adjust(|_, pause| pause)
             .backoff([])
             .telemetry(&telemetry, "query")
-            .uncut(),
+            .without_timeouts(),
     );
 
     drop(call);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use eddyline::{Retry, RetryBudget, RetryPolicy};
+use eddyline::RetryPolicy;
+use eddyline::retry::{Retry, RetryBudget};
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, TraceContextExt, Tracer, TracerProvider};
 

@@ -2,7 +2,8 @@ use std::iter;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use eddyline::{Class, Error, Failed, Retry, RetryOutcome, RetryPolicy, SequenceNumber};
+use eddyline::retry::{AttemptError, Retry, RetryOutcome};
+use eddyline::{Class, Error, RetryPolicy, SequenceNumber};
 
 use super::{Fault, ms, plain, script, told};
 
@@ -27,7 +28,7 @@ async fn what_fails_for_a_while_recovers_and_remembers_why() {
     let retried = Retry::new(&policy, script(failures)).await;
 
     assert_eq!(told(&retried), (RetryOutcome::Recovered, 4, ms(10 + 20 + 40)));
-    assert_eq!(retried.last_error(), Some(&Failed::Error(Fault::Transient)));
+    assert_eq!(retried.last_error(), Some(&AttemptError::Error(Fault::Transient)));
     assert_eq!(retried.into_result(), Ok("lent"));
 }
 
@@ -38,7 +39,7 @@ async fn attempts_are_counted_with_the_first() {
     let retried = Retry::new(&policy, script([(NOW, Fault::Transient); 3])).await;
 
     assert_eq!(told(&retried), (RetryOutcome::Exhausted, 3, ms(10 + 20)));
-    assert_eq!(retried.into_result(), Err(Failed::Error(Fault::Transient)));
+    assert_eq!(retried.into_result(), Err(AttemptError::Error(Fault::Transient)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,7 +49,7 @@ async fn what_is_not_transient_is_not_tried_again() {
         let retried = Retry::new(&policy, script([(NOW, fault)])).await;
 
         assert_eq!(told(&retried), (RetryOutcome::Permanent, 1, ms(0)));
-        assert_eq!(retried.into_result(), Err(Failed::Error(fault)));
+        assert_eq!(retried.into_result(), Err(AttemptError::Error(fault)));
     }
 }
 
@@ -80,7 +81,7 @@ async fn when_says_what_to_try_again() {
         Retry::new(&policy, script(failures)).when(|error| *error == Fault::Conflict).await;
 
     assert_eq!(told(&retried), (RetryOutcome::Permanent, 3, ms(30)));
-    assert_eq!(retried.into_result(), Err(Failed::Error(Fault::Transient)));
+    assert_eq!(retried.into_result(), Err(AttemptError::Error(Fault::Transient)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +163,7 @@ async fn operation_and_hooks_may_change_what_they_borrow() {
     let (mut attempts, mut asked, mut heard) = (0, 0, 0);
     let policy = plain(5).build().unwrap();
 
-    let retried = Retry::with_classes(
+    let retried = Retry::classify_with(
         &policy,
         || {
             attempts += 1;
@@ -190,9 +191,9 @@ async fn one_attempt_is_all_that_never_makes() {
 
 #[test]
 fn failures_say_what_they_are() {
-    let cut: Failed<Error> = Failed::TimedOut(ms(250));
-    let invalid: Failed<Error> =
-        Failed::Error(RetryPolicy::builder().attempts(0).build().unwrap_err());
+    let cut: AttemptError<Error> = AttemptError::TimedOut(ms(250));
+    let invalid: AttemptError<Error> =
+        AttemptError::Error(RetryPolicy::builder().attempts(0).build().unwrap_err());
 
     assert_eq!(cut.to_string(), "attempt cut off after 250ms");
     assert_eq!(invalid.to_string(), "invalid configuration: attempts: is 0, the least is 1");

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use eddyline::{Failed, Jitter, Retried, Retry, RetryBudget, RetryOutcome, RetryPolicy};
+use eddyline::RetryPolicy;
+use eddyline::retry::{AttemptError, Jitter, Retried, Retry, RetryBudget, RetryOutcome};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
@@ -18,7 +19,7 @@ struct Limits {
     attempt_timeout: Option<u64>,
     deadline: Option<u64>,
     tokens: Option<u32>,
-    uncut: bool,
+    without_timeouts: bool,
 }
 
 /// What is to come of a call.
@@ -28,7 +29,7 @@ struct Fate {
     attempts: u32,
     delay: Duration,
     elapsed: Duration,
-    last_error: Option<Failed<Fault>>,
+    last_error: Option<AttemptError<Fault>>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -46,12 +47,12 @@ fn step() -> impl Strategy<Value = Step> {
 fn limits() -> impl Strategy<Value = Limits> {
     let limit = || proptest::option::of(1..600_u64);
     (1..10_u32, limit(), limit(), proptest::option::of(1..5_u32), any::<bool>()).prop_map(
-        |(attempts, attempt_timeout, deadline, tokens, uncut)| {
+        |(attempts, attempt_timeout, deadline, tokens, without_timeouts)| {
             let attempt_timeout = match (attempt_timeout, deadline) {
                 (Some(timeout), Some(deadline)) => Some(timeout.min(deadline)),
                 (timeout, _) => timeout,
             };
-            Limits { attempts, attempt_timeout, deadline, tokens, uncut }
+            Limits { attempts, attempt_timeout, deadline, tokens, without_timeouts }
         },
     )
 }
@@ -84,21 +85,21 @@ fn model(limits: &Limits, steps: &[Step], pauses: &[u64]) -> Fate {
         };
         let left = limits.deadline.map(|deadline| deadline.saturating_sub(now));
         let limit = [limits.attempt_timeout, left].into_iter().flatten().min();
-        let limit = limit.filter(|limit| !limits.uncut && time > *limit);
+        let limit = limit.filter(|limit| !limits.without_timeouts && time > *limit);
         now += limit.unwrap_or(time);
         let failed = match (limit, end) {
             (None, Ok(())) if attempts == 1 => {
                 return fate(RetryOutcome::FirstTry, now, delay, None);
             }
             (None, Ok(())) => return fate(RetryOutcome::Recovered, now, delay, last_error),
-            (None, Err(fault)) => Failed::Error(fault),
-            (Some(limit), _) => Failed::TimedOut(ms(limit)),
+            (None, Err(fault)) => AttemptError::Error(fault),
+            (Some(limit), _) => AttemptError::TimedOut(ms(limit)),
         };
         let fate = |outcome, failed| fate(outcome, now, delay, Some(failed));
         if limit.is_some() && limit == left {
             return fate(RetryOutcome::Deadline, failed);
         }
-        if matches!(failed, Failed::Error(fault) if fault != Fault::Transient) {
+        if matches!(failed, AttemptError::Error(fault) if fault != Fault::Transient) {
             return fate(RetryOutcome::Permanent, failed);
         }
         let pause = pauses.get(before).filter(|_| attempts < limits.attempts);
@@ -150,7 +151,7 @@ proptest! {
             let started = Instant::now();
             let call = Retry::new(&policy, || play(*script.next().unwrap()))
                 .backoff(pauses.iter().copied().map(ms));
-            let retried = if limits.uncut { call.uncut().await } else { call.await };
+            let retried = if limits.without_timeouts { call.without_timeouts().await } else { call.await };
             fate(&retried, started.elapsed())
         });
 

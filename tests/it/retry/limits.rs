@@ -1,7 +1,8 @@
 use std::future::{Ready, pending, ready};
 use std::time::Duration;
 
-use eddyline::{Class, Classify, Failed, Retry, RetryOutcome};
+use eddyline::retry::{AttemptError, Retry, RetryOutcome};
+use eddyline::{Class, Classify};
 use tokio::time::{Instant, advance, sleep};
 
 use super::{Fault, ms, plain, script, told};
@@ -22,9 +23,9 @@ async fn an_attempt_that_takes_too_long_is_cut_off_and_tried_again() {
 
     assert_eq!(told(&retried), (RetryOutcome::Exhausted, 3, ms(30)));
     assert_eq!(started.elapsed(), ms(3 * 50 + 30));
-    assert_eq!(classes, vec![(Class::Timeout, Failed::TimedOut(ms(50))); 2]);
+    assert_eq!(classes, vec![(Class::Timeout, AttemptError::TimedOut(ms(50))); 2]);
     let failed = retried.into_result().unwrap_err();
-    assert_eq!((failed.class(), &failed), (Class::Timeout, &Failed::TimedOut(ms(50))));
+    assert_eq!((failed.class(), &failed), (Class::Timeout, &AttemptError::TimedOut(ms(50))));
     assert_eq!(failed.into_error(|_| Fault::Timeout), Fault::Timeout);
 }
 
@@ -63,7 +64,7 @@ async fn an_attempt_under_way_at_the_deadline_is_cut_off() {
 
     assert_eq!(told(&retried), (RetryOutcome::Deadline, 2, ms(10)));
     assert_eq!(started.elapsed(), ms(100));
-    assert_eq!(retried.into_result(), Err(Failed::TimedOut(ms(60))));
+    assert_eq!(retried.into_result(), Err(AttemptError::TimedOut(ms(60))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +76,7 @@ async fn the_earlier_of_both_limits_cuts() {
 
     assert_eq!(told(&retried), (RetryOutcome::Deadline, 2, ms(10)));
     assert_eq!(started.elapsed(), ms(100));
-    assert_eq!(retried.last_error(), Some(&Failed::TimedOut(ms(30))));
+    assert_eq!(retried.last_error(), Some(&AttemptError::TimedOut(ms(30))));
 }
 
 /// Pauses of 10, 20 and 40 ms: the third would end 70 ms after the beginning.
@@ -103,7 +104,7 @@ async fn what_is_ready_at_once_beats_the_shortest_deadline() {
 
     assert_eq!(told(&done), (RetryOutcome::FirstTry, 1, ms(0)));
     assert_eq!(told(&failed), (RetryOutcome::Deadline, 1, ms(0)));
-    assert_eq!(failed.into_result(), Err(Failed::Error(Fault::Transient)));
+    assert_eq!(failed.into_result(), Err(AttemptError::Error(Fault::Transient)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,11 +113,11 @@ async fn an_uncut_attempt_runs_to_its_end() {
     let steps = [(ms(50), Fault::Transient), (ms(500), Fault::Transient)];
     let started = Instant::now();
 
-    let retried = Retry::new(&policy, script(steps)).uncut().await;
+    let retried = Retry::new(&policy, script(steps)).without_timeouts().await;
 
     assert_eq!(told(&retried), (RetryOutcome::Deadline, 2, ms(10)));
     assert_eq!(started.elapsed(), ms(560));
-    assert_eq!(retried.into_result(), Err(Failed::Error(Fault::Transient)));
+    assert_eq!(retried.into_result(), Err(AttemptError::Error(Fault::Transient)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +128,7 @@ async fn an_uncut_attempt_may_succeed_after_the_deadline() {
         sleep(ms(500)).await;
         Ok::<_, Fault>("lent")
     })
-    .uncut()
+    .without_timeouts()
     .await;
 
     assert_eq!(told(&retried), (RetryOutcome::FirstTry, 1, ms(0)));
@@ -155,13 +156,13 @@ async fn a_deadline_may_count_from_an_earlier_moment() {
     let earlier = Instant::now();
     advance(ms(70)).await;
 
-    let cut = Retry::new(&policy, pending::<Result<(), Fault>>).since(earlier).await;
-    let late = Retry::new(&policy, pending::<Result<(), Fault>>).since(earlier).await;
-    let ready = Retry::new(&policy, script([])).since(earlier).await;
+    let cut = Retry::new(&policy, pending::<Result<(), Fault>>).started_at(earlier).await;
+    let late = Retry::new(&policy, pending::<Result<(), Fault>>).started_at(earlier).await;
+    let ready = Retry::new(&policy, script([])).started_at(earlier).await;
 
     assert_eq!(told(&cut), (RetryOutcome::Deadline, 1, ms(0)));
-    assert_eq!(cut.into_result(), Err(Failed::TimedOut(ms(30))));
-    assert_eq!(late.into_result(), Err(Failed::TimedOut(ms(0))));
+    assert_eq!(cut.into_result(), Err(AttemptError::TimedOut(ms(30))));
+    assert_eq!(late.into_result(), Err(AttemptError::TimedOut(ms(0))));
     assert_eq!(ready.into_result(), Ok("lent"));
     assert_eq!(earlier.elapsed(), ms(100));
 }

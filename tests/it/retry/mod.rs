@@ -13,7 +13,9 @@ mod settings;
 use std::pin::Pin;
 use std::time::Duration;
 
-use eddyline::{Class, Classify, Reason, Retried, RetryOutcome, RetryPolicy, RetryPolicyBuilder};
+use eddyline::error::Reason;
+use eddyline::retry::{Retried, RetryOutcome, RetryPolicyBuilder};
+use eddyline::{Class, Classify, RetryPolicy};
 use tokio::runtime::{Builder, Runtime};
 
 /// What a library's operation may fail with.
@@ -46,7 +48,7 @@ fn ms(milliseconds: u64) -> Duration {
 fn plain(attempts: u32) -> RetryPolicyBuilder {
     RetryPolicy::builder()
         .attempts(attempts)
-        .jitter(eddyline::Jitter::None)
+        .jitter(eddyline::retry::Jitter::None)
         .no_attempt_timeout()
         .no_deadline()
         .no_budget()

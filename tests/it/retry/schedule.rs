@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use eddyline::{Backoff, Jitter, RetryPolicy, RetryPolicyBuilder};
+use eddyline::RetryPolicy;
+use eddyline::retry::{Backoff, Jitter, RetryPolicyBuilder};
 use proptest::prelude::*;
 
 use super::ms;

@@ -3,7 +3,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-use eddyline::{Error, Jitter, RetryBudget, RetryPolicy, RetryPolicyBuilder};
+use eddyline::retry::{Jitter, RetryBudget, RetryPolicyBuilder};
+use eddyline::{Error, RetryPolicy};
 
 use super::ms;
 

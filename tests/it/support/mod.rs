@@ -1,11 +1,11 @@
 //! One cluster for all tests, and a log of its own for each.
 
 mod fragile;
-mod handed;
 mod observer;
-mod provoked;
 mod replicated;
 mod secure;
+mod transaction_pooler;
+mod triggers;
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,14 +18,14 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
 pub use self::fragile::Fragile;
-pub use self::handed::Handed;
 pub use self::observer::{Observer, attribute, series};
-pub use self::provoked::{
+pub use self::replicated::Replicated;
+pub use self::secure::{MEMBER, PASSWORD, secure_server};
+pub use self::transaction_pooler::TransactionPooler;
+pub use self::triggers::{
     SLEEP, asleep, cancel_after_commits, log_that_runs, named, run_after_appends,
     run_after_commits, run_on_reads,
 };
-pub use self::replicated::Replicated;
-pub use self::secure::{MEMBER, PASSWORD, secure_server};
 
 /// The database of all logs that need no database of their own.
 const DATABASE: &str = "library";

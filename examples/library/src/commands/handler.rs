@@ -34,13 +34,15 @@ impl CommandHandler {
     /// If the future is dropped, the command's event was stored or it was not.
     pub async fn handle<C: Command>(&self, command: &C) -> Result<Outcome, CommandError> {
         let filter = command.filter()?;
-        let store = self.store.scope(C::NAME);
+        let store = self.store.with_scope(C::NAME);
         let decided = store
             .decide(&filter, |history| {
                 let events = history.events().iter().map(DomainEvent::try_from);
                 let events: Vec<_> = events.collect::<Result<_, _>>()?;
                 let (event, rejection) = match decide(command, events) {
-                    Decision::Idempotent => return Ok(eddyline::Decision::nothing().with(None)),
+                    Decision::Idempotent => {
+                        return Ok(eddyline::Decision::nothing().with_value(None));
+                    }
                     Decision::Rejected(failure, reason) => {
                         let rejection = (failure.event_type(), reason);
                         (failure, Some(rejection))
@@ -49,7 +51,7 @@ impl CommandHandler {
                 };
                 let event = event.to_event(Uuid::now_v7())?;
                 let told = (event.id(), rejection);
-                Ok::<_, CommandError>(eddyline::Decision::append([event]).with(Some(told)))
+                Ok::<_, CommandError>(eddyline::Decision::append([event]).with_value(Some(told)))
             })
             .await?;
         let position = decided.position();

@@ -1,6 +1,6 @@
-use eddyline::{
-    Class, Classify, Error, Failed, Filter, ReadOnly, Reason, RetryPolicy, SequenceNumber, Store,
-};
+use eddyline::error::Reason;
+use eddyline::retry::AttemptError;
+use eddyline::{Class, Classify, Error, Filter, ReadOnly, RetryPolicy, SequenceNumber, Store};
 use futures_util::TryStreamExt;
 
 use crate::domain::DecodeError;
@@ -39,13 +39,13 @@ impl QueryHandler {
     /// If the future is dropped, nothing has changed.
     pub async fn handle<Q: Query>(&self, query: &Q) -> Result<Answer<Q::Answer>, QueryError> {
         let filter = query.filter()?;
-        let once = self.store.retrying(RetryPolicy::never());
+        let once = self.store.with_retry_policy(RetryPolicy::never());
         // A fold may take its time: what limits it is the server's statement timeout.
         let fold = || fold(&once, &filter, query);
-        let answered = self.store.scope(Q::NAME).retry(fold).await;
+        let answered = self.store.with_scope(Q::NAME).retry(fold).await;
         answered.into_result().map_err(|failed| match failed {
-            Failed::Error(error) => error,
-            Failed::TimedOut(waited) => Error::from(Failed::TimedOut(waited)).into(),
+            AttemptError::Error(error) => error,
+            AttemptError::TimedOut(waited) => Error::from(AttemptError::TimedOut(waited)).into(),
         })
     }
 }

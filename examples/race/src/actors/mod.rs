@@ -1,10 +1,10 @@
 //! Those who race, and what they have in common.
 
-mod calm;
 mod contender;
 mod decider;
 mod importer;
 mod inserter;
+mod single_store;
 mod tail;
 mod unconditional;
 
@@ -231,8 +231,8 @@ pub async fn assemble(race: &Arc<Race>, assignment: &Assignment) -> Result<Cast,
                 (Arc::clone(race), random(assignment.writers + MOST_READERS + number));
             match extra {
                 Extra::Calm => {
-                    let calm = calm::connect(&assignment.addresses).await?;
-                    cast.writers.spawn(async move { calm.run(&race, random).await });
+                    let single_store = single_store::connect(&assignment.addresses).await?;
+                    cast.writers.spawn(async move { single_store.run(&race, random).await });
                 }
                 Extra::FreshStores => {
                     let assignment = assignment.clone();

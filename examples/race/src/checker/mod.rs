@@ -19,7 +19,7 @@ use crate::fact::{CalmFault, Conflict, Fact, Immunity, Tail};
 #[derive(Debug, Default)]
 pub struct Testimony {
     accepted: Vec<Accepted>,
-    calm: Vec<CalmFault>,
+    single_store: Vec<CalmFault>,
     conflicts: Vec<Conflict>,
     decided_nothing: Vec<Decision>,
     doubtful: HashSet<Uuid>,
@@ -41,7 +41,7 @@ impl Testimony {
             Fact::Accepted { ids, first, last } => {
                 self.accepted.push(Accepted { ids, first, last });
             }
-            Fact::CalmFault(fault) => self.calm.push(fault),
+            Fact::CalmFault(fault) => self.single_store.push(fault),
             Fact::Conflict(conflict) => self.conflicts.push(conflict),
             Fact::DecidedNothing(decision) => self.decided_nothing.push(decision),
             Fact::Doubtful { ids } => self.doubtful.extend(ids),
@@ -124,7 +124,7 @@ pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
         ghosts: ghosts(log, testimony),
         twice: repeated_events(log),
     };
-    for fault in &testimony.calm {
+    for fault in &testimony.single_store {
         match fault {
             CalmFault::False(text) => verdict.unfounded.add(|| text.clone()),
             CalmFault::Lost(text) => verdict.lost.add(|| text.clone()),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use console::in_one_line;
+use eddyline::retry::Jitter;
 use eddyline::{
-    AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Jitter, Mode, Query,
+    AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Mode, Query,
     ReadOnly, ReadWrite, RetryPolicy, Schema, SequenceNumber, Store,
 };
 use futures_util::{TryStreamExt, pin_mut, stream};
@@ -75,15 +76,16 @@ impl EventStore {
             None => None,
             Some(replica) => {
                 let replica = Store::<ReadOnly>::connect(config(replica)?);
-                Some(replica.await.map_err(&failed)?.retrying(RetryPolicy::never()))
+                Some(replica.await.map_err(&failed)?.with_retry_policy(RetryPolicy::never()))
             }
         };
-        let tenacious =
-            |tenacity: Tenacity| Ok(persistent.retrying(tenacity.policy().map_err(&failed)?));
+        let tenacious = |tenacity: Tenacity| {
+            Ok(persistent.with_retry_policy(tenacity.policy().map_err(&failed)?))
+        };
         let hurried = RetryPolicy::builder().attempt_timeout(HURRIED).build().map_err(&failed)?;
         Ok(Self {
-            hurried: persistent.retrying(hurried),
-            primary: persistent.retrying(RetryPolicy::never()),
+            hurried: persistent.with_retry_policy(hurried),
+            primary: persistent.with_retry_policy(RetryPolicy::never()),
             escalating: tenacious(Tenacity::Escalating)?,
             optimistic: tenacious(Tenacity::Optimistic)?,
             persistent,
@@ -101,7 +103,7 @@ impl EventStore {
         let (position, condition) = match travelled {
             true => {
                 let last = last.unwrap_or_default();
-                (last, AppendCondition::since(filter, last))
+                (last, AppendCondition::no_match_after(filter, last))
             }
             false => (history.position(), history.condition()),
         };
@@ -114,7 +116,7 @@ impl EventStore {
 
     pub async fn read_end(&self) -> Result<Reading, String> {
         let position = self.primary.head().await.map_err(|error| in_one_line(&error))?;
-        let condition = AppendCondition::since(Filter::everything(), position);
+        let condition = AppendCondition::no_match_after(Filter::everything(), position);
         Ok(Reading { count: 0, position: position.value(), basis: Basis::Condition(condition) })
     }
 

@@ -9,14 +9,14 @@ use rand::rngs::StdRng;
 
 use crate::args::Args;
 use crate::catalogue::Catalogue;
-use crate::desk::{Desk, Live};
+use crate::population::{Population, Reader};
 use crate::seed;
 use crate::servers::Stores;
-use crate::town::{Reader, Town};
+use crate::session::{Live, Session};
 
-/// Does what a part of the town wants of the library, one thing after the other.
+/// Does what a part of the population wants of the library, one thing after the other.
 pub(crate) struct Client {
-    pub(crate) desk: Desk,
+    pub(crate) session: Session,
     pub(crate) rng: StdRng,
     pub(crate) readers: Vec<Reader>,
     pub(crate) former: Vec<Reader>,
@@ -29,16 +29,16 @@ impl Client {
     pub(crate) fn crew(
         args: &Args,
         stores: &Stores,
-        town: Town,
+        population: Population,
         start: SequenceNumber,
     ) -> Vec<Self> {
         let live = Arc::new(Live::default());
         let commands = CommandHandler::new(stores.writer.clone());
         let queries = QueryHandler::new(stores.reader.clone());
         (1..)
-            .zip(town.divide(args.clients))
+            .zip(population.divide(args.clients))
             .map(|(number, quarter)| Self {
-                desk: Desk::new(commands.clone(), queries.clone(), live.clone(), start),
+                session: Session::new(commands.clone(), queries.clone(), live.clone(), start),
                 rng: seed::rng(args, start, number),
                 readers: quarter.readers,
                 former: quarter.former,
@@ -49,16 +49,16 @@ impl Client {
     }
 
     /// Works until told to stop; what was begun is finished first.
-    pub(crate) async fn work(mut self, stop: Stop) -> Desk {
+    pub(crate) async fn work(mut self, stop: Stop) -> Session {
         while !stop.is_set() {
             match self.rng.random_range(0..100) {
-                0..90 => self.visit().await,
+                0..90 => self.reader_ops().await,
                 90..94 => self.keep_shelves().await,
                 94..96 => self.keep_register().await,
                 _ => self.look_around().await,
             }
         }
-        self.desk
+        self.session
     }
 
     /// Returns the counts that all clients share.

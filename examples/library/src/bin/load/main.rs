@@ -5,16 +5,16 @@ mod audit;
 mod books;
 mod catalogue;
 mod client;
-mod desk;
 mod failure;
 mod ledger;
+mod population;
+mod reader_ops;
 mod report;
 mod seed;
 mod servers;
-mod staff;
+mod session;
+mod staff_ops;
 mod tally;
-mod town;
-mod visit;
 mod workload;
 
 use std::io;
@@ -86,14 +86,14 @@ async fn load(args: &Args, servers: &Servers) -> Result<(Report, Ledger), Failur
     let start = stores.writer.head().await.map_err(Failure::Store)?;
     let mut ledger = Ledger::after(start);
     let queries = QueryHandler::new(servers.auditors().await?.primary);
-    let town = Seed::new(args, start).fill(&stores.writer, &queries, &mut ledger).await?;
+    let population = Seed::new(args, start).fill(&stores.writer, &queries, &mut ledger).await?;
     drop(queries);
 
-    let clients = Client::crew(args, &stores, town, start);
+    let clients = Client::crew(args, &stores, population, start);
     let (desks, took) = workload::run(args, clients).await?;
     let mut tally = Tally::default();
-    for desk in desks {
-        let (measured, told) = desk.close();
+    for session in desks {
+        let (measured, told) = session.close();
         tally.add(measured);
         ledger.add(told);
     }

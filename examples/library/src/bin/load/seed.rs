@@ -11,7 +11,7 @@ use crate::books;
 use crate::catalogue::Place;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
-use crate::town::{Reader, Town};
+use crate::population::{Population, Reader};
 
 /// Gives the library the books and readers that it lacks.
 pub(crate) struct Seed {
@@ -37,32 +37,32 @@ impl Seed {
         writer: &Store<ReadWrite>,
         queries: &QueryHandler,
         ledger: &mut Ledger,
-    ) -> Result<Town, Failure> {
+    ) -> Result<Population, Failure> {
         if self.start > SequenceNumber::ZERO {
             tell(&format!("reading what the log says already, up to event {}", self.start));
         }
-        let mut town = Town::of_log(queries).await.map_err(Failure::Query)?;
-        let events = self.missing(&mut town).map_err(Failure::Store)?;
+        let mut population = Population::of_log(queries).await.map_err(Failure::Query)?;
+        let events = self.missing(&mut population).map_err(Failure::Store)?;
         if !events.is_empty() {
             append(writer, self.start, events, ledger).await?;
         }
-        Ok(town)
+        Ok(population)
     }
 
     /// Makes the missing events, and adds what they say to what is known.
-    fn missing(&mut self, town: &mut Town) -> Result<Vec<Event>, eddyline::Error> {
+    fn missing(&mut self, population: &mut Population) -> Result<Vec<Event>, eddyline::Error> {
         let command = Uuid::now_v7();
         let mut events = Vec::new();
-        for _ in town.catalogue.in_circulation()..self.books {
+        for _ in population.catalogue.in_circulation()..self.books {
             let (book, data) = books::book(&mut self.rng);
-            town.catalogue.put(book, Place::OnShelf);
+            population.catalogue.put(book, Place::OnShelf);
             let occurred_at = OccurredAt::now();
             let added = BookCopyAddedToCirculation { book, data, occurred_at };
             events.push(DomainEvent::from(added).to_event(command)?);
         }
-        for _ in town.readers.len()..self.readers {
+        for _ in population.readers.len()..self.readers {
             let (reader, name) = books::reader(&mut self.rng);
-            town.readers.push(Reader::new(reader, name.clone()));
+            population.readers.push(Reader::new(reader, name.clone()));
             let occurred_at = OccurredAt::now();
             let registered = ReaderRegistered { reader, name, occurred_at };
             events.push(DomainEvent::from(registered).to_event(command)?);
@@ -92,7 +92,7 @@ async fn append(
     let mut head = start;
     let mut done = 0;
     for batch in events.chunks(BATCH) {
-        let condition = AppendCondition::since(Filter::everything(), head);
+        let condition = AppendCondition::no_match_after(Filter::everything(), head);
         let appended = writer.append(batch.to_vec(), condition).await.map_err(Failure::Store)?;
         for event in batch {
             ledger.store(event.id(), appended.first()..=appended.last());

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use console::tell;
-use eddyline::{Config, Error, ReadOnly, ReadWrite, Retry, RetryPolicy, Schema, Store};
+use eddyline::retry::Retry;
+use eddyline::{Config, Error, ReadOnly, ReadWrite, RetryPolicy, Schema, Store};
 use local_postgres::Cluster;
 
 use crate::args::Args;

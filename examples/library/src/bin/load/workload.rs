@@ -5,26 +5,26 @@ use tokio::task::JoinSet;
 
 use crate::args::Args;
 use crate::client::Client;
-use crate::desk::{Desk, Live};
 use crate::failure::Failure;
+use crate::session::{Live, Session};
 use crate::tally::Ending;
 
 /// Lets the clients work for as long as was asked for, or until a signal; returns how long that was.
 pub(crate) async fn run(
     args: &Args,
     clients: Vec<Client>,
-) -> Result<(Vec<Desk>, Duration), Failure> {
+) -> Result<(Vec<Session>, Duration), Failure> {
     let stop = Stop::on_signals("the load");
     let live = clients.first().map(Client::live).unwrap_or_default();
 
     let started = Instant::now();
-    let mut working: JoinSet<Desk> =
+    let mut working: JoinSet<Session> =
         clients.into_iter().map(|client| client.work(stop.clone())).collect();
     let lasting = Duration::from_secs(args.seconds);
     watch(started, lasting, &live, &stop).await;
     let mut desks = Vec::new();
-    while let Some(desk) = working.join_next().await {
-        desks.push(desk.map_err(Failure::Client)?);
+    while let Some(session) = working.join_next().await {
+        desks.push(session.map_err(Failure::Client)?);
     }
     Ok((desks, started.elapsed()))
 }

@@ -1,0 +1,53 @@
+//! Appends of a store whose log others append to as well.
+
+use std::time::Duration;
+
+use eddyline::{AppendCondition, Error, RetryPolicy};
+use futures_util::future::try_join_all;
+
+use crate::support::{Log, lent, loans_of};
+
+/// An append that has little time has the server judge it, which looks for the log's end only where
+/// there is a condition.
+#[tokio::test]
+async fn what_others_stored_before_an_unconditional_append_breaks_conditions() {
+    let log = Log::new().await;
+    let store = log.writer().await;
+    let seen = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    log.sql().await.batch_execute(&log.insert("b-2")).await.unwrap();
+    let hurried = RetryPolicy::builder().attempt_timeout(Duration::from_secs(5)).build().unwrap();
+    let hurried = store.with_retry_policy(hurried);
+    hurried.append([lent("b-1", "r-2")], AppendCondition::none()).await.unwrap();
+
+    let condition = AppendCondition::no_match_after(loans_of("b-2"), seen.last());
+    let refused = store.append([lent("b-2", "r-1")], condition).await;
+
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn those_that_wait_together_are_stored_together() {
+    let log = Log::new().await;
+    let (store, sql) = (log.writer().await, log.sql().await);
+    let append = async |book: String| {
+        let condition = store.query(loans_of(&book)).await?.condition();
+        store.append([lent(&book, "r-1")], condition).await
+    };
+    append("b-1".to_owned()).await.unwrap();
+    sql.batch_execute(&log.insert("b-2")).await.unwrap();
+    append("b-3".to_owned()).await.unwrap();
+
+    let conditions =
+        try_join_all((4..12).map(async |book| store.query(loans_of(&format!("b-{book}"))).await));
+    let conditions = conditions.await.unwrap().into_iter().map(|history| history.condition());
+    let appends = conditions.enumerate().map(|(book, condition)| {
+        store.append([lent(&format!("b-{}", book + 4), "r-1")], condition)
+    });
+    let first = try_join_all(appends).await.unwrap()[0].first();
+
+    let text =
+        format!("SELECT count(DISTINCT xmin::text) FROM {} WHERE sequence_number >= $1", log.name);
+    let first = i64::try_from(first.value()).unwrap();
+    let transactions: i64 = sql.query_one(&text, &[&first]).await.unwrap().get(0);
+    assert_eq!(transactions, 1);
+}
