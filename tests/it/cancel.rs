@@ -106,7 +106,7 @@ async fn a_dropped_read_leaves_the_pool_usable() {
 /// The first round is lost each time, so that the second one is held under the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() {
-    let (log, observer) = (Log::alone().await, Observer::new());
+    let (log, observer) = (Log::isolated().await, Observer::new());
     let policy = RetryPolicy::builder().escalate_after(1).build().unwrap();
     let config = log.config().max_connections(1).retry(policy).telemetry(observer.telemetry());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();

@@ -180,7 +180,7 @@ async fn a_server_with_tls_is_reached_by_each_combination_of_host_and_hostaddr()
         ("host=localhost hostaddr=127.0.0.1", true),
         ("host=127.0.0.1", false),
         ("host=db.invalid hostaddr=127.0.0.1", false),
-        ("host=/nowhere hostaddr=127.0.0.1", false),
+        ("host=/unreachable_url hostaddr=127.0.0.1", false),
     ] {
         let url = format!("{hosts} port={port} user=postgres dbname=postgres");
         for (tls, connects) in [
@@ -209,7 +209,7 @@ async fn verify_refuses_a_directory_with_an_address_and_asks_for_the_name() {
         Config::new(&url).unwrap().tls(Tls::Verify { ca_file: server.authority() })
     };
 
-    let refused = Store::<ReadWrite>::connect(verified("host=/nowhere")).await.unwrap_err();
+    let refused = Store::<ReadWrite>::connect(verified("host=/unreachable_url")).await.unwrap_err();
 
     assert!(matches!(refused, Error::InvalidConfig { setting: "url", .. }), "{refused:?}");
     assert!(refused.to_string().contains("set host to the name"), "{refused}");

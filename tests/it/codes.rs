@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use crate::support::{Fragile, Log, asleep, cluster, named, nowhere, refusal, wait_until};
+use crate::support::{
+    Fragile, Log, cluster, named, refusal, sleeping_backend, unreachable_url, wait_until,
+};
 
 /// Connects, and returns what the server says unasked until it ends the connection.
 async fn listen(url: &str) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
@@ -146,7 +148,7 @@ async fn neighbours_of_a_session_that_crashed_are_sent_away_with_a_code() {
 
     let sleep = victim.batch_execute("SELECT pg_sleep(600)");
     let crash = async {
-        let process = asleep(&watcher, &application).await;
+        let process = sleeping_backend(&watcher, &application).await;
         fragile.cluster.primary().kill_backend(process).unwrap();
     };
     let (slept, ()) = tokio::join!(sleep, crash);
@@ -178,9 +180,9 @@ async fn what_a_server_cannot_understand_breaks_the_connection() {
 
 #[tokio::test]
 async fn a_server_that_has_no_link_to_another_one_leaves_an_append_in_doubt() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let links = Links::new(&log).await;
-    let connect = format!("SELECT dblink_connect('{}')", nowhere());
+    let connect = format!("SELECT dblink_connect('{}')", unreachable_url());
     let refused = [
         ("08001", &*connect),
         ("08003", "SELECT dblink_send_query('never_made', 'SELECT 1')"),

@@ -8,8 +8,8 @@ use eddyline::error::Reason;
 use eddyline::{AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
 
 use crate::support::{
-    FOREVER, Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, nowhere, promptly,
-    secure_server,
+    FOREVER, Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, promptly, secure_server,
+    unreachable_url,
 };
 
 async fn write_error(config: Config) -> Error {
@@ -75,7 +75,7 @@ async fn nothing_shows_a_password() {
     let writer = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name)).await;
     let reader = Store::<ReadOnly>::connect(config.clone()).await.unwrap();
     let stream = reader.stream(Filter::everything()).await.unwrap();
-    let unreachable = as_user(&nowhere(), &format!("postgres:{PASSWORD}"));
+    let unreachable = as_user(&unreachable_url(), &format!("postgres:{PASSWORD}"));
     let wrong = as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}s"));
 
     for shown in [
@@ -95,7 +95,7 @@ async fn nothing_shows_a_password() {
 async fn names_that_need_quoting_are_refused() {
     for name in ["", "a b", "a\"b", "events\"; DROP TABLE x --", "évènements", "1st", "a.b", "a-b"]
     {
-        let config = Config::new(&nowhere()).unwrap();
+        let config = Config::new(&unreachable_url()).unwrap();
 
         let log = write_error(config.clone().log(name)).await;
         let schema = write_error(config.clone().schema(name)).await;
@@ -142,7 +142,7 @@ async fn a_read_write_store_has_one_server() {
 
 #[tokio::test]
 async fn an_address_that_nobody_listens_at_is_unreachable_at_once() {
-    for url in [nowhere(), "postgres://postgres@no-such-host.invalid/library".to_owned()] {
+    for url in [unreachable_url(), "postgres://postgres@no-such-host.invalid/library".to_owned()] {
         let config = Config::new(&url).unwrap().connect_timeout(FOREVER);
 
         let errors =
@@ -171,7 +171,7 @@ async fn a_server_that_never_answers_is_unreachable_within_the_timeout() {
 
 #[tokio::test]
 async fn a_server_that_falls_silent_about_its_log_is_unreachable_within_the_timeout() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let holder = log.sql().await;
     holder.batch_execute("BEGIN; LOCK TABLE eddyline_schema").await.unwrap();
     let timeout = Duration::from_millis(300);
@@ -287,7 +287,7 @@ async fn a_read_write_store_waits_for_a_primary_among_several_hosts() {
 
 #[tokio::test]
 async fn a_read_write_store_refuses_a_server_that_is_set_to_read_only() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
     sql.batch_execute(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on"))

@@ -15,7 +15,7 @@ const INSERT: &str =
 /// Has one writer hold the lock and lend the book, while another waits that runs the given
 /// statements; returns how often the book is lent in the end.
 async fn race(sql: &[&str]) -> i64 {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let (holder, waiter) = (log.sql().await, log.sql().await);
     holder.batch_execute("CREATE TABLE loans (number bigserial, book text)").await.unwrap();
     holder.batch_execute(&format!("BEGIN; {LOCK}; {INSERT}")).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_lock_before_the_statement_is_in_time_at_read_committed() {
 
 #[tokio::test]
 async fn a_highest_number_says_nothing_where_numbers_are_given_before_commit() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let (slow, quick) = (log.sql().await, log.sql().await);
     quick.batch_execute("CREATE TABLE loans (number bigserial, book text)").await.unwrap();
     let highest = "SELECT coalesce(max(number), 0) FROM loans";
@@ -88,7 +88,7 @@ async fn the_store_sees_what_it_waited_for_under_every_default_isolation() {
     let poolers = [Pooler::None, Pooler::Transaction];
     for (isolation, pooler) in isolations.iter().flat_map(|one| poolers.map(|pooler| (one, pooler)))
     {
-        let log = Log::alone().await;
+        let log = Log::isolated().await;
         let sql = log.sql().await;
         let database: String =
             sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);

@@ -150,7 +150,7 @@ async fn each_statement_of_the_page_does_what_the_page_says() {
 
 #[tokio::test]
 async fn the_page_names_the_columns_and_triggers_that_there_are() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     Schema::new(&log.config().log("events")).migrate().await.unwrap();
     let sql = log.sql().await;
     let names = async |query: &str| -> Vec<Vec<String>> {

@@ -139,11 +139,11 @@ async fn an_append_waits_for_its_standby_and_for_no_byte_with_the_lock_held() {
     }
     let hasty = fragile.config().lock_timeout(Duration::from_secs(1));
     let hasty = Store::<ReadWrite>::connect(hasty.retry(RetryPolicy::never())).await.unwrap();
-    let end_of_request = proxy.inflict(Direction::ToServer, length - 1, Action::Stall);
+    let end_of_request = proxy.inject(Direction::ToServer, length - 1, Action::Stall);
 
     let (appended, ()) =
         tokio::join!(store.append([lent("b-1", "r-1")], AppendCondition::none()), async {
-            end_of_request.struck().await;
+            end_of_request.triggered().await;
             hasty.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
             end_of_request.release();
         });

@@ -10,7 +10,7 @@ use eddyline::{
 };
 use futures_util::{TryStreamExt, stream};
 
-use crate::support::{Log, TransactionPooler, lent, loans_of, next, secure_server, wait};
+use crate::support::{ConnectionPooler, Log, lent, loans_of, next, secure_server, wait};
 
 /// A kind of connection between a store and its server.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +39,12 @@ impl Way {
                 (verified, at(&secure_url).tls(Tls::Disable))
             }
             Self::SessionPooler => {
-                let pooler = TransactionPooler::by_session(&url).await;
+                let pooler = ConnectionPooler::in_session_mode(&url).await;
                 (at(&pooler.url(&url)), at(&url))
             }
             Self::Socket => (at(&secure.socket_url()), at(&secure_url)),
             Self::TransactionPooler => {
-                let pooler = TransactionPooler::before(&url).await;
+                let pooler = ConnectionPooler::in_transaction_mode(&url).await;
                 (at(&pooler.url(&url)).pooler(Pooler::Transaction), at(&url))
             }
         }

@@ -16,8 +16,8 @@ use tokio_postgres::error::DbError;
 
 use crate::classify;
 use crate::support::{
-    Fragile, Log, SLEEP, asleep, connect, lent, log_that_runs, named, next, run_after_appends,
-    run_on_reads, wait_until,
+    Fragile, Log, SLEEP, connect, lent, log_that_runs, named, next, run_after_appends,
+    run_on_reads, sleeping_backend, wait_until,
 };
 
 /// Says what a try is told, where the store would try again.
@@ -33,7 +33,7 @@ async fn read_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> Error {
     let store =
         Store::<ReadOnly>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
 
-    let end = async { end(&sql, asleep(&sql, &application).await).await };
+    let end = async { end(&sql, sleeping_backend(&sql, &application).await).await };
     let (read, ()) = tokio::join!(store.head(), end);
 
     read.unwrap_err()
@@ -49,7 +49,7 @@ async fn append_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> (Erro
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
 
     let append = store.append([lent("b-1", "r-1")], AppendCondition::none());
-    let end = async { end(&sql, asleep(&sql, &application).await).await };
+    let end = async { end(&sql, sleeping_backend(&sql, &application).await).await };
     let (append, ()) = tokio::join!(append, end);
 
     let stored = store.query(Filter::everything()).await.unwrap().events().len();
@@ -144,8 +144,8 @@ async fn a_crash_leaves_appends_in_doubt() {
     let writer = Store::<ReadWrite>::connect(writes).await.unwrap();
 
     let crash = async {
-        asleep(&sql, &writing).await;
-        let process = asleep(&sql, &reading).await;
+        sleeping_backend(&sql, &writing).await;
+        let process = sleeping_backend(&sql, &reading).await;
         fragile.cluster.primary().kill_backend(process).unwrap();
     };
     let append = writer.append([lent("b-1", "r-1")], AppendCondition::none());
@@ -179,7 +179,7 @@ async fn a_lock_that_is_not_had_in_time_may_be_tried_again() {
 /// Who waits first looks first, and gives way.
 #[tokio::test]
 async fn a_deadlock_may_be_tried_again() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let (holder, observer, key) = (log.sql().await, log.sql().await, log.lock_key().await);
     let store = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
     // What is yet to be prepared would wait for the table before it has the log's lock.
@@ -215,7 +215,7 @@ async fn a_read_that_replay_cancels_may_be_tried_again() {
         Store::<ReadOnly>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
 
     let lock = async {
-        asleep(&replica, &application).await;
+        sleeping_backend(&replica, &application).await;
         let lock = format!("BEGIN; LOCK TABLE {name}_books IN ACCESS EXCLUSIVE MODE; COMMIT");
         sql.batch_execute(&lock).await.unwrap();
     };
@@ -227,7 +227,7 @@ async fn a_read_that_replay_cancels_may_be_tried_again() {
 
 #[tokio::test]
 async fn a_database_that_is_dropped_stays_so() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     log.reader().await;
     let sql = log.sql().await;
     let name = log_that_runs(&sql, SLEEP).await;
@@ -241,7 +241,7 @@ async fn a_database_that_is_dropped_stays_so() {
         Store::<ReadOnly>::connect(once(Config::new(&url).unwrap().log(&name))).await.unwrap();
 
     let drop = async {
-        asleep(&replica, &application).await;
+        sleeping_backend(&replica, &application).await;
         let drop = format!("DROP DATABASE {database} WITH (FORCE)");
         primary.batch_execute(&drop).await.unwrap();
     };

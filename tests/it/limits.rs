@@ -75,7 +75,7 @@ async fn a_payload_of_ten_megabytes_comes_back() {
 /// PostgreSQL can be set to return about so many of what an index finds, and no more.
 #[tokio::test]
 async fn a_fuzzy_search_of_the_database_loses_no_event() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
     sql.batch_execute(&format!("ALTER DATABASE {database} SET gin_fuzzy_search_limit = 10"))

@@ -219,7 +219,7 @@ async fn whose_events_do_not_arrive_in_time_are_told_so() {
         if round == 0 {
             return desk.lose();
         }
-        armed.send(proxy.inflict(Direction::ToServer, 100_000, Action::Stall)).unwrap();
+        armed.send(proxy.inject(Direction::ToServer, 100_000, Action::Stall)).unwrap();
         Ok(Decision::append([large.clone()]))
     });
     let (decided, rounds) = decide.await;
@@ -253,7 +253,7 @@ async fn find_out_what_became_of_them_if_the_connection_ends_before_the_rest_has
             return desk.lose();
         }
         let after = append - SYNC_AND_COMMIT;
-        armed.send(proxy.inflict(Direction::ToServer, after, Action::Stall)).unwrap();
+        armed.send(proxy.inject(Direction::ToServer, after, Action::Stall)).unwrap();
         Ok(Decision::append([lent("b-1", "r-2")]))
     });
     let part = async {

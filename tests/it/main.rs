@@ -1,4 +1,4 @@
-//! What the crate promises, against a real primary with a real streaming replica.
+//! Integration tests of the crate against a real primary with a streaming replica.
 
 mod addresses;
 mod agreement;

@@ -1,4 +1,4 @@
-//! Operations of the caller's that a store tries again.
+//! `Store::retry`: retries of an operation of the caller.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::support::{Log, Observer, lent, series};
 
 #[tokio::test]
-async fn is_not_cut_off_with_an_append_in_it() {
+async fn an_operation_runs_to_its_end_despite_the_attempt_timeout() {
     let log = Log::new().await;
     let store = log.writer().await;
     let limit = Duration::from_millis(20);
@@ -30,7 +30,7 @@ async fn is_not_cut_off_with_an_append_in_it() {
 }
 
 #[tokio::test]
-async fn is_counted_under_the_name_of_its_handle() {
+async fn an_operation_is_counted_under_the_scope_of_its_handle() {
     let (log, observer) = (Log::new().await, Observer::new());
     let config = log.config().telemetry(observer.telemetry());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();

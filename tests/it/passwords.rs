@@ -1,35 +1,37 @@
-//! What stores show and export of the passwords of their addresses.
+//! Passwords do not appear in what a store prints or exports.
 
 use eddyline::{AppendCondition, Config, Filter, ReadOnly, ReadWrite, RetryPolicy, Schema, Store};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::support::{Log, Observer, lent, nowhere};
+use crate::support::{Log, Observer, lent, unreachable_url};
 
-/// Passwords with what confuses parsers, anywhere, and letters that nothing else has in a row.
+/// Generates passwords. They contain characters with a meaning in URLs at any position, and
+/// sequences of letters that occur in no other text.
 fn passwords() -> impl Strategy<Value = String> {
     let confusing = prop::sample::select(vec!["@", ":", "/", "?", "#", "%", "[", "]", " "]);
-    let piece = prop_oneof!["[JQXZ]{3,6}", confusing.prop_map(str::to_owned)];
-    let pieces = prop::collection::vec(piece, 0..5);
-    ("[JQXZ]{3,6}", pieces, "[JQXZ]{3,6}")
-        .prop_map(|(first, pieces, last)| first + &pieces.concat() + &last)
+    let fragment = prop_oneof!["[JQXZ]{3,6}", confusing.prop_map(str::to_owned)];
+    let fragments = prop::collection::vec(fragment, 0..5);
+    ("[JQXZ]{3,6}", fragments, "[JQXZ]{3,6}")
+        .prop_map(|(first, fragments, last)| first + &fragments.concat() + &last)
 }
 
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Returns whether a text shows three letters in a row of a password, as they are or encoded.
-fn shows(text: &str, password: &str) -> bool {
+/// Returns whether a text contains three consecutive letters of a password, plain or
+/// percent-encoded.
+fn contains_part_of(text: &str, password: &str) -> bool {
     let letters: Vec<_> = password.chars().collect();
-    let mut pieces = letters.windows(3).map(String::from_iter);
-    pieces.any(|piece| {
-        let is_of_letters = piece.chars().all(char::is_alphabetic);
-        is_of_letters && (text.contains(&piece) || text.contains(&encoded(&piece)))
+    let mut fragments = letters.windows(3).map(String::from_iter);
+    fragments.any(|fragment| {
+        let is_of_letters = fragment.chars().all(char::is_alphabetic);
+        is_of_letters && (text.contains(&fragment) || text.contains(&encoded(&fragment)))
     })
 }
 
-/// Writes the address of a server in each form, with a password typed as it is and one encoded.
+/// Returns the address of a server in each form, with the password plain and percent-encoded.
 fn addresses(url: &str, password: &str) -> Vec<String> {
     let url: tokio_postgres::Config = url.parse().unwrap();
     let (port, database) = (url.get_ports()[0], url.get_dbname().unwrap());
@@ -45,9 +47,9 @@ fn addresses(url: &str, password: &str) -> Vec<String> {
     ]
 }
 
-/// Uses stores of an address, and returns all that they show and export. `None` if it is refused, which
-/// shows nothing of it either.
-async fn shown(url: &str, log: &str) -> Result<String, String> {
+/// Uses stores of an address and returns all that they print and export. Returns the error text if
+/// the address is refused.
+async fn printed_and_exported(url: &str, log: &str) -> Result<String, String> {
     let refused = |error: eddyline::Error| format!("{error} {error:?}");
     let observer = Observer::new();
     let config = Config::new(url).map_err(refused)?.replica(url).map_err(refused)?;
@@ -63,34 +65,39 @@ async fn shown(url: &str, log: &str) -> Result<String, String> {
     let history = reader.query(Filter::everything()).await.unwrap();
     let stream = reader.stream(Filter::everything()).await.unwrap();
     let schema = Schema::new(&config);
-    let mut shown = format!("{config:?} {schema:?} {writer:?} {reader:?} {appended:?}");
-    shown += &format!("{conflict} {conflict:?} {invalid} {invalid:?} {history:?} {stream:?}");
+    let mut printed_and_exported =
+        format!("{config:?} {schema:?} {writer:?} {reader:?} {appended:?}");
+    printed_and_exported +=
+        &format!("{conflict} {conflict:?} {invalid} {invalid:?} {history:?} {stream:?}");
     drop(stream);
 
     observer.meters.force_flush().unwrap();
     let (spans, metrics) = (observer.spans(), observer.metrics.get_finished_metrics().unwrap());
     assert!(spans.len() > 3 && !metrics.is_empty());
-    Ok(shown + &format!("{spans:?} {metrics:?}"))
+    Ok(printed_and_exported + &format!("{spans:?} {metrics:?}"))
 }
 
-/// No three letters in a row of a password are in what a store shows (it, its settings, its errors) or
-/// exports (spans and metrics), however its address was written.
+/// No three consecutive letters of a password appear in what a store prints (itself, its settings,
+/// its errors) or exports (spans and metrics), in any form of its address.
 #[test]
-fn no_piece_of_a_password_is_in_what_a_store_shows_or_exports() {
+fn a_store_prints_and_exports_no_part_of_a_password() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let log = runtime.block_on(Log::new());
     let mut runner = TestRunner::new(ProptestConfig::with_cases(12));
 
     let law = runner.run(&passwords(), |password| {
         for address in addresses(&log.primary_url(), &password) {
-            let shown = runtime.block_on(shown(&address, &log.name));
-            let shown = shown.unwrap_or_else(|refused| refused);
+            let printed_and_exported = runtime.block_on(printed_and_exported(&address, &log.name));
+            let printed_and_exported = printed_and_exported.unwrap_or_else(|refused| refused);
 
-            prop_assert!(!shows(&shown, &password), "{address}: {shown}");
+            prop_assert!(
+                !contains_part_of(&printed_and_exported, &password),
+                "{address}: {printed_and_exported}"
+            );
         }
-        // What is encoded, and what is quoted, is taken.
-        let taken = addresses(&nowhere(), &password);
-        for address in [&taken[0], &taken[2], &taken[3]] {
+        // Encoded and quoted passwords are accepted.
+        let accepted = addresses(&unreachable_url(), &password);
+        for address in [&accepted[0], &accepted[2], &accepted[3]] {
             prop_assert!(Config::new(address).is_ok(), "{address}");
         }
         Ok(())

@@ -1,11 +1,11 @@
-//! What the server does for a read: the plans that it makes, and those that it keeps.
+//! Query plans of reads: their indexes, and plans that a prepared statement keeps.
 
 use eddyline::{AppendCondition, Event, Filter, Query, ReadOnly, ReadWrite, Store};
 use serde_json::json;
 
 use crate::support::{Log, lent, loans_of, log_that_runs, run_after_appends, wait_until};
 
-/// A store of one connection, which its statements stay on.
+/// Connects a store with one connection, so that its prepared statements are always reused.
 async fn store(log: &Log) -> Store<ReadWrite> {
     Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap()
 }
@@ -14,7 +14,8 @@ async fn append(store: &Store<ReadWrite>, events: impl IntoIterator<Item = Event
     store.append(events, AppendCondition::none()).await.unwrap();
 }
 
-/// Returns how often the log was read by its payload's index, once the server counts that.
+/// Waits until the server has counted `at_least` scans of the index on the payload, and returns the
+/// count.
 async fn index_reads(log: &Log, at_least: i64) -> i64 {
     let sql = log.sql().await;
     let reads = format!(
@@ -26,17 +27,17 @@ async fn index_reads(log: &Log, at_least: i64) -> i64 {
     reads().await
 }
 
-/// Returns how many events were read by reading the table.
+/// Returns how many events sequential scans have read.
 async fn table_reads(log: &Log) -> i64 {
     let reads =
         format!("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = '{}'", log.name);
     log.sql().await.query_one(&reads, &[]).await.unwrap().get(0)
 }
 
-/// The plan is made when the log is empty, or small, or was never looked at, and kept.
+/// The statement is planned while the log is empty, small or not analyzed, and the plan is kept.
 #[tokio::test]
-async fn a_boundary_is_read_by_its_index_however_the_log_grows() {
-    let log = Log::alone().await;
+async fn a_boundary_is_read_by_its_index_as_the_log_grows() {
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     sql.batch_execute(&format!("ALTER TABLE {} SET (autovacuum_enabled = off)", log.name))
         .await
@@ -55,7 +56,7 @@ async fn a_boundary_is_read_by_its_index_however_the_log_grows() {
             sql.batch_execute(&format!("ANALYZE {}", log.name)).await.unwrap();
         }
     }
-    // The server counts what a connection has read at its end at the latest.
+    // The server counts the reads of a connection when the connection ends, at the latest.
     drop(store);
 
     assert!(index_reads(&log, 61).await >= 61);
@@ -63,10 +64,10 @@ async fn a_boundary_is_read_by_its_index_however_the_log_grows() {
     assert_eq!(found.last(), Some(&1));
 }
 
-/// One tag, and two of which each alone is in many events.
+/// One tag, and two tags that are each in many events.
 #[tokio::test]
 async fn tags_are_read_by_the_same_index() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let store = store(&log).await;
     let subscribed = |n: usize| {
         let tags = [format!("course:c{}", n % 40), format!("student:s{}", n % 51)];
@@ -81,7 +82,7 @@ async fn tags_are_read_by_the_same_index() {
             found.push(store.query(&tagged(tags)).await.unwrap().events().len());
         }
     }
-    // The server counts what a connection has read at its end at the latest.
+    // The server counts the reads of a connection when the connection ends, at the latest.
     drop(store);
 
     assert!(index_reads(&log, 30).await >= 30);
@@ -90,7 +91,7 @@ async fn tags_are_read_by_the_same_index() {
 }
 
 #[tokio::test]
-async fn a_boundary_of_many_events_is_read_whole() {
+async fn a_boundary_of_many_events_is_read_completely() {
     let log = Log::new().await;
     let store = store(&log).await;
     let lent_often = (0..1_500).map(|_| lent("b-1", "r-1"));
@@ -109,9 +110,9 @@ async fn a_boundary_of_many_events_is_read_whole() {
     }
 }
 
-/// What is found by the payload is bounded before types and times are looked at.
+/// The number of events found by the payload is limited before types and times are checked.
 #[tokio::test]
-async fn a_boundary_of_a_thousand_events_or_one_more_is_read_right() {
+async fn a_boundary_of_about_a_thousand_events_is_read_completely() {
     let log = Log::new().await;
     let store = store(&log).await;
     let added =
@@ -131,9 +132,9 @@ async fn a_boundary_of_a_thousand_events_or_one_more_is_read_right() {
     }
 }
 
-/// As `DISCARD ALL` of a pooler does.
+/// A pooler deallocates prepared statements with `DISCARD ALL`.
 #[tokio::test]
-async fn statements_that_somebody_else_has_thrown_away_are_prepared_again() {
+async fn deallocated_statements_are_prepared_again() {
     let log = Log::new().await;
     run_after_appends(&log.sql().await, &log.name, "EXECUTE 'DEALLOCATE ALL';").await;
     let store = store(&log).await;
@@ -148,8 +149,8 @@ async fn statements_that_somebody_else_has_thrown_away_are_prepared_again() {
 }
 
 #[tokio::test]
-async fn a_column_of_another_type_is_read_on_connections_that_knew_the_old_one() {
-    let log = Log::alone().await;
+async fn a_read_succeeds_after_a_column_changes_its_type() {
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     let name = log_that_runs(
         &sql,
@@ -173,9 +174,10 @@ async fn a_column_of_another_type_is_read_on_connections_that_knew_the_old_one()
     assert_eq!(history.events()[0].event_type(), "BookCopyLentToReader");
 }
 
-/// More than it keeps statements of, and one shape that is asked for all the time.
+/// The queries have more shapes than the connection caches statements for. One shape is queried all
+/// the time.
 #[tokio::test]
-async fn a_connection_answers_shapes_without_end() {
+async fn a_connection_answers_more_shapes_than_it_caches_statements() {
     let log = Log::new().await;
     let store = store(&log).await;
     append(&store, [lent("b-1", "r-1")]).await;

@@ -1,4 +1,4 @@
-//! How connections are had, and what is said when they are not.
+//! The connection pool: acquiring connections, and the errors if there is none.
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use crate::support::{
     wait_until,
 };
 
-/// A role that may write to a log, and that the server limits as it does no superuser.
+/// A role that may append to a log. The connection limits of the server apply to it, which they do
+/// not to a superuser.
 struct Writer {
     name: String,
     log: Log,
@@ -44,7 +45,8 @@ impl Writer {
         Config::new(&url).unwrap().log(&self.log.name).retry(RetryPolicy::never())
     }
 
-    /// Returns how often the server has turned the role away. Its log names nobody else.
+    /// Returns how many connections of the role the server has refused. Nothing else logs the
+    /// role's name.
     async fn refusals(&self) -> usize {
         let log = std::fs::read_to_string(cluster().await.primary().log()).unwrap();
         log.matches(&format!("\"{}\"", self.name)).count()
@@ -52,7 +54,7 @@ impl Writer {
 }
 
 #[tokio::test]
-async fn the_connection_that_a_store_was_checked_with_appends() {
+async fn the_first_append_uses_the_connection_of_the_connect_check() {
     let log = Log::new().await;
     let (url, name) = named(&log.primary_url());
     let store = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name)).await;
@@ -66,9 +68,9 @@ async fn the_connection_that_a_store_was_checked_with_appends() {
     assert_eq!((checked.len(), sessions().await), (1, checked));
 }
 
-/// What the first append needs is made ready, if that need not wait.
+/// Warming up the append statement is skipped if the lock is held.
 #[tokio::test]
-async fn a_store_connects_while_somebody_holds_the_lock_of_its_log() {
+async fn a_store_connects_while_the_lock_of_its_log_is_held() {
     let log = Log::new().await;
     let holder = log.sql().await;
     holder.batch_execute(&format!("BEGIN; {}", log.insert("b-0"))).await.unwrap();
@@ -80,15 +82,15 @@ async fn a_store_connects_while_somebody_holds_the_lock_of_its_log() {
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
-/// A password that was changed does not come right by waiting.
+/// A changed password is a permanent error: waiting does not help.
 #[tokio::test]
-async fn what_will_not_pass_is_told_at_once() {
+async fn a_permanent_connect_error_is_returned_immediately() {
     let server = secure_server().await;
     let (name, log) = (format!("writer_{}", next()), format!("log_{}", next()));
     let owner = Config::new(&server.url_by_address()).unwrap().log(&log);
     Schema::new(&owner).migrate().await.unwrap();
     let sql = connect(&server.url_by_address()).await;
-    server.let_in_by_password(&name, "shelf-mark").await;
+    server.create_user_with_password(&name, "shelf-mark").await;
     let url = as_user(&server.url(), &format!("{name}:shelf-mark"));
     let config = Config::new(&url).unwrap().log(&log).acquire_timeout(FOREVER);
     let config = config.retry(RetryPolicy::never());
@@ -105,9 +107,9 @@ async fn what_will_not_pass_is_told_at_once() {
     store.head().await.unwrap();
 }
 
-/// Another connection cannot be made, so who waits gets the one that there is.
+/// No new connection can be opened, so the read waits for the existing one.
 #[tokio::test]
-async fn what_will_not_pass_is_waited_out_while_there_is_a_connection() {
+async fn a_read_waits_for_an_existing_connection_if_no_new_one_can_be_opened() {
     let writer = Writer::new().await;
     let store = Store::<ReadWrite>::connect(writer.config()).await.unwrap();
     let stream = store.stream(Filter::everything()).await.unwrap();
@@ -124,7 +126,7 @@ async fn what_will_not_pass_is_waited_out_while_there_is_a_connection() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_waited_out() {
+async fn a_transient_connect_error_is_waited_out() {
     let writer = Writer::new().await;
     let config = writer.config().acquire_timeout(FOREVER);
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
@@ -140,9 +142,9 @@ async fn what_may_pass_is_waited_out() {
     assert!(heads.iter().all(Result::is_ok), "{heads:?}");
 }
 
-/// The pool stays smaller than it might be, and those who wait take turns.
+/// The pool stays below its maximum, and waiting calls share its connections.
 #[tokio::test]
-async fn fewer_connections_than_wanted_are_shared() {
+async fn calls_share_a_pool_that_cannot_reach_its_maximum() {
     let writer = Writer::new().await;
     writer.alter("CONNECTION LIMIT 2").await;
     let config = writer.config().max_connections(8);
@@ -156,7 +158,7 @@ async fn fewer_connections_than_wanted_are_shared() {
 }
 
 #[tokio::test]
-async fn who_waited_in_vain_is_told_why() {
+async fn an_acquire_timeout_returns_the_last_connect_error() {
     let writer = Writer::new().await;
     let timeout = Duration::from_secs(2);
     let config = writer.config().acquire_timeout(timeout);
@@ -172,11 +174,11 @@ async fn who_waited_in_vain_is_told_why() {
     assert_eq!(error.sqlstate().unwrap().as_str(), "53300");
     assert_eq!(error.class(), Class::Transient);
     assert!(waited >= timeout, "{waited:?}");
-    assert!(writer.refusals().await > 1, "it was tried once");
+    assert!(writer.refusals().await > 1, "the pool did not try again");
 }
 
 #[tokio::test]
-async fn who_finds_nobody_is_told_so_once() {
+async fn a_stopped_server_is_named_once_in_the_error() {
     let fragile = Fragile::new().await;
     let config =
         fragile.config().retry(RetryPolicy::never()).acquire_timeout(Duration::from_secs(2));
@@ -190,9 +192,9 @@ async fn who_finds_nobody_is_told_so_once() {
     assert!(!error.source().unwrap().to_string().contains("primary"), "{error:?}");
 }
 
-/// Its only fault is that it is slow: the pool is empty, not in use.
+/// The pool is empty rather than exhausted: the connection is only slow to open.
 #[tokio::test]
-async fn a_connection_that_is_not_made_in_time_is_not_one_in_use() {
+async fn a_connection_that_opens_too_slowly_is_not_reported_as_an_exhausted_pool() {
     let fragile = Fragile::new().await;
     let config =
         fragile.config().retry(RetryPolicy::never()).acquire_timeout(Duration::from_millis(200));
@@ -206,9 +208,9 @@ async fn a_connection_that_is_not_made_in_time_is_not_one_in_use() {
     assert_eq!(error.class(), Class::Transient);
 }
 
-/// There was one dead connection for each that the pool had.
+/// After the restart all connections of the pool are closed.
 #[tokio::test]
-async fn connections_that_are_known_to_be_closed_are_not_handed_out() {
+async fn closed_connections_are_not_handed_out() {
     let fragile = Fragile::new().await;
     let config = fragile.config().retry(RetryPolicy::never());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
@@ -225,8 +227,7 @@ async fn connections_that_are_known_to_be_closed_are_not_handed_out() {
 }
 
 #[tokio::test]
-async fn a_pool_whose_connections_are_all_in_use_says_so_keeps_nobody_from_appending_and_recovers()
-{
+async fn an_exhausted_pool_fails_reads_lets_appends_pass_and_recovers() {
     let log = Log::new().await;
     let timeout = Duration::from_millis(150);
     let config = log.config().max_connections(1).acquire_timeout(timeout);
@@ -246,14 +247,14 @@ async fn a_pool_whose_connections_are_all_in_use_says_so_keeps_nobody_from_appen
     assert!(elapsed >= timeout, "{elapsed:?}");
     assert!(appended.is_ok(), "{appended:?}");
     drop(stream);
-    // What the stream has not read has to arrive before its connection is of use again.
+    // The connection is usable again after the unread rows of the stream have arrived.
     let query = || store.query(Query::new(&Filter::everything()).limit(1));
     wait_until(async || query().await.is_ok_and(|last| last.events().len() == 1)).await;
 }
 
-/// A connection fails where it is in use, or where its end is not known yet.
+/// The end of a connection may not be noticed before the connection is used.
 #[tokio::test]
-async fn a_store_outlives_its_connections() {
+async fn a_store_recovers_from_terminated_connections() {
     let log = Log::new().await;
     let name = format!("branch_{}", next());
     let url = format!("{}?application_name={name}", log.primary_url());

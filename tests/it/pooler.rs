@@ -1,4 +1,5 @@
-//! Stores behind a pooler that gives a server's process to another client after each transaction.
+//! Stores behind a pooler in transaction mode, which may give each transaction of a client another
+//! backend.
 
 use eddyline::{AppendCondition, Config, Filter, Pooler, ReadOnly, ReadWrite, Store};
 use futures_util::stream;
@@ -6,10 +7,10 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::every_operation::use_all;
 use crate::support::{
-    Log, TransactionPooler, cancel_after_commits, connect, lent, loans_of, log_that_runs,
+    ConnectionPooler, Log, cancel_after_commits, connect, lent, loans_of, log_that_runs,
 };
 
-/// Returns the statements that are prepared on a connection, and what it is set to.
+/// Returns the prepared statements, changed settings and advisory locks of a pooled session.
 async fn left_behind(url: &str) -> Vec<String> {
     let left = "SELECT name FROM pg_prepared_statements
         UNION ALL SELECT name FROM pg_settings WHERE source = 'session'
@@ -24,9 +25,9 @@ async fn left_behind(url: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_leaves_nothing_behind_for_others() {
+async fn a_store_leaves_no_session_state_behind() {
     let log = Log::new().await;
-    let pooler = TransactionPooler::before(&log.primary_url()).await;
+    let pooler = ConnectionPooler::in_transaction_mode(&log.primary_url()).await;
     let url = pooler.url(&log.primary_url());
     let name = format!("{}_pooled", log.name);
     let config = Config::new(&url).unwrap().log(&name).max_connections(1);
@@ -36,11 +37,11 @@ async fn a_store_leaves_nothing_behind_for_others() {
     assert_eq!(left_behind(&url).await, [""; 0]);
 }
 
-/// Else the test before this one would show nothing.
+/// The counterpart of the test above, which would prove nothing otherwise.
 #[tokio::test]
-async fn a_store_that_knows_of_no_pooler_leaves_much_behind() {
+async fn a_store_without_the_pooler_setting_leaves_session_state_behind() {
     let log = Log::new().await;
-    let pooler = TransactionPooler::before(&log.primary_url()).await;
+    let pooler = ConnectionPooler::in_transaction_mode(&log.primary_url()).await;
     let url = pooler.url(&log.primary_url());
 
     let store = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name));
@@ -54,7 +55,7 @@ async fn a_store_that_knows_of_no_pooler_leaves_much_behind() {
 
 #[tokio::test]
 async fn the_server_refuses_what_a_read_would_write() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     sql.batch_execute("CREATE TABLE loans (book text)").await.unwrap();
     let writing = log_that_runs(&sql, "INSERT INTO public.loans VALUES ('b-1');").await;
@@ -67,10 +68,10 @@ async fn the_server_refuses_what_a_read_would_write() {
     assert_eq!(sqlstate, "25006");
 }
 
-/// What a connection is set to must hold in each transaction instead.
+/// The setting that is otherwise made for a connection has to be made in each transaction.
 #[tokio::test]
-async fn a_fuzzy_search_of_the_database_loses_no_event() {
-    let log = Log::alone().await;
+async fn a_fuzzy_search_limit_of_the_database_loses_no_event() {
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
     let fuzzy = format!("ALTER DATABASE {database} SET gin_fuzzy_search_limit = 10");
@@ -86,9 +87,9 @@ async fn a_fuzzy_search_of_the_database_loses_no_event() {
     assert_eq!(found.events().len(), 2_000);
 }
 
-/// The call of an import commits by itself there, and may be canceled after that.
+/// Behind a pooler, the call of an import commits by itself and may be canceled after its commit.
 #[tokio::test]
-async fn an_import_is_stored_of_which_the_answer_was_an_error_after_the_commit() {
+async fn an_import_succeeds_despite_errors_after_its_commits() {
     let log = Log::new().await;
     let config = log.config().pooler(Pooler::Transaction);
     let store = Store::<ReadWrite>::connect(config).await.unwrap();

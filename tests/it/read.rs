@@ -1,3 +1,5 @@
+//! Queries, streams and reads of single events.
+
 use eddyline::{AppendCondition, Event, Filter, Query, ReadWrite, SequenceNumber, Store};
 use futures_util::TryStreamExt;
 
@@ -8,7 +10,7 @@ fn numbers(events: &[eddyline::SequencedEvent]) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn an_empty_log_is_true_at_zero() {
+async fn an_empty_log_has_position_zero() {
     let log = Log::new().await;
     let store = log.writer().await;
 
@@ -20,7 +22,7 @@ async fn an_empty_log_is_true_at_zero() {
 }
 
 #[tokio::test]
-async fn a_history_is_true_at_the_end_of_the_log_even_if_nothing_matched_there() {
+async fn the_position_of_a_history_is_the_head_even_if_the_last_event_does_not_match() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events = [lent("b-1", "r-1"), lent("b-2", "r-1")];
@@ -33,7 +35,7 @@ async fn a_history_is_true_at_the_end_of_the_log_even_if_nothing_matched_there()
 }
 
 #[tokio::test]
-async fn a_query_returns_what_its_options_leave() {
+async fn a_query_applies_its_options() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events =
@@ -76,7 +78,7 @@ async fn a_query_returns_what_its_options_leave() {
 }
 
 #[tokio::test]
-async fn an_event_comes_back_as_it_was_appended() {
+async fn an_event_is_read_as_it_was_appended() {
     let log = Log::new().await;
     let store = log.writer().await;
     let event = Event::from_json("ReaderRegistered", r#"{"Name":"Ada","Loans":[1,2.5,null]}"#)
@@ -101,7 +103,7 @@ async fn an_event_comes_back_as_it_was_appended() {
 }
 
 #[tokio::test]
-async fn a_stream_is_of_one_snapshot() {
+async fn a_stream_reads_one_snapshot() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
@@ -134,7 +136,7 @@ async fn a_stream_has_no_position_before_its_end() {
 }
 
 #[tokio::test]
-async fn an_event_is_found_by_its_id_on_each_server() {
+async fn an_event_is_found_by_its_id_on_primary_and_replica() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events: Vec<_> = (0..3).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
@@ -160,8 +162,8 @@ async fn an_event_is_found_by_its_id_on_each_server() {
 }
 
 #[tokio::test]
-async fn an_event_is_found_by_the_index_of_ids() {
-    let log = Log::alone().await;
+async fn a_read_by_id_uses_the_index_on_ids() {
+    let log = Log::isolated().await;
     let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
     let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
     store.append(events.clone(), AppendCondition::none()).await.unwrap();
@@ -176,7 +178,7 @@ async fn an_event_is_found_by_the_index_of_ids() {
     for event in &events[..20] {
         assert_eq!(store.event(event.id()).await.unwrap().unwrap().id(), event.id());
     }
-    // PostgreSQL 14 counts what a session has read last when the session ends.
+    // PostgreSQL 14 counts the last reads of a session when the session ends.
     drop(store);
 
     wait_until(async || reads().await >= 20).await;

@@ -1,4 +1,4 @@
-//! What errors say to do, and that it helps.
+//! The remedies that errors name: applying each one helps.
 
 use std::error::Error as _;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use eddyline::{
 use local_postgres::Cluster;
 
 use crate::support::{
-    Log, TransactionPooler, as_user, connect, lent, log_that_runs, next, promptly, secure_server,
+    ConnectionPooler, Log, as_user, connect, lent, log_that_runs, next, promptly, secure_server,
 };
 
 /// Returns the error of a connection that is refused.
@@ -24,7 +24,7 @@ fn once(config: Config) -> Config {
 }
 
 #[tokio::test]
-async fn an_event_of_another_shape_is_named() {
+async fn a_decode_error_names_the_event() {
     let log = Log::new().await;
     let store = log.writer().await;
     let event = lent("b-1", "r-1");
@@ -36,20 +36,20 @@ async fn an_event_of_another_shape_is_named() {
     for error in
         [stored.payload::<Vec<u8>>().unwrap_err(), stored.metadata::<Vec<u8>>().unwrap_err()]
     {
-        let said = error.to_string();
+        let message = error.to_string();
         let number = stored.sequence_number().to_string();
         for part in [number, "BookCopyLentToReader".to_owned(), id.to_string()] {
-            assert!(said.contains(&part), "{said}");
+            assert!(message.contains(&part), "{message}");
         }
         assert!(matches!(error, Error::Decode { .. }));
         assert!(error.source().unwrap().to_string().contains("invalid type"), "{error:?}");
     }
 }
 
-/// A year that the crate's clock does not have.
+/// The year is outside the range of the crate's timestamps.
 #[tokio::test]
-async fn an_event_that_another_program_damaged_is_named() {
-    let log = Log::alone().await;
+async fn an_event_with_an_undecodable_column_is_named() {
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     let id = "018f0000-0000-7000-8000-000000000001";
     let row = format!(
@@ -69,7 +69,7 @@ async fn an_event_that_another_program_damaged_is_named() {
 }
 
 #[tokio::test]
-async fn a_prepared_transaction_that_holds_the_log_is_named_with_what_ends_it() {
+async fn a_lock_timeout_names_the_prepared_transaction_that_holds_the_lock_and_how_to_end_it() {
     let cluster = Cluster::builder().fsync(false).setting("max_prepared_transactions", 2);
     let cluster = cluster.start().await.unwrap();
     let url = cluster.primary().url("postgres");
@@ -85,16 +85,16 @@ async fn a_prepared_transaction_that_holds_the_log_is_named_with_what_ends_it() 
 
         let error = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
 
-        let said = error.source().unwrap().to_string();
-        let (_, remedy) = said.split_once(" or ").unwrap_or_else(|| panic!("{said}"));
+        let message = error.source().unwrap().to_string();
+        let (_, remedy) = message.split_once(" or ").unwrap_or_else(|| panic!("{message}"));
         assert_eq!(remedy, format!("ROLLBACK PREPARED '{gid}'"));
         sql.batch_execute(remedy).await.unwrap();
         store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     }
 }
 
-/// The statements of this process have the numbers that come next.
-async fn take_names_of_statements(url: &str) {
+/// Prepares statements under the names that the driver of this process will use next.
+async fn occupy_statement_names(url: &str) {
     let sql = connect(url).await;
     let _own = sql.prepare("SELECT 1").await.unwrap();
     let newest =
@@ -116,9 +116,9 @@ async fn take_names_of_statements(url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_that_a_pooler_mixes_up_name_the_setting_for_it() {
+async fn errors_of_mixed_up_prepared_statements_name_the_pooler_setting() {
     let log = Log::new().await;
-    let pooler = TransactionPooler::before(&log.primary_url()).await;
+    let pooler = ConnectionPooler::in_transaction_mode(&log.primary_url()).await;
     let url = pooler.url(&log.primary_url());
     let config = once(Config::new(&url).unwrap().log(&log.name));
     let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
@@ -127,26 +127,26 @@ async fn statements_that_a_pooler_mixes_up_name_the_setting_for_it() {
     connect(&url).await.batch_execute("DEALLOCATE ALL").await.unwrap();
 
     let forgotten = store.append([lent("b-2", "r-1")], AppendCondition::none()).await;
-    take_names_of_statements(&url).await;
-    let taken = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
-    let taken = taken.query(Filter::everything()).await;
+    occupy_statement_names(&url).await;
+    let conflicting = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+    let conflicting = conflicting.query(Filter::everything()).await;
 
-    for (code, error) in [("26000", forgotten.map(drop)), ("42P05", taken.map(drop))] {
+    for (code, error) in [("26000", forgotten.map(drop)), ("42P05", conflicting.map(drop))] {
         let error = error.unwrap_err();
         assert_eq!(error.sqlstate().unwrap().as_str(), code, "{error:?}");
-        let said = error.to_string();
-        assert!(said.contains("Config::pooler(Pooler::Transaction)"), "{said}");
+        let message = error.to_string();
+        assert!(message.contains("Config::pooler(Pooler::Transaction)"), "{message}");
     }
-    let told = Store::<ReadWrite>::connect(config.pooler(Pooler::Transaction)).await.unwrap();
-    told.append([lent("b-3", "r-1")], AppendCondition::none()).await.unwrap();
+    let pooled = Store::<ReadWrite>::connect(config.pooler(Pooler::Transaction)).await.unwrap();
+    pooled.append([lent("b-3", "r-1")], AppendCondition::none()).await.unwrap();
     connect(&url).await.batch_execute("DEALLOCATE ALL").await.unwrap();
-    told.append([lent("b-4", "r-1")], AppendCondition::none()).await.unwrap();
-    told.query(Filter::everything()).await.unwrap();
+    pooled.append([lent("b-4", "r-1")], AppendCondition::none()).await.unwrap();
+    pooled.query(Filter::everything()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_role_without_rights_is_told_of_the_roles_of_a_schema() {
-    let log = Log::alone().await;
+async fn a_role_without_rights_gets_an_error_that_names_the_schema_roles() {
+    let log = Log::isolated().await;
     let role = format!("visitor_{}", next());
     log.sql().await.batch_execute(&format!("CREATE ROLE {role} LOGIN")).await.unwrap();
     let config = once(Config::new(&as_user(&log.primary_url(), &role)).unwrap().log(&log.name));
@@ -165,11 +165,11 @@ async fn a_role_without_rights_is_told_of_the_roles_of_a_schema() {
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
-/// No setting of `Schema` takes such a name.
+/// `Schema` accepts no such role names.
 #[tokio::test]
-async fn a_role_of_any_name_is_told_of_a_role_to_become_a_member_of() {
+async fn a_role_of_any_name_gets_an_error_that_names_a_role_to_join() {
     for name in [format!("app-user {}", next()), format!("{}_{}", "r".repeat(50), next())] {
-        let log = Log::alone().await;
+        let log = Log::isolated().await;
         let sql = log.sql().await;
         sql.batch_execute(&format!("CREATE ROLE \"{name}\" LOGIN")).await.unwrap();
         let url = as_user(&log.primary_url(), &name.replace(' ', "%20"));
@@ -183,15 +183,15 @@ async fn a_role_of_any_name_is_told_of_a_role_to_become_a_member_of() {
             (writes, "Schema::writer_role", "library_writer"),
         ] {
             assert!(matches!(error, Error::UnsuitableRole { .. }), "{error:?}");
-            let said = error.to_string();
-            assert!(said.contains(&format!("a role such as {group} as {setting}")), "{said}");
+            let message = error.to_string();
+            assert!(message.contains(&format!("a role such as {group} as {setting}")), "{message}");
             let schema = Schema::new(&log.config());
             let schema = match group {
                 "library_reader" => schema.reader_role(group),
                 _ => schema.writer_role(group),
             };
             schema.migrate().await.unwrap();
-            let (_, grant) = said.split_once(", and run ").unwrap();
+            let (_, grant) = message.split_once(", and run ").unwrap();
             let grant = grant.split(", or ").next().unwrap();
             sql.batch_execute(grant).await.unwrap_or_else(|error| panic!("{grant}: {error:?}"));
             Store::<ReadOnly>::connect(config.clone()).await.unwrap().head().await.unwrap();
@@ -201,9 +201,9 @@ async fn a_role_of_any_name_is_told_of_a_role_to_become_a_member_of() {
     }
 }
 
-/// A store that runs goes on after the remedy.
+/// A connected store continues after the remedy.
 #[tokio::test]
-async fn a_sequence_at_its_maximum_names_the_migration() {
+async fn the_error_of_an_exhausted_sequence_names_the_migration() {
     let log = Log::new().await;
     let store = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
     let append = || store.append([lent("b-1", "r-1")], AppendCondition::none());
@@ -221,13 +221,13 @@ async fn a_sequence_at_its_maximum_names_the_migration() {
 }
 
 #[tokio::test]
-async fn a_pool_in_use_names_its_setting_and_the_streams() {
+async fn the_error_of_an_exhausted_pool_names_its_setting_and_open_streams() {
     let log = Log::new().await;
     let config = once(log.config()).acquire_timeout(Duration::from_millis(50));
     let events: Vec<_> = (0..2_000).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
     log.writer().await.append(events, AppendCondition::none()).await.unwrap();
     let store = Store::<ReadWrite>::connect(config.clone().max_connections(1)).await.unwrap();
-    // Its connection may take longer to be made than the store waits for one.
+    // Opening the connection may take longer than the acquire timeout of the store.
     let stream = promptly(async {
         loop {
             match store.stream(Filter::everything()).await {
@@ -241,9 +241,9 @@ async fn a_pool_in_use_names_its_setting_and_the_streams() {
 
     let error = store.head().await.unwrap_err();
 
-    let said = error.to_string();
-    assert!(said.contains("all 1 of Config::max_connections are in use"), "{said}");
-    assert!(said.contains("drop open streams"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("all 1 of Config::max_connections are in use"), "{message}");
+    assert!(message.contains("drop open streams"), "{message}");
     drop(stream);
     let patient = Store::<ReadWrite>::connect(log.config().max_connections(2)).await.unwrap();
     let _stream = patient.stream(Filter::everything()).await.unwrap();
@@ -251,7 +251,7 @@ async fn a_pool_in_use_names_its_setting_and_the_streams() {
 }
 
 #[tokio::test]
-async fn a_role_without_connections_is_told_of_both_limits() {
+async fn an_error_of_too_many_connections_names_the_limits_of_server_and_role() {
     let log = Log::new().await;
     let role = format!("writer_{}", next());
     Schema::new(&log.config()).writer_role(&role).migrate().await.unwrap();
@@ -268,7 +268,7 @@ async fn a_role_without_connections_is_told_of_both_limits() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_wrong_is_named() {
+async fn a_wrong_port_is_named() {
     let log = Log::new().await;
     let url = log.primary_url();
     let (_, right) = url.rsplit_once(':').unwrap();
@@ -293,18 +293,18 @@ async fn a_port_that_is_wrong_is_named() {
 }
 
 #[tokio::test]
-async fn a_password_that_is_written_as_the_error_says_is_taken() {
+async fn a_password_encoded_as_the_error_says_is_accepted() {
     let server = secure_server().await;
     let (role, password) = (format!("member_{}", next()), "s3cr@t/?#100%[] ");
-    server.let_in_by_password(&role, password).await;
+    server.create_user_with_password(&role, password).await;
     let raw = as_user(&server.url(), &format!("{role}:{password}"));
 
-    let said = Config::new(&raw).unwrap_err().to_string();
+    let message = Config::new(&raw).unwrap_err().to_string();
 
-    assert!(said.contains("write %40 for @"), "{said}");
+    assert!(message.contains("write %40 for @"), "{message}");
     let mut written = password.replace('%', "%25");
     for (character, code) in [('@', "%40"), ('/', "%2F"), ('?', "%3F")] {
-        assert!(said.contains(code), "{said}");
+        assert!(message.contains(code), "{message}");
         written = written.replace(character, code);
     }
     let url = as_user(&server.url(), &format!("{role}:{written}"));
@@ -312,11 +312,12 @@ async fn a_password_that_is_written_as_the_error_says_is_taken() {
 }
 
 #[tokio::test]
-async fn verification_is_set_as_the_error_says() {
+async fn verification_succeeds_with_the_setting_that_the_error_names() {
     let server = secure_server().await;
     for parameter in ["sslmode=verify-full", "sslmode=verify-ca", "sslrootcert=system"] {
-        let said = Config::new(&format!("{}?{parameter}", server.url())).unwrap_err().to_string();
-        assert!(said.contains("Config::tls(Tls::Verify { ca_file })"), "{said}");
+        let message =
+            Config::new(&format!("{}?{parameter}", server.url())).unwrap_err().to_string();
+        assert!(message.contains("Config::tls(Tls::Verify { ca_file })"), "{message}");
     }
 
     let verified = Config::new(&server.url()).unwrap();
@@ -325,9 +326,9 @@ async fn verification_is_set_as_the_error_says() {
     Store::<ReadWrite>::connect(once(verified)).await.unwrap();
 }
 
-/// A decode error is told of events that were made for a test as well.
+/// An event without a position yields another error than a stored one.
 #[test]
-fn an_event_that_is_not_stored_says_what_is_wrong_with_it() {
+fn an_unstored_event_of_another_shape_is_invalid() {
     let event = Event::new("BookCopyLentToReader", &serde_json::json!({})).unwrap();
 
     let error = event.payload::<Vec<u8>>().unwrap_err();

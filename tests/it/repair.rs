@@ -1,4 +1,4 @@
-//! Damages of a log's objects: connecting finds them, a migration repairs them.
+//! Damaged objects of a log: connecting detects the damage, a migration repairs it.
 
 use eddyline::error::Reason;
 use eddyline::{AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use crate::support::{Log, lent, next, refusal};
 
-/// A log in a schema of its own, with two events.
+/// A log with two events in a schema of its own.
 struct Branch {
     schema: String,
     config: Config,
@@ -50,9 +50,10 @@ impl Branch {
         Schema::new(&self.config).migrate().await
     }
 
-    /// Asserts that connecting says what is wrong, and that the remedy which it names helps.
-    async fn is_repaired(&self, damage: &str, reason: &str) {
-        let error = self.connect().await.err().unwrap_or_else(|| panic!("unseen: {damage}"));
+    /// Asserts that connecting fails with `reason`, and that the remedy of the error repairs the
+    /// log.
+    async fn assert_is_repaired(&self, damage: &str, reason: &str) {
+        let error = self.connect().await.err().unwrap_or_else(|| panic!("not detected: {damage}"));
         let Error::SchemaDamaged { reason: found, remedy, .. } = &error else {
             panic!("{damage}: {error:?}")
         };
@@ -66,7 +67,7 @@ impl Branch {
         assert_eq!(self.append().await.unwrap_or_else(|e| panic!("{damage}: {e}")), 3);
         let store = self.connect().await.unwrap();
         assert_eq!(store.query(Filter::everything()).await.unwrap().events().len(), 3);
-        // What was enforced before is enforced again.
+        // The log's rules are enforced again.
         for refused in [
             "INSERT INTO loans (sequence_number, event_id, occurred_at, event_type, payload)
                  OVERRIDING SYSTEM VALUE VALUES (1, gen_random_uuid(), now(), 'Late', '{}')",
@@ -193,11 +194,11 @@ async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
         let branch = Branch::new().await;
         branch.run(damage).await;
 
-        branch.is_repaired(damage, reason).await;
+        branch.assert_is_repaired(damage, reason).await;
     }
 }
 
-/// Logical replication copies events and no sequences, and a restored sequence may be anything.
+/// Logical replication copies events but not sequences. A restored sequence may have any value.
 #[tokio::test]
 async fn a_migration_repairs_a_sequence_that_would_give_numbers_below_the_head() {
     for (damage, reason) in [
@@ -214,12 +215,12 @@ async fn a_migration_repairs_a_sequence_that_would_give_numbers_below_the_head()
         let branch = Branch::new().await;
         branch.run(damage).await;
 
-        branch.is_repaired(damage, reason).await;
+        branch.assert_is_repaired(damage, reason).await;
     }
 }
 
 #[tokio::test]
-async fn a_sequence_that_goes_on_above_the_head_is_no_damage() {
+async fn a_sequence_that_continues_above_the_head_is_not_damaged() {
     for (change, number) in [
         ("ALTER SEQUENCE loans_sequence RESTART WITH 3", 3),
         ("ALTER SEQUENCE loans_sequence RESTART WITH 14", 14),
@@ -236,9 +237,9 @@ async fn a_sequence_that_goes_on_above_the_head_is_no_damage() {
     }
 }
 
-/// One of them names no column, the other one all at once.
+/// The first constraint names no column, the second one the whole row.
 #[tokio::test]
-async fn a_check_of_the_owners_is_no_damage() {
+async fn a_check_constraint_of_the_owner_is_not_damage() {
     for check in ["CHECK (true)", "CHECK (loans IS NOT NULL)", "CHECK (payload ? 'BookID')"] {
         let branch = Branch::new().await;
         branch.run(&format!("ALTER TABLE loans ADD CONSTRAINT owners {check}")).await;
@@ -249,9 +250,9 @@ async fn a_check_of_the_owners_is_no_damage() {
     }
 }
 
-/// As after logical replication: a gap below the head into which numbers would fall.
+/// The sequence is inside a gap below the head, as may be after logical replication.
 #[tokio::test]
-async fn a_migrated_log_gives_no_number_below_its_head() {
+async fn a_migrated_log_assigns_no_number_below_its_head() {
     let branch = Branch::new().await;
     branch.run("ALTER SEQUENCE loans_sequence RESTART WITH 9").await;
     assert_eq!(branch.append().await.unwrap(), 9);
@@ -274,11 +275,11 @@ async fn a_log_in_a_renamed_schema_is_refused_until_it_is_migrated() {
     branch.config = branch.config.schema(renamed);
 
     assert!(matches!(missing, Error::SchemaMissing { .. }), "{missing:?}");
-    branch.is_repaired("renamed schema", "routine loans_append has another body").await;
+    branch.assert_is_repaired("renamed schema", "routine loans_append has another body").await;
 }
 
 #[tokio::test]
-async fn a_renamed_table_is_adopted_by_a_migration_with_all_of_its_events() {
+async fn a_migration_adopts_a_renamed_table_with_all_of_its_events() {
     let mut branch = Branch::new().await;
     branch.run("ALTER TABLE loans RENAME TO archive").await;
     let missing = branch.connect().await.err().unwrap();
@@ -297,7 +298,7 @@ async fn a_renamed_table_is_adopted_by_a_migration_with_all_of_its_events() {
             AND tgname LIKE 'loans%'
         UNION SELECT conname FROM pg_constraint WHERE conrelid = 'archive'::regclass
             AND contype <> 'n' AND conname LIKE 'loans%'";
-    // Since PostgreSQL 18 a NOT NULL has a name as well, which only its table knows.
+    // Since PostgreSQL 18 a NOT NULL constraint has a name as well, which is local to its table.
     assert!(branch.sql.query(left, &[]).await.unwrap().is_empty());
     // The old name is free for another log.
     branch.config = before;
@@ -305,7 +306,7 @@ async fn a_renamed_table_is_adopted_by_a_migration_with_all_of_its_events() {
     assert_eq!(branch.append().await.unwrap(), 1);
 }
 
-/// Its owner dropped it. What is left of it, the row of its version and its functions, is no log.
+/// The version row and the functions that are left after DROP TABLE are not a log.
 #[tokio::test]
 async fn a_log_whose_table_was_dropped_is_missing_and_a_migration_creates_a_new_one() {
     let branch = Branch::new().await;
@@ -319,7 +320,7 @@ async fn a_log_whose_table_was_dropped_is_missing_and_a_migration_creates_a_new_
     assert_eq!(branch.append().await.unwrap(), 1);
 }
 
-/// What only its owner can repair is named, and a migration touches nothing.
+/// The error names damage that only the owner can repair, and the migration changes nothing.
 #[tokio::test]
 async fn a_migration_refuses_what_it_cannot_repair() {
     for (damage, reason) in [
@@ -344,7 +345,7 @@ async fn a_migration_refuses_what_it_cannot_repair() {
     }
 }
 
-/// A reader needs the columns, of a table or of a view, and the row of the version.
+/// A reader needs the columns, of a table or a view, and the version row.
 #[tokio::test]
 async fn a_reader_is_refused_a_log_that_it_cannot_decode() {
     for damage in ["ALTER TABLE loans DROP metadata", "ALTER TABLE loans ALTER event_id TYPE text"]
@@ -360,7 +361,7 @@ async fn a_reader_is_refused_a_log_that_it_cannot_decode() {
 }
 
 #[tokio::test]
-async fn objects_that_are_shared_with_a_log_of_a_newer_version_are_left_alone() {
+async fn a_migration_does_not_change_objects_shared_with_a_log_of_a_newer_version() {
     let branch = Branch::new().await;
     let newer = "CREATE OR REPLACE FUNCTION eddyline_refuse_change() RETURNS trigger
         LANGUAGE plpgsql AS 'BEGIN RAISE ''newer''; END'";
@@ -375,9 +376,9 @@ async fn objects_that_are_shared_with_a_log_of_a_newer_version_are_left_alone() 
     assert!(body.contains("newer"), "{body}");
 }
 
-/// Appends that wait for a migration are stored after it, and none of both ends as a deadlock.
+/// Appends that wait for the migration are stored after it. Neither side fails with a deadlock.
 #[tokio::test]
-async fn appends_go_on_while_a_migration_repairs() {
+async fn appends_succeed_during_a_repairing_migration() {
     let branch = Branch::new().await;
     let store = branch.connect().await.unwrap();
     for _ in 0..5 {

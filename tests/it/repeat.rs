@@ -1,4 +1,4 @@
-//! An append whose events are in the log already.
+//! Repeated appends: appends of events that are already in the log.
 
 use std::future::IntoFuture;
 
@@ -13,7 +13,7 @@ async fn events_in(store: &Store<ReadWrite>) -> usize {
 }
 
 #[tokio::test]
-async fn is_answered_with_its_first_places_whatever_its_condition() {
+async fn a_repeat_returns_the_original_positions_under_any_condition() {
     let log = Log::new().await;
     let (store, other) = (log.writer().await, log.writer().await);
     let history = store.query(loans_of("b-1")).await.unwrap();
@@ -39,9 +39,9 @@ async fn is_answered_with_its_first_places_whatever_its_condition() {
     assert_eq!(events_in(&store).await, 3);
 }
 
-/// Contents are compared as the server compares them: the spelling of JSON does not count.
+/// Contents are compared as `jsonb` values, so the formatting of the JSON does not matter.
 #[tokio::test]
-async fn with_other_contents_is_refused_and_names_the_event() {
+async fn an_append_of_a_stored_id_with_other_contents_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     let id = "123e4567-e89b-12d3-a456-426614174000".parse().unwrap();
@@ -83,7 +83,7 @@ async fn with_other_contents_is_refused_and_names_the_event() {
 }
 
 #[tokio::test]
-async fn is_recognised_beside_an_earlier_event_that_breaks_its_condition() {
+async fn a_repeat_is_recognised_although_an_earlier_event_breaks_its_condition() {
     let log = Log::new().await;
     let store = log.writer().await;
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
@@ -97,7 +97,7 @@ async fn is_recognised_beside_an_earlier_event_that_breaks_its_condition() {
 }
 
 #[tokio::test]
-async fn with_other_events_besides_is_refused_and_names_the_event() {
+async fn an_append_of_stored_and_new_events_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     let event = lent("b-1", "r-1");
@@ -116,7 +116,7 @@ async fn with_other_events_besides_is_refused_and_names_the_event() {
 }
 
 #[tokio::test]
-async fn is_refused_by_the_server_to_who_inserts_by_hand() {
+async fn the_server_refuses_an_insert_of_a_stored_id() {
     let log = Log::new().await;
     let event = lent("b-1", "r-1");
     log.writer().await.append([event.clone()], AppendCondition::none()).await.unwrap();
@@ -128,7 +128,7 @@ async fn is_refused_by_the_server_to_who_inserts_by_hand() {
 }
 
 #[tokio::test]
-async fn is_a_conflict_where_it_was_refused_the_first_time() {
+async fn a_refused_append_conflicts_again_when_repeated() {
     let log = Log::new().await;
     let store = log.writer().await;
     let history = store.query(loans_of("b-1")).await.unwrap();
@@ -143,7 +143,7 @@ async fn is_a_conflict_where_it_was_refused_the_first_time() {
 }
 
 #[tokio::test]
-async fn counts_its_events_once() {
+async fn repeated_appends_count_their_events_once() {
     let (log, observer) = (Log::new().await, Observer::new());
     let config = log.config().telemetry(observer.telemetry());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
@@ -157,9 +157,9 @@ async fn counts_its_events_once() {
     assert_eq!(counted, series([("direction=appended server=primary", 2)]));
 }
 
-/// However appends share ids, each id is in the log once, and every answer says the truth.
+/// For any appends that share ids, each id is stored once and every answer is correct.
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_each_id_once_in_any_mix_of_appends() {
+async fn overlapping_appends_store_each_id_once() {
     let log = Log::new().await;
     let store = log.writer().await;
     let runtime = tokio::runtime::Handle::current();

@@ -1,4 +1,4 @@
-//! Reads on replicas: what they see, when they wait, and where they turn when one is gone.
+//! Reads on replicas: positions, waiting for replay, and failover to another replica.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +13,15 @@ use fault_proxy::{Direction, Proxy};
 use futures_util::TryStreamExt;
 
 use crate::support::{
-    FOREVER, Fragile, Log, Replicated, connect, lent, loans_of, next, nowhere, promptly,
-    run_on_reads, wait_until,
+    FOREVER, Fragile, Log, Replicated, connect, lent, loans_of, next, promptly, run_on_reads,
+    unreachable_url, wait_until,
 };
 
 async fn append(store: &Store<ReadWrite>, book: &str) -> SequenceNumber {
     store.append([lent(book, "r-1")], AppendCondition::none()).await.unwrap().last()
 }
 
-/// Reads so many times, and returns how often each server answered.
+/// Queries `times` times and returns how often each server answered.
 async fn read(store: &Store<ReadOnly>, times: usize) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
     for _ in 0..times {
@@ -31,7 +31,7 @@ async fn read(store: &Store<ReadOnly>, times: usize) -> BTreeMap<String, usize> 
     answers
 }
 
-/// Connects to the replicas, with no limit to how long a connection is waited for.
+/// Connects to the replicas with timeouts for connections that no test reaches.
 async fn patient_reader(config: Config) -> Store<ReadOnly> {
     let config = config.acquire_timeout(FOREVER).connect_timeout(FOREVER);
     Store::<ReadOnly>::connect(config).await.unwrap()
@@ -64,7 +64,7 @@ async fn a_read_at_the_position_of_an_append_sees_the_append() {
 }
 
 #[tokio::test]
-async fn says_how_far_the_replicas_are_when_none_has_come_so_far() {
+async fn a_read_at_a_position_that_no_replica_reaches_fails_with_the_position_reached() {
     let replicated = Replicated::new().await;
     let writer = replicated.writer().await;
     let before = append(&writer, "b-1").await;
@@ -86,7 +86,7 @@ async fn says_how_far_the_replicas_are_when_none_has_come_so_far() {
     assert_eq!((position, reached), (last, before));
     assert!(waited >= timeout && waited <= elapsed, "{elapsed:?}");
     assert!(error.is_timeout());
-    // Who asks for no position is answered all the same.
+    // A read without a position still succeeds.
     assert_eq!(reader.query(Filter::everything()).await.unwrap().position(), before);
     replicated.resume_replay().await;
     replicated.cluster.wait_for_replay().await.unwrap();
@@ -95,7 +95,7 @@ async fn says_how_far_the_replicas_are_when_none_has_come_so_far() {
 }
 
 #[tokio::test]
-async fn a_read_waits_for_a_replica_that_catches_up() {
+async fn a_read_waits_for_a_replica_to_catch_up() {
     let replicated = Replicated::new().await;
     let (writer, name) = (replicated.writer().await, format!("branch_{}", next()));
     let replica = replicated.cluster.standbys()[0].url("postgres");
@@ -109,14 +109,14 @@ async fn a_read_waits_for_a_replica_that_catches_up() {
     let read = reader.query(Filter::everything());
     let resume = async {
         let sql = connect(&replica).await;
-        // Its first beginning is that of the statement's preparation.
-        let begun = "SELECT query_start::text FROM pg_stat_activity
+        // The first start time may be that of preparing the statement.
+        let starts_query = "SELECT query_start::text FROM pg_stat_activity
             WHERE application_name = $1 AND query LIKE '%sequence_number%'";
-        let beginnings = RefCell::new(BTreeSet::<String>::new());
+        let starts = RefCell::new(BTreeSet::<String>::new());
         wait_until(async || {
-            let seen = sql.query(begun, &[&name]).await.unwrap();
-            beginnings.borrow_mut().extend(seen.iter().map(|row| row.get(0)));
-            beginnings.borrow().len() > 3
+            let seen = sql.query(starts_query, &[&name]).await.unwrap();
+            starts.borrow_mut().extend(seen.iter().map(|row| row.get(0)));
+            starts.borrow().len() > 3
         })
         .await;
         replicated.resume_replay().await;
@@ -127,7 +127,7 @@ async fn a_read_waits_for_a_replica_that_catches_up() {
 }
 
 #[tokio::test]
-async fn a_replica_that_lags_leaves_the_read_to_the_other() {
+async fn a_read_at_a_position_goes_to_the_replica_that_has_reached_it() {
     let replicated = Replicated::new().await;
     let (writer, reader) = (replicated.writer().await, replicated.reader().await);
     replicated.cluster.standbys()[0].pause_replay().await.unwrap();
@@ -147,7 +147,7 @@ async fn reads_are_spread_over_the_replicas() {
     let replicated = Replicated::new().await;
     let reader = replicated.reader().await;
 
-    // Clones and handles for a position take turns with the store that they come from.
+    // Clones and handles with a position share the round robin of their store.
     let first = read(&reader, 10).await;
     let second = read(&reader.clone(), 10).await;
     let third = read(&reader.at_least(SequenceNumber::ZERO), 10).await;
@@ -157,7 +157,7 @@ async fn reads_are_spread_over_the_replicas() {
 }
 
 #[tokio::test]
-async fn reads_go_on_when_a_replica_is_gone_and_it_comes_back_by_itself() {
+async fn reads_continue_without_a_failed_replica_and_use_it_again_after_its_restart() {
     let replicated = Replicated::new().await;
     replicated.reader().await;
     let reader = patient_reader(replicated.replica_config()).await;
@@ -169,7 +169,7 @@ async fn reads_go_on_when_a_replica_is_gone_and_it_comes_back_by_itself() {
             true => replica.kill().await.unwrap(),
             false => replica.stop().await.unwrap(),
         }
-        // The sessions of a server whose first process is killed may answer for a moment.
+        // Backends may still answer for a moment after the postmaster was killed.
         wait_until(async || !read(&reader, 4).await.contains_key(&name)).await;
 
         let answers = read(&reader, 20).await;
@@ -181,7 +181,7 @@ async fn reads_go_on_when_a_replica_is_gone_and_it_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn says_so_when_no_replica_is_left_and_goes_on_when_they_are_back() {
+async fn reads_fail_without_replicas_and_succeed_after_their_restart() {
     let replicated = Replicated::new().await;
     replicated.reader().await;
     let reader = patient_reader(replicated.replica_config()).await;
@@ -204,55 +204,56 @@ async fn says_so_when_no_replica_is_left_and_goes_on_when_they_are_back() {
 }
 
 #[tokio::test]
-async fn connects_as_long_as_one_replica_answers() {
+async fn a_store_connects_if_one_replica_answers() {
     let log = Log::new().await;
     log.reader().await;
     let replica = log.replica_url();
-    for (urls, server) in
-        [([nowhere(), replica.clone()], "replica-1"), ([replica, nowhere()], "replica-0")]
-    {
+    for (urls, server) in [
+        ([unreachable_url(), replica.clone()], "replica-1"),
+        ([replica, unreachable_url()], "replica-0"),
+    ] {
         let config = Config::new(&urls[0]).unwrap().replica(&urls[1]).unwrap().log(&log.name);
 
         let reader = Store::<ReadOnly>::connect(config).await.unwrap();
 
         assert_eq!(read(&reader, 4).await, of([(server, 4)]));
     }
-    let config = Config::new(&nowhere()).unwrap().replica(&nowhere()).unwrap();
+    let config = Config::new(&unreachable_url()).unwrap().replica(&unreachable_url()).unwrap();
     let refused = Store::<ReadOnly>::connect(config).await;
     assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
 }
 
-/// A replica that stays away is asked again and again, and no read waits for it.
+/// A failed replica is retried repeatedly, and no read waits for that.
 #[tokio::test]
-async fn a_replica_that_stays_away_slows_no_read() {
+async fn a_failed_replica_delays_no_read() {
     let log = Log::new().await;
     log.reader().await;
-    // It resets every connection, and counts them.
-    let away = Proxy::start(nowhere_address()).await.unwrap();
-    let url = format!("postgres://postgres@{}/library", away.address());
+    // The proxy resets every connection and counts them.
+    let failing = Proxy::start(unreachable_address()).await.unwrap();
+    let url = format!("postgres://postgres@{}/library", failing.address());
     let config = Config::new(&url).unwrap().replica(&log.replica_url()).unwrap();
     let reader = patient_reader(config.log(&log.name)).await;
 
     for _ in 0..2 {
-        let asked = away.accepted();
+        let accepted = failing.accepted();
         wait_until(async || {
             assert_eq!(read(&reader, 2).await, of([("replica-1", 2)]));
-            away.accepted() > asked
+            failing.accepted() > accepted
         })
         .await;
     }
 }
 
-/// It may be there before the log is, or be asked by mistake: another one knows better.
+/// The replica may have been set up before the log, or configured by mistake.
 #[tokio::test]
-async fn a_replica_that_lacks_the_log_leaves_its_reads_to_the_other() {
+async fn reads_avoid_a_replica_without_the_log() {
     let log = Log::new().await;
     log.reader().await;
-    let (replica, lacking) = lacking(&log).await;
-    let config = Config::new(&lacking).unwrap().replica(&log.replica_url()).unwrap();
+    let (replica, without_log) = without_log(&log).await;
+    let config = Config::new(&without_log).unwrap().replica(&log.replica_url()).unwrap();
     let reader = Store::<ReadOnly>::connect(config.log(&log.name)).await.unwrap();
 
-    // It is asked again after the time for which a server that failed is left out.
+    // The replica is tried again after the time for which a failed server is skipped.
     for _ in 0..2 {
         let answered = replica.passed(Direction::ToClient);
         wait_until(async || {
@@ -263,8 +264,9 @@ async fn a_replica_that_lacks_the_log_leaves_its_reads_to_the_other() {
     }
 }
 
-/// Returns a proxy in front of the replica, and the address through it of a database without the log.
-async fn lacking(log: &Log) -> (Proxy, String) {
+/// Starts a proxy in front of the replica. Returns the proxy and the URL, through it, of a database
+/// without the log.
+async fn without_log(log: &Log) -> (Proxy, String) {
     let url = log.replica_url().replace("/library", "/postgres");
     let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).unwrap();
     let proxy = Proxy::start(server.parse().unwrap()).await.unwrap();
@@ -272,14 +274,14 @@ async fn lacking(log: &Log) -> (Proxy, String) {
     (proxy, url)
 }
 
-fn nowhere_address() -> SocketAddr {
-    let url = nowhere();
+fn unreachable_address() -> SocketAddr {
+    let url = unreachable_url();
     url.split('@').nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap()
 }
 
-/// The log is a view that writes whenever it is read, so that a read is what the server refuses.
+/// The log is a view that writes whenever it is read, so the server refuses each read.
 #[tokio::test]
-async fn the_server_refuses_what_a_read_only_store_would_write() {
+async fn the_server_refuses_writes_of_a_read_only_store() {
     let log = Log::new().await;
     let (sql, name) = (log.sql().await, &log.name);
     let writer = log.writer().await;
@@ -307,10 +309,10 @@ async fn the_server_refuses_what_a_read_only_store_would_write() {
     assert!(sql.query_one(&writes, &[]).await.unwrap().get::<_, i64>(0) > 0);
 }
 
-/// Whoever reads on from the position of what was read before has everything in the end: no event
-/// comes to light below a position that was answered.
+/// A reader that continues from the position of its previous read gets every event: no event
+/// becomes visible at or below a position that was returned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_tails_a_replica_misses_nothing() {
+async fn a_reader_that_tails_a_replica_misses_no_event() {
     let log = Log::new().await;
     let (writer, reader) = (log.writer().await, log.reader().await);
     let mut writers = tokio::task::JoinSet::new();
@@ -321,7 +323,7 @@ async fn who_tails_a_replica_misses_nothing() {
                 append(&writer, &format!("b-{number}")).await;
             }
         });
-        // An insert that stays open for a while is one that others could overtake.
+        // These transactions stay open for a while, so that other commits could overtake them.
         let (sql, insert) = (log.sql().await, log.insert("b-foreign"));
         writers.spawn(async move {
             for _ in 0..20 {
@@ -352,9 +354,9 @@ async fn who_tails_a_replica_misses_nothing() {
     assert_eq!(seen, all);
 }
 
-/// A position that does not come takes no longer to be given up because attempts are short.
+/// The wait ends after the replica timeout, also if it is longer than the attempt timeout.
 #[tokio::test]
-async fn who_waits_for_a_position_waits_as_long_as_was_said_whatever_an_attempt_may_take() {
+async fn the_replica_timeout_applies_beyond_the_attempt_timeout() {
     let log = Log::new().await;
     log.writer().await.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     log.reader().await;
@@ -369,12 +371,12 @@ async fn who_waits_for_a_position_waits_as_long_as_was_said_whatever_an_attempt_
 }
 
 #[tokio::test]
-async fn a_replica_that_fails_within_its_answer_is_asked_last() {
+async fn a_replica_that_fails_during_a_stream_is_skipped() {
     let fragile = Fragile::new().await;
     let writer = Store::<ReadWrite>::connect(fragile.config()).await.unwrap();
     let note = format!(r#"{{"Note":"{}"}}"#, "x".repeat(100_000));
     let large = || Event::from_json("BookCopyLentToReader", note.clone()).unwrap();
-    // More than lies on the way to a reader that stops.
+    // More than the socket buffers hold while the reader does not read.
     writer.append((0..200).map(|_| large()), AppendCondition::none()).await.unwrap();
     fragile.cluster.wait_for_replay().await.unwrap();
     let replica = fragile.cluster.standbys()[0].url("postgres");
@@ -388,13 +390,14 @@ async fn a_replica_that_fails_within_its_answer_is_asked_last() {
     sql.batch_execute(&lock).await.unwrap();
     let locked = "SELECT pg_current_wal_flush_lsn()::text";
     let locked: String = sql.query_one(locked, &[]).await.unwrap().get(0);
-    // The replay waits for the read, or has already sent it away.
-    let met = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn OR EXISTS
+    // The replay waits for the read, or has already canceled it.
+    let conflicts = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn OR EXISTS
         (SELECT FROM pg_locks WHERE relation = $2::text::regclass AND NOT granted)";
-    let met = async || watcher.query_one(met, &[&locked, &fragile.log]).await.unwrap().get(0);
-    wait_until(met).await;
+    let conflicts =
+        async || watcher.query_one(conflicts, &[&locked, &fragile.log]).await.unwrap().get(0);
+    wait_until(conflicts).await;
     let error = events.try_for_each(async |_| Ok(())).await.unwrap_err();
-    // By turns it would be its turn again after this.
+    // Round robin would select the failed replica for the read after this one.
     store.head().await.unwrap();
     let history = store.query(loans_of("b-1")).await.unwrap();
 

@@ -1,12 +1,12 @@
-//! Roles that cannot use a log: connecting refuses them, and says what they need.
+//! Roles with insufficient privileges: connecting fails and names the missing privilege.
 
 use eddyline::{Config, Error, ReadOnly, ReadWrite, Schema, Store};
 
 use crate::support::{Log, as_user, next};
 
-/// Each right that a store needs, taken away and given back by what the error says.
+/// Revokes each privilege that a store needs, and restores it by the remedy of the error.
 #[tokio::test]
-async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
+async fn a_missing_privilege_is_named_and_the_remedy_restores_it() {
     let (log, role) = (Log::missing().await, format!("librarian_{}", next()));
     let schema = format!("branch_{}", next());
     let config = log.config().schema(&schema).log("loans");
@@ -23,7 +23,7 @@ async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
         (writer, Store::<ReadOnly>::connect(as_role.clone()).await.map(drop))
     };
     let append = "EXECUTE on routine {schema}.loans_append";
-    for (revoked, right, to_read) in [
+    for (revoked, privilege, to_read) in [
         ("USAGE ON SCHEMA {schema}", "USAGE on schema", true),
         ("SELECT ON {schema}.loans", "SELECT on table {schema}.loans", true),
         ("SELECT ON {schema}.eddyline_schema", "SELECT on table {schema}.eddyline_schema", true),
@@ -35,7 +35,8 @@ async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
         ),
         ("EXECUTE ON ROUTINE {schema}.loans_append", append, false),
     ] {
-        let [revoke, right] = [revoked, right].map(|text| text.replace("{schema}", &schema));
+        let [revoke, privilege] =
+            [revoked, privilege].map(|text| text.replace("{schema}", &schema));
         sql.batch_execute(&format!("REVOKE {revoke} FROM {role}, PUBLIC")).await.unwrap();
 
         let (writer, reader) = connect().await;
@@ -47,7 +48,7 @@ async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
             let Err(Error::UnsuitableRole { reason, .. }) = refused else {
                 panic!("{revoked}: {refused:?}")
             };
-            assert!(reason.contains(&right) && reason.contains("writer_role"), "{reason}");
+            assert!(reason.contains(&privilege) && reason.contains("writer_role"), "{reason}");
         }
         migrate().await;
         let (writer, reader) = connect().await;
@@ -55,7 +56,7 @@ async fn a_role_that_lacks_a_right_is_told_which_and_the_remedy_helps() {
     }
 }
 
-/// A hidden event cannot break a condition, and a reader would miss it.
+/// A hidden event could not break a condition, and a reader would miss it.
 #[tokio::test]
 async fn a_role_from_which_row_level_security_hides_events_is_refused() {
     let (log, role) = (Log::missing().await, format!("librarian_{}", next()));

@@ -1,4 +1,4 @@
-//! What the roles of a log may do, and what they may not.
+//! The privileges of a log's roles.
 
 use eddyline::error::Reason;
 use eddyline::{
@@ -10,28 +10,28 @@ use tokio_postgres::Client;
 
 use crate::support::{Log, as_user, cluster, connect, lent, next, refusal};
 
-/// A log, one of whose roles someone is logged in as.
+/// A log, and a login role with its writer or reader privileges.
 struct Guarded {
     log: Log,
     role: String,
 }
 
 impl Guarded {
-    /// Makes a log with a role that may read and append.
+    /// Creates a log with a role that may read and append.
     async fn for_writer() -> Self {
         let (log, role) = (Log::missing().await, format!("librarian_{}", next()));
         Schema::new(&log.config()).writer_role(&role).migrate().await.unwrap();
-        Self::let_in(log, role).await
+        Self::allow_login(log, role).await
     }
 
-    /// Makes a log with a role that may read.
+    /// Creates a log with a role that may read.
     async fn for_reader() -> Self {
         let (log, role) = (Log::missing().await, format!("visitor_{}", next()));
         Schema::new(&log.config()).reader_role(&role).migrate().await.unwrap();
-        Self::let_in(log, role).await
+        Self::allow_login(log, role).await
     }
 
-    async fn let_in(log: Log, role: String) -> Self {
+    async fn allow_login(log: Log, role: String) -> Self {
         let login = format!("ALTER ROLE {role} LOGIN");
         log.sql().await.batch_execute(&login).await.unwrap();
         Self { log, role }
@@ -46,7 +46,7 @@ impl Guarded {
         connect(&as_user(&self.log.primary_url(), &self.role)).await
     }
 
-    /// Returns what neither role may do.
+    /// Returns statements that neither role may run.
     fn forbidden(&self) -> Vec<String> {
         let name = &self.log.name;
         let row = "gen_random_uuid(), now(), 'BookCopyLentToReader', '{}'";
@@ -92,7 +92,7 @@ async fn a_writer_reads_and_appends_through_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_repeats_and_decides_under_the_lock_through_the_store() {
+async fn a_writer_repeats_an_append_and_decides_under_the_lock_through_the_store() {
     let guarded = Guarded::for_writer().await;
     let policy = RetryPolicy::builder().attempts(2).escalate_after(1).build().unwrap();
     let store = Store::<ReadWrite>::connect(guarded.config().retry(policy)).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_writer_imports_through_the_store() {
 }
 
 #[tokio::test]
-async fn a_writer_may_do_nothing_else() {
+async fn a_writer_may_run_no_other_statement() {
     let guarded = Guarded::for_writer().await;
     let sql = guarded.sql().await;
     sql.batch_execute(&guarded.log.insert("b-1")).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_reader_reads_through_the_store() {
 }
 
 #[tokio::test]
-async fn a_reader_may_do_nothing_else() {
+async fn a_reader_may_run_no_other_statement() {
     let guarded = Guarded::for_reader().await;
     let sql = guarded.sql().await;
 
@@ -157,7 +157,7 @@ async fn a_reader_may_do_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_reader_who_connects_to_append_is_told_of_the_writers_role() {
+async fn a_read_write_store_refuses_a_reader_and_names_the_writer_role() {
     let guarded = Guarded::for_reader().await;
 
     let refused = Store::<ReadWrite>::connect(guarded.config()).await.err().unwrap();
@@ -171,14 +171,14 @@ async fn a_reader_who_connects_to_append_is_told_of_the_writers_role() {
 }
 
 #[tokio::test]
-async fn only_the_owner_changes_events_and_only_who_says_so() {
+async fn only_the_owner_can_change_events_and_only_after_opting_in() {
     let guarded = Guarded::for_writer().await;
     let (name, role) = (&guarded.log.name, &guarded.role);
     let (owner, other) = (guarded.log.sql().await, guarded.sql().await);
     owner.batch_execute(&guarded.log.insert("b-1")).await.unwrap();
-    // Rights alone are not enough.
-    let rights = format!("GRANT UPDATE, DELETE, TRUNCATE ON {name} TO {role}");
-    owner.batch_execute(&rights).await.unwrap();
+    // Privileges alone do not suffice.
+    let grant = format!("GRANT UPDATE, DELETE, TRUNCATE ON {name} TO {role}");
+    owner.batch_execute(&grant).await.unwrap();
     let changes = [
         format!("UPDATE {name} SET payload = '{{}}'"),
         format!("DELETE FROM {name}"),
@@ -201,9 +201,9 @@ async fn only_the_owner_changes_events_and_only_who_says_so() {
     }
 }
 
-/// A function of the same name as one that a trigger calls must not be called instead.
+/// A function with the name of one that a trigger calls must not be called instead of it.
 #[tokio::test]
-async fn no_search_path_leads_around_what_the_tables_refuse() {
+async fn a_search_path_does_not_bypass_the_triggers() {
     let guarded = Guarded::for_writer().await;
     let (name, role) = (&guarded.log.name, &guarded.role);
     let (owner, other) = (guarded.log.sql().await, guarded.sql().await);
@@ -238,7 +238,7 @@ async fn no_search_path_leads_around_what_the_tables_refuse() {
 }
 
 #[tokio::test]
-async fn finds_everything_done_without_the_right_to_create() {
+async fn a_migration_without_changes_needs_no_create_privilege() {
     let guarded = Guarded::for_writer().await;
 
     let migrated = Schema::new(&guarded.config()).migrate().await;
@@ -246,9 +246,10 @@ async fn finds_everything_done_without_the_right_to_create() {
     assert!(migrated.is_ok(), "{migrated:?}");
 }
 
-/// Every process of a program migrates with the same settings, whatever its role may.
+/// All processes of a program may migrate with the same settings, including those with few
+/// privileges.
 #[tokio::test]
-async fn finds_its_roles_there_without_the_right_to_make_any() {
+async fn a_migration_with_existing_roles_needs_no_createrole() {
     let guarded = Guarded::for_writer().await;
 
     let migrated = Schema::new(&guarded.config()).writer_role(&guarded.role).migrate().await;
@@ -256,9 +257,9 @@ async fn finds_its_roles_there_without_the_right_to_make_any() {
     assert!(migrated.is_ok(), "{migrated:?}");
 }
 
-/// An administrator makes the roles, and an owner who may not make any gives them their rights.
+/// An administrator creates the role. An owner without CREATEROLE grants it the privileges.
 #[tokio::test]
-async fn an_owner_without_the_right_to_make_roles_uses_those_there_are() {
+async fn an_owner_without_createrole_grants_privileges_to_existing_roles() {
     let (database, owner) = (format!("library_{}", next()), format!("owner_{}", next()));
     let role = format!("librarian_{}", next());
     cluster().await.create_database(&database).await.unwrap();
@@ -281,10 +282,11 @@ async fn an_owner_without_the_right_to_make_roles_uses_those_there_are() {
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
-/// There is no log, so that nobody owns it. Each right that the error names lets the role go on.
+/// There is no log and so no owner to name. Granting each privilege that the error names lets the
+/// migration succeed.
 #[tokio::test]
-async fn a_role_that_may_not_create_the_log_is_told_what_it_needs() {
-    let (log, role) = (Log::alone().await, format!("founder_{}", next()));
+async fn a_failed_migration_names_the_privileges_to_create_a_log() {
+    let (log, role) = (Log::isolated().await, format!("founder_{}", next()));
     let sql = log.sql().await;
     let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
     let schema = format!(
@@ -292,7 +294,7 @@ async fn a_role_that_may_not_create_the_log_is_told_what_it_needs() {
     );
     sql.batch_execute(&schema).await.unwrap();
     let config = Config::new(&as_user(&log.primary_url(), &role)).unwrap();
-    for (schema, right) in [
+    for (schema, privilege) in [
         ("branch", "USAGE, CREATE ON SCHEMA branch".to_owned()),
         ("new_branch", format!("CREATE ON DATABASE {database}")),
     ] {
@@ -301,13 +303,13 @@ async fn a_role_that_may_not_create_the_log_is_told_what_it_needs() {
         let refused = migrate().await.unwrap_err();
 
         assert_eq!(refused.sqlstate().unwrap().as_str(), "42501", "{refused:?}");
-        let (said, remedy) = (
+        let (message, remedy) = (
             refused.to_string(),
             "USAGE and CREATE on the schema or, if there is no \
             such schema, CREATE on the database",
         );
-        assert!(said.contains(remedy), "{said}");
-        sql.batch_execute(&format!("GRANT {right} TO {role}")).await.unwrap();
+        assert!(message.contains(remedy), "{message}");
+        sql.batch_execute(&format!("GRANT {privilege} TO {role}")).await.unwrap();
         migrate().await.unwrap();
         let store = Store::<ReadWrite>::connect(config.clone().schema(schema)).await.unwrap();
         store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
@@ -315,14 +317,14 @@ async fn a_role_that_may_not_create_the_log_is_told_what_it_needs() {
 
     let readers = format!("readers_{}", next());
     let migrate = || Schema::new(&config.clone().schema("branch")).reader_role(&readers).migrate();
-    let said = migrate().await.unwrap_err().to_string();
-    assert!(said.contains("to create roles, it needs CREATEROLE"), "{said}");
+    let message = migrate().await.unwrap_err().to_string();
+    assert!(message.contains("to create roles, it needs CREATEROLE"), "{message}");
     sql.batch_execute(&format!("ALTER ROLE {role} CREATEROLE")).await.unwrap();
     migrate().await.unwrap();
 }
 
 #[tokio::test]
-async fn refuses_names_of_roles_that_need_quoting() {
+async fn role_names_that_need_quoting_are_refused() {
     let log = Log::missing().await;
     for name in ["", "a b", "a\"; DROP TABLE x --", "évènements", "1st", &"r".repeat(41)] {
         let writer = Schema::new(&log.config()).writer_role(name).migrate().await;

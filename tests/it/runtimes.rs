@@ -1,4 +1,4 @@
-//! One store that several runtimes use, some of which end while they use it.
+//! A store that several runtimes use. Some of them end while they use it.
 
 use std::sync::mpsc;
 use std::thread;
@@ -17,7 +17,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A gate in front of a server: while it is shut, connections are accepted and wait.
+/// A proxy in front of a server. While it is closed, it accepts connections and passes nothing on.
 struct Gate {
     port: u16,
     is_open: watch::Sender<bool>,
@@ -25,7 +25,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// Opens a gate on a runtime that stays.
+    /// Starts a gate on the current runtime, which has to outlive it.
     async fn before(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -47,7 +47,7 @@ impl Gate {
         Self { port, is_open, arrivals }
     }
 
-    /// Ends a runtime while a call waits for a connection that is being made.
+    /// Ends a runtime while a call waits for a connection that is being opened.
     fn end_runtime_while_connecting(&self, call: impl Future) {
         self.is_open.send_replace(false);
         while self.arrivals.try_recv().is_ok() {}
@@ -59,7 +59,7 @@ impl Gate {
                 }
             };
             tokio::select! {
-                _ = call => panic!("it did not wait for a connection"),
+                _ = call => panic!("the call did not wait for a connection"),
                 () = arrived => {}
             }
         });
@@ -68,20 +68,21 @@ impl Gate {
     }
 }
 
-/// A store behind a gate, on a runtime that stays until it is dropped.
+/// A store behind a gate, connected on a runtime that lives as long as this.
 struct Gated {
     gate: Gate,
     log: Log,
     store: Store<ReadWrite>,
     application: String,
-    home: Runtime,
+    runtime_of_store: Runtime,
 }
 
 impl Gated {
     fn new(max_connections: u32) -> Self {
-        let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime_of_store =
+            Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let application = format!("branch_{}", next());
-        let (gate, log, store) = home.block_on(async {
+        let (gate, log, store) = runtime_of_store.block_on(async {
             let log = Log::new().await;
             let url = log.primary_url();
             let (_, server) = url.split_once('@').unwrap();
@@ -101,18 +102,18 @@ impl Gated {
             let store = Store::<ReadWrite>::connect(config).await.unwrap();
             (gate, log, store)
         });
-        Self { gate, log, store, application, home }
+        Self { gate, log, store, application, runtime_of_store }
     }
 
-    /// Ends the session that the store keeps from when it connected.
+    /// Ends the session that the store has kept since it connected.
     async fn end_kept_session(&self) {
         let sql = self.log.sql().await;
         assert_eq!(end_sessions(&sql, &self.application).await, 1);
     }
 
-    /// Checks that as many connections can be had as there may be, and no more.
-    fn assert_exact(&self, max_connections: usize) {
-        self.home.block_on(async {
+    /// Asserts that the pool yields `max_connections` connections and no more.
+    fn assert_capacity(&self, max_connections: usize) {
+        self.runtime_of_store.block_on(async {
             let streams = (0..max_connections).map(|_| self.store.stream(Filter::everything()));
             let mut streams = join_all(streams).await;
             assert!(streams.iter().all(Result::is_ok), "fewer than max_connections");
@@ -122,7 +123,7 @@ impl Gated {
             let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
             let count = sql.query_one(count, &[&self.application]).await.unwrap();
             assert!(one_more.as_mut().now_or_never().is_none(), "more than max_connections");
-            // Appends have up to four of their own.
+            // Appends have up to four connections of their own.
             assert!(count.get::<_, i64>(0) <= max_connections as i64 + 4);
             streams.pop();
             one_more.await.unwrap();
@@ -130,15 +131,15 @@ impl Gated {
     }
 }
 
-/// Runs on a thread of its own, as another test does.
-fn apart(test: impl FnOnce() + Send + 'static) {
+/// Runs a test on a thread without a runtime.
+fn on_own_thread(test: impl FnOnce() + Send + 'static) {
     thread::spawn(test).join().unwrap();
 }
 
 #[test]
-fn a_runtime_that_ends_while_a_read_waits_for_a_connection_takes_none_from_the_pool() {
-    apart(|| {
-        // Each time no connection but the one that was checked with is there.
+fn a_runtime_that_ends_while_a_read_waits_for_a_connection_frees_its_slot() {
+    on_own_thread(|| {
+        // In each round the pool has only the connection of the connect check.
         for _ in 0..3 {
             let gated = Gated::new(2);
             gated.gate.end_runtime_while_connecting(gated.store.head());
@@ -146,19 +147,19 @@ fn a_runtime_that_ends_while_a_read_waits_for_a_connection_takes_none_from_the_p
             let read = runtime().block_on(gated.store.head());
 
             assert!(read.is_ok(), "{read:?}");
-            gated.assert_exact(2);
+            gated.assert_capacity(2);
         }
     });
 }
 
 #[test]
-fn a_runtime_that_ends_while_an_append_waits_for_a_connection_leaves_room_for_the_next() {
-    apart(|| {
+fn a_runtime_that_ends_while_an_append_waits_for_a_connection_does_not_block_the_next_append() {
+    on_own_thread(|| {
         let gated = Gated::new(1);
         let append = || gated.store.append([lent("b-1", "r-1")], AppendCondition::none());
-        gated.home.block_on(gated.end_kept_session());
+        gated.runtime_of_store.block_on(gated.end_kept_session());
         for _ in 0..5 {
-            // It may be told first that its connection has ended.
+            // The first attempts may fail because the connection has ended.
             let appended = async { while append().await.is_err() {} };
             gated.gate.end_runtime_while_connecting(appended);
 
@@ -166,15 +167,16 @@ fn a_runtime_that_ends_while_an_append_waits_for_a_connection_leaves_room_for_th
 
             assert!(appended.is_ok(), "{appended:?}");
         }
-        let read = gated.home.block_on(gated.store.query(Filter::everything())).unwrap();
+        let read =
+            gated.runtime_of_store.block_on(gated.store.query(Filter::everything())).unwrap();
         assert_eq!(read.events().len(), 5);
     });
 }
 
-/// A static store of several tests: each has a runtime, and some end in the middle of a call.
+/// Like a static store that several tests share: each has a runtime, and some end during a call.
 #[test]
-fn a_store_serves_runtimes_that_come_and_go() {
-    apart(|| {
+fn a_store_serves_runtimes_that_start_and_end() {
+    on_own_thread(|| {
         let gated = Gated::new(3);
         let store = gated.store.with_retry_policy(RetryPolicy::default());
         let tests: Vec<_> = (0..8)
@@ -187,7 +189,7 @@ fn a_store_serves_runtimes_that_come_and_go() {
                         let (read, append) =
                             (store.head(), store.append([lent(&book, "r-1")], AppendCondition::none()));
                         if call % 2 == 0 {
-                            // It ends wherever it is by then.
+                            // The runtime ends at any point of the calls.
                             let polls = async {
                                 for _ in 0..test * 3 {
                                     tokio::task::yield_now().await;
@@ -207,16 +209,16 @@ fn a_store_serves_runtimes_that_come_and_go() {
         for test in tests {
             test.join().unwrap();
         }
-        gated.assert_exact(3);
+        gated.assert_capacity(3);
     });
 }
 
-/// What is dropped at any moment gives its place back.
+/// A call that is dropped at any poll frees its slot in the pool.
 #[test]
-fn calls_that_are_dropped_at_any_poll_leave_the_pool_exact() {
-    apart(|| {
+fn calls_that_are_dropped_at_any_poll_free_their_slots() {
+    on_own_thread(|| {
         let gated = Gated::new(3);
-        gated.home.block_on(async {
+        gated.runtime_of_store.block_on(async {
             for polls in 0..60 {
                 let reads = join_all((0..5).map(|_| gated.store.head()));
                 let enough = async {
@@ -227,18 +229,18 @@ fn calls_that_are_dropped_at_any_poll_leave_the_pool_exact() {
                 tokio::select! { _ = reads => {}, () = enough => {} }
             }
         });
-        gated.assert_exact(3);
+        gated.assert_capacity(3);
     });
 }
 
-/// The pool waits for what is made, not for what failed.
+/// The pool waits for connections that are being opened, not for failed ones.
 #[test]
-fn a_caller_waits_no_longer_than_it_may_for_a_connection_that_is_not_made() {
-    apart(|| {
+fn a_caller_stops_waiting_for_a_connection_that_is_never_opened() {
+    on_own_thread(|| {
         let gated = Gated::new(1);
         gated.gate.end_runtime_while_connecting(gated.store.head());
         gated.gate.is_open.send_replace(false);
-        let impatient = gated.home.block_on(async {
+        let impatient = gated.runtime_of_store.block_on(async {
             tokio::time::timeout(Duration::from_millis(100), gated.store.head()).await
         });
         gated.gate.is_open.send_replace(true);

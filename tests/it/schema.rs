@@ -48,7 +48,7 @@ async fn databases_that_migrate_at_once_share_their_roles() {
 /// The work of another process may take longer than any append is let wait.
 #[tokio::test]
 async fn a_migration_waits_for_another_however_long_that_takes() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let (holder, sql) = (log.sql().await, log.sql().await);
     let lock = "SELECT pg_advisory_lock(x'0edd1e5e'::bigint << 32)";
     holder.batch_execute(lock).await.unwrap();
@@ -206,7 +206,7 @@ async fn leaves_a_log_alone_that_a_newer_version_has_migrated() {
 
 #[tokio::test]
 async fn takes_names_that_sql_would_fold_or_reserve() {
-    let database = Log::alone().await;
+    let database = Log::isolated().await;
     let longest = "L".repeat(40);
     for (schema, log) in [("Branch", "Loans"), ("select", "table"), ("_1", &longest)] {
         let config = database.config().schema(schema).log(log);
@@ -223,7 +223,7 @@ async fn takes_names_that_sql_would_fold_or_reserve() {
 /// How a server shows what it keeps depends on these.
 #[tokio::test]
 async fn finds_a_log_sound_whatever_the_database_is_set_to() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let sql = log.sql().await;
     let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
     for setting in [

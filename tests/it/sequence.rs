@@ -1,5 +1,5 @@
-//! A log whose sequence does not go on behind its events, as after logical replication, a restore of
-//! data only, or a sequence that was restarted.
+//! A log whose sequence does not continue above the head, as after logical replication, a data-only
+//! restore, or a restart of the sequence.
 
 use std::future::IntoFuture;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 use crate::support::{Log, lent, loans_of, wait};
 
-/// A log with the numbers 1 to 5 and 9 to 13.
+/// A log with events at the positions 1 to 5 and 9 to 13.
 struct Damaged {
     log: Log,
     sql: Client,
@@ -51,16 +51,16 @@ impl Damaged {
         self.alter(&format!("ALTER SEQUENCE {}_sequence {options}", self.log.name)).await;
     }
 
-    /// Returns the numbers that events have.
-    async fn numbers(&self) -> Vec<i64> {
+    /// Returns the positions of the events.
+    async fn positions(&self) -> Vec<i64> {
         let text = format!("SELECT sequence_number FROM {} ORDER BY 1", self.log.name);
         self.sql.query(&text, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 }
 
-fn assert_names_the_remedy(error: &Error, way: &str) {
-    assert!(matches!(error, Error::SchemaDamaged { .. }), "{way}: {error:?}");
-    assert!(error.to_string().contains("migrate"), "{way}: {error}");
+fn assert_names_the_remedy(error: &Error, kind: &str) {
+    assert!(matches!(error, Error::SchemaDamaged { .. }), "{kind}: {error:?}");
+    assert!(error.to_string().contains("migrate"), "{kind}: {error}");
 }
 
 fn large() -> Event {
@@ -68,8 +68,8 @@ fn large() -> Event {
     Event::new("BookCopyLentToReader", &note).unwrap()
 }
 
-/// Renders a trigger of the owner's that inserts an event before each row or statement that is named. What
-/// it returns counts only before a row.
+/// Renders a trigger of the owner that inserts an event before each row or statement that `each`
+/// selects. Its return value matters for row triggers only.
 fn audit(log: &str, each: &str) -> String {
     format!(
         "CREATE FUNCTION {log}_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -82,19 +82,19 @@ fn audit(log: &str, each: &str) -> String {
     )
 }
 
-/// Whatever appends, and whether or not the next number falls into the gap.
+/// Covers each way to append, with a next number inside the gap and outside of it.
 #[tokio::test]
-async fn stores_nothing_below_the_head_by_whatever_path() {
+async fn no_kind_of_append_stores_events_below_the_head() {
     let damaged = Damaged::new().await;
     let (log, store) = (&damaged.log, &damaged.store);
-    let before = damaged.numbers().await;
+    let before = damaged.positions().await;
     let none = AppendCondition::none;
     for restart in ["RESTART WITH 1", "RESTART WITH 6", "INCREMENT BY -1 RESTART WITH 8"] {
         let fresh = || async { store.query(loans_of("b-1")).await.unwrap().condition() };
-        for way in ["plain", "fresh", "old", "large", "import", "other store"] {
+        for kind in ["plain", "fresh", "old", "large", "import", "other store"] {
             damaged.restart(restart).await;
             let loan = || [lent("b-90", "r-1")];
-            let error = match way {
+            let error = match kind {
                 "plain" => store.append(loan(), none()).await.unwrap_err(),
                 "fresh" => store.append(loan(), fresh().await).await.unwrap_err(),
                 "old" => {
@@ -109,19 +109,19 @@ async fn stores_nothing_below_the_head_by_whatever_path() {
                 _ => Store::<ReadWrite>::connect(log.config()).await.unwrap_err(),
             };
 
-            assert_names_the_remedy(&error, way);
-            assert_eq!(damaged.numbers().await, before, "{restart}: {way}");
+            assert_names_the_remedy(&error, kind);
+            assert_eq!(damaged.positions().await, before, "{restart}: {kind}");
         }
         damaged.restart(restart).await;
         let refused = damaged.sql.batch_execute(&log.insert("b-90")).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "LE001", "{restart}");
-        assert_eq!(damaged.numbers().await, before, "{restart}: INSERT");
+        assert_eq!(damaged.positions().await, before, "{restart}: INSERT");
     }
 }
 
 /// The sequence is set back while the decision holds the lock.
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_nothing_below_the_head_under_the_lock() {
+async fn a_decision_under_the_lock_stores_no_events_below_the_head() {
     let damaged = Damaged::new().await;
     let escalating = RetryPolicy::builder().attempts(2).escalate_after(1).build().unwrap();
     let rounds = AtomicU32::new(0);
@@ -137,12 +137,13 @@ async fn stores_nothing_below_the_head_under_the_lock() {
     let error = decided.await.unwrap_err();
 
     assert_names_the_remedy(&error, "held");
-    assert_eq!((rounds.into_inner(), damaged.numbers().await.len()), (2, 11));
+    assert_eq!((rounds.into_inner(), damaged.positions().await.len()), (2, 11));
 }
 
-/// The decision is out of date: the loan that it does not see would have been stored below its position.
+/// The decision is out of date. The loan that it has not seen would have been stored below the
+/// position of its condition.
 #[tokio::test]
-async fn accepts_no_decision_that_is_out_of_date() {
+async fn an_outdated_decision_is_refused() {
     let damaged = Damaged::new().await;
     let (mine, other) = (&damaged.store, damaged.log.writer().await);
     let free = mine.query(loans_of("b-99")).await.unwrap().condition();
@@ -157,12 +158,13 @@ async fn accepts_no_decision_that_is_out_of_date() {
     let late = mine.append([lent("b-99", "r-2")], free).await;
 
     assert!(late.as_ref().is_err_and(Error::is_conflict), "{late:?}");
-    assert_eq!(damaged.numbers().await.iter().filter(|number| **number > HEAD).count(), 1);
+    assert_eq!(damaged.positions().await.iter().filter(|number| **number > HEAD).count(), 1);
 }
 
-/// Numbers of a cycle begin below the head, and those of a cache were given before others.
+/// A cycle starts again below the head. A cache hands out numbers before other sessions get lower
+/// ones.
 #[tokio::test]
-async fn refuses_the_numbers_of_a_cycle_and_of_a_cache() {
+async fn numbers_of_a_cycling_or_caching_sequence_are_refused() {
     let damaged = Damaged::new().await;
     let append = || damaged.store.append([lent("b-1", "r-1")], AppendCondition::none());
     damaged.restart("MAXVALUE 14 CYCLE RESTART WITH 14").await;
@@ -175,23 +177,23 @@ async fn refuses_the_numbers_of_a_cycle_and_of_a_cache() {
         assert_names_the_remedy(&append().await.unwrap_err(), "cache");
         assert!(damaged.sql.batch_execute(&damaged.log.insert("b-1")).await.is_err());
     }
-    assert_eq!(damaged.numbers().await.last(), Some(&14));
+    assert_eq!(damaged.positions().await.last(), Some(&14));
     Schema::new(&damaged.log.config()).migrate().await.unwrap();
-    let mended = damaged.log.writer().await;
-    mended.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    let repaired = damaged.log.writer().await;
+    repaired.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
-/// The numbers of a sequence that was turned around lie above the head, but do not ascend.
+/// The numbers of a descending sequence are above the head, but do not ascend.
 #[tokio::test]
-async fn stores_no_events_in_descending_order() {
+async fn events_with_descending_positions_are_refused() {
     let damaged = Damaged::new().await;
     let store = &damaged.store;
-    let before = damaged.numbers().await;
+    let before = damaged.positions().await;
     let two = || [lent("b-90", "r-1"), lent("b-91", "r-1")];
-    for way in ["append", "import"] {
+    for kind in ["append", "import"] {
         damaged.restart("INCREMENT BY -1 RESTART WITH 1000").await;
 
-        let error = match way {
+        let error = match kind {
             "append" => store.append(two(), AppendCondition::none()).await.unwrap_err(),
             _ => {
                 let import = store.import(stream::iter(two())).into_future();
@@ -199,17 +201,17 @@ async fn stores_no_events_in_descending_order() {
             }
         };
 
-        assert_names_the_remedy(&error, way);
-        assert_eq!(damaged.numbers().await, before, "{way}");
+        assert_names_the_remedy(&error, kind);
+        assert_eq!(damaged.positions().await, before, "{kind}");
     }
 }
 
-/// The event that a trigger of the owner's inserts has a position between those of an append.
+/// The event that the owner's trigger inserts has a position between two events of the append.
 #[tokio::test]
-async fn overlooks_no_event_that_a_trigger_inserts() {
+async fn a_condition_sees_an_event_that_a_trigger_inserts_between_two_events() {
     let log = Log::new().await;
     let (sql, store) = (log.sql().await, log.writer().await);
-    // It fires after the trigger that compares each row's number with the sequence.
+    // This trigger runs after the one that compares each row's number with the sequence.
     let trigger = audit(&log.name, "ROW WHEN (NEW.payload->>'BookID' = 'b-1')");
     store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
     sql.batch_execute(&trigger).await.unwrap();
@@ -226,9 +228,9 @@ async fn overlooks_no_event_that_a_trigger_inserts() {
     }
 }
 
-/// It has the position below that of the append.
+/// The event of the trigger has the position below that of the append.
 #[tokio::test]
-async fn overlooks_no_event_that_a_trigger_inserts_first() {
+async fn a_condition_sees_an_event_that_a_trigger_inserts_before_the_append() {
     let log = Log::new().await;
     let (sql, store) = (log.sql().await, log.writer().await);
     let trigger = audit(&log.name, "STATEMENT WHEN (pg_trigger_depth() = 0)");
@@ -248,9 +250,9 @@ async fn overlooks_no_event_that_a_trigger_inserts_first() {
     }
 }
 
-/// Two statements of one transaction, and a savepoint that takes lock and head along.
+/// Two statements of one transaction, and a rolled back savepoint that took the lock.
 #[tokio::test]
-async fn takes_the_inserts_of_a_transaction_in_ascending_order() {
+async fn inserts_of_one_transaction_are_accepted_in_ascending_order() {
     let log = Log::new().await;
     let (sql, insert) = (log.sql().await, log.insert("b-1"));
 

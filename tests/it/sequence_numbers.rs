@@ -1,18 +1,18 @@
-//! The numbers of a log's events, which are given in the order in which transactions end.
+//! Sequence numbers, which are assigned in commit order.
 
 use eddyline::{AppendCondition, Filter, ReadWrite, Schema, Store};
 use tokio_postgres::Client;
 
 use crate::support::{Log, lent, next, refusal, wait_for_lock_waiter};
 
-/// Returns the books of a log's events, in the order of their numbers.
+/// Returns the books of a log's events in the order of their positions.
 async fn books(sql: &Client, table: &str) -> Vec<String> {
     let query = format!("SELECT payload->>'BookID' FROM {table} ORDER BY sequence_number");
     sql.query(&query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
 #[tokio::test]
-async fn logs_number_their_events_apart() {
+async fn logs_number_their_events_independently() {
     let log = Log::new().await;
     let schema = format!("branch_{}", next());
     let configs =
@@ -29,7 +29,7 @@ async fn logs_number_their_events_apart() {
 }
 
 #[tokio::test]
-async fn a_log_whose_lock_is_held_holds_up_no_other() {
+async fn a_held_lock_blocks_no_other_log() {
     let (held, free) = (Log::new().await, Log::new().await);
     let same_name = free.config().schema(format!("branch_{}", next())).log(&held.name);
     Schema::new(&same_name).migrate().await.unwrap();
@@ -52,7 +52,7 @@ async fn a_log_whose_lock_is_held_holds_up_no_other() {
     assert_eq!(waited.unwrap().first().value(), 2);
 }
 
-/// Whoever inserts, and however, waits for whoever has an insert open, and comes after it.
+/// An insert of any form waits for an open transaction with an insert, and gets a higher number.
 #[tokio::test]
 async fn a_foreign_insert_waits_for_an_open_one_and_gets_a_higher_number() {
     let log = Log::new().await;
@@ -108,13 +108,13 @@ async fn an_append_waits_for_an_open_insert_and_gets_a_higher_number() {
         let append = store.append([lent("second", "r-1")], AppendCondition::none());
         let (appended, ()) = tokio::join!(append, release);
 
-        // A number once given out is not given again, even if its event was not stored.
+        // A number is not assigned twice, even if its event was rolled back.
         assert_eq!(appended.unwrap().first().value(), 2, "{end}");
     }
 }
 
 #[tokio::test]
-async fn refuses_numbers_that_are_not_its_own() {
+async fn explicit_sequence_numbers_are_refused() {
     let log = Log::new().await;
     let name = &log.name;
     let row = |number: u64| {
@@ -129,7 +129,7 @@ async fn refuses_numbers_that_are_not_its_own() {
         )
     };
 
-    // Before the first event and after it, in a session that inserted it and in one that did not.
+    // Before and after the first event, in the session that inserted it and in another one.
     for (stored, numbers) in [(0, [0, 1, 2, i64::MAX as u64]), (1, [0, 2, 3, i64::MAX as u64])] {
         let inserter = log.sql().await;
         if stored == 1 {
@@ -153,9 +153,9 @@ async fn refuses_numbers_that_are_not_its_own() {
     }
 }
 
-/// A number that a session was given and did not use is not its own any more once others went on.
+/// A number that a session took from the sequence and did not use is refused after later events.
 #[tokio::test]
-async fn refuses_a_number_that_would_arrive_late() {
+async fn a_number_below_the_head_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     let late = log.sql().await;

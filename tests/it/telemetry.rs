@@ -1,4 +1,4 @@
-//! What operators are told: every number against what the caller did.
+//! Metrics and spans, compared with the operations of the caller.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use tokio_postgres::Client;
 
 use crate::support::{
-    Log, Observer, PASSWORD, as_user, attribute, lent, nowhere, returned, series,
+    Log, Observer, PASSWORD, as_user, attribute, lent, returned, series, unreachable_url,
     wait_for_lock_waiter,
 };
 
@@ -19,14 +19,14 @@ async fn connect(config: Config, observer: &Observer) -> Store<ReadWrite> {
     Store::<ReadWrite>::connect(config.telemetry(observer.telemetry())).await.unwrap()
 }
 
-/// Opens an insert that everybody else has to wait for.
+/// Opens a transaction with an insert, which holds the log's lock.
 async fn hold(log: &Log) -> Client {
     let holder = log.sql().await;
     holder.batch_execute(&format!("BEGIN; {}", log.insert("b-held"))).await.unwrap();
     holder
 }
 
-/// Appends, and drops the append once it waits for the log's lock.
+/// Starts an append and drops it when it waits for the log's lock.
 async fn cancel_append(store: &Store<ReadWrite>, log: &Log) {
     let (sql, key) = (log.sql().await, log.lock_key().await);
     tokio::select! {
@@ -104,12 +104,12 @@ async fn every_operation_is_counted_once_by_its_outcome() {
     );
 }
 
-/// A counter that is first seen above zero did not grow, to a query for its rate.
+/// A rate query ignores the first value of a counter, so counters have to start at zero.
 #[tokio::test]
-async fn what_can_be_known_before_anything_happens_is_exported_as_zero() {
+async fn known_series_are_exported_as_zero_before_any_operation() {
     let (log, observer) = (Log::new().await, Observer::new());
     log.reader().await;
-    let replicas = Config::new(&nowhere()).unwrap().replica(&log.replica_url()).unwrap();
+    let replicas = Config::new(&unreachable_url()).unwrap().replica(&log.replica_url()).unwrap();
     let config = replicas.log(&log.name).telemetry(observer.telemetry());
 
     Store::<ReadOnly>::connect(config).await.unwrap();
@@ -129,9 +129,9 @@ async fn what_can_be_known_before_anything_happens_is_exported_as_zero() {
     );
 }
 
-/// Events that a stream yielded were read, even if nobody wanted the rest.
+/// Events that a stream has yielded are counted, even if the rest is not read.
 #[tokio::test]
-async fn events_of_a_stream_that_is_dropped_were_read() {
+async fn events_of_a_dropped_stream_are_counted() {
     let (log, observer) = (Log::new().await, Observer::new());
     let store = connect(log.config(), &observer).await;
     let events: Vec<_> = (0..10).map(|_| lent("b-1", "r-1")).collect();
@@ -147,7 +147,7 @@ async fn events_of_a_stream_that_is_dropped_were_read() {
 }
 
 #[tokio::test]
-async fn durations_are_seconds_of_the_callers_clock() {
+async fn durations_are_in_seconds_and_include_waiting() {
     let (log, observer) = (Log::new().await, Observer::new());
     let timeout = Duration::from_millis(150);
     let store = connect(log.config().lock_timeout(timeout), &observer).await;
@@ -163,7 +163,7 @@ async fn durations_are_seconds_of_the_callers_clock() {
 }
 
 #[tokio::test]
-async fn instruments_say_what_they_measure() {
+async fn instruments_have_a_unit_and_a_description() {
     let (log, observer) = (Log::new().await, Observer::new());
     let store = connect(log.config(), &observer).await;
     store.append([], AppendCondition::none()).await.unwrap_err();
@@ -174,10 +174,10 @@ async fn instruments_say_what_they_measure() {
         ("eventstore.conflicts", "{conflict}"),
         ("eventstore.errors", "{error}"),
     ] {
-        let said = observer
+        let texts = observer
             .instrument(name, |metric| (metric.unit().to_owned(), metric.description().to_owned()));
-        assert_eq!(said.0, unit, "{name}");
-        assert!(!said.1.is_empty(), "{name}");
+        assert_eq!(texts.0, unit, "{name}");
+        assert!(!texts.1.is_empty(), "{name}");
     }
     let bounds: Vec<f64> =
         observer.instrument("eventstore.operation.duration", |metric| match metric.data() {
@@ -190,7 +190,7 @@ async fn instruments_say_what_they_measure() {
 }
 
 #[tokio::test]
-async fn every_operation_is_a_span_that_says_what_came_of_it() {
+async fn every_operation_is_a_span_with_its_outcome() {
     let (log, observer) = (Log::new().await, Observer::new());
     let store = connect(log.config().lock_timeout(Duration::from_millis(50)), &observer).await;
     let patient = connect(log.config(), &observer).await;
@@ -240,12 +240,12 @@ async fn every_operation_is_a_span_that_says_what_came_of_it() {
     assert_eq!(attribute(&spans[5], "db.response.status_code").unwrap(), "55P03");
 }
 
-/// Of equal keys a collector keeps whichever it likes.
+/// A collector may keep any one of several attributes with the same key.
 #[tokio::test]
-async fn a_span_says_each_thing_once() {
+async fn a_span_has_each_attribute_once() {
     let (log, observer) = (Log::new().await, Observer::new());
     log.reader().await;
-    let replicas = Config::new(&nowhere()).unwrap().replica(&log.replica_url()).unwrap();
+    let replicas = Config::new(&unreachable_url()).unwrap().replica(&log.replica_url()).unwrap();
     let config = replicas.log(&log.name).telemetry(observer.telemetry());
     let store = Store::<ReadOnly>::connect(config).await.unwrap();
     store.query(Filter::everything()).await.unwrap();
@@ -283,7 +283,7 @@ async fn a_read_is_counted_for_the_replica_that_served_it() {
     let last = last.unwrap().last();
     log.reader().await;
     let replica = log.replica_url();
-    let config = Config::new(&nowhere()).unwrap().replica(&replica).unwrap().log(&log.name);
+    let config = Config::new(&unreachable_url()).unwrap().replica(&replica).unwrap().log(&log.name);
     let store = Store::<ReadOnly>::connect(config.telemetry(observer.telemetry())).await.unwrap();
 
     for _ in 0..5 {
@@ -310,7 +310,7 @@ async fn a_read_is_counted_for_the_replica_that_served_it() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_exported_tells_a_secret() {
+async fn exports_contain_no_secrets() {
     let (log, observer) = (Log::new().await, Observer::new());
     let url = as_user(&log.primary_url(), &format!("postgres:{PASSWORD}"));
     let config = Config::new(&url).unwrap().log(&log.name);

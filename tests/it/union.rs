@@ -1,4 +1,4 @@
-//! Filters joined by `|`.
+//! Unions of filters: `Filter::union` and `|`.
 
 use eddyline::{AppendCondition, Error, Filter};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ proptest! {
 
     /// A union matches the events that one of its filters matches, and no other.
     #[test]
-    fn matches_what_one_of_its_filters_matches(
+    fn a_union_matches_what_one_of_its_filters_matches(
         filters in vec(filter(), 1..4),
         events in vec(event(), 1..12),
     ) {
@@ -25,9 +25,9 @@ proptest! {
         }
     }
 
-    /// A union is the filter that one builder makes of the items of all.
+    /// A union equals the filter that one builder makes of all items.
     #[test]
-    fn is_what_one_builder_makes(one in items(), other in items()) {
+    fn a_union_equals_the_filter_of_one_builder(one in items(), other in items()) {
         let both = [one.as_slice(), other.as_slice()].concat();
 
         let union = (&join(&one) | &join(&other)).unwrap();
@@ -43,7 +43,7 @@ fn course(course: u32) -> Filter {
 }
 
 #[test]
-fn joins_any_number_with_one_question_mark() -> Result<(), Error> {
+fn a_chain_of_unions_needs_one_question_mark() -> Result<(), Error> {
     let three = (course(1) | course(2) | course(3))?;
     let (one, two, other) = (course(1), course(2), course(3));
 
@@ -54,7 +54,7 @@ fn joins_any_number_with_one_question_mark() -> Result<(), Error> {
 }
 
 #[test]
-fn joins_filters_of_the_same_period_only() {
+fn a_union_of_different_periods_is_refused() {
     let from: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let until: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
     let in_period = |filter: Filter| filter.occurred(from..=until).unwrap();
@@ -74,19 +74,19 @@ fn joins_filters_of_the_same_period_only() {
 }
 
 #[test]
-fn has_the_limits_of_one_filter() {
-    let wide = |first: u32| {
+fn a_union_has_the_limits_of_one_filter() {
+    let courses_from = |first: u32| {
         let courses = first..first + 6_000;
         Filter::any_of(courses.map(|course| ("CourseID", course))).build().unwrap()
     };
 
-    assert!(matches!(wide(0) | wide(6_000), Err(Error::InvalidFilter { .. })));
+    assert!(matches!(courses_from(0) | courses_from(6_000), Err(Error::InvalidFilter { .. })));
     assert!(matches!(Filter::union([]), Err(Error::InvalidFilter { .. })));
-    assert!((wide(0) | course(9_000)).is_ok());
+    assert!((courses_from(0) | course(9_000)).is_ok());
 }
 
 #[tokio::test]
-async fn guards_an_append_against_the_events_of_each_filter() {
+async fn a_condition_on_a_union_covers_each_filter() {
     let log = Log::new().await;
     let store = log.writer().await;
     let of = |key: &str, id: &str| Filter::all_of([(key, id)]).build().unwrap();

@@ -1,4 +1,4 @@
-//! What an event is made of comes back as it was given, before the log and after it.
+//! Round trips of the values in events, with and without the database.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -32,7 +32,7 @@ const EDGES: [f64; 14] = [
     2.225_073_858_507_201e-308,
 ];
 
-/// Any finite `f64`, by its bits.
+/// Generates any finite `f64` from its bits.
 fn float() -> impl Strategy<Value = f64> {
     let any =
         any::<u64>().prop_map(f64::from_bits).prop_filter("not finite", |one| one.is_finite());
@@ -67,10 +67,10 @@ async fn through_the_log(store: &Store<ReadWrite>, events: Vec<Event>) -> Vec<Ev
     history.events().iter().map(|event| (**event).clone()).collect()
 }
 
-/// Every number that an event takes comes back equal, from payload and metadata, with and without
-/// the log in between.
+/// Every accepted number is read back equal, from payload and metadata, with and without the
+/// database.
 #[test]
-fn numbers_come_back_as_they_were_given() {
+fn numbers_are_read_back_unchanged() {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
     let store = runtime.block_on(async { Log::new().await.writer().await });
@@ -95,9 +95,9 @@ fn numbers_come_back_as_they_were_given() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-    /// The text of a float is read back bit for bit.
+    /// The JSON text of a float is read back bit for bit.
     #[test]
-    fn floats_come_back_bit_for_bit(value in float()) {
+    fn floats_are_read_back_bit_for_bit(value in float()) {
         let event = Event::new("Measured", &json!({ "value": value })).unwrap();
 
         let payload = event.payload::<BTreeMap<String, f64>>().unwrap();
@@ -106,7 +106,7 @@ proptest! {
     }
 }
 
-/// A predicate on a float matches the event that has it, whichever way the number is spelled.
+/// A predicate on a float matches the event with this float, in any notation of the number.
 #[tokio::test]
 async fn a_float_is_found_by_its_value() {
     let log = Log::new().await;
@@ -130,8 +130,8 @@ enum Shape {
     Tuple(u8, f64),
 }
 
-/// Checks that payload, metadata and predicate all refuse a value.
-fn is_refused_everywhere<T: Serialize>(value: T) {
+/// Asserts that payload, metadata and predicate all refuse a value.
+fn assert_refused_everywhere<T: Serialize>(value: T) {
     let fields = BTreeMap::from([("value", &value)]);
     let event = Event::from_json("Measured", "{}").unwrap();
 
@@ -139,13 +139,13 @@ fn is_refused_everywhere<T: Serialize>(value: T) {
         [("payload", Event::new("Measured", &fields)), ("metadata", event.with_metadata(&fields))]
     {
         let Err(Error::InvalidEvent { field: found, reason }) = refused else {
-            panic!("{field} was taken: {refused:?}");
+            panic!("{field} was accepted: {refused:?}");
         };
         assert_eq!(found, field);
         assert!(reason.contains("NaN or an infinity"), "{reason}");
     }
     let Err(Error::InvalidFilter { reason }) = Filter::any_of([("value", &value)]).build() else {
-        panic!("the predicate was taken");
+        panic!("the predicate was accepted");
     };
     assert!(reason.contains("NaN or an infinity"), "{reason}");
 }
@@ -153,24 +153,24 @@ fn is_refused_everywhere<T: Serialize>(value: T) {
 #[test]
 fn numbers_that_are_not_finite_are_refused() {
     for value in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        is_refused_everywhere(value);
-        is_refused_everywhere(value as f32);
-        is_refused_everywhere(Some(value));
-        is_refused_everywhere(vec![1.0, value]);
-        is_refused_everywhere((Option::<u8>::None, value));
-        is_refused_everywhere(BTreeMap::from([("inner", [value])]));
+        assert_refused_everywhere(value);
+        assert_refused_everywhere(value as f32);
+        assert_refused_everywhere(Some(value));
+        assert_refused_everywhere(vec![1.0, value]);
+        assert_refused_everywhere((Option::<u8>::None, value));
+        assert_refused_everywhere(BTreeMap::from([("inner", [value])]));
     }
     for shape in [
         Shape::Newtype(f64::NAN),
         Shape::Struct { value: f32::INFINITY },
         Shape::Tuple(1, f64::NEG_INFINITY),
     ] {
-        is_refused_everywhere(shape);
+        assert_refused_everywhere(shape);
     }
 }
 
 #[test]
-fn nulls_that_are_meant_are_taken() {
+fn intended_nulls_are_accepted() {
     fn round<T: DeserializeOwned + PartialEq + Serialize + std::fmt::Debug>(value: T) {
         let event = Event::new("Measured", &value).unwrap();
         assert_eq!(event.payload::<T>().unwrap(), value);

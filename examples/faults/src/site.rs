@@ -179,7 +179,7 @@ impl Site {
             for (_, proxy) in &proxies {
                 proxy.release_all();
                 proxy.thaw();
-                Direction::BOTH.iter().for_each(|&direction| proxy.set_pace(direction, None));
+                Direction::BOTH.iter().for_each(|&direction| proxy.limit_rate(direction, None));
             }
             if self.backends(&control).await?.is_empty() {
                 break;

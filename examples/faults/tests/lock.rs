@@ -51,7 +51,7 @@ async fn a_large_append_may_take_its_time_on_a_slow_network() {
     let line = Line::new().await;
     let store = line.store().await;
     store.append([lent(9)], AppendCondition::none()).await.unwrap();
-    line.proxy.set_pace(Direction::ToServer, Some(400 << 10));
+    line.proxy.limit_rate(Direction::ToServer, Some(400 << 10));
 
     let appended = store.append([lent(3 << 20)], AppendCondition::none()).await;
 
@@ -68,15 +68,15 @@ async fn an_append_that_is_on_its_way_keeps_no_other_waiting() {
     let other = connect(&line.cluster.primary().url("postgres")).await;
     other.append([lent(9)], AppendCondition::none()).await.unwrap();
     for at in [0, 100, 1_000, 1 << 20, (3 << 20) - 1] {
-        let frozen = line.proxy.inflict(Direction::ToServer, at, Action::Freeze);
+        let frozen = line.proxy.inject(Direction::ToServer, at, Action::Freeze);
         let large = store.append([lent(3 << 20)], AppendCondition::none());
 
         let meanwhile = async {
-            frozen.struck().await;
+            frozen.triggered().await;
             for _ in 0..3 {
                 other.append([lent(9)], AppendCondition::none()).await.unwrap();
             }
-            assert!(frozen.has_struck());
+            assert!(frozen.has_triggered());
             frozen.release();
         };
         let (large, ()) = tokio::join!(large, meanwhile);

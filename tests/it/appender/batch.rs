@@ -249,7 +249,7 @@ async fn with_a_batch_of_one_each_has_a_transaction_of_its_own() {
 
 #[tokio::test]
 async fn a_server_that_takes_no_writes_any_more_stores_none_of_them() {
-    let gate = Gate::of(Log::alone().await, |config| {
+    let gate = Gate::of(Log::isolated().await, |config| {
         let policy = eddyline::RetryPolicy::builder().attempts(1).build().unwrap();
         config.retry(policy)
     })

@@ -69,7 +69,7 @@ async fn races_with_appends_of_which_each_saw_everything() {
 /// An event of the import is in the transaction that the import has to wait for.
 #[tokio::test]
 async fn sees_what_it_waited_for_under_every_default_isolation() {
-    let log = Log::alone().await;
+    let log = Log::isolated().await;
     let (sql, key) = (log.sql().await, log.lock_key().await);
     for level in ["read committed", "repeatable read", "serializable"] {
         let set = format!("ALTER DATABASE {} SET default_transaction_isolation = '{level}'", {
@@ -138,12 +138,12 @@ async fn holds_nobody_up_wherever_its_events_stop_on_their_way() {
     let others = hasty(&log).await;
     let events = loans(200);
     for bytes in [0, 300, 5_000, 20_000] {
-        let fault = proxy.inflict(Direction::ToServer, bytes, Action::Stall);
+        let fault = proxy.inject(Direction::ToServer, bytes, Action::Stall);
         let mut import = store.import(stream::iter(events.clone())).chunk(200).into_future();
         tokio::select! {
             biased;
             outcome = &mut import => panic!("{outcome:?}"),
-            () = fault.struck() => {}
+            () = fault.triggered() => {}
         }
 
         others.append([lent("b-other", "r-2")], AppendCondition::none()).await.unwrap();

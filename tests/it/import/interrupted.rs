@@ -66,9 +66,9 @@ async fn finds_out_what_it_stored_where_the_answer_was_lost() {
     let import = store.import(stream::iter(events)).chunk(4);
     let (imported, ()) = tokio::join!(import.into_future(), async {
         wait_for_lock_waiter(&sql, key).await;
-        let fault = proxy.inflict(Direction::ToClient, 0, Action::Stall);
+        let fault = proxy.inject(Direction::ToClient, 0, Action::Stall);
         holder.batch_execute("COMMIT").await.unwrap();
-        fault.struck().await;
+        fault.triggered().await;
         wait_until(async || all(&others).await.len() == before + 5).await;
         fault.cut(Ending::Reset);
     });

@@ -1,3 +1,5 @@
+//! Retry budgets.
+
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,7 +8,7 @@ use eddyline::retry::{AttemptError, Retry, RetryBudget, RetryOutcome};
 use eddyline::{Class, RetryPolicy};
 use proptest::prelude::*;
 
-use super::{Fault, ms, paused, plain, script, told};
+use super::{Failure, ms, paused, plain, script, summary};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -20,27 +22,27 @@ async fn succeed(policy: &RetryPolicy) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_takes_a_token_and_none_is_made_without() {
+async fn a_retry_takes_a_token_and_needs_one() {
     let budget = RetryBudget::new(3, 0.0).unwrap();
     let policy = policy(8, &budget);
 
-    let recovered = Retry::new(&policy, script([(NOW, Fault::Transient); 2])).await;
-    let stopped = Retry::new(&policy, script([(NOW, Fault::Transient); 2])).await;
+    let recovered = Retry::new(&policy, script([(NOW, Failure::Transient); 2])).await;
+    let stopped = Retry::new(&policy, script([(NOW, Failure::Transient); 2])).await;
 
-    assert_eq!(told(&recovered), (RetryOutcome::Recovered, 3, ms(30)));
-    assert_eq!(told(&stopped), (RetryOutcome::Budget, 2, ms(10)));
-    assert_eq!(stopped.into_result(), Err(AttemptError::Error(Fault::Transient)));
+    assert_eq!(summary(&recovered), (RetryOutcome::Recovered, 3, ms(30)));
+    assert_eq!(summary(&stopped), (RetryOutcome::Budget, 2, ms(10)));
+    assert_eq!(stopped.into_result(), Err(AttemptError::Error(Failure::Transient)));
     assert_eq!(budget.tokens(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_pay_in_their_ratio_up_to_the_tokens() {
+async fn calls_deposit_their_ratio_up_to_the_capacity() {
     let budget = RetryBudget::new(2, 0.1).unwrap();
     let policy = policy(3, &budget);
-    let _ = Retry::new(&policy, script([(NOW, Fault::Transient); 2])).await;
+    let _ = Retry::new(&policy, script([(NOW, Failure::Transient); 2])).await;
     let mut seen = vec![budget.tokens()];
 
-    // The first call of all found the bucket full, and its payment was lost.
+    // The bucket was full at the first call, so its deposit was lost.
     for _ in 0..30 {
         succeed(&policy).await;
         seen.push(budget.tokens());
@@ -55,52 +57,52 @@ async fn clones_of_a_policy_share_its_budget() {
     let budget = RetryBudget::new(1, 0.0).unwrap();
     let (one, other) = (policy(8, &budget), policy(8, &budget).clone());
 
-    let first = Retry::new(&one, script([(NOW, Fault::Transient)])).await;
-    let second = Retry::new(&other, script([(NOW, Fault::Transient)])).await;
+    let first = Retry::new(&one, script([(NOW, Failure::Transient)])).await;
+    let second = Retry::new(&other, script([(NOW, Failure::Transient)])).await;
 
     assert_eq!(first.outcome(), RetryOutcome::Recovered);
     assert_eq!(second.outcome(), RetryOutcome::Budget);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_was_cut_off_takes_a_token_to_try_again() {
+async fn a_retry_after_an_attempt_timeout_takes_a_token() {
     let budget = RetryBudget::new(1, 0.0).unwrap();
     let policy = plain(8).budget(budget.clone()).attempt_timeout(ms(20)).build().unwrap();
 
-    let retried = Retry::new(&policy, std::future::pending::<Result<(), Fault>>).await;
+    let retried = Retry::new(&policy, std::future::pending::<Result<(), Failure>>).await;
 
-    assert_eq!(told(&retried), (RetryOutcome::Budget, 2, ms(10)));
+    assert_eq!(summary(&retried), (RetryOutcome::Budget, 2, ms(10)));
 }
 
-/// A conflict is a sign of work, not of a server in need.
+/// A conflict is no sign of an overloaded server.
 #[tokio::test(start_paused = true)]
-async fn a_conflict_and_an_unknown_outcome_take_no_token() {
+async fn retries_of_conflicts_and_unknown_outcomes_take_no_token() {
     let budget = RetryBudget::new(1, 0.0).unwrap();
     let policy = policy(8, &budget);
-    let failures = [(NOW, Fault::Conflict), (NOW, Fault::Unknown), (NOW, Fault::Conflict)];
+    let failures = [(NOW, Failure::Conflict), (NOW, Failure::Unknown), (NOW, Failure::Conflict)];
 
     let retried = Retry::new(&policy, script(failures)).when(|_| true).await;
 
-    assert_eq!(told(&retried), (RetryOutcome::Recovered, 4, ms(70)));
+    assert_eq!(summary(&retried), (RetryOutcome::Recovered, 4, ms(70)));
     assert_eq!(budget.tokens(), 1);
 }
 
-/// What ends a call for another reason has to leave the tokens to others.
+/// A call that ends for another reason leaves the tokens to other calls.
 #[tokio::test(start_paused = true)]
-async fn no_token_is_taken_for_a_retry_that_is_not_made() {
+async fn a_retry_that_is_not_made_takes_no_token() {
     let budget = RetryBudget::new(1, 0.0).unwrap();
     let hasty = plain(8).budget(budget.clone()).deadline(ms(5)).build().unwrap();
 
     for policy in [policy(1, &budget), hasty] {
-        let _ = Retry::new(&policy, script([(NOW, Fault::Transient)])).await;
-        let _ = Retry::new(&policy, script([(NOW, Fault::Invalid)])).await;
+        let _ = Retry::new(&policy, script([(NOW, Failure::Transient)])).await;
+        let _ = Retry::new(&policy, script([(NOW, Failure::Invalid)])).await;
     }
 
     assert_eq!(budget.tokens(), 1);
 }
 
 #[test]
-fn a_budget_shows_what_is_left_of_it() {
+fn the_debug_output_of_a_budget_shows_its_tokens() {
     let budget = RetryBudget::new(40, 0.25).unwrap();
 
     let shown = format!("{budget:?}");
@@ -108,7 +110,7 @@ fn a_budget_shows_what_is_left_of_it() {
     assert_eq!(shown, "RetryBudget { tokens: 40, capacity: 40, ratio: 0.25 }");
 }
 
-/// Calls a dead server, and returns how many attempts it got.
+/// Calls a server that always fails, and returns the number of attempts.
 async fn storm(calls: u64, policy: &RetryPolicy) -> u64 {
     let mut attempts = 0;
     for _ in 0..calls {
@@ -119,8 +121,8 @@ async fn storm(calls: u64, policy: &RetryPolicy) -> u64 {
     attempts
 }
 
-/// Returns how many retries that is, all in hundredths of a token.
-fn modelled(calls: u64, attempts: u32, tokens: u32, ratio: u32) -> u64 {
+/// Models the number of retries, in hundredths of a token.
+fn model(calls: u64, attempts: u32, tokens: u32, ratio: u32) -> u64 {
     let capacity = u64::from(tokens) * 100;
     let (mut balance, mut retries) = (capacity, 0);
     for _ in 0..calls {
@@ -133,10 +135,10 @@ fn modelled(calls: u64, attempts: u32, tokens: u32, ratio: u32) -> u64 {
 }
 
 proptest! {
-    /// A dead server gets no more retries than there were tokens and calls paid in, and no fewer
-    /// than there are tokens for.
+    /// A server that always fails gets exactly the retries that the initial tokens and the deposits
+    /// of the calls pay for.
     #[test]
-    fn a_storm_stops(
+    fn a_budget_ends_a_retry_storm(
         tokens in 1..50_u32,
         ratio in 0_u32..200,
         calls in 1..200_u64,
@@ -148,13 +150,13 @@ proptest! {
         let retries = paused().block_on(storm(calls, &policy)) - calls;
 
         prop_assert!(retries <= u64::from(tokens) + u64::from(ratio) * calls / 100);
-        prop_assert_eq!(retries, modelled(calls, attempts, tokens, ratio));
+        prop_assert_eq!(retries, model(calls, attempts, tokens, ratio));
     }
 }
 
-/// Threads that take and pay in at once neither make tokens nor lose any.
+/// Threads that withdraw and deposit concurrently neither create nor lose tokens.
 #[test]
-fn a_budget_that_many_share_is_exact() {
+fn a_budget_shared_by_threads_is_exact() {
     let budget = RetryBudget::new(1_000, 0.5).unwrap();
     let policy = policy(20, &budget);
     let (threads, calls) = (4, 500);
@@ -170,6 +172,6 @@ fn a_budget_that_many_share_is_exact() {
 
     let calls = threads * calls;
     let retries = attempts.load(Ordering::Relaxed) - calls;
-    // Half a token for each call; those of the first calls were lost to a full bucket.
+    // Each call deposits half a token. The deposits of the first calls were lost to a full bucket.
     assert!((1_000 + calls / 2 - threads..=1_000 + calls / 2).contains(&retries), "{retries}");
 }

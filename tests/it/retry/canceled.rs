@@ -1,3 +1,5 @@
+//! Calls that are dropped, panic or are polled after completion.
+
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,10 +10,10 @@ use eddyline::retry::Retry;
 use futures_util::FutureExt;
 use tokio::time::advance;
 
-use super::{Fault, ms, plain, script};
+use super::{Failure, ms, plain, script};
 use crate::support::Observer;
 
-/// A policy whose first pause is 100 ms.
+/// Returns a policy with a first delay of 100 ms.
 fn slow() -> RetryPolicy {
     plain(8).base_delay(ms(100)).build().unwrap()
 }
@@ -22,7 +24,7 @@ fn outcomes(observer: &Observer) -> Vec<(String, u64)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_never_polled_has_not_happened() {
+async fn a_call_that_was_never_polled_is_not_counted() {
     let (observer, policy) = (Observer::new(), RetryPolicy::default());
     let telemetry = observer.telemetry();
 
@@ -33,7 +35,7 @@ async fn a_call_that_was_never_polled_has_not_happened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_dropped_while_it_runs_is_canceled_with_its_attempt() {
+async fn a_call_dropped_during_an_attempt_is_canceled_with_it() {
     let (observer, policy, held) = (Observer::new(), slow(), Arc::new(()));
     let telemetry = observer.telemetry();
 
@@ -41,7 +43,7 @@ async fn a_call_dropped_while_it_runs_is_canceled_with_its_attempt() {
         let held = held.clone();
         async move {
             let _held = held;
-            pending::<Result<(), Fault>>().await
+            pending::<Result<(), Failure>>().await
         }
     });
     let mut call = Box::pin(call.telemetry(&telemetry, "query"));
@@ -54,11 +56,11 @@ async fn a_call_dropped_while_it_runs_is_canceled_with_its_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_pause_that_is_dropped_what_passed_counts() {
+async fn the_elapsed_part_of_a_dropped_pause_is_recorded() {
     let (observer, policy) = (Observer::new(), slow());
     let telemetry = observer.telemetry();
 
-    let call = Retry::new(&policy, script([(Duration::ZERO, Fault::Transient)]));
+    let call = Retry::new(&policy, script([(Duration::ZERO, Failure::Transient)]));
     let mut call = Box::pin(call.telemetry(&telemetry, "query"));
     assert!(call.as_mut().now_or_never().is_none());
     advance(ms(30)).await;
@@ -71,7 +73,7 @@ async fn of_a_pause_that_is_dropped_what_passed_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_over_is_counted_once() {
+async fn a_finished_call_is_counted_once() {
     let (observer, policy) = (Observer::new(), slow());
     let telemetry = observer.telemetry();
 
@@ -83,7 +85,7 @@ async fn a_call_that_is_over_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_operation_passes_through() {
+async fn a_panic_of_the_operation_is_propagated() {
     let (observer, held) = (Observer::new(), Arc::new(()));
     let (telemetry, kept) = (observer.telemetry(), held.clone());
 
@@ -93,22 +95,22 @@ async fn a_panic_of_the_operation_passes_through() {
             let _kept = &kept;
             tokio::time::sleep(ms(5)).await;
             if true {
-                panic!("book copy b-7 is on fire");
+                panic!("book copy b-7 is lost");
             }
-            Ok::<(), Fault>(())
+            Ok::<(), Failure>(())
         };
         Retry::new(&policy, operation).telemetry(&telemetry, "query").await.into_result()
     });
     let panic = call.await.unwrap_err().into_panic();
 
-    assert_eq!(panic.downcast_ref(), Some(&"book copy b-7 is on fire"));
+    assert_eq!(panic.downcast_ref(), Some(&"book copy b-7 is lost"));
     assert_eq!(Arc::strong_count(&held), 1);
     assert_eq!(outcomes(&observer), [("outcome=canceled scope=query".to_owned(), 1)]);
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "`Retry` polled after completion")]
-async fn a_call_that_is_over_must_not_be_polled() {
+async fn a_finished_call_panics_when_polled() {
     let policy = RetryPolicy::never();
     let mut call = pin!(Retry::new(&policy, script([])));
     let _ = call.as_mut().await;
@@ -117,9 +119,9 @@ async fn a_call_that_is_over_must_not_be_polled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_shows_what_it_does_and_no_more() {
+async fn the_debug_output_of_a_call_shows_its_state_only() {
     let policy = slow();
-    let steps = [(ms(5), Fault::Transient)];
+    let steps = [(ms(5), Failure::Transient)];
     let mut call = pin!(Retry::new(&policy, script(steps)));
     let mut shown = vec![format!("{call:?}")];
 

@@ -1,3 +1,5 @@
+//! The overhead of a call: allocations, timers and auto traits.
+
 use std::cell::Cell;
 use std::future::{Ready, ready};
 use std::hint::black_box;
@@ -10,14 +12,14 @@ use eddyline::retry::{Retried, Retry, RetryBudget, RetryOutcome};
 use eddyline::{Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Store};
 use futures_util::FutureExt;
 
-use super::{Fault, plain};
+use super::{Failure, plain};
 
-fn lend() -> Ready<Result<u64, Fault>> {
+fn lend() -> Ready<Result<u64, Failure>> {
     ready(Ok(black_box(7)))
 }
 
 #[test]
-fn an_operation_that_is_ready_allocates_nothing() {
+fn a_ready_operation_allocates_nothing() {
     let policy = RetryPolicy::default();
     let call = || pin!(Retry::new(&policy, lend).notify(|_| ())).now_or_never();
 
@@ -29,26 +31,26 @@ fn an_operation_that_is_ready_allocates_nothing() {
     assert_eq!(call().unwrap().outcome(), RetryOutcome::FirstTry);
 }
 
-/// Timers and tokio's clock need a runtime; this has none.
+/// Timers and tokio's clock need a runtime. This test has none.
 #[test]
-fn an_operation_that_is_ready_needs_no_timer() {
+fn a_ready_operation_needs_no_timer() {
     let policy = RetryPolicy::default();
 
     let done = Retry::new(&policy, lend).now_or_never().unwrap();
-    let failed = Retry::new(&policy, || ready(Err::<(), _>(Fault::Invalid))).now_or_never();
+    let failed = Retry::new(&policy, || ready(Err::<(), _>(Failure::Invalid))).now_or_never();
 
     assert_eq!(done.into_result(), Ok(7));
     assert_eq!(failed.unwrap().outcome(), RetryOutcome::Permanent);
 }
 
-/// A timer would wait for the next millisecond; whoever shares the thread is not to wait at all.
+/// A timer would wait for the next millisecond. The call yields to other tasks instead.
 #[test]
-fn a_pause_of_nothing_lets_others_run_and_needs_no_timer() {
+fn a_zero_pause_yields_and_needs_no_timer() {
     let policy = plain(3).base_delay(Duration::ZERO).build().unwrap();
     let mut attempts = 0;
     let mut call = pin!(Retry::new(&policy, || {
         attempts += 1;
-        ready(Err::<(), _>(Fault::Transient))
+        ready(Err::<(), _>(Failure::Transient))
     }));
 
     let polls = std::iter::from_fn(|| Some(call.as_mut().now_or_never())).take(3);
@@ -58,18 +60,18 @@ fn a_pause_of_nothing_lets_others_run_and_needs_no_timer() {
     assert_eq!(attempts, 3);
 }
 
-fn sent<T: Send>(value: T) -> T {
+fn assert_send<T: Send>(value: T) -> T {
     value
 }
 
-fn shared<T: Send + Sync + 'static>() {}
+fn assert_shared<T: Send + Sync + 'static>() {}
 
 #[test]
-fn a_call_can_be_sent_if_its_parts_can() {
+fn a_call_is_send_if_its_parts_are() {
     let policy = RetryPolicy::default();
     let telemetry = eddyline::Telemetry::default();
 
-    let call = sent(
+    let call = assert_send(
         Retry::new(&policy, lend)
             .when(|_| true)
             .notify(|_| ())
@@ -80,14 +82,14 @@ fn a_call_can_be_sent_if_its_parts_can() {
     );
 
     drop(call);
-    shared::<RetryPolicy>();
-    shared::<RetryBudget>();
-    shared::<Retried<u64, Error>>();
+    assert_shared::<RetryPolicy>();
+    assert_shared::<RetryBudget>();
+    assert_shared::<Retried<u64, Error>>();
 }
 
-/// Compiles, and that is all it has to do.
+/// This function only has to compile.
 #[expect(dead_code, reason = "nothing has to run it")]
-async fn reads_and_appends_can_be_tried_from_any_task(store: Store<ReadWrite>) {
+async fn reads_and_appends_can_be_retried_in_a_spawned_task(store: Store<ReadWrite>) {
     let read_only = Store::<ReadOnly>::connect(Config::new("postgres://replica").unwrap());
     let reader = read_only.await.unwrap();
     tokio::spawn(async move {
@@ -98,7 +100,7 @@ async fn reads_and_appends_can_be_tried_from_any_task(store: Store<ReadWrite>) {
 }
 
 #[tokio::test]
-async fn a_call_whose_parts_stay_on_their_thread_works_there() {
+async fn a_call_with_parts_that_are_not_send_works_on_its_thread() {
     let (policy, calls) = (RetryPolicy::default(), Rc::new(Cell::new(0)));
 
     let retried = Retry::new(&policy, || {
@@ -108,6 +110,6 @@ async fn a_call_whose_parts_stay_on_their_thread_works_there() {
 
     assert_eq!(retried.await.into_result(), Ok(7));
     assert_eq!(calls.get(), 1);
-    let shared = Arc::new(policy);
-    assert_eq!(Retry::new(&shared, lend).await.attempts(), 1);
+    let assert_shared = Arc::new(policy);
+    assert_eq!(Retry::new(&assert_shared, lend).await.attempts(), 1);
 }

@@ -1,14 +1,14 @@
-//! How often, how long after, and when not to. Clocks are paused: no test waits for time.
+//! Retries: attempts, delays, limits, budgets and telemetry. Clocks are paused: no test waits.
 
 mod budget;
 mod canceled;
 mod cost;
-mod counted;
 mod hooks;
-mod laws;
 mod limits;
+mod model;
 mod schedule;
 mod settings;
+mod telemetry;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use eddyline::retry::{Retried, RetryOutcome, RetryPolicyBuilder};
 use eddyline::{Class, Classify, RetryPolicy};
 use tokio::runtime::{Builder, Runtime};
 
-/// What a library's operation may fail with.
+/// An error of an operation that is retried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Fault {
+enum Failure {
     Conflict,
     Invalid,
     Timeout,
@@ -28,7 +28,7 @@ enum Fault {
     Unknown,
 }
 
-impl Classify for Fault {
+impl Classify for Failure {
     fn class(&self) -> Class {
         match self {
             Self::Conflict => Class::Conflict,
@@ -44,7 +44,7 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Pauses of 10, 20, 40 … ms, and no other limit than the attempts.
+/// Returns a policy with delays of 10, 20, 40 … ms and no limit except the attempts.
 fn plain(attempts: u32) -> RetryPolicyBuilder {
     RetryPolicy::builder()
         .attempts(attempts)
@@ -55,30 +55,30 @@ fn plain(attempts: u32) -> RetryPolicyBuilder {
         .no_escalation()
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<&'static str, Fault>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<&'static str, Failure>> + Send>>;
 
-/// Returns an operation that takes some time and fails, as often as there are steps, and then
+/// Returns an operation that takes the time of each step and fails, one step per attempt, and then
 /// succeeds.
-fn script<const N: usize>(steps: [(Duration, Fault); N]) -> impl FnMut() -> Attempt {
+fn script<const N: usize>(steps: [(Duration, Failure); N]) -> impl FnMut() -> Attempt {
     let mut steps = steps.into_iter();
     move || {
         let step = steps.next();
         Box::pin(async move {
-            let Some((time, fault)) = step else { return Ok("lent") };
+            let Some((time, failure)) = step else { return Ok("lent") };
             if !time.is_zero() {
                 tokio::time::sleep(time).await;
             }
-            Err(fault)
+            Err(failure)
         })
     }
 }
 
-/// Returns a runtime whose clock moves when there is nothing else to do.
+/// Returns a runtime with a paused clock, which advances when all tasks are idle.
 fn paused() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// Returns what a call says of itself.
-fn told<T, E>(retried: &Retried<T, E>) -> (RetryOutcome, u32, Duration) {
+/// Returns the outcome, the attempts and the delay of a call.
+fn summary<T, E>(retried: &Retried<T, E>) -> (RetryOutcome, u32, Duration) {
     (retried.outcome(), retried.attempts(), retried.delay())
 }

@@ -1,3 +1,5 @@
+//! Backoff schedules.
+
 use std::time::Duration;
 
 use eddyline::RetryPolicy;
@@ -11,7 +13,7 @@ fn pauses(policy: RetryPolicyBuilder) -> Vec<Duration> {
 }
 
 #[test]
-fn the_defaults_give_the_schedule_that_their_documentation_shows() {
+fn the_default_schedule_is_as_documented() {
     let standard = pauses(RetryPolicy::builder().jitter(Jitter::None));
 
     assert_eq!(standard, [10, 20, 40, 80, 160, 320, 640].map(ms));
@@ -19,7 +21,7 @@ fn the_defaults_give_the_schedule_that_their_documentation_shows() {
 }
 
 #[test]
-fn an_attempt_alone_has_no_pauses() {
+fn a_single_attempt_has_no_pauses() {
     assert_eq!(RetryPolicy::never().backoff().next(), None);
 }
 
@@ -43,7 +45,7 @@ fn full_jitter_is_half_of_the_pause_on_average() {
 }
 
 #[test]
-fn the_longest_of_everything_does_not_overflow() {
+fn the_longest_delays_do_not_overflow() {
     let mut policy = RetryPolicy::builder().attempts(u32::MAX).multiplier(f64::MAX);
     for base in [Duration::from_nanos(1), Duration::MAX / 3, Duration::MAX] {
         for jitter in [Jitter::None, Jitter::Equal, Jitter::Full] {
@@ -56,7 +58,8 @@ fn the_longest_of_everything_does_not_overflow() {
     }
 }
 
-/// Any base and any cap from it, from nothing to the days that a float of seconds holds exactly.
+/// Generates a base delay and a cap that is not below it, up to the durations that an `f64` of
+/// seconds represents exactly.
 fn range() -> impl Strategy<Value = (Duration, Duration)> {
     let length = prop_oneof![0..10_000_000_000_u64, 0..1_000_000_000_000_000_u64]
         .prop_map(Duration::from_nanos);
@@ -81,7 +84,7 @@ fn backoff(
 }
 
 proptest! {
-    /// Without jitter each pause is at least the one before, from the base to the cap.
+    /// Without jitter the pauses ascend from the base to the cap.
     #[test]
     fn pauses_grow_to_the_cap_and_no_further(
         attempts in 1..=1_000_u32,
@@ -96,8 +99,8 @@ proptest! {
         prop_assert!(pauses.last().is_none_or(|pause| *pause <= range.1));
     }
 
-    /// Each pause is the product of the base and as many factors as there were pauses, to the
-    /// nanosecond, or the cap where that is less.
+    /// The pause after n pauses is base × multiplierⁿ, to the nanosecond, or the cap if that is
+    /// less.
     #[test]
     fn pauses_are_exact(base in 0..=1_000_000_u64, cap in 1_000_000..=u64::from(u32::MAX), by in 1..=5_u64) {
         let range = (Duration::from_micros(base), Duration::from_micros(cap));
@@ -111,8 +114,8 @@ proptest! {
         }
     }
 
-    /// Full jitter is within nothing and the pause, equal jitter within half of it and all of it;
-    /// neither changes how many there are.
+    /// Full jitter is between zero and the exact pause, equal jitter between half of it and all of
+    /// it. Neither changes the number of pauses.
     #[test]
     fn jitter_stays_within_its_bounds(
         attempts in 1..=1_000_u32,
@@ -133,7 +136,7 @@ proptest! {
         }
     }
 
-    /// The same seed draws the same pauses.
+    /// The same seed yields the same pauses.
     #[test]
     fn a_seed_repeats_its_pauses(range in range(), multiplier in multiplier(), seed: u64) {
         let seeded = || backoff(50, range, multiplier, Jitter::Full).seed(seed);

@@ -1,3 +1,5 @@
+//! Settings of a policy: validation, defaults and environment variables.
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -8,7 +10,7 @@ use eddyline::{Error, RetryPolicy};
 
 use super::ms;
 
-/// Returns the setting that is complained of, and the complaint.
+/// Returns the name of the invalid setting and the reason.
 fn refused(result: Result<RetryPolicy, Error>) -> (&'static str, String) {
     match result.map(|policy| panic!("{policy:?}")) {
         Err(Error::InvalidConfig { setting, reason }) => (setting, reason.into_owned()),
@@ -21,13 +23,13 @@ fn from<const N: usize>(variables: [(&str, &str); N]) -> Result<RetryPolicy, Err
     RetryPolicy::from_lookup(|name| variables.get(name).map(OsString::from))
 }
 
-/// Shows all there is to a policy, but for how many tokens its budget has left.
+/// Returns the debug output of a policy, for comparisons.
 fn shown(policy: &RetryPolicy) -> String {
     format!("{policy:?}")
 }
 
 #[test]
-fn a_setting_that_can_mean_nothing_is_refused_by_its_name() {
+fn an_invalid_setting_is_refused_and_named() {
     let second = Duration::from_secs(1);
     type Set = fn(RetryPolicyBuilder) -> RetryPolicyBuilder;
     let wrong: [(Set, &str, &str); 13] = [
@@ -87,15 +89,15 @@ fn a_setting_that_can_mean_nothing_is_refused_by_its_name() {
     ];
 
     for (set, setting, reason) in wrong {
-        let said = refused(set(RetryPolicy::builder()).build());
+        let error = refused(set(RetryPolicy::builder()).build());
 
-        assert_eq!(said, (setting, reason.to_owned()));
+        assert_eq!(error, (setting, reason.to_owned()));
     }
     RetryPolicy::builder().attempt_timeout(second).deadline(second).build().unwrap();
 }
 
 #[test]
-fn a_budget_that_can_mean_nothing_is_refused() {
+fn an_invalid_budget_is_refused() {
     for (tokens, ratio, complaint) in [
         (0, 0.1, "budget: has 0 tokens, the least is 1"),
         (1, -0.1, "budget ratio: is -0.1, allowed are finite numbers from 0"),
@@ -109,9 +111,9 @@ fn a_budget_that_can_mean_nothing_is_refused() {
     RetryBudget::new(u32::MAX, f64::MAX).unwrap();
 }
 
-/// Whoever sets one thing is not to be told that it contradicts another that they never set.
+/// A setting must not conflict with a default that the caller has not chosen.
 #[test]
-fn a_default_gives_way_to_what_is_set() {
+fn defaults_adapt_to_explicit_settings() {
     let built = |set: fn(RetryPolicyBuilder) -> RetryPolicyBuilder| {
         set(RetryPolicy::builder()).build().unwrap()
     };
@@ -137,7 +139,7 @@ fn a_default_gives_way_to_what_is_set() {
 }
 
 #[test]
-fn the_default_is_what_its_documentation_says() {
+fn the_default_policy_is_as_documented() {
     let policy = RetryPolicy::default();
 
     assert_eq!(policy.attempts(), 8);
@@ -151,7 +153,7 @@ fn the_default_is_what_its_documentation_says() {
 }
 
 #[test]
-fn an_attempt_alone_has_no_limits() {
+fn the_policy_never_has_no_limits() {
     let policy = RetryPolicy::never();
 
     assert_eq!(policy.attempts(), 1);
@@ -161,7 +163,7 @@ fn an_attempt_alone_has_no_limits() {
 }
 
 #[test]
-fn every_setting_can_come_from_the_environment() {
+fn every_setting_is_read_from_the_environment() {
     let policy = from([
         ("EDDYLINE_MAX_RETRIES", "9"),
         ("EDDYLINE_RETRY_BASE_DELAY", "5ms"),
@@ -190,7 +192,7 @@ fn every_setting_can_come_from_the_environment() {
 }
 
 #[test]
-fn what_can_be_off_can_be_off_in_the_environment() {
+fn optional_settings_can_be_off_in_the_environment() {
     let policy = from([
         ("EDDYLINE_RETRY_ATTEMPT_TIMEOUT", "off"),
         ("EDDYLINE_RETRY_DEADLINE", "off"),
@@ -204,7 +206,7 @@ fn what_can_be_off_can_be_off_in_the_environment() {
 }
 
 #[test]
-fn a_name_of_our_own_counts_before_one_that_others_may_use() {
+fn a_variable_with_the_prefix_takes_precedence() {
     let common = [("MAX_RETRIES", "4"), ("RETRY_BASE_DELAY", "7ms"), ("RETRY_MAX_DELAY", "9ms")];
     let ours = [("EDDYLINE_MAX_RETRIES", "1"), ("EDDYLINE_RETRY_MAX_DELAY", "8ms")];
 
@@ -217,9 +219,9 @@ fn a_name_of_our_own_counts_before_one_that_others_may_use() {
     assert_eq!(emptied.attempts(), 5);
 }
 
-/// Whoever sets one variable is not to be told of another that they never set.
+/// A variable must not conflict with a default that the user has not chosen.
 #[test]
-fn a_default_gives_way_to_a_variable() {
+fn defaults_adapt_to_variables() {
     assert_eq!(from([("MAX_RETRIES", "0")]).unwrap().attempts(), 1);
     assert_eq!(from([("MAX_RETRIES", "1")]).unwrap().escalate_after(), None);
     assert_eq!(from([("MAX_RETRIES", "4294967294")]).unwrap().attempts(), u32::MAX);
@@ -232,7 +234,7 @@ fn a_default_gives_way_to_a_variable() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_read_is_named() {
+fn an_invalid_variable_is_named() {
     let from_zero = "allowed are durations from 0, like \"250ms\" and \"1.5s\"";
     let positive = "allowed are durations of more than 0, like \"250ms\" and \"1.5s\"";
     for (variable, text, reason) in [
@@ -274,14 +276,14 @@ fn a_variable_that_cannot_be_read_is_named() {
             "is 0, allowed are at least 1 and fewer than the attempts, 4294967295",
         ),
     ] {
-        let (setting, said) = refused(from([(variable, text)]));
+        let (setting, error) = refused(from([(variable, text)]));
 
-        assert_eq!((setting, said.as_str()), (variable, reason));
+        assert_eq!((setting, error.as_str()), (variable, reason));
     }
 }
 
 #[test]
-fn variables_that_contradict_each_other_are_named() {
+fn contradicting_variables_are_named() {
     for (one, other, named) in [
         (("RETRY_BASE_DELAY", "2s"), ("RETRY_MAX_DELAY", "1s"), "RETRY_MAX_DELAY"),
         (
@@ -305,18 +307,18 @@ fn variables_that_contradict_each_other_are_named() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_refused() {
+fn a_variable_that_is_not_utf_8_is_refused() {
     let policy = RetryPolicy::from_lookup(|name| {
         (name == "EDDYLINE_RETRY_DEADLINE").then(|| OsString::from_vec(vec![0x31, 0xff, 0x73]))
     });
 
-    let said = refused(policy);
+    let error = refused(policy);
 
-    assert_eq!(said, ("EDDYLINE_RETRY_DEADLINE", "is not UTF-8".to_owned()));
+    assert_eq!(error, ("EDDYLINE_RETRY_DEADLINE", "is not UTF-8".to_owned()));
 }
 
 #[test]
-fn the_environment_of_this_process_is_read() {
+fn from_env_reads_the_environment_of_the_process() {
     let set = std::env::vars_os().any(|(name, _)| {
         name.to_string_lossy().contains("RETRY_") || name.to_string_lossy().contains("RETRIES")
     });

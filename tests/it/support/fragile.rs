@@ -1,4 +1,4 @@
-//! A cluster for tests that break its primary.
+//! A cluster for tests that stop, crash or freeze its primary.
 
 use eddyline::{Config, Schema};
 use local_postgres::Cluster;
@@ -7,19 +7,20 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{connect, next, wait_until};
 
-/// A log on a primary that tests stop, crash and freeze, one test at a time, and on a replica that
-/// lets no reader hold up its replay.
+/// A log on a primary that tests stop, crash and freeze, one test at a time. Its replica cancels
+/// queries that conflict with replay immediately.
 pub struct Fragile {
     pub cluster: MutexGuard<'static, Cluster>,
     pub log: String,
 }
 
 impl Fragile {
+    /// Waits until no other test uses the cluster, and creates a log.
     pub async fn new() -> Self {
         static CLUSTER: OnceCell<Mutex<Cluster>> = OnceCell::const_new();
         let cluster =
             CLUSTER.get_or_init(|| async { Mutex::new(start().await) }).await.lock().await;
-        // The test before may have failed at any point.
+        // The previous test may have failed at any point.
         let primary = cluster.primary();
         if primary.is_running() {
             primary.sigcont().unwrap();
@@ -27,7 +28,7 @@ impl Fragile {
         for server in cluster.servers() {
             server.start().await.unwrap();
         }
-        // A crash may be mended by the server itself, which takes a moment.
+        // Crash recovery of the server takes a moment.
         let url = cluster.primary().url("postgres");
         wait_until(async || tokio_postgres::connect(&url, NoTls).await.is_ok()).await;
         let fragile = Self { cluster, log: format!("log_{}", next()) };
@@ -47,7 +48,7 @@ impl Fragile {
         Config::new(&self.primary_url()).unwrap().log(&self.log)
     }
 
-    /// Connects to the primary without the crate.
+    /// Connects to the primary with `tokio_postgres` alone.
     pub async fn sql(&self) -> Client {
         connect(&self.primary_url()).await
     }

@@ -1,10 +1,10 @@
-//! One cluster for all tests, and a log of its own for each.
+//! The cluster that tests share, a log for each test, and helpers.
 
+mod connection_pooler;
 mod fragile;
 mod observer;
 mod replicated;
 mod secure;
-mod transaction_pooler;
 mod triggers;
 
 use std::net::Ipv4Addr;
@@ -17,20 +17,20 @@ use tokio::net::TcpSocket;
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+pub use self::connection_pooler::ConnectionPooler;
 pub use self::fragile::Fragile;
 pub use self::observer::{Observer, attribute, series};
 pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};
-pub use self::transaction_pooler::TransactionPooler;
 pub use self::triggers::{
-    SLEEP, asleep, cancel_after_commits, log_that_runs, named, run_after_appends,
-    run_after_commits, run_on_reads,
+    SLEEP, cancel_after_commits, log_that_runs, named, run_after_appends, run_after_commits,
+    run_on_reads, sleeping_backend,
 };
 
-/// The database of all logs that need no database of their own.
+/// The database of all logs that do not need a database of their own.
 const DATABASE: &str = "library";
 
-/// Returns the cluster, started by whichever test is first. It ends with the process.
+/// Returns the shared cluster, which the first call starts. It ends with the process.
 pub async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
     CLUSTER
@@ -50,19 +50,19 @@ pub struct Log {
 }
 
 impl Log {
-    /// Makes a log in the common database.
+    /// Creates a log in the shared database.
     pub async fn new() -> Self {
         Self::in_database(DATABASE).await
     }
 
-    /// Makes a log in a database of its own, for tests that change the database.
-    pub async fn alone() -> Self {
+    /// Creates a log in a database of its own, for tests that change settings of the database.
+    pub async fn isolated() -> Self {
         let database = format!("library_{}", next());
         cluster().await.create_database(&database).await.unwrap();
         Self::in_database(&database).await
     }
 
-    /// Names a log that was not made.
+    /// Returns a log with a new name, without creating it.
     pub async fn missing() -> Self {
         let name = format!("log_{}", next());
         Self { name, database: DATABASE.to_owned(), cluster: cluster().await }
@@ -74,12 +74,12 @@ impl Log {
         log
     }
 
-    /// Returns the primary's address.
+    /// Returns the URL of the primary.
     pub fn primary_url(&self) -> String {
         self.cluster.primary().url(&self.database)
     }
 
-    /// Returns the replica's address.
+    /// Returns the URL of the replica.
     pub fn replica_url(&self) -> String {
         self.cluster.standbys()[0].url(&self.database)
     }
@@ -96,25 +96,25 @@ impl Log {
         Store::<ReadWrite>::connect(self.config()).await.unwrap()
     }
 
-    /// Connects to the replica, once the log is there.
+    /// Connects to the replica after it has replayed the log's creation.
     pub async fn reader(&self) -> Store<ReadOnly> {
         self.cluster.wait_for_replay().await.unwrap();
         Store::<ReadOnly>::connect(self.replica_config()).await.unwrap()
     }
 
-    /// Returns the key of the log's lock, as `pg_locks` shows it while an insert is open.
+    /// Returns the key of the log's advisory lock, as in `pg_locks`.
     pub async fn lock_key(&self) -> i64 {
         let table = format!("SELECT '{}'::regclass::oid::bigint", self.name);
         let oid: i64 = self.sql().await.query_one(&table, &[]).await.unwrap().get(0);
         0x0edd_1e5e << 32 | oid
     }
 
-    /// Connects to the primary without the crate.
+    /// Connects to the primary with `tokio_postgres` alone.
     pub async fn sql(&self) -> Client {
         connect(&self.primary_url()).await
     }
 
-    /// Renders an insert as someone types it who does not use the crate.
+    /// Renders a plain INSERT of an event, as of a program that does not use the crate.
     pub fn insert(&self, book: &str) -> String {
         format!(
             "INSERT INTO {} (event_id, occurred_at, event_type, payload)
@@ -124,23 +124,24 @@ impl Log {
     }
 }
 
-/// Connects to a server without the crate.
+/// Connects to a server with `tokio_postgres` alone.
 pub async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
-/// A limit that no test waits for.
+/// A timeout that no test reaches.
 pub const FOREVER: Duration = Duration::from_secs(60 * 60);
 
-/// Waits for what must not wait for a limit of [`FOREVER`]. A busy machine has a minute for it.
+/// Awaits a future that must not wait for a timeout of [`FOREVER`]. It has a minute, enough for a
+/// busy machine.
 pub async fn promptly<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(FOREVER / 60, future).await.expect("what does not wait for the limit")
+    tokio::time::timeout(FOREVER / 60, future).await.expect("no wait for the timeout")
 }
 
-/// Returns an address that nobody listens at, and that nobody else is given.
-pub fn nowhere() -> String {
+/// Returns the URL of a port that is not listened on and that stays reserved.
+pub fn unreachable_url() -> String {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let url = format!("postgres://postgres@{}/library", socket.local_addr().unwrap());
@@ -148,28 +149,28 @@ pub fn nowhere() -> String {
     url
 }
 
-/// Returns the address for another user, with a password if there is one: `name:password`.
+/// Returns the URL for another user, which may include a password: `name:password`.
 pub fn as_user(url: &str, user: &str) -> String {
     url.replacen("postgres@", &format!("{user}@"), 1)
 }
 
-/// Returns the reason for which a server refused.
+/// Returns the SQLSTATE of a statement that failed.
 pub fn refusal<T>(outcome: Result<T, tokio_postgres::Error>) -> String {
     let error = outcome.err().expect("the server did not refuse");
-    error.code().expect("no server refused").code().to_owned()
+    error.code().expect("an error of the server").code().to_owned()
 }
 
-/// Waits within a decision, which is not async.
+/// Blocks on a future within a decision, which is not async.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
 }
 
-/// Waits until someone waits for an advisory lock of the session's database.
+/// Waits until a session waits for an advisory lock of the database of `sql`.
 pub async fn wait_for_lock_waiter(sql: &Client, key: i64) {
     wait_for_lock_waiters(sql, key, 1).await;
 }
 
-/// Waits until so many wait for an advisory lock of the session's database.
+/// Waits until `count` sessions wait for an advisory lock of the database of `sql`.
 pub async fn wait_for_lock_waiters(sql: &Client, key: i64, count: usize) {
     let waiters = "SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
         WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted
@@ -177,23 +178,24 @@ pub async fn wait_for_lock_waiters(sql: &Client, key: i64, count: usize) {
     wait_until(async || sql.query(waiters, &[&key]).await.unwrap().len() >= count).await;
 }
 
-/// Ends the sessions of an application, waits until they have ended, and returns how many there were.
+/// Terminates the sessions of an application, waits until they have ended, and returns their
+/// number.
 pub async fn end_sessions(sql: &Client, application: &str) -> usize {
     let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
         WHERE application_name = $1";
     sql.query(end, &[&application]).await.unwrap().len()
 }
 
-/// Waits for a fact, asking again and again; a fact that does not come fails the test.
-pub async fn wait_until(fact: impl AsyncFn() -> bool) {
+/// Polls a condition until it holds, and fails the test after 30 seconds.
+pub async fn wait_until(condition: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !fact().await {
-        assert!(Instant::now() < deadline, "what the test waits for did not come");
+    while !condition().await {
+        assert!(Instant::now() < deadline, "the condition did not hold within 30 seconds");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// Returns a number that no other test gets.
+/// Returns a number that is unique in this process.
 pub fn next() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -211,7 +213,7 @@ fn loan(event_type: &str, book: &str, reader: &str) -> Event {
     Event::from_json(event_type, format!(r#"{{"BookID":"{book}","ReaderID":"{reader}"}}"#)).unwrap()
 }
 
-/// A book's loans, and their ends.
+/// Returns a filter for the loans and returns of a book.
 pub fn loans_of(book: &str) -> Filter {
     Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
         .any_of([("BookID", book)])

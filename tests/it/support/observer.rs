@@ -1,4 +1,4 @@
-//! What is exported through OpenTelemetry, kept to be looked at.
+//! Exporters of OpenTelemetry that keep metrics and spans in memory.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 
-/// Keeps what is exported.
+/// In-memory exporters of metrics and spans.
 pub struct Observer {
     pub meters: SdkMeterProvider,
     pub tracers: SdkTracerProvider,
@@ -33,7 +33,7 @@ impl Observer {
         Telemetry::new(&self.meters.meter("eddyline"), tracer)
     }
 
-    /// Looks at an instrument as it was last exported.
+    /// Exports the metrics and passes the one with `name` to `look`.
     pub fn instrument<T>(&self, name: &str, look: impl FnOnce(&Metric) -> T) -> T {
         self.metrics.reset();
         self.meters.force_flush().unwrap();
@@ -45,7 +45,7 @@ impl Observer {
         look(metrics.find(|metric| metric.name() == name).unwrap_or_else(|| panic!("no {name}")))
     }
 
-    /// Returns a counter by its attributes.
+    /// Returns the values of a counter by its attributes.
     pub fn counter(&self, name: &str) -> BTreeMap<String, u64> {
         self.instrument(name, |metric| match metric.data() {
             AggregatedMetrics::U64(MetricData::Sum(sum)) if sum.is_monotonic() => {
@@ -55,12 +55,12 @@ impl Observer {
         })
     }
 
-    /// Returns how many operations there were and how long they took in all, by their attributes.
+    /// Returns the number and the total duration of operations by their attributes.
     pub fn durations(&self) -> BTreeMap<String, (u64, f64)> {
         self.histogram("eventstore.operation.duration")
     }
 
-    /// Returns how many values a histogram was given, and their sum, by its attributes.
+    /// Returns the count and the sum of a histogram by its attributes.
     pub fn histogram(&self, name: &str) -> BTreeMap<String, (u64, f64)> {
         self.instrument(name, |metric| match metric.data() {
             AggregatedMetrics::F64(MetricData::Histogram(histogram)) => histogram
@@ -71,13 +71,14 @@ impl Observer {
         })
     }
 
-    /// Returns the values of a counter that has counted something, by its attributes.
+    /// Returns the values above zero of a counter by its attributes.
     pub fn counted(&self, name: &str) -> BTreeMap<String, u64> {
         let mut counted = self.counter(name);
         counted.retain(|_, count| *count > 0);
         counted
     }
 
+    /// Returns the number of operations by their attributes.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.durations().into_iter().map(|(series, (count, _))| (series, count)).collect()
     }
@@ -87,7 +88,7 @@ impl Observer {
     }
 }
 
-/// Shows attributes as `key=value`, in the order of their keys.
+/// Renders attributes as `key=value`, sorted.
 fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
     let mut pairs: Vec<_> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
     pairs.sort();
@@ -100,7 +101,7 @@ pub fn attribute(span: &SpanData, key: &str) -> Option<String> {
     Some(pair.value.to_string())
 }
 
-/// Names the values of series.
+/// Returns the values of series by their attributes, to compare with a counter.
 pub fn series<const N: usize>(values: [(&str, u64); N]) -> BTreeMap<String, u64> {
     values.map(|(attributes, value)| (attributes.to_owned(), value)).into()
 }

@@ -1,4 +1,4 @@
-//! A cluster with two replicas, for tests that break it.
+//! A cluster with two replicas, for tests that stop replicas or pause their replay.
 
 use eddyline::{Config, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
@@ -6,13 +6,14 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::next;
 
-/// A log on a primary with two replicas that tests stop and pause, one test at a time.
+/// A log on a primary with two replicas, which tests stop and pause, one test at a time.
 pub struct Replicated {
     pub cluster: MutexGuard<'static, Cluster>,
     pub log: String,
 }
 
 impl Replicated {
+    /// Waits until no other test uses the cluster, and creates a log.
     pub async fn new() -> Self {
         static CLUSTER: OnceCell<Mutex<Cluster>> = OnceCell::const_new();
         let cluster = CLUSTER
@@ -22,7 +23,7 @@ impl Replicated {
             .await
             .lock()
             .await;
-        // The test before may have failed at any point.
+        // The previous test may have failed at any point.
         for replica in cluster.standbys() {
             replica.start().await.unwrap();
             replica.resume_replay().await.unwrap();

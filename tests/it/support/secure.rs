@@ -1,4 +1,4 @@
-//! A server that offers TLS and asks for a password, for all tests that need one.
+//! A server with TLS and password authentication, which tests share.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,49 +11,51 @@ use tokio_postgres::NoTls;
 
 use super::{as_user, connect, wait_until};
 
-/// A user who is asked for a password, as few are.
+/// A role that has to authenticate with [`PASSWORD`].
 pub const MEMBER: &str = "member";
+/// The password of [`MEMBER`].
 pub const PASSWORD: &str = "shelf-mark";
 
+/// A server with TLS. Most roles need no password.
 pub struct SecureServer {
     cluster: Cluster,
 }
 
 impl SecureServer {
-    /// Returns the server's address by the name that is in its certificate.
+    /// Returns the URL of the server with the host name that is in its certificate.
     pub fn url(&self) -> String {
         self.url_by_address().replacen("127.0.0.1", "localhost", 1)
     }
 
-    /// Returns the server's address by a name that is not in its certificate.
+    /// Returns the URL of the server with a host that is not in its certificate.
     pub fn url_by_address(&self) -> String {
         self.cluster.primary().url("postgres")
     }
 
-    /// Returns the server's address by its socket.
+    /// Returns the connection string for the server's Unix socket.
     pub fn socket_url(&self) -> String {
         let server = self.cluster.primary();
         let directory = server.data().display();
         format!("host='{directory}' port={} user=postgres dbname=postgres", server.port())
     }
 
-    /// Returns the file with the authority that signed the server's certificate.
+    /// Returns the path of the certificate of the authority that signed the server's certificate.
     pub fn authority(&self) -> PathBuf {
         self.file("authority.pem")
     }
 
-    /// Returns the file with an authority of the same name that did not sign it.
+    /// Returns the path of the certificate of another authority with the same name.
     pub fn other_authority(&self) -> PathBuf {
         self.file("other_authority.pem")
     }
 
-    /// Returns a place for a file that ends with the server.
+    /// Returns a path in the server's directory, which is removed with the server.
     pub fn file(&self, name: &str) -> PathBuf {
         self.cluster.directory().join(name)
     }
 
-    /// Makes a superuser who is asked for a password.
-    pub async fn let_in_by_password(&self, name: &str, password: &str) {
+    /// Creates a superuser that has to authenticate with a password.
+    pub async fn create_user_with_password(&self, name: &str, password: &str) {
         let sql = connect(&self.url_by_address()).await;
         sql.batch_execute(&format!("CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{password}'"))
             .await
@@ -67,7 +69,7 @@ impl SecureServer {
     }
 }
 
-/// Returns the server, started by whichever test is first. It ends with the process.
+/// Returns the shared server, which the first call starts. It ends with the process.
 pub async fn secure_server() -> &'static SecureServer {
     static SERVER: OnceCell<SecureServer> = OnceCell::const_new();
     SERVER
@@ -80,7 +82,7 @@ pub async fn secure_server() -> &'static SecureServer {
             let server = SecureServer { cluster: builder.start().await.unwrap() };
             fs::write(server.authority(), authority.pem()).unwrap();
             fs::write(server.other_authority(), self::authority().pem()).unwrap();
-            server.let_in_by_password(MEMBER, PASSWORD).await;
+            server.create_user_with_password(MEMBER, PASSWORD).await;
             Schema::new(&Config::new(&server.url()).unwrap()).migrate().await.unwrap();
             server
         })

@@ -1,14 +1,14 @@
-//! Logs that run what a test likes while they are read or appended to.
+//! Logs that run PL/pgSQL code of a test while they are read or appended to.
 
 use tokio_postgres::Client;
 
 use super::{next, wait_until};
 
-/// Keeps a statement busy until somebody ends it.
+/// PL/pgSQL code that blocks a statement until it is canceled.
 pub const SLEEP: &str = "PERFORM pg_sleep(600);";
 
-/// Makes a log that runs a piece of PL/pgSQL whenever it is read, in a database that has logs. Only a
-/// read-only store connects to it.
+/// Creates a log that runs PL/pgSQL code when it is read. The database has to have another log.
+/// Only a read-only store can connect to it, since it is a view.
 pub async fn log_that_runs(sql: &Client, body: &str) -> String {
     let name = format!("log_{}", next());
     let version = format!(
@@ -19,13 +19,13 @@ pub async fn log_that_runs(sql: &Client, body: &str) -> String {
     name
 }
 
-/// Has a log run a piece of PL/pgSQL whenever it is read, from now on.
+/// Replaces the table of a log by a view that runs PL/pgSQL code when it is read.
 pub async fn run_on_reads(sql: &Client, log: &str, body: &str) {
     let rename = format!("ALTER TABLE {log} RENAME TO {log}_before");
     sql.batch_execute(&format!("{rename}; {}", view_that_runs(log, body))).await.unwrap();
 }
 
-/// Renders a view in the place of a log's table.
+/// Renders a view with the columns of a log that runs PL/pgSQL code.
 fn view_that_runs(name: &str, body: &str) -> String {
     format!(
         "CREATE TABLE {name}_books ();
@@ -39,7 +39,7 @@ fn view_that_runs(name: &str, body: &str) -> String {
     )
 }
 
-/// Has a log run a piece of PL/pgSQL after each append, in its transaction.
+/// Creates a trigger that runs PL/pgSQL code after each append, in its transaction.
 pub async fn run_after_appends(sql: &Client, log: &str, body: &str) {
     sql.batch_execute(&format!(
         "CREATE FUNCTION {log}_trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -52,14 +52,14 @@ pub async fn run_after_appends(sql: &Client, log: &str, body: &str) {
     .unwrap();
 }
 
-/// Lets the server answer appends with an error after their commit, as if they were canceled there. Returns
-/// the statement that ends this.
+/// Makes the append procedure fail after its commit, as if it was canceled there. Returns the
+/// statement that restores the procedure.
 pub async fn cancel_after_commits(sql: &Client, log: &str) -> String {
     run_after_commits(sql, log, "RAISE EXCEPTION 'canceled' USING ERRCODE = '57014';").await
 }
 
-/// Has the server run something after each commit of an append, in its call. Returns the statement that ends
-/// this.
+/// Makes the append procedure run PL/pgSQL code after its commit, in the same call. Returns the
+/// statement that restores the procedure.
 pub async fn run_after_commits(sql: &Client, log: &str, body: &str) -> String {
     let definition = format!("SELECT pg_get_functiondef('{log}_append'::regproc)");
     let definition: String = sql.query_one(&definition, &[]).await.unwrap().get(0);
@@ -69,15 +69,15 @@ pub async fn run_after_commits(sql: &Client, log: &str, body: &str) -> String {
     definition
 }
 
-/// Waits until a session sleeps, and returns its process.
-pub async fn asleep(sql: &Client, application: &str) -> i32 {
+/// Waits until a session of an application sleeps in `pg_sleep`, and returns its process id.
+pub async fn sleeping_backend(sql: &Client, application: &str) -> i32 {
     let process = "SELECT pid FROM pg_stat_activity
         WHERE application_name = $1 AND wait_event = 'PgSleep'";
     wait_until(async || !sql.query(process, &[&application]).await.unwrap().is_empty()).await;
     sql.query_one(process, &[&application]).await.unwrap().get(0)
 }
 
-/// Adds a name to an address by which its sessions can be found.
+/// Adds a unique application name to a URL. Returns the URL and the name.
 pub fn named(url: &str) -> (String, String) {
     let name = format!("branch_{}", next());
     (format!("{url}?application_name={name}"), name)

@@ -1,4 +1,4 @@
-//! Describing a cluster and making its data.
+//! The builder of a cluster, and the creation of its data directories.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::standby_name;
-use crate::data::{self, CONFIGURATION, Home, write_configuration};
+use crate::data::{self, CONFIGURATION, ClusterDirectory, write_configuration};
 use crate::identity::Identity;
-use crate::install::{end_of, find_or_install};
+use crate::install::{find_or_install, wait_for_exit};
 use crate::postmaster::Context;
 use crate::server::{PRIMARY, STANDBY_SIGNAL};
 use crate::settings::Settings;
 use crate::supervisor::{Launch, Supervisor};
 use crate::{Cluster, Error, Programs};
 
-/// Describes a cluster that is about to start.
+/// A builder of a [`Cluster`].
 #[derive(Clone, Debug)]
 #[must_use = "a cluster starts only when `start` is called"]
 pub struct Builder {
@@ -26,7 +26,7 @@ pub struct Builder {
     directory: Option<PathBuf>,
     programs: Option<Programs>,
     tls: Option<Tls>,
-    patience: Duration,
+    timeout: Duration,
     fsync: bool,
     max_connections: u32,
     shared_buffers: String,
@@ -46,35 +46,36 @@ impl Builder {
         self
     }
 
-    /// Keeps the cluster in a directory. Defaults to a temporary one that is removed at the end.
+    /// Keeps the cluster in a directory. Defaults to a temporary directory that is removed at the
+    /// end.
     ///
-    /// A cluster found there is started again, with the settings of this builder. The number of
-    /// standbys cannot change, and with standbys `max_connections` can only grow.
+    /// An existing cluster in the directory is started again with the settings of this builder. The
+    /// number of standbys cannot change, and with standbys `max_connections` cannot decrease.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// Sets the programs to run. Defaults to what [`find_or_install`] finds; it says on standard
-    /// error when it installs.
+    /// Sets the programs to run. Defaults to what [`find_or_install`] finds. An installation is
+    /// reported on standard error.
     pub fn programs(mut self, programs: Programs) -> Self {
         self.programs = Some(programs);
         self
     }
 
-    /// Offers TLS on every server, by a certificate and its key in PEM. Defaults to no TLS.
+    /// Enables TLS on every server, with a certificate and its key in PEM. Defaults to no TLS.
     pub fn tls(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
         self.tls = Some(Tls { certificate: certificate.into(), key: key.into() });
         self
     }
 
-    /// Sets how long a server may take to start, stop or replay. Defaults to one minute.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets the timeout for a server to start, stop or replay. Defaults to one minute.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// Sets whether commits wait for the disk. Defaults to true.
+    /// Sets `fsync`, that is, whether commits wait for the disk. Defaults to true.
     pub fn fsync(mut self, fsync: bool) -> Self {
         self.fsync = fsync;
         self
@@ -86,19 +87,19 @@ impl Builder {
         self
     }
 
-    /// Sets the size of each server's page cache. Defaults to `128MB`.
+    /// Sets `shared_buffers` of each server. Defaults to `128MB`.
     pub fn shared_buffers(mut self, shared_buffers: impl Into<String>) -> Self {
         self.shared_buffers = shared_buffers.into();
         self
     }
 
-    /// Adds a setting of `postgresql.conf` for every server. Wins over the builder's own.
+    /// Adds a setting of `postgresql.conf` for every server. It overrides the builder's own.
     pub fn setting(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.settings.set(name, value);
         self
     }
 
-    /// Starts the cluster and waits until every standby streams.
+    /// Starts the cluster and waits until every standby is streaming.
     ///
     /// # Errors
     ///
@@ -107,76 +108,77 @@ impl Builder {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, everything started so far ends.
+    /// If dropped, all programs started so far end.
     pub async fn start(self) -> Result<Cluster, Error> {
         let programs = match &self.programs {
             Some(programs) => programs.clone(),
-            None => find_or_install(None, tell).await?,
+            None => find_or_install(None, report).await?,
         };
         self.settings.render()?;
         let identity = Identity::choose()?;
-        let (home, supervisor, ownership) = match &self.directory {
+        let (cluster_directory, supervisor, ownership) = match &self.directory {
             Some(folder) => {
-                let home = Home::open(folder, &identity)?;
-                let (ownership, lock) = home.lock(self.patience).await?;
-                let supervisor = Supervisor::that_keeps(home.root(), lock)?;
-                (home, supervisor, Some(ownership))
+                let cluster_directory = ClusterDirectory::open(folder, &identity)?;
+                let (ownership, lock) = cluster_directory.lock(self.timeout).await?;
+                let supervisor = Supervisor::keeping_directory(cluster_directory.root(), lock)?;
+                (cluster_directory, supervisor, Some(ownership))
             }
             None => {
-                // The supervisor comes first: there is no moment without someone to tidy up.
-                let home = Home::temporary(&identity)?;
-                let supervisor = Supervisor::that_removes(home.root())?;
-                home.create(&identity)?;
-                (home, supervisor, None)
+                // The supervisor starts first, so that it removes the directory in any case.
+                let cluster_directory = ClusterDirectory::temporary(&identity)?;
+                let supervisor = Supervisor::removing_directory(cluster_directory.root())?;
+                cluster_directory.create(&identity)?;
+                (cluster_directory, supervisor, None)
             }
         };
         let context = Arc::new(Context {
             programs,
             identity,
             supervisor,
-            patience: self.patience,
+            timeout: self.timeout,
             _ownership: ownership,
         });
-        let settings = self.settings_of_all(home.root(), &context.identity)?;
-        let found = home.standbys()?;
+        let settings = self.settings_of_all(cluster_directory.root(), &context.identity)?;
+        let found = cluster_directory.standbys()?;
         match found {
-            None => self.create(&home, &settings, &context).await?,
+            None => self.create(&cluster_directory, &settings, &context).await?,
             Some(found) if found == self.standbys => {}
             Some(found) => {
-                let (directory, wanted) = (home.root().to_owned(), self.standbys);
+                let (directory, wanted) = (cluster_directory.root().to_owned(), self.standbys);
                 return Err(Error::DirectoryMismatch { directory, found, wanted });
             }
         }
-        let mut cluster = Cluster::new(home, self.standbys, found.is_none(), context);
+        let mut cluster = Cluster::new(cluster_directory, self.standbys, found.is_none(), context);
         cluster.bring_up(&settings).await?;
         Ok(cluster)
     }
 
-    /// Makes the data of all servers: the primary's by `initdb`, the others' as copies of it.
+    /// Creates the data of all servers: the primary's with `initdb`, the standbys' as copies of it.
     async fn create(
         &self,
-        home: &Home,
+        cluster_directory: &ClusterDirectory,
         settings: &Settings,
         context: &Arc<Context>,
     ) -> Result<(), Error> {
-        let unfinished = home.unfinished();
+        let unfinished = cluster_directory.unfinished();
         if unfinished.exists() {
             fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))?;
         }
         data::create_private(&unfinished, &context.identity)?;
         let primary = unfinished.join(PRIMARY);
-        self.create_primary(&primary, &home.log("creation"), settings, context).await?;
+        self.create_primary(&primary, &cluster_directory.log("creation"), settings, context)
+            .await?;
         let standbys: Vec<PathBuf> =
             (1..=self.standbys).map(|number| unfinished.join(standby_name(number))).collect();
         let identity = context.identity.clone();
         let copied = tokio::task::spawn_blocking(move || {
             standbys.iter().try_for_each(|standby| copy_as_standby(&primary, standby, &identity))
         });
-        // A task that was neither cancelled nor panicked has a result.
-        copied
-            .await
-            .map_err(|error| Error::io("copy the primary in", home.root())(error.into()))??;
-        let servers = home.servers();
+        // An error here means that the task was canceled or has panicked.
+        copied.await.map_err(|error| {
+            Error::io("copy the primary in", cluster_directory.root())(error.into())
+        })??;
+        let servers = cluster_directory.servers();
         fs::rename(&unfinished, &servers).map_err(Error::io("create", &servers))
     }
 
@@ -194,8 +196,9 @@ impl Builder {
         if self.standbys == 0 {
             return Ok(());
         }
-        // The control file still holds initdb's limits, such as 100 connections, and a standby
-        // copied from it would refuse to start with less. A start and a stop bring it up to date.
+        // The control file still has initdb's limits, such as 100 connections, and a standby copied
+        // from it would refuse to start with lower ones. Starting and stopping the server updates
+        // the file.
         write_configuration(data, settings, &context.identity)?;
         let [single, database] = ["--single", "postgres"].map(OsStr::new);
         let arguments = [single, OsStr::new("-D"), data.as_os_str(), database];
@@ -220,7 +223,8 @@ impl Builder {
         if let Some(tls) = &self.tls {
             write_private(&root.join(CERTIFICATE), &tls.certificate, identity)?;
             write_private(&root.join(KEY), &tls.key, identity)?;
-            // Relative to a server's data: the configuration is text, which not every path is.
+            // The paths are relative to a server's data, since an absolute path need not be UTF-8,
+            // as the configuration must be.
             settings.set("ssl", "on");
             settings.set("ssl_cert_file", format!("../../{CERTIFICATE}"));
             settings.set("ssl_key_file", format!("../../{KEY}"));
@@ -237,7 +241,7 @@ impl Default for Builder {
             directory: None,
             programs: None,
             tls: None,
-            patience: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
             fsync: true,
             max_connections: 200,
             shared_buffers: "128MB".to_owned(),
@@ -252,12 +256,12 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// Prints a line to standard error. If that fails, the cluster starts all the same.
-fn tell(line: &str) {
+/// Prints a line to standard error. A failure to print is ignored.
+fn report(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Runs a program of PostgreSQL to its end.
+/// Runs a program of PostgreSQL and waits for its end.
 async fn run(
     program: &Path,
     arguments: &[&OsStr],
@@ -272,7 +276,7 @@ async fn run(
         identity: &context.identity,
         output: data::appendable(log)?,
     })?;
-    let status = end_of(&mut child, program).await?;
+    let status = wait_for_exit(&mut child, program).await?;
     context.supervisor.forget(&child);
     if status.success() {
         return Ok(());
@@ -281,7 +285,7 @@ async fn run(
     Err(Error::ProgramFailed { program, status, output: data::tail(log, written) })
 }
 
-/// Makes `postgresql.conf` read the file that is written anew at every start of a cluster.
+/// Makes `postgresql.conf` include the file that is rewritten at every start of a cluster.
 fn include_configuration(data: &Path) -> Result<(), Error> {
     let path = data.join("postgresql.conf");
     let line = format!("include '{CONFIGURATION}'\n");
@@ -296,7 +300,7 @@ fn copy_as_standby(primary: &Path, standby: &Path, identity: &Identity) -> Resul
     identity.own(&signal)
 }
 
-/// Writes a file that only the servers' user can read.
+/// Writes a file that only the user of the servers can read.
 fn write_private(path: &Path, text: &str, identity: &Identity) -> Result<(), Error> {
     OpenOptions::new()
         .create(true)

@@ -1,4 +1,4 @@
-//! The folders that may hold PostgreSQL's programs, prepared without a package manager.
+//! Folders that a user has prepared with PostgreSQL's programs, without a package manager.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::identity::{is_root, user_id};
 
-/// What says where a user keeps such files.
+/// The user and the environment variables that determine the folders.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caches {
     user: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Caches {
 }
 
 impl Caches {
-    /// Reads the environment of this process.
+    /// Returns the user and the environment of this process.
     pub(crate) fn of_this_process() -> Self {
         Self {
             user: user_id(),
@@ -29,23 +29,23 @@ impl Caches {
         }
     }
 
-    /// Lists the folders to look at, best first.
+    /// Lists the folders to search, best first.
     pub(crate) fn prepared(&self) -> Vec<PathBuf> {
         let own = self.without_home();
         let own = Some(own).filter(|folder| self.owns(folder));
-        self.caches().map(|cache| cache.join(PLACE)).chain(own).collect()
+        self.caches().map(|cache| cache.join(SUBFOLDER)).chain(own).collect()
     }
 
-    /// Returns the folder to prepare, quoted for a shell.
+    /// Returns the folder that the user should prepare, quoted for a shell.
     pub(crate) fn to_prepare(&self) -> String {
-        // A path that is not UTF-8 cannot be part of a text that is to be typed.
-        let mut folders = self.caches().map(|cache| cache.join(PLACE));
+        // The user cannot type a path that is not UTF-8.
+        let mut folders = self.caches().map(|cache| cache.join(SUBFOLDER));
         let typed = folders.find_map(|folder| Some(quoted(folder.to_str()?)));
         typed.unwrap_or_else(|| quoted(&self.without_home().to_string_lossy()))
     }
 
-    /// Lists the caches. One that is empty or relative counts as unset, as the specification of
-    /// `XDG_CACHE_HOME` says.
+    /// Lists the cache directories. An empty or relative variable counts as unset, as the
+    /// specification of `XDG_CACHE_HOME` says.
     fn caches(&self) -> impl Iterator<Item = PathBuf> {
         let absolute = |name: &Option<OsString>| {
             name.clone().map(PathBuf::from).filter(|folder| folder.is_absolute())
@@ -55,13 +55,13 @@ impl Caches {
         system.into_iter().chain(absolute(&self.cache).or(home))
     }
 
-    /// Returns the folder of a user without a home.
+    /// Returns the folder for a user without a home directory.
     fn without_home(&self) -> PathBuf {
-        PathBuf::from(format!("/var/tmp/eddyline-{}", self.user)).join(PLACE)
+        PathBuf::from(format!("/var/tmp/eddyline-{}", self.user)).join(SUBFOLDER)
     }
 
-    /// Says whether a folder belongs to the user. Everybody can make one in `/var/tmp`, and programs of
-    /// others are not to be run.
+    /// Returns whether a folder belongs to the user. Any user can create one in `/var/tmp`, and
+    /// programs of other users must not be run.
     fn owns(&self, folder: &Path) -> bool {
         let parents = folder.ancestors().take_while(|each| *each != Path::new("/var/tmp"));
         parents.into_iter().all(|each| fs::metadata(each).is_ok_and(|it| it.uid() == self.user))
@@ -77,7 +77,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-const PLACE: &str = "eddyline/postgresql";
+const SUBFOLDER: &str = "eddyline/postgresql";
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_that_is_not_utf_8_is_not_to_be_typed() {
+    fn a_home_that_is_not_utf_8_is_not_suggested() {
         let home = OsString::from_vec(b"/home/ad\xe9".to_vec());
         let caches = Caches { home: Some(home), ..caches(None, None) };
 

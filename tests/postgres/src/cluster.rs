@@ -6,7 +6,7 @@ use std::thread;
 
 use futures_util::future::try_join_all;
 
-use crate::data::Home;
+use crate::data::ClusterDirectory;
 use crate::postmaster::Context;
 use crate::settings::Settings;
 use crate::sql::{self, Session};
@@ -15,29 +15,29 @@ use crate::{Builder, Error, Programs, Server};
 
 /// A primary and its streaming standbys on this machine.
 ///
-/// When dropped it ends its servers, removes a temporary directory, and waits until both are done.
-/// The same happens, without anyone waiting, when the process ends in any other way.
+/// Dropping it stops its servers, removes a temporary directory, and waits for both. The same
+/// happens in the background if the process ends in any other way.
 #[derive(Debug)]
 pub struct Cluster {
     primary: Server,
     standbys: Vec<Server>,
-    home: Home,
+    directory: ClusterDirectory,
     is_new: bool,
     context: Arc<Context>,
 }
 
 impl Cluster {
-    /// Begins the description of a cluster.
+    /// Returns a builder of a cluster.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Returns the server that was made as the primary.
+    /// Returns the server that was created as the primary.
     pub fn primary(&self) -> &Server {
         &self.primary
     }
 
-    /// Returns the servers that were made as standbys.
+    /// Returns the servers that were created as standbys.
     pub fn standbys(&self) -> &[Server] {
         &self.standbys
     }
@@ -49,10 +49,10 @@ impl Cluster {
 
     /// Returns the directory of the servers' data and logs.
     pub fn directory(&self) -> &Path {
-        self.home.root()
+        self.directory.root()
     }
 
-    /// Says whether the cluster was made just now, rather than found in its directory.
+    /// Returns whether the cluster was created by this start, rather than found in its directory.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -71,7 +71,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the database may or may not come to exist.
+    /// If dropped, the database may or may not be created.
     pub async fn create_database(&self, name: &str) -> Result<(), Error> {
         let statement = format!("CREATE DATABASE {}", sql::identifier(name));
         let session = Session::open(&self.primary).await?;
@@ -79,7 +79,7 @@ impl Cluster {
         self.wait_for_replay().await
     }
 
-    /// Says whether the primary has a database of that name.
+    /// Returns whether the primary has a database of that name.
     ///
     /// # Errors
     ///
@@ -91,10 +91,10 @@ impl Cluster {
     pub async fn has_database(&self, name: &str) -> Result<bool, Error> {
         let query = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
         let session = Session::open(&self.primary).await?;
-        session.ask("look for a database", query, &[&name]).await
+        session.query_value("look for a database", query, &[&name]).await
     }
 
-    /// Waits until every running standby has replayed all that was committed before this call.
+    /// Waits until every running standby has replayed all commits before this call.
     ///
     /// # Errors
     ///
@@ -105,17 +105,18 @@ impl Cluster {
     ///
     /// Can be dropped at any time.
     pub async fn wait_for_replay(&self) -> Result<(), Error> {
-        // The log's own end would not do: it may lie within an event that is only written out with
-        // the next commit, so that an idle primary leaves the standbys waiting for seconds.
+        // The current end of the WAL is not suitable: it may lie within a record that is written
+        // out only with the next commit, so that standbys of an idle primary would wait for
+        // seconds.
         let mark = "SELECT pg_logical_emit_message(true, 'mark', '')::text \
                     FROM set_config('synchronous_commit', 'local', true)";
         let session = Session::open(&self.primary).await?;
-        let position: String = session.ask("mark a position", mark, &[]).await?;
-        try_join_all(self.followers().map(|standby| standby.catch_up(&position))).await?;
+        let position: String = session.query_value("mark a position", mark, &[]).await?;
+        try_join_all(self.running_standbys().map(|standby| standby.catch_up(&position))).await?;
         Ok(())
     }
 
-    /// Waits until every running standby receives what the primary writes.
+    /// Waits until every running standby is streaming from the primary.
     ///
     /// # Errors
     ///
@@ -128,27 +129,32 @@ impl Cluster {
         let action = "stream to its standbys";
         let query = "SELECT count(DISTINCT application_name) FROM pg_stat_replication \
                      WHERE state = 'streaming' AND application_name = ANY($1)";
-        let names: Vec<&str> = self.followers().map(Server::name).collect();
+        let names: Vec<&str> = self.running_standbys().map(Server::name).collect();
         let session = Session::open(&self.primary).await?;
         let deadline = self.primary.deadline();
-        while session.ask::<i64>(action, query, &[&names]).await? < names.len() as i64 {
+        while session.query_value::<i64>(action, query, &[&names]).await? < names.len() as i64 {
             deadline.pause(|waited| self.primary.timed_out(action, waited)).await?;
         }
         Ok(())
     }
 
-    /// Describes the cluster in a directory; nothing of it is running.
-    pub(crate) fn new(home: Home, standbys: usize, is_new: bool, context: Arc<Context>) -> Self {
+    /// Creates the handle of a cluster in a directory, without starting its servers.
+    pub(crate) fn new(
+        directory: ClusterDirectory,
+        standbys: usize,
+        is_new: bool,
+        context: Arc<Context>,
+    ) -> Self {
         let server = |name: String| {
-            let (data, log) = (home.servers().join(&name), home.log(&name));
+            let (data, log) = (directory.servers().join(&name), directory.log(&name));
             Server::new(name, data, log, Arc::clone(&context))
         };
         let primary = server(crate::server::PRIMARY.to_owned());
         let standbys = (1..=standbys).map(|number| server(standby_name(number))).collect();
-        Self { primary, standbys, home, is_new, context }
+        Self { primary, standbys, directory, is_new, context }
     }
 
-    /// Starts all servers and waits until the standbys stream.
+    /// Starts all servers and waits until the standbys are streaming.
     pub(crate) async fn bring_up(&mut self, settings: &Settings) -> Result<(), Error> {
         self.primary.start_on_free_port(settings).await?;
         self.reserve_slots().await?;
@@ -160,19 +166,20 @@ impl Cluster {
         self.wait_until_streaming().await
     }
 
-    /// Makes the primary keep what a standby has not yet received, however long it is away.
+    /// Creates the replication slots, so that the primary keeps the WAL that a stopped standby
+    /// lacks.
     async fn reserve_slots(&self) -> Result<(), Error> {
         let statement = "SELECT count(pg_create_physical_replication_slot(name, true)) \
                          FROM unnest($1::text[]) AS name \
                          WHERE name NOT IN (SELECT slot_name FROM pg_replication_slots)";
         let names: Vec<&str> = self.standbys.iter().map(Server::name).collect();
         let session = Session::open(&self.primary).await?;
-        session.ask::<i64>("reserve a replication slot", statement, &[&names]).await?;
+        session.query_value::<i64>("reserve a replication slot", statement, &[&names]).await?;
         Ok(())
     }
 
-    /// Iterates over the standbys that follow the primary at the moment.
-    fn followers(&self) -> impl Iterator<Item = &Server> {
+    /// Iterates over the running standbys that have not been promoted.
+    fn running_standbys(&self) -> impl Iterator<Item = &Server> {
         self.standbys.iter().filter(|server| server.is_running() && !server.is_primary())
     }
 }
@@ -181,15 +188,16 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.context.supervisor.end();
         while !self.context.supervisor.has_ended() {
-            // A process that has ended may look alive to the supervisor until it is looked at here.
-            self.servers().for_each(Server::look);
+            // An ended process may look alive to the supervisor until this process has waited for
+            // it.
+            self.servers().for_each(Server::reap);
             thread::sleep(INTERVAL);
         }
-        self.servers().for_each(Server::look);
+        self.servers().for_each(Server::reap);
     }
 }
 
-/// Returns the name of a standby, counted from one.
+/// Returns the name of a standby. Numbers start at one.
 pub(crate) fn standby_name(number: usize) -> String {
     format!("standby_{number}")
 }

@@ -12,14 +12,14 @@ use crate::identity::Identity;
 use crate::settings::Settings;
 use crate::wait::Deadline;
 
-/// The folder of one cluster: the servers' data, their logs, and a lock.
+/// The directory of a cluster, with the data and logs of its servers and its lock files.
 #[derive(Clone, Debug)]
-pub(crate) struct Home {
+pub(crate) struct ClusterDirectory {
     root: PathBuf,
 }
 
-impl Home {
-    /// Opens a folder, which is made when it is missing.
+impl ClusterDirectory {
+    /// Opens a directory, which is created if it is missing.
     pub(crate) fn open(folder: &Path, identity: &Identity) -> Result<Self, Error> {
         if !folder.exists() {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -33,56 +33,58 @@ impl Home {
         Ok(Self { root })
     }
 
-    /// Thinks of a temporary folder, in the first place the user can enter.
+    /// Chooses a path for a temporary directory, in the first parent that the user can enter.
     pub(crate) fn temporary(identity: &Identity) -> Result<Self, Error> {
         let usual = temporary_folder();
-        let places = [usual.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
-        let place = places.into_iter().find(|place| identity.can_enter(place)).unwrap_or(&usual);
-        let place = place.canonicalize().map_err(Error::io("open", place))?;
-        Ok(Self { root: place.join(format!("local-postgres-{:016x}", random())) })
+        let parents = [usual.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
+        let parent =
+            parents.into_iter().find(|parent| identity.can_enter(parent)).unwrap_or(&usual);
+        let parent = parent.canonicalize().map_err(Error::io("open", parent))?;
+        Ok(Self { root: parent.join(format!("local-postgres-{:016x}", random())) })
     }
 
-    /// Makes the temporary folder.
+    /// Creates the temporary directory.
     pub(crate) fn create(&self, identity: &Identity) -> Result<(), Error> {
         create_private(&self.root, identity)
     }
 
-    /// Returns the folder.
+    /// Returns the path of the directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Returns the folder of all servers' data; it exists once all of it is complete.
+    /// Returns the directory of all servers' data. It exists only after all data is complete.
     pub(crate) fn servers(&self) -> PathBuf {
         self.root.join("servers")
     }
 
-    /// Returns the folder in which servers' data is being made.
+    /// Returns the directory in which the servers' data is created.
     pub(crate) fn unfinished(&self) -> PathBuf {
         self.root.join("unfinished")
     }
 
-    /// Returns the file that takes what a program writes.
+    /// Returns the path of the log file of a program.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.root.join(format!("{name}.log"))
     }
 
-    /// Takes the folder for this process and returns two locks: one for this process, and one for
-    /// its supervisor to hold as well.
+    /// Locks the directory for this process. Returns two locks: one for this process, and one that
+    /// its supervisor holds as well.
     ///
-    /// A folder of a living process is refused; one whose supervisor still shuts down the servers
-    /// is waited for.
-    pub(crate) async fn lock(&self, patience: Duration) -> Result<(File, File), Error> {
-        // The lock of a process outlives it by the moment another of its children takes to start.
+    /// Fails if another process holds the directory. Waits if a supervisor is still shutting down
+    /// the servers of an ended process.
+    pub(crate) async fn lock(&self, timeout: Duration) -> Result<(File, File), Error> {
+        // A child process inherits the lock until its exec, so the lock may outlive its process
+        // briefly.
         let owner = self.lock_file("owner.lock", Duration::from_secs(1)).await?;
-        let supervisor = self.lock_file("supervisor.lock", patience).await?;
+        let supervisor = self.lock_file("supervisor.lock", timeout).await?;
         Ok((owner, supervisor))
     }
 
-    async fn lock_file(&self, name: &str, patience: Duration) -> Result<File, Error> {
+    async fn lock_file(&self, name: &str, timeout: Duration) -> Result<File, Error> {
         let path = self.root.join(name);
         let file = appendable(&path)?;
-        let deadline = Deadline::after(patience);
+        let deadline = Deadline::after(timeout);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
@@ -97,7 +99,7 @@ impl Home {
         }
     }
 
-    /// Counts the standbys of a complete cluster, or returns nothing when there is none.
+    /// Counts the standbys of a complete cluster. Returns `None` if there is no complete cluster.
     pub(crate) fn standbys(&self) -> Result<Option<usize>, Error> {
         let servers = self.servers();
         if !servers.exists() {
@@ -110,7 +112,7 @@ impl Home {
     }
 }
 
-/// Returns the folder for temporary files; an empty `TMPDIR` counts as unset.
+/// Returns the folder for temporary files. An empty `TMPDIR` counts as unset.
 pub(crate) fn temporary_folder() -> PathBuf {
     Some(env::temp_dir()).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or("/tmp".into())
 }
@@ -131,7 +133,7 @@ pub(crate) fn copy(from: &Path, to: &Path, identity: &Identity) -> Result<(), Er
     Ok(())
 }
 
-/// Makes a folder that only the servers' user can look into.
+/// Creates a folder that only the user of the servers can read.
 pub(crate) fn create_private(folder: &Path, identity: &Identity) -> Result<(), Error> {
     DirBuilder::new().mode(0o700).create(folder).map_err(Error::io("create", folder))?;
     identity.own(folder)
@@ -148,12 +150,12 @@ pub(crate) fn write_configuration(
     identity.own(&path)
 }
 
-/// Opens a file to write at its end.
+/// Opens a file to append to it.
 pub(crate) fn appendable(path: &Path) -> Result<File, Error> {
     OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))
 }
 
-/// Returns the last lines of a log, in one line, leaving out what was there `before`.
+/// Returns the last lines of a log, joined into one line, without its first `before` bytes.
 pub(crate) fn tail(log: &Path, before: u64) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let start = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
@@ -165,12 +167,12 @@ pub(crate) fn tail(log: &Path, before: u64) -> String {
     lines[lines.len().saturating_sub(LINES_OF_TAIL)..].join(" | ")
 }
 
-/// Returns a number that differs from process to process and from call to call.
+/// Returns a random number.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 
-/// The file of settings that is written anew at every start of a cluster.
+/// The file of settings that is rewritten at every start of a cluster.
 pub(crate) const CONFIGURATION: &str = "cluster.conf";
 
 const LINES_OF_TAIL: usize = 12;
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_leaves_out_what_was_there_before() -> std::io::Result<()> {
+    fn the_tail_excludes_earlier_lines() -> std::io::Result<()> {
         let log = tempfile::NamedTempFile::new()?;
         fs::write(log.path(), "LOG:  old\nFATAL:  new\n\nHINT:  newer\n")?;
 
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_of_nothing_names_the_log() {
+    fn the_tail_of_a_missing_log_names_its_path() {
         assert_eq!(tail(Path::new("/nowhere/primary.log"), 0), "nothing in /nowhere/primary.log");
     }
 }

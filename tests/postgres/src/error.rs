@@ -1,116 +1,116 @@
-//! What can go wrong with a local cluster.
+//! The error type of local clusters.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A cluster could not be made, started or controlled.
+/// An error of creating, starting or controlling a cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another process holds a cluster in the directory.
+    /// Another process uses the cluster in the directory.
     #[error("the cluster in {} is in use by another process", directory.display())]
     DirectoryInUse {
         /// The directory of the cluster.
         directory: PathBuf,
     },
 
-    /// The directory holds a cluster of another shape than the one asked for.
+    /// The cluster in the directory has another number of standbys than requested.
     #[error("the cluster in {} has {found} standbys, not {wanted}", directory.display())]
     DirectoryMismatch {
         /// The directory of the cluster.
         directory: PathBuf,
         /// The number of standbys it has.
         found: usize,
-        /// The number of standbys asked for.
+        /// The requested number of standbys.
         wanted: usize,
     },
 
-    /// The user the servers run as cannot enter the directory.
+    /// The user that the servers run as cannot enter the directory.
     #[error("user {user} cannot enter {}", directory.display())]
     DirectoryUnreachable {
         /// The directory of the cluster.
         directory: PathBuf,
-        /// The user the servers run as.
+        /// The user that the servers run as.
         user: String,
     },
 
-    /// A setting has a name that PostgreSQL's configuration file cannot hold.
+    /// The name of a setting is invalid in PostgreSQL's configuration file.
     #[error("invalid name of a setting: {name:?}")]
     InvalidSetting {
-        /// The name as given.
+        /// The invalid name.
         name: String,
     },
 
-    /// The operating system refused something.
+    /// An operating system error.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
-        /// The file, folder or program it was tried on.
+        /// The file, folder or program of the action.
         path: PathBuf,
-        /// Why it was refused.
+        /// The cause.
         source: io::Error,
     },
 
-    /// A program ended with a failure.
+    /// A program has failed.
     #[error("{program} failed with {status}: {output}")]
     ProgramFailed {
         /// The program's name.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// The end of what it wrote.
+        /// The end of its output.
         output: String,
     },
 
-    /// No usable programs of PostgreSQL are on this machine.
+    /// This machine has no usable programs of PostgreSQL.
     #[error(
         "no programs of PostgreSQL 14 or newer (initdb and postgres) found{}: run `{command}`, or \
          set EDDYLINE_PG_BIN to their folder",
-        skipped(rejected)
+        rejected_suffix(rejected)
     )]
     ProgramsMissing {
-        /// The command that would provide them.
+        /// The command that installs them.
         command: String,
-        /// Folders that hold such programs but cannot serve, each with the reason.
+        /// Folders with unusable programs, each with the reason.
         rejected: Vec<String>,
     },
 
-    /// The servers refuse to run as root and there is no other user to run them as.
+    /// The servers refuse to run as root, and there is no other user to run them as.
     #[error("postgres refuses to run as root, and neither user postgres nor nobody exists")]
     RootOnly,
 
-    /// A server ended while it was starting.
+    /// A server has ended during its start.
     #[error("{server} ended with {status} while starting: {log}")]
     StartFailed {
         /// The server's name.
         server: String,
-        /// How its process ended.
+        /// The exit status of its process.
         status: String,
         /// The end of its log.
         log: String,
     },
 
-    /// A server refused a statement or a connection.
+    /// A server has refused a statement or a connection.
     #[error("{server} refused to {action}")]
     Sql {
         /// The server's name.
         server: String,
-        /// What was asked of it, as a verb.
+        /// The refused action, as a verb.
         action: &'static str,
-        /// Its answer.
+        /// The error of the server or the connection.
         source: tokio_postgres::Error,
     },
 
-    /// Something did not happen in time.
+    /// An action did not finish in time.
     #[error("{server} did not {action} within {waited:?}: {log}")]
     TimedOut {
         /// The server's name.
         server: String,
-        /// What was waited for, as a verb.
+        /// The action, as a verb.
         action: &'static str,
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
         /// The end of its log.
         log: String,
@@ -125,12 +125,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Makes the error of a refused operation on a path.
+    /// Returns a function that converts an I/O error of an action on a path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }
 
-fn skipped(rejected: &[String]) -> String {
+fn rejected_suffix(rejected: &[String]) -> String {
     if rejected.is_empty() { String::new() } else { format!(" ({})", rejected.join(", ")) }
 }

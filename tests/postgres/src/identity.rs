@@ -1,4 +1,4 @@
-//! The user the servers run as.
+//! The user that the servers run as.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::Error;
 
-/// The user PostgreSQL's programs run as: whoever runs this process, unless that is root.
+/// The user that PostgreSQL's programs run as: the user of this process, unless that is root.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     replacement: Option<User>,
@@ -22,7 +22,8 @@ struct User {
 }
 
 impl Identity {
-    /// Chooses the user: `postgres` or `nobody` in place of root, who may not run a server.
+    /// Chooses the user: `postgres` or `nobody` instead of root, as which PostgreSQL refuses to
+    /// run.
     pub(crate) fn choose() -> Result<Self, Error> {
         if !is_root() {
             return Ok(Self { replacement: None });
@@ -37,19 +38,19 @@ impl Identity {
         }
     }
 
-    /// Returns the user's name, or "this user" when nothing is dropped.
+    /// Returns the user's name, or "this user" for the user of this process.
     pub(crate) fn name(&self) -> &str {
         self.replacement.as_ref().map_or("this user", |user| &user.name)
     }
 
-    /// Makes a program run as the user.
+    /// Sets a command to run as the user.
     pub(crate) fn apply(&self, command: &mut Command) {
         if let Some(user) = &self.replacement {
             command.uid(user.uid).gid(user.gid);
         }
     }
 
-    /// Gives a file or folder to the user.
+    /// Changes the owner of a file or folder to the user.
     pub(crate) fn own(&self, path: &Path) -> Result<(), Error> {
         match &self.replacement {
             Some(user) => std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))
@@ -58,7 +59,7 @@ impl Identity {
         }
     }
 
-    /// Says whether the user can enter the folder and every folder above it.
+    /// Returns whether the user can enter the folder and all of its parents.
     pub(crate) fn can_enter(&self, folder: &Path) -> bool {
         let Some(user) = &self.replacement else {
             return true;
@@ -82,7 +83,7 @@ impl User {
     }
 }
 
-/// Says whether this process runs as root.
+/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -92,7 +93,7 @@ pub(crate) fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Reads a line of the user database, if it is about the user of that name.
+/// Returns a parser of lines of `/etc/passwd` that matches the user of that name.
 fn user(name: &str) -> impl Fn(&str) -> Option<User> {
     move |line| {
         let mut fields = line.split(':');
@@ -108,7 +109,7 @@ mod tests {
     use super::user;
 
     #[test]
-    fn reads_the_numbers_of_a_user() {
+    fn parses_the_ids_of_a_user() {
         let line = "postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash";
 
         let found = user("postgres")(line);

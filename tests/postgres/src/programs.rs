@@ -1,4 +1,4 @@
-//! Finding PostgreSQL's programs.
+//! The search for PostgreSQL's programs.
 
 use std::env;
 use std::fs;
@@ -24,13 +24,14 @@ struct Version {
 }
 
 impl Programs {
-    /// Finds the programs in `directory`, or else in the places the [crate](crate) page lists.
+    /// Finds the programs in `directory`, or else in the folders that the [crate](crate) page
+    /// lists.
     ///
-    /// A directory that is given, as an argument or by `EDDYLINE_PG_BIN`, is the only one looked at.
+    /// If a directory is given, as an argument or in `EDDYLINE_PG_BIN`, only that one is searched.
     ///
     /// # Errors
     ///
-    /// [`Error::ProgramsMissing`], whose text names the command that provides them.
+    /// [`Error::ProgramsMissing`], whose text names the command that installs them.
     pub fn find(directory: Option<&Path>) -> Result<Self, Error> {
         let identity = Identity::choose()?;
         let mut rejected = Vec::new();
@@ -49,7 +50,7 @@ impl Programs {
         &self.directory
     }
 
-    /// Returns the version as PostgreSQL spells it, such as `15.18`.
+    /// Returns the full version, such as `15.18`.
     pub fn version(&self) -> &str {
         &self.version.text
     }
@@ -67,7 +68,8 @@ impl Programs {
         self.directory.join("postgres")
     }
 
-    /// Looks into a folder: programs, nothing, or programs that cannot serve and why.
+    /// Returns the programs in a folder, `None` if there are none, or the reason why they are
+    /// unusable.
     fn inspect(folder: &Path, identity: &Identity) -> Result<Option<Self>, String> {
         let Some(directory) = real_directory(folder) else {
             return Ok(None);
@@ -93,7 +95,7 @@ impl Version {
         Self::parse(&text).ok_or_else(|| format!("postgres --version said {:?}", text.trim()))
     }
 
-    /// Reads the answer to `--version`, such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0)`.
+    /// Parses the output of `--version`, such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0)`.
     fn parse(answer: &str) -> Option<Self> {
         let text = answer.split_once("(PostgreSQL) ")?.1.split_whitespace().next()?;
         let digits = text.find(|other: char| !other.is_ascii_digit()).unwrap_or(text.len());
@@ -101,13 +103,13 @@ impl Version {
     }
 }
 
-/// Returns the only folder to look at, if one is given.
+/// Returns the only folder to search, if one is given.
 pub(crate) fn given(directory: Option<&Path>) -> Option<PathBuf> {
     let named = || env::var_os("EDDYLINE_PG_BIN").filter(|value| !value.is_empty());
     directory.map(Path::to_owned).or_else(|| named().map(PathBuf::from))
 }
 
-/// Lists the folders to look at, best first.
+/// Lists the folders to search, best first.
 fn candidates(directory: Option<&Path>) -> Vec<PathBuf> {
     if let Some(given) = given(directory) {
         return vec![given];
@@ -131,7 +133,8 @@ fn versions(parent: &Path, prefix: &str, rest: &str) -> Vec<PathBuf> {
         .filter_map(|entry| {
             let name = entry.file_name();
             let version = name.to_str()?.strip_prefix(prefix)?;
-            // The wheel calls its oldest version nothing, Debian's old ones have a point.
+            // The wheel's oldest version has an empty suffix, and old versions of Debian have a
+            // minor number.
             let major = version.split('.').next().and_then(|major| major.parse().ok());
             Some((major.unwrap_or(0), entry.path().join(rest)))
         })
@@ -140,10 +143,10 @@ fn versions(parent: &Path, prefix: &str, rest: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, folder)| folder).collect()
 }
 
-/// Returns the folder that holds both programs, following a link to one of them.
+/// Returns the folder that contains both programs, following a symlink to one of them.
 ///
-/// A server looks for its libraries beside its real file, and a folder on `PATH` may link to
-/// `postgres` alone.
+/// A server searches for its libraries relative to its real file, and a folder in `PATH` may have a
+/// symlink to `postgres` only.
 fn real_directory(folder: &Path) -> Option<PathBuf> {
     let postgres = folder.join("postgres").canonicalize().ok();
     let linked = postgres.as_deref().and_then(Path::parent).map(Path::to_owned);
@@ -152,7 +155,7 @@ fn real_directory(folder: &Path) -> Option<PathBuf> {
     linked.into_iter().chain(folder.canonicalize().ok()).find(holds_both)
 }
 
-/// Parent, prefix of a version's folder, and what follows it.
+/// The parent, the prefix of a version's folder, and the path within it.
 const FAMILIES: [(&str, &str, &str); 5] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -161,7 +164,7 @@ const FAMILIES: [(&str, &str, &str); 5] = [
     ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
 ];
 
-/// The oldest major version whose functions are all there.
+/// The oldest supported major version, which has all functions that this crate calls.
 const OLDEST: u32 = 14;
 
 #[cfg(test)]
@@ -171,14 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_version_of_a_distribution() {
+    fn parses_the_version_of_a_distribution() {
         let version = Version::parse("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n");
 
         assert_eq!(version, Some(Version { major: 15, text: "15.18".to_owned() }));
     }
 
     #[test]
-    fn reads_the_version_of_a_beta() {
+    fn parses_the_version_of_a_beta() {
         let version = Version::parse("postgres (PostgreSQL) 19beta1\n");
 
         assert_eq!(version, Some(Version { major: 19, text: "19beta1".to_owned() }));
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_a_lone_link_to_the_folder_of_all_programs() -> std::io::Result<()> {
+    fn follows_a_symlink_to_the_folder_of_all_programs() -> std::io::Result<()> {
         let root = tempfile::tempdir()?;
         let (real, path) = (root.path().join("real"), root.path().join("path"));
         fs::create_dir(&real)?;

@@ -1,4 +1,4 @@
-//! One server of a cluster and what can be done to it.
+//! A server of a cluster and its controls.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Describes a server whose data is in `data`; it is not running.
+    /// Creates the handle of a server whose data is in `data`. It is not running.
     pub(crate) fn new(name: String, data: PathBuf, log: PathBuf, context: Arc<Context>) -> Self {
         Self { postmaster: Postmaster::new(name, data, log, context), port: 0 }
     }
@@ -36,7 +36,7 @@ impl Server {
         &self.postmaster.name
     }
 
-    /// Returns the address of a database on the server, with its superuser.
+    /// Returns the URL of a database on the server, for its superuser.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@{}:{}/{database}", self.host(), self.port)
     }
@@ -61,25 +61,24 @@ impl Server {
         &self.postmaster.data
     }
 
-    /// Says whether the server is a primary: one that was made as such, or has been promoted.
+    /// Returns whether the server is a primary: created as the primary, or promoted.
     pub fn is_primary(&self) -> bool {
         !self.data().join(STANDBY_SIGNAL).exists()
     }
 
-    /// Says whether the server's process exists.
+    /// Returns whether the server's process exists.
     pub fn is_running(&self) -> bool {
         self.postmaster.is_running()
     }
 
-    /// Returns the process id of the server, its postmaster, if it is running.
+    /// Returns the process id of the server's postmaster, if it is running.
     pub fn process_id(&self) -> Option<u32> {
         self.postmaster.id()
     }
 
-    /// Starts the server and waits until it accepts connections; does nothing to a running one.
+    /// Starts the server and waits until it accepts connections. Does nothing if it is running.
     ///
-    /// A server that was killed has first to wait for its old processes to let go of their shared
-    /// memory.
+    /// After a kill, the start waits until the old backends have released their shared memory.
     ///
     /// # Errors
     ///
@@ -87,12 +86,12 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the server may or may not come up.
+    /// If dropped, the server may or may not start.
     pub async fn start(&self) -> Result<(), Error> {
         self.postmaster.start().await
     }
 
-    /// Stops the server in good order, ending its sessions, and waits until it is gone.
+    /// Stops the server in fast mode, which ends its sessions, and waits for its exit.
     ///
     /// # Errors
     ///
@@ -100,12 +99,13 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the server still stops.
+    /// If dropped, the server still stops.
     pub async fn stop(&self) -> Result<(), Error> {
         self.postmaster.end_by(Signal::INT).await
     }
 
-    /// Stops the server at once, as `pg_ctl stop -m immediate` does: it will have to recover.
+    /// Stops the server in immediate mode, as `pg_ctl stop -m immediate` does. The next start
+    /// recovers.
     ///
     /// # Errors
     ///
@@ -113,12 +113,12 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the server still stops.
+    /// If dropped, the server still stops.
     pub async fn stop_immediately(&self) -> Result<(), Error> {
         self.postmaster.end_by(Signal::QUIT).await
     }
 
-    /// Kills the server's postmaster by SIGKILL; the sessions end themselves soon afterwards.
+    /// Kills the server's postmaster with SIGKILL. The backends end by themselves soon afterwards.
     ///
     /// # Errors
     ///
@@ -126,39 +126,39 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the server is killed all the same.
+    /// If dropped, the server is still killed.
     pub async fn kill(&self) -> Result<(), Error> {
         self.postmaster.end_by(Signal::KILL).await
     }
 
-    /// Kills one session's process by SIGKILL; the server then ends all others and recovers.
+    /// Kills a backend with SIGKILL. The server then ends all other backends and recovers.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when there is no such process.
+    /// [`Error::Io`] if there is no such process.
     pub fn kill_backend(&self, process_id: i32) -> Result<(), Error> {
-        self.signal_backend(process_id, Signal::KILL, "kill a session of")
+        self.signal_backend(process_id, Signal::KILL, "kill a backend of")
     }
 
-    /// Freezes one session's process: it neither reads nor writes.
+    /// Stops a backend with SIGSTOP: it neither reads nor writes.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when there is no such process.
+    /// [`Error::Io`] if there is no such process.
     pub fn sigstop_backend(&self, process_id: i32) -> Result<(), Error> {
-        self.signal_backend(process_id, Signal::STOP, "freeze a session of")
+        self.signal_backend(process_id, Signal::STOP, "stop a backend of")
     }
 
-    /// Lets a session's frozen process go on.
+    /// Continues a stopped backend with SIGCONT.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when there is no such process.
+    /// [`Error::Io`] if there is no such process.
     pub fn sigcont_backend(&self, process_id: i32) -> Result<(), Error> {
-        self.signal_backend(process_id, Signal::CONT, "unfreeze a session of")
+        self.signal_backend(process_id, Signal::CONT, "continue a backend of")
     }
 
-    /// Stops the server in good order and starts it again.
+    /// Stops the server in fast mode and starts it again.
     ///
     /// # Errors
     ///
@@ -166,13 +166,13 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the server may be left stopped.
+    /// If dropped, the server may stay stopped.
     pub async fn restart(&self) -> Result<(), Error> {
         self.stop().await?;
         self.start().await
     }
 
-    /// Freezes the postmaster: whoever connects from now on waits, open sessions go on.
+    /// Stops the postmaster with SIGSTOP: new connections wait, open sessions continue.
     ///
     /// # Errors
     ///
@@ -181,7 +181,7 @@ impl Server {
         self.postmaster.signal(Signal::STOP)
     }
 
-    /// Lets a frozen postmaster go on.
+    /// Continues a stopped postmaster with SIGCONT.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ impl Server {
         self.postmaster.signal(Signal::CONT)
     }
 
-    /// Pauses the replay of a standby and waits until nothing more is replayed.
+    /// Pauses the replay of a standby and waits until it is paused.
     ///
     /// # Errors
     ///
@@ -198,20 +198,20 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the replay may or may not be paused.
+    /// If dropped, the replay may or may not be paused.
     pub async fn pause_replay(&self) -> Result<(), Error> {
         let action = "pause its replay";
         let session = Session::open(self).await?;
         session.execute(action, "SELECT pg_wal_replay_pause()").await?;
         let deadline = self.deadline();
         let query = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
-        while !session.ask::<bool>(action, query, &[]).await? {
+        while !session.query_value::<bool>(action, query, &[]).await? {
             deadline.pause(|waited| self.timed_out(action, waited)).await?;
         }
         Ok(())
     }
 
-    /// Lets the replay of a standby go on.
+    /// Resumes the replay of a standby.
     ///
     /// # Errors
     ///
@@ -219,15 +219,15 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the replay may or may not be paused.
+    /// If dropped, the replay may or may not be paused.
     pub async fn resume_replay(&self) -> Result<(), Error> {
         let session = Session::open(self).await?;
         session.execute("resume its replay", "SELECT pg_wal_replay_resume()").await
     }
 
-    /// Makes a standby a primary and waits until it accepts writes.
+    /// Promotes a standby and waits until it accepts writes.
     ///
-    /// The old primary is not touched, and other standbys do not follow the new one.
+    /// The old primary keeps running, and other standbys do not follow the new one.
     ///
     /// # Errors
     ///
@@ -235,19 +235,19 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// When dropped, the promotion goes on by itself.
+    /// If dropped, the promotion continues.
     pub async fn promote(&self) -> Result<(), Error> {
         let action = "become a primary";
-        let patience = self.postmaster.context.patience;
-        let seconds = i32::try_from(patience.as_secs()).unwrap_or(i32::MAX).max(1);
+        let timeout = self.postmaster.context.timeout;
+        let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).max(1);
         let session = Session::open(self).await?;
-        match session.ask(action, "SELECT pg_promote(true, $1)", &[&seconds]).await? {
+        match session.query_value(action, "SELECT pg_promote(true, $1)", &[&seconds]).await? {
             true => Ok(()),
-            false => Err(self.timed_out(action, patience)),
+            false => Err(self.timed_out(action, timeout)),
         }
     }
 
-    /// Starts the server for the first time in this cluster, on a port that is free.
+    /// Starts the server for the first time in this cluster, on a free port.
     pub(crate) async fn start_on_free_port(&mut self, settings: &Settings) -> Result<(), Error> {
         for _ in 1..ATTEMPTS_TO_LISTEN {
             self.take_free_port(settings)?;
@@ -260,29 +260,29 @@ impl Server {
         self.start().await
     }
 
-    /// Waits until a standby has replayed everything up to a position of the primary.
+    /// Waits until a standby has replayed the WAL up to an LSN of the primary.
     pub(crate) async fn catch_up(&self, position: &str) -> Result<(), Error> {
         let action = "replay what the primary wrote";
         let session = Session::open(self).await?;
         let deadline = self.deadline();
         let query = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
-        while !session.ask::<bool>(action, query, &[&position]).await? {
+        while !session.query_value::<bool>(action, query, &[&position]).await? {
             deadline.pause(|waited| self.timed_out(action, waited)).await?;
         }
         Ok(())
     }
 
-    /// Takes note of a process that has ended.
-    pub(crate) fn look(&self) {
+    /// Reaps the process if it has ended.
+    pub(crate) fn reap(&self) {
         self.postmaster.is_running();
     }
 
-    /// Makes the error of something that took too long.
+    /// Returns the error of an action that timed out.
     pub(crate) fn timed_out(&self, action: &'static str, waited: Duration) -> Error {
         self.postmaster.timed_out(action, waited)
     }
 
-    /// Returns the deadline of a wait that begins now.
+    /// Returns the deadline of a wait that starts now.
     pub(crate) fn deadline(&self) -> Deadline {
         self.postmaster.deadline()
     }
@@ -293,7 +293,7 @@ impl Server {
         signal: Signal,
         action: &'static str,
     ) -> Result<(), Error> {
-        // Zero and negative numbers would stand for groups of processes, or for all of them.
+        // Zero and negative numbers would signal process groups, or all processes.
         let session = if process_id > 1 { Pid::from_raw(process_id) } else { None };
         session
             .ok_or(io::ErrorKind::InvalidInput.into())
@@ -315,7 +315,7 @@ impl Server {
 /// The name of the server that is not a standby.
 pub(crate) const PRIMARY: &str = "primary";
 
-/// The file that makes a server a standby.
+/// The file whose presence makes a server a standby.
 pub(crate) const STANDBY_SIGNAL: &str = "standby.signal";
 
 const ATTEMPTS_TO_LISTEN: u32 = 5;

@@ -1,10 +1,10 @@
-//! What a server's configuration file says.
+//! Settings of a server's configuration file.
 
 use std::fmt::Write;
 
 use crate::Error;
 
-/// Settings of PostgreSQL, in the order they were made; the last of a name counts.
+/// Settings of PostgreSQL in the order of their addition. The last one of a name applies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     entries: Vec<(String, String)>,
@@ -21,7 +21,7 @@ impl Settings {
         self.entries.extend_from_slice(&other.entries);
     }
 
-    /// Writes the settings as PostgreSQL reads them.
+    /// Renders the settings in the syntax of `postgresql.conf`.
     pub(crate) fn render(&self) -> Result<String, Error> {
         let mut text = String::new();
         for (name, value) in &self.entries {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_what_a_value_may_hold() -> Result<(), Error> {
+    fn quotes_special_characters_of_a_value() -> Result<(), Error> {
         let mut settings = Settings::default();
         settings.set("log_line_prefix", "it's \\ a\nprefix");
 

@@ -1,4 +1,4 @@
-//! Asking a server.
+//! SQL sessions for controlling a server.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::{Error, Server};
 
-/// A connection to one server as its superuser.
+/// A connection to a server as its superuser.
 #[derive(Debug)]
 pub(crate) struct Session {
     server: String,
@@ -15,7 +15,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects to the database every server has.
+    /// Connects to the database `postgres`.
     pub(crate) async fn open(server: &Server) -> Result<Self, Error> {
         let action = "accept a connection";
         let mut config = Config::new();
@@ -25,7 +25,8 @@ impl Session {
             .user("postgres")
             .dbname("postgres")
             .application_name("local-postgres");
-        // The client's own timeout ends with the TCP handshake, which a frozen server completes.
+        // The connect timeout of `tokio_postgres` covers only the TCP handshake, which a stopped
+        // server completes.
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await;
         let (client, connection) = connected
             .map_err(|_| server.timed_out(action, CONNECT_TIMEOUT))?
@@ -34,28 +35,28 @@ impl Session {
         Ok(Self { server: server.name().to_owned(), client })
     }
 
-    /// Runs a statement; `action` says what it asks for.
+    /// Runs a statement. Errors name the `action`.
     pub(crate) async fn execute(&self, action: &'static str, statement: &str) -> Result<(), Error> {
-        self.client.batch_execute(statement).await.map_err(|source| self.refused(action, source))
+        self.client.batch_execute(statement).await.map_err(|source| self.error(action, source))
     }
 
-    /// Runs a query of one row and one column; `action` says what it asks for.
-    pub(crate) async fn ask<T: FromSqlOwned>(
+    /// Runs a query of one row and one column and returns its value. Errors name the `action`.
+    pub(crate) async fn query_value<T: FromSqlOwned>(
         &self,
         action: &'static str,
         query: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<T, Error> {
         let row = self.client.query_one(query, parameters).await;
-        row.and_then(|row| row.try_get(0)).map_err(|source| self.refused(action, source))
+        row.and_then(|row| row.try_get(0)).map_err(|source| self.error(action, source))
     }
 
-    fn refused(&self, action: &'static str, source: tokio_postgres::Error) -> Error {
+    fn error(&self, action: &'static str, source: tokio_postgres::Error) -> Error {
         Error::Sql { server: self.server.clone(), action, source }
     }
 }
 
-/// Writes a name as an SQL identifier.
+/// Quotes a name as an SQL identifier.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

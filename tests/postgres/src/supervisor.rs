@@ -1,4 +1,4 @@
-//! Ending what was started, even when the process that started it is killed.
+//! The supervisor, which ends all started programs even if this process is killed.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,10 +12,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::Error;
 use crate::identity::Identity;
 
-/// A shell that outlives this process just long enough to end every program launched through it.
+/// A shell that outlives this process to end every program that was launched through it.
 ///
-/// It reads a pipe whose other end only this process holds, so it learns of the end of this
-/// process however that comes about.
+/// It reads a pipe whose other end only this process holds, so it notices any end of this process.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     shell: Mutex<Shell>,
@@ -27,38 +26,38 @@ struct Shell {
     pipe: Option<ChildStdin>,
 }
 
-/// A program to run: which, with what, as whom, and where its output goes.
+/// A program to run.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
     /// The program.
     pub(crate) program: &'a Path,
     /// Its arguments.
     pub(crate) arguments: &'a [&'a OsStr],
-    /// The folder it runs in.
+    /// Its working directory.
     pub(crate) folder: &'a Path,
-    /// The user it runs as.
+    /// The user that it runs as.
     pub(crate) identity: &'a Identity,
-    /// What takes everything it writes.
+    /// The file for its standard output and standard error.
     pub(crate) output: File,
 }
 
 impl Supervisor {
-    /// Starts a supervisor that shuts the servers in a folder down in good order, keeps the folder,
+    /// Starts a supervisor that shuts down the servers in a folder in fast mode, keeps the folder,
     /// and holds a lock until it ends.
-    pub(crate) fn that_keeps(folder: &Path, lock: File) -> Result<Self, Error> {
+    pub(crate) fn keeping_directory(folder: &Path, lock: File) -> Result<Self, Error> {
         Self::start("INT QUIT KILL", "keep", folder, lock.into())
     }
 
-    /// Starts a supervisor that ends the servers in a folder at once and removes the folder, which
-    /// need not exist yet.
-    pub(crate) fn that_removes(folder: &Path) -> Result<Self, Error> {
+    /// Starts a supervisor that stops the servers in a folder in immediate mode and removes the
+    /// folder, which need not exist yet.
+    pub(crate) fn removing_directory(folder: &Path) -> Result<Self, Error> {
         Self::start("QUIT KILL", "remove", folder, Stdio::null())
     }
 
-    /// Runs a program that will end when this process does.
+    /// Runs a program that ends with this process.
     ///
-    /// The program waits until the supervisor knows of it, so there is no moment at which this
-    /// process could die and leave it behind.
+    /// The program waits until the supervisor is notified of it, so this process cannot die and
+    /// leave it behind.
     pub(crate) fn launch(&self, launch: Launch<'_>) -> Result<Child, Error> {
         let Launch { program, arguments, folder, identity, output } = launch;
         let errors = output.try_clone().map_err(Error::io("write the output of", program))?;
@@ -73,33 +72,34 @@ impl Supervisor {
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors);
-        // A server is a client too: a standby's connection would heed the caller's PGSSLMODE.
+        // libpq variables are removed: a standby's connection to its primary would use PGSSLMODE.
         let inherited = env::vars_os().map(|(name, _)| name);
         for name in inherited.filter(|name| name.as_encoded_bytes().starts_with(b"PG")) {
             command.env_remove(name);
         }
         identity.apply(&mut command);
         let mut child = command.spawn().map_err(Error::io("run", program))?;
-        let told = self.tell("launched", child.id()).and_then(|()| match child.stdin.take() {
-            Some(mut stdin) => stdin.write_all(b"go\n"),
-            None => Ok(()),
-        });
-        told.map_err(Error::io("launch", program))?;
+        let notified =
+            self.notify("launched", child.id()).and_then(|()| match child.stdin.take() {
+                Some(mut stdin) => stdin.write_all(b"go\n"),
+                None => Ok(()),
+            });
+        notified.map_err(Error::io("launch", program))?;
         Ok(child)
     }
 
-    /// Takes note that a program has ended, before its process id is used again.
+    /// Notifies the supervisor that a program has ended, before its process id is reused.
     pub(crate) fn forget(&self, child: &Child) {
-        // A supervisor that is gone has nothing to remember.
-        let _ = self.tell("ended", child.id());
+        // An error means that the supervisor has ended.
+        let _ = self.notify("ended", child.id());
     }
 
-    /// Asks for the end of everything.
+    /// Requests the end of all programs.
     pub(crate) fn end(&self) {
         self.shell().pipe = None;
     }
 
-    /// Says whether everything has ended.
+    /// Returns whether all programs have ended.
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(self.shell().process.try_wait(), Ok(None))
     }
@@ -119,7 +119,7 @@ impl Supervisor {
         Ok(Self { shell: Mutex::new(Shell { process, pipe }) })
     }
 
-    fn tell(&self, change: &str, process: u32) -> io::Result<()> {
+    fn notify(&self, change: &str, process: u32) -> io::Result<()> {
         match &mut self.shell().pipe {
             Some(pipe) => pipe.write_all(format!("{change} {process}\n").as_bytes()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -134,17 +134,19 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.end();
-        // A supervisor that cannot be waited for is not there.
+        // An error means that the supervisor has already ended.
         let _ = self.shell().process.wait();
     }
 }
 
-/// Reads of programs launched and ended; at the end of its input it ends those that are left, by
-/// each of the signals in turn, then the sessions a killed server has left behind, and removes the
-/// folder if it is to be removed.
+/// The script of the supervisor.
 ///
-/// A process nobody has waited for still takes signals, hence the look at its state. Where there is
-/// no `/proc`, sessions left behind end by themselves.
+/// It reads which programs are launched and have ended. At the end of its input it ends the running
+/// ones with each of the signals in order, kills backends that a killed server has left behind, and
+/// removes the folder if requested.
+///
+/// A zombie process can still be signaled, so the script checks for the zombie state. On systems
+/// without `/proc`, backends that are left behind end by themselves.
 const SUPERVISE: &str = r#"
 trap '' HUP INT QUIT TERM
 signals=$1 fate=$2 folder=$3 running=
@@ -211,5 +213,5 @@ while [ "$fate" = remove ] && [ -e "$folder" ] && [ "$tries" -gt 0 ]; do
 done
 "#;
 
-/// Becomes the program it is given once it is told to.
+/// A script that waits for a line of input and then executes the program in its arguments.
 const AWAIT_GO: &str = r#"read -r go && exec "$@" </dev/null"#;

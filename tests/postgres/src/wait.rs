@@ -1,38 +1,38 @@
-//! Waiting for facts: polling with a bound.
+//! Polling with a timeout.
 
 use std::time::{Duration, Instant};
 
 use crate::Error;
 
-/// The moment a wait ends without success.
+/// The time at which a wait fails.
 ///
-/// The clock is the machine's, not the runtime's, which a test may have paused.
+/// It uses the system clock rather than that of tokio, which a test may have paused.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     start: Instant,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Deadline {
-    /// Allows `patience` from now on.
-    pub(crate) fn after(patience: Duration) -> Self {
-        Self { start: Instant::now(), patience }
+    /// Returns the deadline after `timeout` from now.
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Self { start: Instant::now(), timeout }
     }
 
-    /// Says whether the time is over.
+    /// Returns whether the deadline has passed.
     pub(crate) fn has_passed(&self) -> bool {
-        self.start.elapsed() >= self.patience
+        self.start.elapsed() >= self.timeout
     }
 
-    /// Pauses before the next look at a fact, or fails when the time is over.
+    /// Pauses before the next poll, or fails if the deadline has passed.
     pub(crate) async fn pause(&self, expired: impl FnOnce(Duration) -> Error) -> Result<(), Error> {
         if self.has_passed() {
-            return Err(expired(self.patience));
+            return Err(expired(self.timeout));
         }
         tokio::time::sleep(INTERVAL).await;
         Ok(())
     }
 }
 
-/// The time between two looks at a fact.
+/// The time between two polls.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(5);

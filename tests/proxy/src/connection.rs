@@ -1,4 +1,4 @@
-//! A client's connection and the one to the server that belongs to it.
+//! A proxied connection: that of a client and the corresponding one to the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
-use crate::armory::Armory;
+use crate::controls::Controls;
 use crate::fault::Stage;
-use crate::hold::Switches;
-use crate::way::{Break, Way};
+use crate::registry::Registry;
+use crate::relay::{Break, Relay};
 use crate::{Direction, Ending};
 
-/// A connection as the armory knows it.
-pub(crate) struct Wire {
-    pub(crate) armory: Arc<Armory>,
+/// A registered connection.
+pub(crate) struct ProxiedConnection {
+    pub(crate) registry: Arc<Registry>,
     pub(crate) connection: u64,
-    /// Those of this connection alone.
-    pub(crate) switches: Switches,
+    /// The controls of this connection.
+    pub(crate) controls: Controls,
 }
 
-impl Wire {
+impl ProxiedConnection {
     /// Waits until the connection is not frozen.
     pub(crate) async fn thawed(&self) {
         loop {
-            self.switches.frozen(false).await;
-            // While that is waited for, the connection alone may be frozen.
+            self.controls.frozen(false).await;
+            // The connection itself may be frozen during this wait.
             tokio::select! {
                 biased;
-                () = self.switches.frozen(true) => {}
-                () = self.armory.switches.frozen(false) => return,
+                () = self.controls.frozen(true) => {}
+                () = self.registry.controls.frozen(false) => return,
             }
         }
     }
@@ -39,35 +39,35 @@ impl Wire {
     /// Waits until the connection is frozen.
     pub(crate) async fn frozen(&self) {
         tokio::select! {
-            () = self.switches.frozen(true) => {}
-            () = self.armory.switches.frozen(true) => {}
+            () = self.controls.frozen(true) => {}
+            () = self.registry.controls.frozen(true) => {}
         }
     }
 }
 
-impl Drop for Wire {
+impl Drop for ProxiedConnection {
     fn drop(&mut self) {
-        self.armory.close(self.connection);
+        self.registry.close(self.connection);
     }
 }
 
 /// Serves a client until its connection and the server's have ended.
-pub(crate) async fn serve(client: TcpStream, server: SocketAddr, armory: Arc<Armory>) {
-    let connection = armory.open();
-    let wire = Wire { armory, connection, switches: Switches::default() };
+pub(crate) async fn serve(client: TcpStream, server: SocketAddr, registry: Arc<Registry>) {
+    let connection = registry.open();
+    let proxied = ProxiedConnection { registry, connection, controls: Controls::default() };
     let Ok(server) = TcpStream::connect(server).await else {
         end(client, Ending::Reset).await;
         return;
     };
-    // Without it a delay would be the kernel's and not a fault's; an error leaves it at that.
+    // Nagle's algorithm would delay bytes in addition to the faults. An error is ignored.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut up = Way::new(Direction::ToServer, from_client, to_server);
-    let mut down = Way::new(Direction::ToClient, from_server, to_client);
+    let mut up = Relay::new(Direction::ToServer, from_client, to_server);
+    let mut down = Relay::new(Direction::ToClient, from_server, to_client);
 
-    let broken = tokio::try_join!(up.run(&wire), down.run(&wire)).err();
-    if let Some(Break::HungUp(..)) = broken {
+    let broken = tokio::try_join!(up.run(&proxied), down.run(&proxied)).err();
+    if let Some(Break::ClientDisconnected(..)) = broken {
         up.read_rest();
     }
     let (client, server) = (join(up.source, down.sink), join(down.source, up.sink));
@@ -75,22 +75,22 @@ pub(crate) async fn serve(client: TcpStream, server: SocketAddr, armory: Arc<Arm
         (Some(Break::Cut(ending)), Some((client, server))) => {
             tokio::join!(end(client, ending), end(server, ending));
         }
-        (Some(Break::HungUp(ending, stage)), Some((client, server))) => {
+        (Some(Break::ClientDisconnected(ending, stage)), Some((client, server))) => {
             tokio::join!(end(client, ending), deliver_late(&up.waiting, server, &stage));
         }
         _ => {}
     }
 }
 
-/// Gives the server what the client had sent, once the fault lets it.
+/// Delivers what the client had sent to the server when the fault is released.
 async fn deliver_late(held: &[u8], mut server: TcpStream, stage: &watch::Sender<Stage>) {
     let is_over = |stage: &Stage| !stage.is_holding();
-    // It cannot fail: the sender is here.
+    // This cannot fail, since the sender exists.
     let next = stage.subscribe().wait_for(is_over).await.map(|stage| *stage);
     let ending = match next {
         Ok(Stage::Cut(ending)) => ending,
         _ => {
-            // An error says that the server has gone as well.
+            // An error means that the server has disconnected as well.
             let _ = server.write_all(held).await;
             Ending::Close
         }
@@ -98,9 +98,9 @@ async fn deliver_late(held: &[u8], mut server: TcpStream, stage: &watch::Sender<
     end(server, ending).await;
 }
 
-/// Ends a connection; in good order that is when the other side has ended it too.
+/// Ends a connection. A graceful end waits until the other side has closed it as well.
 async fn end(mut stream: TcpStream, ending: Ending) {
-    // An error in any of this says that the connection has ended already.
+    // An error means that the connection has already ended.
     match ending {
         Ending::Close => {
             let _ = stream.shutdown().await;
@@ -110,7 +110,7 @@ async fn end(mut stream: TcpStream, ending: Ending) {
     }
 }
 
-/// Puts the halves together that were one, or dropping them one by one would end it in good order.
+/// Reunites the halves of a connection. Dropping them separately would close it gracefully.
 fn join(source: OwnedReadHalf, sink: OwnedWriteHalf) -> Option<TcpStream> {
     source.reunite(sink).ok()
 }

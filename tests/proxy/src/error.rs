@@ -1,13 +1,15 @@
+//! The error type of the proxy.
+
 use std::io;
 
-/// A proxy could not be started.
+/// An error of starting a proxy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No port could be listened at.
+    /// The proxy cannot listen on a port.
     #[error("cannot listen on 127.0.0.1")]
     Listen {
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -1,11 +1,13 @@
+//! Faults and their state.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::armory::Armory;
+use crate::registry::Registry;
 
-/// Says which way bytes go.
+/// A direction of bytes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Direction {
     /// From the server to the client.
@@ -19,121 +21,123 @@ impl Direction {
     pub const BOTH: [Self; 2] = [Self::ToClient, Self::ToServer];
 }
 
-/// Says how a connection ends.
+/// The way in which a connection ends.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Ending {
-    /// In good order: whoever reads comes to the end of what was sent.
+    /// Gracefully: readers receive all sent bytes and then the end of the stream.
     Close,
-    /// Abruptly: whoever reads or writes meets an error.
+    /// Abruptly, with a TCP reset: readers and writers receive an error.
     Reset,
 }
 
-/// Says what a fault does to the connection that it strikes.
+/// The effect of a fault on its connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Ends the connection in both directions. Bytes that did not pass are lost.
+    /// Ends the connection in both directions. Bytes that have not passed are lost.
     Cut(Ending),
-    /// Holds back the bytes of the direction for so long; those of the other one pass.
+    /// Holds back the bytes of the direction for a duration. Those of the other direction pass.
     Delay(Duration),
     /// Stops reading and writing in both directions, and keeps both connections open, until
-    /// [`Fault::release`], [`Fault::cut`] or [`Fault::hang_up`]: so a client or a server behaves whose
-    /// process is stopped.
+    /// [`Fault::release`], [`Fault::cut`] or [`Fault::disconnect_client`], as if the process of the
+    /// client or server was stopped.
     Freeze,
     /// Holds back the bytes of the direction until [`Fault::release`], [`Fault::cut`] or
-    /// [`Fault::hang_up`]; those of the other one pass.
+    /// [`Fault::disconnect_client`]. Those of the other direction pass.
     Stall,
 }
 
-/// A fault that was armed, and strikes at most one connection.
+/// An injected fault, which affects at most one connection.
 ///
-/// Dropped before it struck, it never does. Dropped while it holds bytes back, it goes on to do so
-/// until [`Proxy::release_all`](crate::Proxy::release_all) or the end of the proxy.
+/// Dropping it disarms it. If it holds bytes back when it is dropped, it continues until
+/// [`Proxy::release_all`](crate::Proxy::release_all) or the end of the proxy.
 #[derive(Debug)]
 pub struct Fault {
     pub(crate) stage: Arc<watch::Sender<Stage>>,
-    pub(crate) armory: Arc<Armory>,
+    pub(crate) registry: Arc<Registry>,
 }
 
-/// How far a fault has come.
+/// The state of a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Stage {
     Armed,
-    /// It never strikes.
+    /// It will never be triggered.
     Disarmed,
     Holding,
-    /// It still holds back what the client sent, but the client's connection has ended.
-    HungUp(Ending),
+    /// It holds back what the client has sent, and the client's connection has ended.
+    ClientDisconnected(Ending),
     /// Bytes pass again.
     Released,
     Cut(Ending),
 }
 
 impl Fault {
-    /// Waits until the fault strikes, for ever if it was disarmed.
+    /// Waits until the fault is triggered, forever if it is disarmed.
     ///
     /// # Cancel safety
     ///
     /// Can be dropped at any time.
-    pub async fn struck(&self) {
+    pub async fn triggered(&self) {
         let mut stage = self.stage.subscribe();
-        // The sender lives as long as this.
-        let _ = stage.wait_for(|stage| stage.has_struck()).await;
+        // This cannot fail, since the fault owns the sender.
+        let _ = stage.wait_for(|stage| stage.is_triggered()).await;
     }
 
-    /// Says whether the fault has struck a connection.
-    pub fn has_struck(&self) -> bool {
-        self.stage.borrow().has_struck()
+    /// Returns whether the fault has been triggered.
+    pub fn has_triggered(&self) -> bool {
+        self.stage.borrow().is_triggered()
     }
 
-    /// Lets the bytes that are held back pass, and those after them. A fault that has not struck is
-    /// disarmed.
+    /// Lets the bytes that are held back pass, and all later bytes. Disarms a fault that has not
+    /// been triggered.
     pub fn release(&self) {
-        self.turn(Stage::Released);
+        self.advance(Stage::Released);
     }
 
-    /// Ends the connection whose bytes are held back; they are lost. A fault that has not struck is
-    /// disarmed.
+    /// Ends the connection whose bytes are held back, which are lost. Disarms a fault that has not
+    /// been triggered.
     pub fn cut(&self, ending: Ending) {
-        self.turn(Stage::Cut(ending));
+        self.advance(Stage::Cut(ending));
     }
 
-    /// Ends the client's connection while its bytes are held back. The server's stays, and after
-    /// [`release`](Self::release) it receives what the client had sent; what it says itself is lost.
-    /// A fault that has not struck is disarmed.
-    pub fn hang_up(&self, ending: Ending) {
-        self.turn(Stage::HungUp(ending));
+    /// Ends the client's connection while its bytes are held back. The server's connection stays
+    /// open. After [`release`](Self::release) the server receives what the client had sent, and
+    /// what the server sends is lost. Disarms a fault that has not been triggered.
+    pub fn disconnect_client(&self, ending: Ending) {
+        self.advance(Stage::ClientDisconnected(ending));
     }
 
-    fn turn(&self, next: Stage) {
-        self.stage.send_if_modified(|stage| stage.turn(next));
-        self.armory.forget_disarmed();
+    fn advance(&self, next: Stage) {
+        self.stage.send_if_modified(|stage| stage.advance(next));
+        self.registry.forget_disarmed();
     }
 }
 
 impl Drop for Fault {
     fn drop(&mut self) {
-        self.stage.send_if_modified(|stage| *stage == Stage::Armed && stage.turn(Stage::Disarmed));
-        self.armory.forget_disarmed();
+        self.stage
+            .send_if_modified(|stage| *stage == Stage::Armed && stage.advance(Stage::Disarmed));
+        self.registry.forget_disarmed();
     }
 }
 
 impl Stage {
-    /// Goes on to what is asked for, as far as that can be; returns whether anything changed.
-    pub(crate) fn turn(&mut self, next: Self) -> bool {
-        let turned = match (*self, next) {
+    /// Changes to the state `next`, if that is a valid transition. Returns whether the state has
+    /// changed.
+    pub(crate) fn advance(&mut self, next: Self) -> bool {
+        let changed = match (*self, next) {
             (Self::Armed, _) => Self::Disarmed,
             (Self::Holding, next) => next,
-            (Self::HungUp(_), next @ (Self::Cut(_) | Self::Released)) => next,
+            (Self::ClientDisconnected(_), next @ (Self::Cut(_) | Self::Released)) => next,
             (stage, _) => stage,
         };
-        std::mem::replace(self, turned) != turned
+        std::mem::replace(self, changed) != changed
     }
 
     pub(crate) fn is_holding(self) -> bool {
-        matches!(self, Self::Holding | Self::HungUp(_))
+        matches!(self, Self::Holding | Self::ClientDisconnected(_))
     }
 
-    fn has_struck(self) -> bool {
+    fn is_triggered(self) -> bool {
         !matches!(self, Self::Armed | Self::Disarmed)
     }
 }

@@ -1,9 +1,9 @@
 //! A TCP proxy that breaks connections at a given byte, for tests.
 //!
-//! A [`Proxy`] listens on 127.0.0.1 and passes on, unchanged, what a client and a server say to each
-//! other, until it is told to inflict a [`Fault`]: to cut the connection, or to hold bytes back, after
-//! exactly so many bytes in one direction. Bytes are counted from the moment that the fault is armed,
-//! so that what a connection said before (its set-up, say) does not matter.
+//! A [`Proxy`] listens on 127.0.0.1 and passes all bytes between its clients and a server. A test
+//! can inject a [`Fault`]: it cuts a connection, or holds its bytes back, after an exact number of
+//! bytes in one direction. The count starts when the fault is injected, so earlier bytes, such as
+//! those of the connection's startup, do not matter.
 //!
 //! ```
 //! use fault_proxy::{Action, Direction, Ending, Proxy};
@@ -17,30 +17,30 @@
 //! let mut client = TcpStream::connect(proxy.address()).await?;
 //! let (mut session, _) = server.accept().await?;
 //!
-//! let fault = proxy.inflict(Direction::ToServer, 4, Action::Cut(Ending::Close));
+//! let fault = proxy.inject(Direction::ToServer, 4, Action::Cut(Ending::Close));
 //! client.write_all(b"lend a book").await?;
 //!
 //! let mut received = String::new();
 //! session.read_to_string(&mut received).await?;
 //! assert_eq!(received, "lend");
-//! assert!(fault.has_struck());
+//! assert!(fault.has_triggered());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A whole line can be slow ([`Proxy::set_pace`]) or frozen ([`Proxy::freeze`]).
+//! All connections can be slowed down ([`Proxy::limit_rate`]) or frozen ([`Proxy::freeze`]).
 //!
-//! What is held back is not lost. It can be passed on later, even when the client has long gone:
-//! [`Fault::hang_up`] ends the client's connection, and [`Fault::release`] then delivers to the
-//! server what the client had sent.
+//! Bytes that are held back are not lost. They can be delivered later, even after the client has
+//! disconnected: [`Fault::disconnect_client`] ends the client's connection, and [`Fault::release`]
+//! then delivers what the client had sent to the server.
 
-mod armory;
 mod connection;
+mod controls;
 mod error;
 mod fault;
-mod hold;
 mod proxy;
-mod way;
+mod registry;
+mod relay;
 
 pub use error::Error;
 pub use fault::{Action, Direction, Ending, Fault};

@@ -1,27 +1,29 @@
+//! The proxy and its listener.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::armory::Armory;
 use crate::connection::serve;
+use crate::registry::Registry;
 use crate::{Action, Direction, Error, Fault};
 
-/// A listener that passes on what its clients and a server say to each other.
+/// A listener that passes bytes between its clients and a server.
 ///
-/// Dropped, it ends all connections.
+/// Dropping it ends all connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    armory: Arc<Armory>,
+    registry: Arc<Registry>,
     listening: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// Listens on a free port of 127.0.0.1, for connections to the server.
+    /// Starts a proxy to the server, on a free port of 127.0.0.1.
     ///
-    /// A client whose connection the server does not take has its own reset.
+    /// If the server refuses a connection, the client's connection is reset.
     ///
     /// # Errors
     ///
@@ -29,61 +31,62 @@ impl Proxy {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it leaves nothing behind.
+    /// Can be dropped at any time.
     pub async fn start(server: SocketAddr) -> Result<Self, Error> {
         let listen = |source| Error::Listen { source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let armory = Arc::new(Armory::default());
-        let listening = tokio::spawn(accept(listener, server, Arc::clone(&armory)));
-        Ok(Self { address, armory, listening })
+        let registry = Arc::new(Registry::default());
+        let listening = tokio::spawn(accept(listener, server, Arc::clone(&registry)));
+        Ok(Self { address, registry, listening })
     }
 
-    /// Returns where clients connect to.
+    /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Arms a fault: it strikes the first connection on which, from now on, so many bytes have
-    /// passed in the direction; `after` being 0, the first that has one to pass.
+    /// Injects a fault. It is triggered on the first connection on which, from now on, `after`
+    /// bytes have passed in the direction. If `after` is 0, this is the first connection with a
+    /// byte to pass.
     ///
-    /// Any number of faults may be armed. Of a connection that is made later all bytes count.
+    /// Any number of faults may be armed. On later connections all bytes count.
     #[must_use = "dropped, the fault is disarmed"]
-    pub fn inflict(&self, direction: Direction, after: u64, action: Action) -> Fault {
-        let stage = self.armory.arm(direction, after, action);
-        Fault { stage, armory: Arc::clone(&self.armory) }
+    pub fn inject(&self, direction: Direction, after: u64, action: Action) -> Fault {
+        let stage = self.registry.arm(direction, after, action);
+        Fault { stage, registry: Arc::clone(&self.registry) }
     }
 
-    /// Lets everything pass that is held back.
+    /// Releases all faults that hold bytes back.
     pub fn release_all(&self) {
-        self.armory.release_all();
+        self.registry.release_all();
     }
 
-    /// Lets so many bytes per second pass in the direction on each connection, from now on; any number
-    /// if `None`, as at first.
-    pub fn set_pace(&self, direction: Direction, bytes_per_second: Option<u64>) {
-        self.armory.switches.set_pace(direction, bytes_per_second);
+    /// Limits the bytes per second in the direction on each connection. Defaults to `None`, no
+    /// limit.
+    pub fn limit_rate(&self, direction: Direction, bytes_per_second: Option<u64>) {
+        self.registry.controls.set_pace(direction, bytes_per_second);
     }
 
-    /// Stops reading and writing on all connections, and keeps them open, until [`thaw`](Self::thaw).
-    /// New connections are made, and no byte passes on them.
+    /// Stops reading and writing on all connections, and keeps them open, until
+    /// [`thaw`](Self::thaw). New connections are accepted, and no byte passes on them.
     pub fn freeze(&self) {
-        self.armory.switches.freeze(true);
+        self.registry.controls.freeze(true);
     }
 
     /// Lets bytes pass again after [`freeze`](Self::freeze).
     pub fn thaw(&self) {
-        self.armory.switches.freeze(false);
+        self.registry.controls.freeze(false);
     }
 
-    /// Returns how many bytes have passed in the direction, on all connections together.
+    /// Returns the number of bytes that have passed in the direction on all connections.
     pub fn passed(&self, direction: Direction) -> u64 {
-        self.armory.passed(direction)
+        self.registry.passed(direction)
     }
 
-    /// Returns how many connections clients have made.
+    /// Returns the number of accepted connections.
     pub fn accepted(&self) -> u64 {
-        self.armory.accepted()
+        self.registry.accepted()
     }
 }
 
@@ -93,13 +96,14 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, armory: Arc<Armory>) {
+async fn accept(listener: TcpListener, server: SocketAddr, registry: Arc<Registry>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // A client that went before it was accepted, or a lack of sockets that passes.
+            // An error means that the client has disconnected, or that sockets are exhausted for a
+            // moment.
             client = listener.accept() => match client {
-                Ok((client, _)) => drop(connections.spawn(serve(client, server, Arc::clone(&armory)))),
+                Ok((client, _)) => drop(connections.spawn(serve(client, server, Arc::clone(&registry)))),
                 Err(_) => tokio::task::yield_now().await,
             },
             Some(_) = connections.join_next() => {}

@@ -49,15 +49,15 @@ fn blow(proxy: &Proxy, random: &mut SmallRng) -> impl Future<Output = ()> + use<
     };
     let ending = if random.random() { Ending::Close } else { Ending::Reset };
     let action = if random.random() { Action::Cut(ending) } else { Action::Stall };
-    let fault = proxy.inflict(direction, random.random_range(0..most), action);
+    let fault = proxy.inject(direction, random.random_range(0..most), action);
     let pauses = [20_000, 60_000].map(|most| Duration::from_micros(random.random_range(0..most)));
     let variant = random.random_range(0..3);
     async move {
-        fault.struck().await;
+        fault.triggered().await;
         sleep(pauses[0]).await;
         match variant {
             0 => fault.cut(ending),
-            1 => fault.hang_up(ending),
+            1 => fault.disconnect_client(ending),
             _ => {}
         }
         sleep(pauses[1]).await;

@@ -20,12 +20,12 @@ pub async fn slow(site: &Site) -> Result<(), Failure> {
             for _ in director.one_in(20) {
                 for direction in Direction::BOTH {
                     let pace = director.random.random_range(SLOWEST..FASTEST);
-                    proxy.set_pace(direction, director.random.random_ratio(2, 3).then_some(pace));
+                    proxy.limit_rate(direction, director.random.random_ratio(2, 3).then_some(pace));
                 }
                 director.pace(20).await;
                 director.struck(u64::from(director.in_flight() > 0));
             }
-            Direction::BOTH.iter().for_each(|&direction| proxy.set_pace(direction, None));
+            Direction::BOTH.iter().for_each(|&direction| proxy.limit_rate(direction, None));
             Ok(())
         })
         .await

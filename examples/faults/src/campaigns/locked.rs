@@ -70,7 +70,7 @@ async fn strike_all(site: &Site, number: usize, blows: Vec<Blow>) -> Result<(), 
         let draft = lane.prepare().await?;
         lane.decide(draft).await;
         let fault = lane.strike(blow).await?;
-        site.notes.struck(Campaign::Locked, u64::from(fault.has_struck()));
+        site.notes.struck(Campaign::Locked, u64::from(fault.has_triggered()));
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ impl Lane {
         let decided = Cell::new(Some(decided));
         let each_round = || {
             if let Some(decided) = decided.take() {
-                let held = self.proxy.inflict(Direction::ToServer, 0, Action::Stall);
+                let held = self.proxy.inject(Direction::ToServer, 0, Action::Stall);
                 // Who waits for it is there as long as the decision.
                 let _ = decided.send(held);
             }
@@ -136,14 +136,14 @@ impl Lane {
             0 => Action::Cut(ending(variant / 3)),
             _ => Action::Stall,
         };
-        let fault = self.proxy.inflict(direction, after, action);
+        let fault = self.proxy.inject(direction, after, action);
         let pause = Duration::from_micros(self.writer.random.random_range(0..3_000));
         let go_on = async {
-            fault.struck().await;
+            fault.triggered().await;
             sleep(pause).await;
             match variant % 12 {
                 // What was held back arrives when the decision has been answered.
-                2 => return fault.hang_up(ending(variant / 12)),
+                2 => return fault.disconnect_client(ending(variant / 12)),
                 // Or when the store, and the server, have lost patience.
                 5 => sleep(Duration::from_secs(3)).await,
                 8 | 11 => fault.cut(ending(variant / 12)),

@@ -82,7 +82,7 @@ async fn strike_all(
             Campaign::Stall => stall(&mut lane, drafts, blow, site.plan.retry).await?,
             _ => cut(&lane, drafts, blow).await,
         };
-        site.notes.struck(campaign, u64::from(fault.has_struck()));
+        site.notes.struck(campaign, u64::from(fault.has_triggered()));
     }
     Ok(())
 }
@@ -90,16 +90,16 @@ async fn strike_all(
 /// What the callers are told, good or bad, is in the notes.
 async fn cut(lane: &Lane<'_>, drafts: Vec<Draft>, blow: Blow) -> Fault {
     let ending = ending(blow.variant);
-    let fault = lane.proxy.inflict(blow.direction, blow.after, Action::Cut(ending));
+    let fault = lane.proxy.inject(blow.direction, blow.after, Action::Cut(ending));
     lane.append(drafts).await;
     fault
 }
 
 async fn half(lane: &mut Lane<'_>, drafts: Vec<Draft>, blow: Blow) -> Fault {
-    let fault = lane.proxy.inflict(blow.direction, blow.after, Action::Stall);
+    let fault = lane.proxy.inject(blow.direction, blow.after, Action::Stall);
     let pause = Duration::from_micros(lane.writer.random.random_range(0..3_000));
     let go_on = async {
-        fault.struck().await;
+        fault.triggered().await;
         sleep(pause).await;
         match blow.variant % 3 {
             0 => fault.release(),
@@ -118,14 +118,14 @@ async fn stall(
     blow: Blow,
     retries: bool,
 ) -> Result<Fault, Failure> {
-    let fault = lane.proxy.inflict(blow.direction, blow.after, Action::Stall);
+    let fault = lane.proxy.inject(blow.direction, blow.after, Action::Stall);
     let known = lane.proxy.accepted();
     match blow.variant % 4 {
         // They arrive long after the caller was answered.
         0 => {
             let go_on = async {
-                fault.struck().await;
-                fault.hang_up(Ending::Reset);
+                fault.triggered().await;
+                fault.disconnect_client(Ending::Reset);
             };
             during(lane.append(drafts), go_on).await;
         }
@@ -133,9 +133,9 @@ async fn stall(
         1 => {
             let further = lane.writer.random.random_range(0..2_000);
             let go_on = async {
-                fault.struck().await;
+                fault.triggered().await;
                 let so_far = lane.proxy.passed(Direction::ToServer);
-                fault.hang_up(Ending::Close);
+                fault.disconnect_client(Ending::Close);
                 while lane.proxy.accepted() == known
                     || lane.proxy.passed(Direction::ToServer) < so_far + further
                 {
@@ -149,9 +149,9 @@ async fn stall(
         2 => {
             tokio::select! {
                 _ = lane.append(drafts) => {}
-                () = fault.struck() => {}
+                () = fault.triggered() => {}
             }
-            fault.hang_up(Ending::Reset);
+            fault.disconnect_client(Ending::Reset);
             lane.writer.append_one(blow.form, None).await?;
         }
         // They arrive while the caller is still waiting, or after it lost patience.
@@ -161,7 +161,7 @@ async fn stall(
                 false => Duration::from_millis(10),
             };
             let go_on = async {
-                fault.struck().await;
+                fault.triggered().await;
                 sleep(patience).await;
                 fault.release();
             };

@@ -1,4 +1,4 @@
-//! A client of a server, and waiting for what it or the machine shows.
+//! SQL helpers and polling.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) async fn books(server: &Server) -> Result<i64, tokio_postgres::Error>
     Ok(client.query_one("SELECT count(*) FROM book", &[]).await?.get(0))
 }
 
-/// Makes the table `book` with one row.
+/// Creates the table `book`, if it is missing, and inserts a row.
 pub(crate) async fn write_a_book(server: &Server) -> Result<(), tokio_postgres::Error> {
     let client = connect(server, "postgres").await?;
     let statement =
@@ -30,15 +30,15 @@ pub(crate) async fn write_a_book(server: &Server) -> Result<(), tokio_postgres::
     client.batch_execute(statement).await
 }
 
-/// Waits until something is so, looking again and again for at most half a minute.
+/// Polls a condition until it holds, for at most 30 seconds.
 pub(crate) fn wait_until(
-    claim: &str,
+    condition: &str,
     mut holds: impl FnMut() -> bool,
 ) -> Result<(), Box<dyn Error>> {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !holds() {
-        if begun.elapsed() > Duration::from_secs(30) {
-            return Err(format!("waited in vain until {claim}").into());
+        if started.elapsed() > Duration::from_secs(30) {
+            return Err(format!("timed out waiting until {condition}").into());
         }
         std::thread::sleep(Duration::from_millis(2));
     }

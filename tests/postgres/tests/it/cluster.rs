@@ -1,4 +1,4 @@
-//! What a cluster does as a whole.
+//! Operations on whole clusters.
 
 use local_postgres::{Cluster, Error};
 
@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::client::{connect, write_a_book};
 
 #[tokio::test]
-async fn a_new_database_is_on_every_server_at_once() -> Outcome {
+async fn a_new_database_exists_on_every_server() -> Outcome {
     let cluster = Cluster::builder().standbys(2).fsync(false).start().await?;
 
     cluster.create_database("library \"east\"").await?;
@@ -20,7 +20,7 @@ async fn a_new_database_is_on_every_server_at_once() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_was_committed_is_on_every_standby_after_the_wait() -> Outcome {
+async fn commits_are_on_every_standby_after_waiting_for_replay() -> Outcome {
     let cluster = Cluster::builder().standbys(2).fsync(false).start().await?;
     write_a_book(cluster.primary()).await?;
 
@@ -35,11 +35,11 @@ async fn what_was_committed_is_on_every_standby_after_the_wait() -> Outcome {
 }
 
 #[tokio::test]
-async fn waiting_does_not_depend_on_what_is_open() -> Outcome {
+async fn waiting_for_replay_does_not_depend_on_open_transactions() -> Outcome {
     let cluster = Cluster::builder()
         .standbys(1)
         .fsync(false)
-        .patience(std::time::Duration::from_secs(5))
+        .timeout(std::time::Duration::from_secs(5))
         .start()
         .await?;
     write_a_book(cluster.primary()).await?;
@@ -54,7 +54,7 @@ async fn waiting_does_not_depend_on_what_is_open() -> Outcome {
 }
 
 #[tokio::test]
-async fn settings_of_the_caller_win() -> Outcome {
+async fn settings_of_the_caller_take_precedence() -> Outcome {
     let cluster = Cluster::builder()
         .standbys(1)
         .max_connections(33)
@@ -86,7 +86,7 @@ async fn settings_of_the_caller_win() -> Outcome {
 }
 
 #[tokio::test]
-async fn commits_wait_for_the_disk_unless_told_otherwise() -> Outcome {
+async fn fsync_is_on_by_default() -> Outcome {
     let cluster = Cluster::builder().start().await?;
 
     let client = connect(cluster.primary(), "postgres").await?;
@@ -97,7 +97,7 @@ async fn commits_wait_for_the_disk_unless_told_otherwise() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_failed_start_shows_the_log_and_leaves_nothing() -> Outcome {
+async fn a_failed_start_returns_the_log() -> Outcome {
     let outcome = Cluster::builder().setting("work_mem", "a lot").start().await;
 
     match outcome {
@@ -111,7 +111,7 @@ async fn a_failed_start_shows_the_log_and_leaves_nothing() -> Outcome {
 }
 
 #[tokio::test]
-async fn an_invalid_name_of_a_setting_is_refused() -> Outcome {
+async fn an_invalid_setting_name_is_refused() -> Outcome {
     let outcome = Cluster::builder().setting("fsync = off #", "on").start().await;
 
     assert!(matches!(outcome, Err(Error::InvalidSetting { .. })), "{outcome:?}");
@@ -119,7 +119,7 @@ async fn an_invalid_name_of_a_setting_is_refused() -> Outcome {
 }
 
 #[tokio::test]
-async fn many_clusters_start_at_once() -> Outcome {
+async fn several_clusters_start_concurrently() -> Outcome {
     let start = || Cluster::builder().standbys(1).fsync(false).start();
 
     let clusters = futures_util::try_join!(start(), start(), start(), start())?;
@@ -134,7 +134,7 @@ async fn many_clusters_start_at_once() -> Outcome {
 }
 
 #[test]
-fn everything_can_be_sent_to_another_thread() {
+fn types_and_futures_are_send() {
     fn assert_send<T: Send>(_: &T) {}
     fn assert_shared<T: Send + Sync + 'static>() {}
 
@@ -152,7 +152,7 @@ fn everything_can_be_sent_to_another_thread() {
 #[test]
 fn an_empty_folder_for_temporary_files_counts_as_unset() -> Outcome {
     let output = std::process::Command::new(std::env::current_exe()?)
-        .args(["--exact", "cluster::commits_wait_for_the_disk_unless_told_otherwise"])
+        .args(["--exact", "cluster::fsync_is_on_by_default"])
         .env("TMPDIR", "")
         .output()?;
 

@@ -1,4 +1,4 @@
-//! What can be done to a server.
+//! Controls of a single server.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ async fn start(standbys: usize) -> Result<Cluster, Error> {
     Cluster::builder()
         .standbys(standbys)
         .fsync(false)
-        .patience(Duration::from_secs(30))
+        .timeout(Duration::from_secs(30))
         .start()
         .await
 }
 
 #[tokio::test]
-async fn a_paused_standby_shows_the_past_until_it_resumes() -> Outcome {
+async fn a_paused_standby_returns_old_data_until_it_resumes() -> Outcome {
     let cluster = start(2).await?;
     let [paused, other] = cluster.standbys() else {
         return Err("two standbys".into());
@@ -42,13 +42,9 @@ async fn a_paused_standby_shows_the_past_until_it_resumes() -> Outcome {
 }
 
 #[tokio::test]
-async fn waiting_for_a_paused_standby_ends_with_its_name() -> Outcome {
-    let cluster = Cluster::builder()
-        .standbys(1)
-        .fsync(false)
-        .patience(Duration::from_secs(2))
-        .start()
-        .await?;
+async fn a_timeout_waiting_for_replay_names_the_paused_standby() -> Outcome {
+    let cluster =
+        Cluster::builder().standbys(1).fsync(false).timeout(Duration::from_secs(2)).start().await?;
     for standby in cluster.standbys() {
         standby.pause_replay().await?;
     }
@@ -74,7 +70,7 @@ async fn a_stopped_standby_catches_up() -> Outcome {
     assert!(!standby.is_running());
     write_a_book(cluster.primary()).await?;
     cluster.wait_for_replay().await?;
-    // Without a replication slot the primary would now throw away what the standby lacks.
+    // Without a replication slot the primary would now remove WAL that the standby lacks.
     let primary = connect(cluster.primary(), "postgres").await?;
     for _ in 0..3 {
         primary.batch_execute("SELECT pg_switch_wal()").await?;
@@ -89,7 +85,7 @@ async fn a_stopped_standby_catches_up() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_killed_primary_comes_back_with_everything_committed() -> Outcome {
+async fn a_killed_primary_restarts_with_all_commits() -> Outcome {
     let cluster = start(1).await?;
     write_a_book(cluster.primary()).await?;
     let session = connect(cluster.primary(), "postgres").await?;
@@ -104,8 +100,8 @@ async fn a_killed_primary_comes_back_with_everything_committed() -> Outcome {
     Ok(())
 }
 
-/// Freezes a session, so that it cannot notice the end of its server.
-async fn freeze_a_session(cluster: &Cluster) -> Result<Pid, Box<dyn std::error::Error>> {
+/// Stops a backend with SIGSTOP, so that it cannot notice the end of its postmaster.
+async fn stop_a_backend(cluster: &Cluster) -> Result<Pid, Box<dyn std::error::Error>> {
     let session = connect(cluster.primary(), "postgres").await?;
     let process: i32 = session.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
     let process = Pid::from_raw(process).ok_or("no process")?;
@@ -114,14 +110,14 @@ async fn freeze_a_session(cluster: &Cluster) -> Result<Pid, Box<dyn std::error::
 }
 
 #[tokio::test]
-async fn a_killed_server_waits_for_the_sessions_that_outlive_it() -> Outcome {
+async fn a_start_after_a_kill_waits_for_leftover_backends() -> Outcome {
     let cluster = start(0).await?;
     let primary = cluster.primary();
-    let frozen = freeze_a_session(&cluster).await?;
+    let frozen = stop_a_backend(&cluster).await?;
     primary.kill().await?;
 
     let restarted = primary.start();
-    let thawed = async {
+    let killed_backend = async {
         while !std::fs::read_to_string(primary.log())?.contains("is still in use") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -129,8 +125,8 @@ async fn a_killed_server_waits_for_the_sessions_that_outlive_it() -> Outcome {
         Ok::<(), std::io::Error>(())
     };
 
-    let (restarted, thawed) = tokio::join!(restarted, thawed);
-    thawed?;
+    let (restarted, killed_backend) = tokio::join!(restarted, killed_backend);
+    killed_backend?;
     restarted?;
     connect(primary, "postgres").await?;
     Ok(())
@@ -138,9 +134,9 @@ async fn a_killed_server_waits_for_the_sessions_that_outlive_it() -> Outcome {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn sessions_that_outlive_a_killed_server_end_with_the_cluster() -> Outcome {
+async fn leftover_backends_of_a_killed_server_end_with_the_cluster() -> Outcome {
     let cluster = start(0).await?;
-    let frozen = freeze_a_session(&cluster).await?;
+    let frozen = stop_a_backend(&cluster).await?;
     cluster.primary().kill().await?;
 
     drop(cluster);
@@ -151,7 +147,7 @@ async fn sessions_that_outlive_a_killed_server_end_with_the_cluster() -> Outcome
 }
 
 #[tokio::test]
-async fn a_killed_standby_comes_back() -> Outcome {
+async fn a_killed_standby_restarts() -> Outcome {
     let cluster = start(1).await?;
     write_a_book(cluster.primary()).await?;
     let [standby] = cluster.standbys() else {
@@ -167,7 +163,7 @@ async fn a_killed_standby_comes_back() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_server_stopped_at_once_recovers() -> Outcome {
+async fn a_server_stopped_in_immediate_mode_recovers() -> Outcome {
     let cluster = start(0).await?;
     write_a_book(cluster.primary()).await?;
 
@@ -179,7 +175,7 @@ async fn a_server_stopped_at_once_recovers() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_restarted_server_is_another_process_on_the_same_port() -> Outcome {
+async fn a_restart_keeps_the_port_and_changes_the_process() -> Outcome {
     let cluster = start(0).await?;
     let primary = cluster.primary();
     let (port, process) = (primary.port(), primary.process_id());
@@ -193,7 +189,7 @@ async fn a_restarted_server_is_another_process_on_the_same_port() -> Outcome {
 }
 
 #[tokio::test]
-async fn starting_and_stopping_twice_is_fine() -> Outcome {
+async fn starting_and_stopping_are_idempotent() -> Outcome {
     let cluster = start(0).await?;
 
     cluster.primary().start().await?;
@@ -225,28 +221,28 @@ async fn a_promoted_standby_accepts_writes() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_frozen_server_keeps_newcomers_waiting() -> Outcome {
+async fn a_stopped_postmaster_delays_new_connections_only() -> Outcome {
     let cluster = start(0).await?;
     let primary = cluster.primary();
     let session = connect(primary, "postgres").await?;
 
     primary.sigstop()?;
     let url = primary.url("postgres");
-    let newcomer = tokio_postgres::connect(&url, NoTls);
-    tokio::pin!(newcomer);
-    let patience = Duration::from_millis(300);
-    let waited = tokio::time::timeout(patience, &mut newcomer).await;
+    let new_connection = tokio_postgres::connect(&url, NoTls);
+    tokio::pin!(new_connection);
+    let timeout = Duration::from_millis(300);
+    let waited = tokio::time::timeout(timeout, &mut new_connection).await;
     session.batch_execute("SELECT 1").await?;
 
     assert!(waited.is_err());
     primary.sigcont()?;
-    let (client, connection) = newcomer.await?;
+    let (client, connection) = new_connection.await?;
     drop((client, connection));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_frozen_server_can_be_stopped_and_dropped() -> Outcome {
+async fn a_server_with_a_stopped_postmaster_can_be_shut_down_and_dropped() -> Outcome {
     let cluster = start(1).await?;
     let [standby] = cluster.standbys() else {
         return Err("one standby".into());
@@ -263,7 +259,7 @@ async fn a_frozen_server_can_be_stopped_and_dropped() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_stopped_server_cannot_be_frozen() -> Outcome {
+async fn sigstop_fails_if_the_server_is_not_running() -> Outcome {
     let cluster = start(0).await?;
     cluster.primary().stop().await?;
 
@@ -274,38 +270,38 @@ async fn a_stopped_server_cannot_be_frozen() -> Outcome {
 }
 
 #[tokio::test]
-async fn the_end_of_one_session_by_force_ends_its_neighbours() -> Outcome {
+async fn killing_a_backend_ends_the_other_backends() -> Outcome {
     let cluster = start(0).await?;
     let victim = connect(cluster.primary(), "postgres").await?;
-    let neighbour = connect(cluster.primary(), "postgres").await?;
+    let other = connect(cluster.primary(), "postgres").await?;
     let process = victim.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
 
     cluster.primary().kill_backend(process)?;
-    let neighbour_is_ended = async {
-        while !victim.is_closed() || !neighbour.is_closed() {
+    let both_have_ended = async {
+        while !victim.is_closed() || !other.is_closed() {
             tokio::task::yield_now().await;
         }
     };
 
-    tokio::time::timeout(Duration::from_secs(30), neighbour_is_ended).await?;
+    tokio::time::timeout(Duration::from_secs(30), both_have_ended).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_frozen_session_answers_when_it_goes_on() -> Outcome {
+async fn a_stopped_backend_answers_after_sigcont() -> Outcome {
     let cluster = start(0).await?;
     let session = connect(cluster.primary(), "postgres").await?;
     let other = connect(cluster.primary(), "postgres").await?;
     let process = session.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
 
     cluster.primary().sigstop_backend(process)?;
-    let question = session.batch_execute("SELECT 1");
-    tokio::pin!(question);
-    let waited = tokio::time::timeout(Duration::from_millis(300), &mut question).await;
+    let query = session.batch_execute("SELECT 1");
+    tokio::pin!(query);
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut query).await;
     other.batch_execute("SELECT 1").await?;
 
     assert!(waited.is_err());
     cluster.primary().sigcont_backend(process)?;
-    question.await?;
+    query.await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Clusters that stay in a directory.
+//! Clusters that are kept in a directory.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::Outcome;
 use crate::client::{books, write_a_book};
 
-/// Makes a folder that the servers' user can enter.
+/// Creates a folder that the user of the servers can enter.
 fn folder() -> std::io::Result<TempDir> {
     let folder = tempfile::tempdir()?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
@@ -19,7 +19,7 @@ fn folder() -> std::io::Result<TempDir> {
 }
 
 #[tokio::test]
-async fn rows_outlive_the_cluster_that_wrote_them() -> Outcome {
+async fn rows_are_kept_between_clusters() -> Outcome {
     let folder = folder()?;
     let builder = Cluster::builder().standbys(2).directory(folder.path().join("bench"));
     let first = builder.clone().start().await?;
@@ -38,7 +38,7 @@ async fn rows_outlive_the_cluster_that_wrote_them() -> Outcome {
 }
 
 #[tokio::test]
-async fn servers_in_a_kept_directory_shut_down_in_good_order() -> Outcome {
+async fn servers_in_a_kept_directory_shut_down_cleanly() -> Outcome {
     let folder = folder()?;
     let cluster = Cluster::builder().directory(folder.path()).start().await?;
     write_a_book(cluster.primary()).await?;
@@ -65,7 +65,7 @@ async fn another_number_of_standbys_is_refused() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_an_interrupted_creation_left_is_made_anew() -> Outcome {
+async fn an_interrupted_creation_is_started_again() -> Outcome {
     let folder = folder()?;
     fs::create_dir_all(folder.path().join("unfinished/primary"))?;
     fs::write(folder.path().join("unfinished/primary/PG_VERSION"), "15")?;
@@ -78,7 +78,7 @@ async fn what_an_interrupted_creation_left_is_made_anew() -> Outcome {
 }
 
 #[tokio::test]
-async fn other_files_in_the_directory_stay() -> Outcome {
+async fn other_files_in_the_directory_are_kept() -> Outcome {
     let folder = folder()?;
     fs::write(folder.path().join("notes.txt"), "keep me")?;
 
@@ -89,7 +89,7 @@ async fn other_files_in_the_directory_stay() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_directory_serves_one_cluster_at_a_time() -> Outcome {
+async fn a_directory_in_use_is_refused() -> Outcome {
     let folder = folder()?;
     let builder = Cluster::builder().fsync(false).directory(folder.path());
     let _first = builder.clone().start().await?;

@@ -1,4 +1,4 @@
-//! What remains when the process that holds a cluster is gone.
+//! Cleanup after the process that owns a cluster has ended.
 
 use std::fs;
 use std::future;
@@ -15,37 +15,37 @@ use tempfile::TempDir;
 use crate::Outcome;
 use crate::client::{books, wait_until, write_a_book};
 
-/// The process that other tests start, and end by force.
+/// Runs in a process that other tests start and kill.
 #[tokio::test]
-#[ignore = "holds a cluster until it is killed"]
-async fn holds_a_cluster() -> Outcome {
+#[ignore = "keeps a cluster running until it is killed"]
+async fn keep_a_cluster_running() -> Outcome {
     let mut builder = Cluster::builder().standbys(2).fsync(false);
-    if let Some(directory) = std::env::var_os("HOLD_IN") {
+    if let Some(directory) = std::env::var_os("KEEP_IN") {
         builder = builder.directory(directory);
     }
     let cluster = builder.start().await?;
     write_a_book(cluster.primary()).await?;
-    println!("held");
+    println!("started");
     future::pending::<()>().await;
     Ok(())
 }
 
-/// A process that holds a cluster, in a folder of its own for temporary files.
-struct Holder {
+/// A process that owns a cluster, with its own folder for temporary files.
+struct Owner {
     process: Child,
     folder: TempDir,
 }
 
-impl Holder {
+impl Owner {
     fn start(kept: bool) -> Result<Self, Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let mut command = Command::new(std::env::current_exe()?);
         if kept {
-            command.env("HOLD_IN", folder.path().join("kept"));
+            command.env("KEEP_IN", folder.path().join("kept"));
         }
         let process = command
-            .args(["--exact", "ending::holds_a_cluster", "--ignored", "--nocapture"])
+            .args(["--exact", "ending::keep_a_cluster_running", "--ignored", "--nocapture"])
             .env("TMPDIR", folder.path())
             .process_group(0)
             .stdin(Stdio::null())
@@ -54,18 +54,18 @@ impl Holder {
         Ok(Self { process, folder })
     }
 
-    /// Waits until the whole cluster is up.
-    fn wait_until_held(&mut self) -> Outcome {
+    /// Waits until the whole cluster is running.
+    fn wait_until_started(&mut self) -> Outcome {
         let output = self.process.stdout.take().ok_or("no output")?;
         for line in BufReader::new(output).lines() {
-            if line?.contains("held") {
+            if line?.contains("started") {
                 return Ok(());
             }
         }
-        Err("the holder failed".into())
+        Err("the owner failed".into())
     }
 
-    /// Ends the process and everything in its process group, as a terminal would.
+    /// Sends a signal to the process group, as a terminal does, and waits for the process.
     fn end_by(&mut self, signal: Signal) -> Outcome {
         let group = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         rustix::process::kill_process_group(group.ok_or("no process")?, signal)?;
@@ -73,7 +73,7 @@ impl Holder {
         Ok(())
     }
 
-    /// Says whether some server, or `initdb`, still works on the cluster.
+    /// Returns whether a server or `initdb` is still running in the cluster.
     fn has_servers(&self) -> bool {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let folders =
@@ -82,15 +82,17 @@ impl Holder {
         folders.any(|folder| folder.starts_with(self.folder.path()))
     }
 
+    /// Counts the files that are left.
     fn left_files(&self) -> usize {
         fs::read_dir(self.folder.path()).map_or(0, |entries| entries.count())
     }
 
-    fn holds(&self, file: &str) -> bool {
+    fn contains(&self, file: &str) -> bool {
         let clusters = fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
         clusters.map(|cluster| cluster.path()).any(|cluster| cluster.join(file).exists())
     }
 
+    /// Waits until no process and no file is left.
     fn leaves_nothing(&self) -> Outcome {
         wait_until("no server is left", || !self.has_servers())?;
         wait_until("the directory is gone", || self.left_files() == 0)
@@ -98,46 +100,46 @@ impl Holder {
 }
 
 #[test]
-fn nothing_is_left_when_the_owner_is_killed() -> Outcome {
-    let mut holder = Holder::start(false)?;
-    holder.wait_until_held()?;
-    assert!(holder.has_servers());
+fn nothing_is_left_after_the_owner_is_killed() -> Outcome {
+    let mut owner = Owner::start(false)?;
+    owner.wait_until_started()?;
+    assert!(owner.has_servers());
 
-    holder.end_by(Signal::KILL)?;
+    owner.end_by(Signal::KILL)?;
 
-    holder.leaves_nothing()
+    owner.leaves_nothing()
 }
 
 #[test]
-fn nothing_is_left_when_the_owner_is_interrupted() -> Outcome {
-    let mut holder = Holder::start(false)?;
-    holder.wait_until_held()?;
+fn nothing_is_left_after_the_owner_is_interrupted() -> Outcome {
+    let mut owner = Owner::start(false)?;
+    owner.wait_until_started()?;
 
-    holder.end_by(Signal::INT)?;
+    owner.end_by(Signal::INT)?;
 
-    holder.leaves_nothing()
+    owner.leaves_nothing()
 }
 
 #[test]
-fn nothing_is_left_when_the_owner_is_killed_while_the_cluster_starts() -> Outcome {
-    for moment in MOMENTS {
-        let mut holder = Holder::start(false)?;
-        wait_until(moment, || holder.holds(moment))?;
+fn nothing_is_left_after_the_owner_is_killed_during_the_start() -> Outcome {
+    for file in PROGRESS {
+        let mut owner = Owner::start(false)?;
+        wait_until(file, || owner.contains(file))?;
 
-        holder.end_by(Signal::KILL)?;
+        owner.end_by(Signal::KILL)?;
 
-        holder.leaves_nothing().map_err(|error| format!("killed at {moment:?}: {error}"))?;
+        owner.leaves_nothing().map_err(|error| format!("killed at {file:?}: {error}"))?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_kept_cluster_is_whole_after_its_owner_was_killed() -> Outcome {
-    let mut holder = Holder::start(true)?;
-    holder.wait_until_held()?;
-    holder.end_by(Signal::KILL)?;
+async fn a_kept_cluster_is_shut_down_cleanly_after_its_owner_is_killed() -> Outcome {
+    let mut owner = Owner::start(true)?;
+    owner.wait_until_started()?;
+    owner.end_by(Signal::KILL)?;
 
-    let directory = holder.folder.path().join("kept");
+    let directory = owner.folder.path().join("kept");
     let cluster = Cluster::builder().standbys(2).fsync(false).directory(directory).start().await?;
 
     assert_eq!(books(cluster.primary()).await?, 1);
@@ -147,26 +149,23 @@ async fn a_kept_cluster_is_whole_after_its_owner_was_killed() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_kept_cluster_starts_again_whenever_its_owner_was_killed() -> Outcome {
-    for moment in MOMENTS {
-        let mut holder = Holder::start(true)?;
-        wait_until(moment, || holder.holds(moment))?;
-        holder.end_by(Signal::KILL)?;
+async fn a_kept_cluster_starts_again_after_its_owner_is_killed_at_any_time() -> Outcome {
+    for file in PROGRESS {
+        let mut owner = Owner::start(true)?;
+        wait_until(file, || owner.contains(file))?;
+        owner.end_by(Signal::KILL)?;
 
-        let directory = holder.folder.path().join("kept");
+        let directory = owner.folder.path().join("kept");
         let cluster =
             Cluster::builder().standbys(2).fsync(false).directory(directory).start().await;
 
-        cluster
-            .map_err(|error| format!("killed at {moment:?}: {error}"))?
-            .wait_for_replay()
-            .await?;
+        cluster.map_err(|error| format!("killed at {file:?}: {error}"))?.wait_for_replay().await?;
     }
     Ok(())
 }
 
-/// Files that show how far the start of a cluster has come.
-const MOMENTS: [&str; 10] = [
+/// Files whose existence shows the progress of a cluster's start.
+const PROGRESS: [&str; 10] = [
     "",
     "creation.log",
     "unfinished",

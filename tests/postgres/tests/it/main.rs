@@ -1,4 +1,4 @@
-//! Starts real clusters and checks what they claim. Needs PostgreSQL's programs.
+//! Tests with real clusters. They need PostgreSQL's programs.
 
 mod client;
 mod cluster;
@@ -9,5 +9,5 @@ mod ending;
 mod programs;
 mod tls;
 
-/// What a test returns.
+/// The result of a test.
 type Outcome = Result<(), Box<dyn std::error::Error>>;

@@ -1,4 +1,4 @@
-//! Where the programs are found.
+//! The search for PostgreSQL's programs.
 
 use std::error::Error as _;
 
@@ -7,7 +7,7 @@ use local_postgres::{Cluster, Error, Programs, find_or_install};
 use crate::Outcome;
 
 #[test]
-fn the_programs_found_are_a_folder_with_both() -> Outcome {
+fn the_found_folder_contains_both_programs() -> Outcome {
     let programs = Programs::find(None)?;
 
     assert!(programs.directory().join("initdb").is_file());
@@ -17,7 +17,7 @@ fn the_programs_found_are_a_folder_with_both() -> Outcome {
 }
 
 #[test]
-fn a_given_folder_is_the_only_one_looked_at() -> Outcome {
+fn only_a_given_folder_is_searched() -> Outcome {
     let empty = tempfile::tempdir()?;
 
     let outcome = Programs::find(Some(empty.path()));
@@ -27,7 +27,7 @@ fn a_given_folder_is_the_only_one_looked_at() -> Outcome {
 }
 
 #[test]
-fn the_error_says_in_one_line_what_to_run() -> Outcome {
+fn the_error_names_the_installation_command_in_one_line() -> Outcome {
     let empty = tempfile::tempdir()?;
 
     let Err(error) = Programs::find(Some(empty.path())) else {

@@ -7,19 +7,19 @@ use local_postgres::{Cluster, Server};
 
 use crate::Outcome;
 
-/// What a client sends first when it wants TLS; the server answers `S` or `N`.
-const REQUEST_FOR_TLS: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+/// The `SSLRequest` message, which the server answers with `S` or `N`.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-fn answer_to_a_request_for_tls(server: &Server) -> std::io::Result<u8> {
+fn ssl_request(server: &Server) -> std::io::Result<u8> {
     let mut stream = TcpStream::connect((server.host(), server.port()))?;
-    stream.write_all(&REQUEST_FOR_TLS)?;
+    stream.write_all(&SSL_REQUEST)?;
     let mut answer = [0];
     stream.read_exact(&mut answer)?;
     Ok(answer[0])
 }
 
 #[tokio::test]
-async fn every_server_offers_tls_when_given_a_certificate() -> Outcome {
+async fn every_server_offers_tls_with_a_certificate() -> Outcome {
     let cluster = Cluster::builder()
         .standbys(1)
         .fsync(false)
@@ -35,7 +35,7 @@ async fn every_server_offers_tls_when_given_a_certificate() -> Outcome {
     };
 
     for server in cluster.servers() {
-        assert_eq!(answer_to_a_request_for_tls(server)?, b'S');
+        assert_eq!(ssl_request(server)?, b'S');
     }
     Ok(())
 }
@@ -44,6 +44,6 @@ async fn every_server_offers_tls_when_given_a_certificate() -> Outcome {
 async fn no_server_offers_tls_without_a_certificate() -> Outcome {
     let cluster = Cluster::builder().fsync(false).start().await?;
 
-    assert_eq!(answer_to_a_request_for_tls(cluster.primary())?, b'N');
+    assert_eq!(ssl_request(cluster.primary())?, b'N');
     Ok(())
 }

@@ -1,18 +1,20 @@
+//! Passing bytes, counting them, and the end of connections without faults.
+
 use std::io::ErrorKind;
 
 use fault_proxy::{Action, Direction, Ending, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Line, hear, hear_out, say};
+use crate::support::{Setup, receive, receive_to_end, send};
 
 #[tokio::test]
-async fn passes_everything_on_in_both_directions() {
-    let line = Line::new().await;
-    let (client, server) = line.connect().await;
+async fn all_bytes_pass_in_both_directions() {
+    let setup = Setup::new().await;
+    let (client, server) = setup.connect().await;
     let (mut client_reads, mut client_writes) = client.into_split();
     let (mut server_reads, mut server_writes) = server.into_split();
-    // More than sockets hold, so that one direction must not wait for the other.
+    // More than the socket buffers hold, so that one direction must not wait for the other.
     let book: Vec<u8> = (0..8 << 20).map(|byte: u32| (byte % 251) as u8).collect();
 
     let sent = async {
@@ -28,103 +30,103 @@ async fn passes_everything_on_in_both_directions() {
 
     read.unwrap();
     assert!(returned == book);
-    assert_eq!(line.proxy.passed(Direction::ToServer), book.len() as u64);
-    assert_eq!(line.proxy.passed(Direction::ToClient), book.len() as u64);
-    assert_eq!(line.proxy.accepted(), 1);
+    assert_eq!(setup.proxy.passed(Direction::ToServer), book.len() as u64);
+    assert_eq!(setup.proxy.passed(Direction::ToClient), book.len() as u64);
+    assert_eq!(setup.proxy.accepted(), 1);
 }
 
 #[tokio::test]
-async fn one_side_may_end_while_the_other_goes_on() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
+async fn one_side_can_shut_down_while_the_other_sends() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
 
-    say(&mut client, b"lend").await;
+    send(&mut client, b"lend").await;
     client.shutdown().await.unwrap();
 
-    assert_eq!(hear_out(&mut server).await, (b"lend".to_vec(), Ok(())));
-    say(&mut server, b"lent").await;
+    assert_eq!(receive_to_end(&mut server).await, (b"lend".to_vec(), Ok(())));
+    send(&mut server, b"lent").await;
     drop(server);
-    assert_eq!(hear_out(&mut client).await, (b"lent".to_vec(), Ok(())));
+    assert_eq!(receive_to_end(&mut client).await, (b"lent".to_vec(), Ok(())));
 }
 
 #[tokio::test]
-async fn counts_from_the_moment_that_a_fault_is_armed() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    say(&mut client, b"good morning").await;
-    hear(&mut server, 12).await;
+async fn bytes_count_from_the_injection_of_a_fault() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    send(&mut client, b"good morning").await;
+    receive(&mut server, 12).await;
 
-    let _fault = line.proxy.inflict(Direction::ToServer, 4, Action::Cut(Ending::Close));
-    say(&mut client, b"lend a book").await;
+    let _fault = setup.proxy.inject(Direction::ToServer, 4, Action::Cut(Ending::Close));
+    send(&mut client, b"lend a book").await;
 
-    assert_eq!(hear_out(&mut server).await, (b"lend".to_vec(), Ok(())));
+    assert_eq!(receive_to_end(&mut server).await, (b"lend".to_vec(), Ok(())));
 }
 
 #[tokio::test]
-async fn counts_each_direction_apart() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    say(&mut client, b"good morning").await;
-    hear(&mut server, 12).await;
+async fn bytes_are_counted_per_direction() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    send(&mut client, b"good morning").await;
+    receive(&mut server, 12).await;
 
-    let _fault = line.proxy.inflict(Direction::ToServer, 4, Action::Cut(Ending::Close));
-    say(&mut server, b"hello").await;
-    assert_eq!(hear(&mut client, 5).await, b"hello");
-    say(&mut client, b"lend a book").await;
+    let _fault = setup.proxy.inject(Direction::ToServer, 4, Action::Cut(Ending::Close));
+    send(&mut server, b"hello").await;
+    assert_eq!(receive(&mut client, 5).await, b"hello");
+    send(&mut client, b"lend a book").await;
 
-    assert_eq!(hear_out(&mut server).await, (b"lend".to_vec(), Ok(())));
+    assert_eq!(receive_to_end(&mut server).await, (b"lend".to_vec(), Ok(())));
 }
 
 #[tokio::test]
-async fn counts_each_connection_apart_and_strikes_the_first() {
-    let line = Line::new().await;
-    let (mut first, mut first_server) = line.connect().await;
-    let fault = line.proxy.inflict(Direction::ToServer, 4, Action::Cut(Ending::Close));
-    let (mut second, mut second_server) = line.connect().await;
+async fn bytes_are_counted_per_connection() {
+    let setup = Setup::new().await;
+    let (mut first, mut first_server) = setup.connect().await;
+    let fault = setup.proxy.inject(Direction::ToServer, 4, Action::Cut(Ending::Close));
+    let (mut second, mut second_server) = setup.connect().await;
 
-    say(&mut first, b"len").await;
-    hear(&mut first_server, 3).await;
-    say(&mut second, b"return").await;
-    assert_eq!(hear_out(&mut second_server).await, (b"retu".to_vec(), Ok(())));
+    send(&mut first, b"len").await;
+    receive(&mut first_server, 3).await;
+    send(&mut second, b"return").await;
+    assert_eq!(receive_to_end(&mut second_server).await, (b"retu".to_vec(), Ok(())));
 
-    assert!(fault.has_struck());
-    say(&mut first, b"d a book").await;
-    assert_eq!(hear(&mut first_server, 8).await, b"d a book");
+    assert!(fault.has_triggered());
+    send(&mut first, b"d a book").await;
+    assert_eq!(receive(&mut first_server, 8).await, b"d a book");
 }
 
 #[tokio::test]
-async fn a_fault_that_is_dropped_does_not_strike() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
+async fn a_dropped_or_released_fault_is_not_triggered() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
 
-    drop(line.proxy.inflict(Direction::ToServer, 2, Action::Cut(Ending::Reset)));
-    let released = line.proxy.inflict(Direction::ToServer, 2, Action::Stall);
+    drop(setup.proxy.inject(Direction::ToServer, 2, Action::Cut(Ending::Reset)));
+    let released = setup.proxy.inject(Direction::ToServer, 2, Action::Stall);
     released.release();
-    say(&mut client, b"lend").await;
+    send(&mut client, b"lend").await;
 
-    assert_eq!(hear(&mut server, 4).await, b"lend");
-    assert!(!released.has_struck());
+    assert_eq!(receive(&mut server, 4).await, b"lend");
+    assert!(!released.has_triggered());
 }
 
 #[tokio::test]
-async fn a_client_is_reset_where_there_is_no_server() {
+async fn a_client_is_reset_if_there_is_no_server() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(server.local_addr().unwrap()).await.unwrap();
     drop(server);
 
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
 
-    assert_eq!(hear_out(&mut client).await, (vec![], Err(ErrorKind::ConnectionReset)));
+    assert_eq!(receive_to_end(&mut client).await, (vec![], Err(ErrorKind::ConnectionReset)));
 }
 
 #[tokio::test]
-async fn everything_ends_with_the_proxy() {
-    let Line { proxy, server } = Line::new().await;
+async fn all_connections_end_with_the_proxy() {
+    let Setup { proxy, server } = Setup::new().await;
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     let (mut session, _) = server.accept().await.unwrap();
 
     drop(proxy);
 
-    assert_eq!(hear_out(&mut client).await.0, b"");
-    assert_eq!(hear_out(&mut session).await.0, b"");
+    assert_eq!(receive_to_end(&mut client).await.0, b"");
+    assert_eq!(receive_to_end(&mut session).await.0, b"");
 }

@@ -1,129 +1,132 @@
+//! Rate limits and freezes.
+
 use std::time::{Duration, Instant};
 
 use fault_proxy::{Action, Direction, Ending};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Line, arrived, hear, hear_out, say, stalled};
+use crate::support::{Setup, arrived, receive, receive_to_end, send, send_until_triggered};
 
 #[tokio::test]
-async fn bytes_pass_at_no_more_than_the_pace() {
-    let line = Line::new().await;
+async fn bytes_pass_within_the_rate_limit() {
+    let setup = Setup::new().await;
     let book = vec![7; 30_000];
     for direction in Direction::BOTH {
-        let (mut client, mut server) = line.connect().await;
+        let (mut client, mut server) = setup.connect().await;
         let (from, to) = match direction {
             Direction::ToClient => (&mut server, &mut client),
             Direction::ToServer => (&mut client, &mut server),
         };
-        line.proxy.set_pace(direction, Some(100_000));
+        setup.proxy.limit_rate(direction, Some(100_000));
 
         let started = Instant::now();
-        say(from, &book).await;
-        let heard = hear(to, book.len()).await;
+        send(from, &book).await;
+        let received = receive(to, book.len()).await;
 
-        // The first turn, a hundredth of a second, is free.
+        // The first slice, a hundredth of a second, passes immediately.
         assert!(started.elapsed() >= Duration::from_millis(280), "{:?}", started.elapsed());
-        assert!(heard == book);
+        assert!(received == book);
     }
 }
 
 #[tokio::test]
-async fn a_pace_slows_one_direction_and_not_the_other() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    line.proxy.set_pace(Direction::ToServer, Some(1));
+async fn a_rate_limit_applies_to_one_direction() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    setup.proxy.limit_rate(Direction::ToServer, Some(1));
 
-    say(&mut client, b"lend").await;
+    send(&mut client, b"lend").await;
     let book = vec![7; 1 << 20];
     let (mut server_reads, mut server_writes) = server.split();
-    let (_, heard) = tokio::join!(server_writes.write_all(&book), hear(&mut client, book.len()));
+    let (_, received) =
+        tokio::join!(server_writes.write_all(&book), receive(&mut client, book.len()));
 
-    assert!(heard == book);
+    assert!(received == book);
     let mut first = [0; 4];
-    let heard = tokio::io::AsyncReadExt::read(&mut server_reads, &mut first).await.unwrap();
-    assert!(heard < 4);
+    let received = tokio::io::AsyncReadExt::read(&mut server_reads, &mut first).await.unwrap();
+    assert!(received < 4);
 }
 
 #[tokio::test]
-async fn a_pace_that_is_lifted_slows_nothing() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    line.proxy.set_pace(Direction::ToServer, Some(1));
-    say(&mut client, b"lend a book").await;
-    assert_eq!(hear(&mut server, 1).await, b"l");
+async fn a_removed_rate_limit_has_no_effect() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    setup.proxy.limit_rate(Direction::ToServer, Some(1));
+    send(&mut client, b"lend a book").await;
+    assert_eq!(receive(&mut server, 1).await, b"l");
 
-    line.proxy.set_pace(Direction::ToServer, None);
+    setup.proxy.limit_rate(Direction::ToServer, None);
 
-    assert_eq!(hear(&mut server, 10).await, b"end a book");
+    assert_eq!(receive(&mut server, 10).await, b"end a book");
 }
 
 #[tokio::test]
-async fn a_freeze_stops_both_directions_and_keeps_them_open() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    let fault = line.proxy.inflict(Direction::ToServer, 4, Action::Freeze);
+async fn a_freeze_stops_both_directions_and_keeps_the_connection_open() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    let fault = setup.proxy.inject(Direction::ToServer, 4, Action::Freeze);
 
-    stalled(&fault, &mut client, b"lend a book").await;
-    assert_eq!(hear(&mut server, 4).await, b"lend");
-    say(&mut server, b"which one?").await;
-    // Another connection goes on: what had been let through would have come by then.
-    let (mut other, mut other_server) = line.connect().await;
-    say(&mut other, b"return").await;
-    assert_eq!(hear(&mut other_server, 6).await, b"return");
+    send_until_triggered(&fault, &mut client, b"lend a book").await;
+    assert_eq!(receive(&mut server, 4).await, b"lend");
+    send(&mut server, b"which one?").await;
+    // Another connection still works. Bytes that had passed would have arrived by then.
+    let (mut other, mut other_server) = setup.connect().await;
+    send(&mut other, b"return").await;
+    assert_eq!(receive(&mut other_server, 6).await, b"return");
     assert_eq!((arrived(&client), arrived(&server)), (vec![], vec![]));
 
     fault.release();
-    assert_eq!(hear(&mut server, 7).await, b" a book");
-    assert_eq!(hear(&mut client, 10).await, b"which one?");
+    assert_eq!(receive(&mut server, 7).await, b" a book");
+    assert_eq!(receive(&mut client, 10).await, b"which one?");
 }
 
 #[tokio::test]
 async fn a_freeze_reads_nothing() {
-    let line = Line::new().await;
-    let (client, _server) = line.connect().await;
-    line.proxy.freeze();
+    let setup = Setup::new().await;
+    let (client, _server) = setup.connect().await;
+    setup.proxy.freeze();
 
-    // More than the sockets hold.
+    // More than the socket buffers hold.
     let book = vec![7; 1 << 16];
     let mut sent = 0_usize;
     while let Ok(more) = client.try_write(&book) {
         sent += more;
-        assert!(sent < 64 << 20, "somebody reads");
+        assert!(sent < 64 << 20, "the proxy reads");
         tokio::task::yield_now().await;
     }
 
-    assert_eq!(line.proxy.passed(Direction::ToServer), 0);
-    line.proxy.thaw();
+    assert_eq!(setup.proxy.passed(Direction::ToServer), 0);
+    setup.proxy.thaw();
     client.writable().await.unwrap();
 }
 
 #[tokio::test]
-async fn all_connections_freeze_and_go_on_together() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    line.proxy.freeze();
-    let (mut later, mut later_server) = line.connect().await;
+async fn all_connections_freeze_and_thaw_together() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    setup.proxy.freeze();
+    let (mut later, mut later_server) = setup.connect().await;
 
-    say(&mut client, b"lend").await;
-    say(&mut later, b"return").await;
+    send(&mut client, b"lend").await;
+    send(&mut later, b"return").await;
     tokio::task::yield_now().await;
     assert_eq!((arrived(&server), arrived(&later_server)), (vec![], vec![]));
-    assert_eq!(line.proxy.passed(Direction::ToServer), 0);
+    assert_eq!(setup.proxy.passed(Direction::ToServer), 0);
 
-    line.proxy.thaw();
-    assert_eq!(hear(&mut server, 4).await, b"lend");
-    assert_eq!(hear(&mut later_server, 6).await, b"return");
+    setup.proxy.thaw();
+    assert_eq!(receive(&mut server, 4).await, b"lend");
+    assert_eq!(receive(&mut later_server, 6).await, b"return");
 }
 
 #[tokio::test]
 async fn a_frozen_connection_can_be_cut() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    let fault = line.proxy.inflict(Direction::ToServer, 4, Action::Freeze);
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    let fault = setup.proxy.inject(Direction::ToServer, 4, Action::Freeze);
 
-    stalled(&fault, &mut client, b"lend a book").await;
+    send_until_triggered(&fault, &mut client, b"lend a book").await;
     fault.cut(Ending::Close);
 
-    assert_eq!(hear_out(&mut server).await, (b"lend".to_vec(), Ok(())));
-    assert_eq!(hear_out(&mut client).await, (vec![], Ok(())));
+    assert_eq!(receive_to_end(&mut server).await, (b"lend".to_vec(), Ok(())));
+    assert_eq!(receive_to_end(&mut client).await, (vec![], Ok(())));
 }

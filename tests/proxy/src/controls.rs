@@ -1,4 +1,4 @@
-//! What slows all bytes down or holds them back, whatever the faults say.
+//! Rate limits and freezes, which apply in addition to the faults.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Direction;
 
-/// Switches for a proxy, or for one of its connections.
+/// The freeze and the rate limits of a proxy or of one of its connections.
 #[derive(Debug, Default)]
-pub(crate) struct Switches {
+pub(crate) struct Controls {
     is_frozen: watch::Sender<bool>,
-    /// Bytes per second and connection, if there is a limit.
+    /// The limit in bytes per second and connection, if any.
     to_client: watch::Sender<Option<u64>>,
     to_server: watch::Sender<Option<u64>>,
 }
 
-impl Switches {
+impl Controls {
     pub(crate) fn freeze(&self, is_frozen: bool) {
         self.is_frozen.send_replace(is_frozen);
     }
 
-    /// Waits until connections are frozen, or no longer.
+    /// Waits until connections are frozen or not, as `is_frozen` says.
     pub(crate) async fn frozen(&self, is_frozen: bool) {
-        // It cannot fail: the sender is here.
+        // This cannot fail, since `self` owns the sender.
         let _ = self.is_frozen.subscribe().wait_for(|now| *now == is_frozen).await;
     }
 
@@ -39,10 +39,10 @@ impl Switches {
     }
 }
 
-/// When the bytes of one direction of a connection may pass.
+/// The rate limiter of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// When the bytes that have passed are due to have arrived.
+    /// When the next bytes may pass.
     free_at: Instant,
 }
 
@@ -51,20 +51,20 @@ impl Pace {
         Self { free_at: Instant::now() }
     }
 
-    /// Waits until a byte may pass; returns how many may, of so many.
-    pub(crate) async fn turn(
+    /// Waits until a byte may pass. Returns how many bytes may pass, at most `limit`.
+    pub(crate) async fn wait(
         &mut self,
-        switches: &Switches,
+        controls: &Controls,
         direction: Direction,
-        room: usize,
+        limit: usize,
     ) -> usize {
-        let mut changes = switches.pace(direction).subscribe();
+        let mut changes = controls.pace(direction).subscribe();
         loop {
-            let Some(pace) = *changes.borrow_and_update() else { return room };
+            let Some(pace) = *changes.borrow_and_update() else { return limit };
             let now = Instant::now();
             if self.free_at <= now {
-                let share = usize::try_from(pace / TURNS_A_SECOND).unwrap_or(usize::MAX);
-                return room.min(share.max(1));
+                let share = usize::try_from(pace / SLICES_PER_SECOND).unwrap_or(usize::MAX);
+                return limit.min(share.max(1));
             }
             tokio::select! {
                 () = sleep_until(self.free_at) => {}
@@ -73,14 +73,14 @@ impl Pace {
         }
     }
 
-    /// Takes note that bytes have passed.
-    pub(crate) fn passed(&mut self, switches: &Switches, direction: Direction, bytes: usize) {
-        if let Some(pace) = *switches.pace(direction).borrow() {
+    /// Records that bytes have passed.
+    pub(crate) fn passed(&mut self, controls: &Controls, direction: Direction, bytes: usize) {
+        if let Some(pace) = *controls.pace(direction).borrow() {
             let time = Duration::from_secs_f64(bytes as f64 / pace.max(1) as f64);
             self.free_at = self.free_at.max(Instant::now()) + time;
         }
     }
 }
 
-/// Into how many turns the bytes of a second are divided.
-const TURNS_A_SECOND: u64 = 100;
+/// The number of slices into which the bytes of a second are divided.
+const SLICES_PER_SECOND: u64 = 100;

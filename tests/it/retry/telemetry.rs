@@ -1,3 +1,5 @@
+//! Metrics and span events of retries.
+
 use std::time::Duration;
 
 use eddyline::RetryPolicy;
@@ -5,19 +7,19 @@ use eddyline::retry::{Retry, RetryBudget};
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, TraceContextExt, Tracer, TracerProvider};
 
-use super::{Fault, ms, plain, script};
+use super::{Failure, ms, plain, script};
 use crate::support::{Observer, series};
 
 const NOW: Duration = Duration::ZERO;
 
 #[tokio::test(start_paused = true)]
-async fn every_call_is_counted_once_by_its_outcome() {
+async fn every_call_is_counted_once_under_its_outcome() {
     let observer = Observer::new();
     let telemetry = observer.telemetry();
     let open = plain(3).build().unwrap();
     let hasty = plain(3).deadline(ms(5)).build().unwrap();
     let spent = plain(4).budget(RetryBudget::new(1, 0.0).unwrap()).build().unwrap();
-    let slow = Fault::Transient;
+    let slow = Failure::Transient;
 
     for (policy, steps) in [
         (&open, vec![]),
@@ -25,8 +27,8 @@ async fn every_call_is_counted_once_by_its_outcome() {
         (&open, vec![slow]),
         (&open, vec![slow; 2]),
         (&open, vec![slow; 3]),
-        (&open, vec![Fault::Invalid]),
-        (&open, vec![slow, Fault::Conflict]),
+        (&open, vec![Failure::Invalid]),
+        (&open, vec![slow, Failure::Conflict]),
         (&hasty, vec![slow]),
         (&spent, vec![slow; 2]),
     ] {
@@ -36,7 +38,7 @@ async fn every_call_is_counted_once_by_its_outcome() {
     }
 
     let cut = plain(2).attempt_timeout(ms(20)).build().unwrap();
-    let endless = Retry::new(&cut, std::future::pending::<Result<(), Fault>>);
+    let endless = Retry::new(&cut, std::future::pending::<Result<(), Failure>>);
     let _ = endless.telemetry(&telemetry, "query").await;
 
     assert_eq!(
@@ -66,11 +68,11 @@ async fn every_call_is_counted_once_by_its_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_beyond_the_sixth_are_one_series() {
+async fn attempts_after_the_sixth_share_a_series() {
     let observer = Observer::new();
     let (telemetry, policy) = (observer.telemetry(), plain(20).build().unwrap());
 
-    let retried = Retry::new(&policy, script([(NOW, Fault::Conflict); 9]))
+    let retried = Retry::new(&policy, script([(NOW, Failure::Conflict); 9]))
         .when(|_| true)
         .telemetry(&telemetry, "decide")
         .await;
@@ -90,9 +92,9 @@ async fn attempts_beyond_the_sixth_are_one_series() {
     );
 }
 
-/// A counter that is first seen above zero did not grow, to a query for its rate.
+/// A rate query ignores the first value of a counter, so counters have to start at zero.
 #[tokio::test(start_paused = true)]
-async fn the_series_of_a_scope_are_there_from_its_first_call() {
+async fn the_series_of_a_scope_exist_from_its_first_call() {
     let observer = Observer::new();
     let telemetry = observer.telemetry();
 
@@ -108,40 +110,41 @@ async fn the_series_of_a_scope_are_there_from_its_first_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn instruments_of_retries_say_what_they_measure() {
+async fn retry_instruments_have_a_unit_and_a_description() {
     let observer = Observer::new();
     let (telemetry, policy) = (observer.telemetry(), plain(2).build().unwrap());
 
-    let _ =
-        Retry::new(&policy, script([(NOW, Fault::Transient)])).telemetry(&telemetry, "query").await;
+    let _ = Retry::new(&policy, script([(NOW, Failure::Transient)]))
+        .telemetry(&telemetry, "query")
+        .await;
 
     for (name, unit) in [
         ("eventstore.retry.attempts", "{attempt}"),
         ("eventstore.retry.delay", "s"),
         ("eventstore.retry.outcomes", "{call}"),
     ] {
-        let said = observer
+        let texts = observer
             .instrument(name, |metric| (metric.unit().to_owned(), metric.description().to_owned()));
-        assert_eq!(said.0, unit, "{name}");
-        assert!(!said.1.is_empty(), "{name}");
+        assert_eq!(texts.0, unit, "{name}");
+        assert!(!texts.1.is_empty(), "{name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_is_an_event_of_the_callers_span() {
+async fn a_retry_adds_an_event_to_the_span_of_the_caller() {
     let observer = Observer::new();
     let (telemetry, policy) = (observer.telemetry(), plain(2).build().unwrap());
     let command = observer.tracers.tracer("library").start("lend book copy to reader");
 
     let call =
-        Retry::new(&policy, script([(NOW, Fault::Transient)])).telemetry(&telemetry, "query");
+        Retry::new(&policy, script([(NOW, Failure::Transient)])).telemetry(&telemetry, "query");
     let _ = call.with_context(Context::current_with_span(command)).await;
 
     let spans = observer.spans();
     let events: Vec<_> = spans[0].events.iter().collect();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].name, "eventstore.retry");
-    let said: Vec<_> =
+    let texts: Vec<_> =
         events[0].attributes.iter().map(|pair| format!("{}={}", pair.key, pair.value)).collect();
-    assert_eq!(said, ["scope=query", "reason=transient", "attempt=2", "pause=0.01"]);
+    assert_eq!(texts, ["scope=query", "reason=transient", "attempt=2", "pause=0.01"]);
 }

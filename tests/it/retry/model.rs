@@ -1,4 +1,4 @@
-//! The future against a model of a few lines, over random policies and scripts.
+//! Property tests of `Retry` against a model, over random policies and operations.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use eddyline::retry::{AttemptError, Jitter, Retried, Retry, RetryBudget, RetryOu
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
-use super::{Fault, ms, paused, plain};
+use super::{Failure, ms, paused, plain};
 
-/// What an attempt takes, and what comes of it.
-type Step = (u64, Result<(), Fault>);
+/// The duration of an attempt in milliseconds, and its result.
+type Step = (u64, Result<(), Failure>);
 
-/// All in milliseconds.
+/// The limits of a policy, in milliseconds.
 #[derive(Clone, Debug)]
 struct Limits {
     attempts: u32,
@@ -22,24 +22,24 @@ struct Limits {
     without_timeouts: bool,
 }
 
-/// What is to come of a call.
+/// The result of a call.
 #[derive(Debug, PartialEq)]
-struct Fate {
+struct CallResult {
     outcome: RetryOutcome,
     attempts: u32,
     delay: Duration,
     elapsed: Duration,
-    last_error: Option<AttemptError<Fault>>,
+    last_error: Option<AttemptError<Failure>>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let time = prop_oneof![Just(0), 1..400_u64];
     let end = prop_oneof![
         1 => Just(Ok(())),
-        1 => Just(Err(Fault::Invalid)),
-        1 => Just(Err(Fault::Conflict)),
-        1 => Just(Err(Fault::Timeout)),
-        8 => Just(Err(Fault::Transient)),
+        1 => Just(Err(Failure::Invalid)),
+        1 => Just(Err(Failure::Conflict)),
+        1 => Just(Err(Failure::Timeout)),
+        8 => Just(Err(Failure::Transient)),
     ];
     (time, end)
 }
@@ -71,12 +71,12 @@ fn policy(limits: &Limits) -> RetryPolicy {
     policy.build().unwrap()
 }
 
-fn model(limits: &Limits, steps: &[Step], pauses: &[u64]) -> Fate {
+fn model(limits: &Limits, steps: &[Step], pauses: &[u64]) -> CallResult {
     let (mut now, mut delay, mut tokens) = (0, 0, limits.tokens);
     let mut last_error = None;
     for (before, &(time, end)) in steps.iter().cycle().enumerate() {
         let attempts = before as u32 + 1;
-        let fate = |outcome, now, delay, last_error| Fate {
+        let result = |outcome, now, delay, last_error| CallResult {
             outcome,
             attempts,
             delay: ms(delay),
@@ -89,26 +89,26 @@ fn model(limits: &Limits, steps: &[Step], pauses: &[u64]) -> Fate {
         now += limit.unwrap_or(time);
         let failed = match (limit, end) {
             (None, Ok(())) if attempts == 1 => {
-                return fate(RetryOutcome::FirstTry, now, delay, None);
+                return result(RetryOutcome::FirstTry, now, delay, None);
             }
-            (None, Ok(())) => return fate(RetryOutcome::Recovered, now, delay, last_error),
+            (None, Ok(())) => return result(RetryOutcome::Recovered, now, delay, last_error),
             (None, Err(fault)) => AttemptError::Error(fault),
             (Some(limit), _) => AttemptError::TimedOut(ms(limit)),
         };
-        let fate = |outcome, failed| fate(outcome, now, delay, Some(failed));
+        let result = |outcome, failed| result(outcome, now, delay, Some(failed));
         if limit.is_some() && limit == left {
-            return fate(RetryOutcome::Deadline, failed);
+            return result(RetryOutcome::Deadline, failed);
         }
-        if matches!(failed, AttemptError::Error(fault) if fault != Fault::Transient) {
-            return fate(RetryOutcome::Permanent, failed);
+        if matches!(failed, AttemptError::Error(fault) if fault != Failure::Transient) {
+            return result(RetryOutcome::Permanent, failed);
         }
         let pause = pauses.get(before).filter(|_| attempts < limits.attempts);
-        let Some(pause) = pause else { return fate(RetryOutcome::Exhausted, failed) };
+        let Some(pause) = pause else { return result(RetryOutcome::Exhausted, failed) };
         if limits.deadline.is_some_and(|deadline| now + pause >= deadline) {
-            return fate(RetryOutcome::Deadline, failed);
+            return result(RetryOutcome::Deadline, failed);
         }
         if tokens == Some(0) {
-            return fate(RetryOutcome::Budget, failed);
+            return result(RetryOutcome::Budget, failed);
         }
         tokens = tokens.map(|tokens| tokens - 1);
         (now, delay, last_error) = (now + pause, delay + pause, Some(failed));
@@ -116,7 +116,7 @@ fn model(limits: &Limits, steps: &[Step], pauses: &[u64]) -> Fate {
     unreachable!("the attempts end")
 }
 
-async fn play(step: Step) -> Result<(), Fault> {
+async fn play(step: Step) -> Result<(), Failure> {
     let (time, end) = step;
     if time > 0 {
         sleep(ms(time)).await;
@@ -124,8 +124,8 @@ async fn play(step: Step) -> Result<(), Fault> {
     end
 }
 
-fn fate(retried: &Retried<(), Fault>, elapsed: Duration) -> Fate {
-    Fate {
+fn result(retried: &Retried<(), Failure>, elapsed: Duration) -> CallResult {
+    CallResult {
         outcome: retried.outcome(),
         attempts: retried.attempts(),
         delay: retried.delay(),
@@ -137,7 +137,7 @@ fn fate(retried: &Retried<(), Fault>, elapsed: Duration) -> Fate {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// A call does what the model says, to the millisecond.
+    /// A call behaves as the model does, to the millisecond.
     #[test]
     fn calls_follow_the_model(
         limits in limits(),
@@ -147,21 +147,21 @@ proptest! {
         let policy = policy(&limits);
         let mut script = steps.iter().cycle();
 
-        let fate = paused().block_on(async {
+        let result = paused().block_on(async {
             let started = Instant::now();
             let call = Retry::new(&policy, || play(*script.next().unwrap()))
                 .backoff(pauses.iter().copied().map(ms));
             let retried = if limits.without_timeouts { call.without_timeouts().await } else { call.await };
-            fate(&retried, started.elapsed())
+            result(&retried, started.elapsed())
         });
 
-        prop_assert_eq!(fate, model(&limits, &steps, &pauses));
+        prop_assert_eq!(result, model(&limits, &steps, &pauses));
     }
 
-    /// With the pauses of a policy the delay is their sum, to the nanosecond; neither attempts nor
-    /// pauses exceed theirs, nor does the call its deadline.
+    /// The delay is the sum of the pauses, to the nanosecond. Attempts, pauses and the deadline
+    /// keep their limits.
     #[test]
-    fn calls_keep_their_limits(
+    fn calls_keep_the_limits_of_their_policy(
         limits in limits(),
         steps in proptest::collection::vec(step(), 1..12),
         jitter in prop_oneof![Just(Jitter::None), Just(Jitter::Equal), Just(Jitter::Full)],
@@ -175,24 +175,24 @@ proptest! {
         let policy = policy(&limits);
         let (mut script, mut pauses) = (steps.iter().cycle(), Vec::new());
 
-        let fate = paused().block_on(async {
+        let result = paused().block_on(async {
             let started = Instant::now();
             let retried = Retry::new(&policy, || play(*script.next().unwrap()))
                 .backoff(backoff.clone())
                 .notify(|retrying| pauses.push(retrying.pause()))
                 .await;
-            fate(&retried, started.elapsed())
+            result(&retried, started.elapsed())
         });
 
-        prop_assert!(fate.attempts <= limits.attempts);
-        // After a pause that ended late nothing is attempted.
+        prop_assert!(result.attempts <= limits.attempts);
+        // No attempt follows a pause that ended too late.
         let retries = pauses.len() as u32;
-        prop_assert!(retries == fate.attempts - 1 || retries == fate.attempts);
-        prop_assert!(retries < fate.attempts || fate.outcome == RetryOutcome::Deadline);
-        prop_assert_eq!(fate.delay, pauses.iter().sum::<Duration>());
+        prop_assert!(retries == result.attempts - 1 || retries == result.attempts);
+        prop_assert!(retries < result.attempts || result.outcome == RetryOutcome::Deadline);
+        prop_assert_eq!(result.delay, pauses.iter().sum::<Duration>());
         prop_assert!(backoff.zip(&pauses).all(|(planned, pause)| planned == *pause));
         // The runtime's timer rounds up to milliseconds.
         let latest = limits.deadline.map_or(Duration::MAX, |deadline| ms(deadline + 1));
-        prop_assert!(fate.elapsed <= latest, "{:?} of {:?}", fate, limits);
+        prop_assert!(result.elapsed <= latest, "{:?} of {:?}", result, limits);
     }
 }

@@ -1,4 +1,4 @@
-//! One direction of a connection.
+//! The relay of bytes in one direction of a connection.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -8,34 +8,35 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::armory::Step;
-use crate::connection::Wire;
+use crate::connection::ProxiedConnection;
+use crate::controls::Pace;
 use crate::fault::Stage;
-use crate::hold::Pace;
+use crate::registry::Step;
 use crate::{Action, Direction, Ending};
 
-/// Bytes on their way from one socket to another. It may be dropped and run again at any await.
-pub(crate) struct Way {
+/// The bytes on their way from one socket to another. [`run`](Self::run) may be dropped and called
+/// again at any await.
+pub(crate) struct Relay {
     pub(crate) source: OwnedReadHalf,
     pub(crate) sink: OwnedWriteHalf,
-    /// What was read and has not passed.
+    /// The bytes that were read and have not passed.
     pub(crate) waiting: Vec<u8>,
     direction: Direction,
     has_source_ended: bool,
-    /// Nobody takes what is written. The source is read on all the same: it must not be blocked,
-    /// and that the other side has gone is for the other direction to tell.
+    /// Writes to the sink fail. The source is still read: it must not block, and the other
+    /// direction notices the disconnection.
     is_sink_gone: bool,
     pace: Pace,
 }
 
-/// What ends a connection before both of its sides have.
+/// The reason to end a connection before both of its sides have ended it.
 pub(crate) enum Break {
     Cut(Ending),
-    /// The client's side ends; the fault says when the server's does.
-    HungUp(Ending, Arc<watch::Sender<Stage>>),
+    /// The client's side ends. The fault decides when the server's side ends.
+    ClientDisconnected(Ending, Arc<watch::Sender<Stage>>),
 }
 
-impl Way {
+impl Relay {
     pub(crate) fn new(direction: Direction, source: OwnedReadHalf, sink: OwnedWriteHalf) -> Self {
         Self {
             source,
@@ -48,50 +49,50 @@ impl Way {
         }
     }
 
-    /// Passes bytes on until the source ends, which the sink is told, or a fault breaks the
-    /// connection.
-    pub(crate) async fn run(&mut self, wire: &Wire) -> Result<(), Break> {
+    /// Passes bytes until the source ends, and then shuts down the sink. Fails if a fault breaks
+    /// the connection.
+    pub(crate) async fn run(&mut self, proxied: &ProxiedConnection) -> Result<(), Break> {
         loop {
-            wire.thawed().await;
-            match wire.armory.step(wire.connection, self.direction, self.waiting.len()) {
-                Step::Strike(Action::Freeze, stage) => {
-                    wire.switches.freeze(true);
+            proxied.thawed().await;
+            match proxied.registry.step(proxied.connection, self.direction, self.waiting.len()) {
+                Step::Trigger(Action::Freeze, stage) => {
+                    proxied.controls.freeze(true);
                     let outcome = freeze(stage).await;
-                    wire.switches.freeze(false);
+                    proxied.controls.freeze(false);
                     outcome?;
                 }
-                Step::Strike(action, stage) => self.hold(action, stage).await?,
+                Step::Trigger(action, stage) => self.hold(action, stage).await?,
                 Step::Pass(0) if self.has_source_ended => {
-                    // An error says that nobody is there to be told.
+                    // An error means that the sink has disconnected.
                     let _ = self.sink.shutdown().await;
                     return Ok(());
                 }
-                Step::Pass(room) => {
+                Step::Pass(allowed) => {
                     tokio::select! {
                         biased;
-                        () = wire.frozen() => {}
-                        () = self.go_on(wire, room) => {}
+                        () = proxied.frozen() => {}
+                        () = self.read_or_deliver(proxied, allowed) => {}
                     }
                 }
             }
         }
     }
 
-    /// Reads what the source has to say at the moment, without waiting for it.
+    /// Reads all available bytes of the source, without waiting.
     pub(crate) fn read_rest(&mut self) {
         while !self.has_source_ended && self.read() {}
     }
 
-    /// Reads if nothing may pass, and else lets something pass.
-    async fn go_on(&mut self, wire: &Wire, room: usize) {
-        if room == 0 {
+    /// Reads if no byte may pass, and else passes bytes.
+    async fn read_or_deliver(&mut self, proxied: &ProxiedConnection, allowed: usize) {
+        if allowed == 0 {
             return self.fill().await;
         }
-        let room = self.pace.turn(&wire.armory.switches, self.direction, room).await;
-        self.deliver(wire, room).await;
+        let allowed = self.pace.wait(&proxied.registry.controls, self.direction, allowed).await;
+        self.deliver(proxied, allowed).await;
     }
 
-    /// Holds bytes back as long as the fault says.
+    /// Holds the bytes of this direction back until the fault ends.
     async fn hold(
         &mut self,
         action: Action,
@@ -108,15 +109,15 @@ impl Way {
             if let Some(outcome) = outcome(now, &stage) {
                 return outcome;
             }
-            let has_room = !self.has_source_ended && self.waiting.len() < MOST_HELD;
+            let can_read_more = !self.has_source_ended && self.waiting.len() < MAX_HELD;
             tokio::select! {
-                // It cannot fail: the sender is here.
+                // This cannot fail, since `stage` is the sender.
                 _ = changes.changed() => {}
                 () = sleep_until(end), if pause.is_some() => {
-                    stage.send_if_modified(|stage| stage.turn(Stage::Released));
+                    stage.send_if_modified(|stage| stage.advance(Stage::Released));
                 }
-                // What the client said before it went must be in hand, not in its socket.
-                () = self.fill(), if has_room => {}
+                // Bytes that the client sent before it disconnected must be read from its socket.
+                () = self.fill(), if can_read_more => {}
             }
         }
     }
@@ -128,7 +129,7 @@ impl Way {
         }
     }
 
-    /// Reads once, without waiting; returns whether there was something.
+    /// Reads once, without waiting. Returns whether there were bytes.
     fn read(&mut self) -> bool {
         self.waiting.reserve(CHUNK);
         match self.source.try_read_buf(&mut self.waiting) {
@@ -139,40 +140,42 @@ impl Way {
         false
     }
 
-    async fn deliver(&mut self, wire: &Wire, room: usize) {
+    async fn deliver(&mut self, proxied: &ProxiedConnection, allowed: usize) {
         self.is_sink_gone = self.is_sink_gone || self.sink.writable().await.is_err();
-        wire.armory.pass(wire.connection, self.direction, || {
+        proxied.registry.pass(proxied.connection, self.direction, || {
             let delivered = match self.is_sink_gone {
-                true => room,
-                false => match self.sink.try_write(&self.waiting[..room]) {
+                true => allowed,
+                false => match self.sink.try_write(&self.waiting[..allowed]) {
                     Ok(count) => count,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                     Err(_) => {
                         self.is_sink_gone = true;
-                        room
+                        allowed
                     }
                 },
             };
             self.waiting.drain(..delivered);
-            self.pace.passed(&wire.armory.switches, self.direction, delivered);
+            self.pace.passed(&proxied.registry.controls, self.direction, delivered);
             delivered
         });
     }
 }
 
-/// Holds everything back as long as the fault says.
+/// Waits until the fault ends.
 async fn freeze(stage: Arc<watch::Sender<Stage>>) -> Result<(), Break> {
     let is_over = |now: &Stage| outcome(*now, &stage).is_some();
-    // It cannot fail: the sender is here.
+    // This cannot fail, since `stage` is the sender.
     let now = stage.subscribe().wait_for(is_over).await.map(|now| *now);
     now.ok().and_then(|now| outcome(now, &stage)).unwrap_or(Ok(()))
 }
 
-/// Returns how the holding back ends, if it does.
+/// Returns the outcome of holding bytes back, or `None` while they are held back.
 fn outcome(now: Stage, stage: &Arc<watch::Sender<Stage>>) -> Option<Result<(), Break>> {
     match now {
         Stage::Cut(ending) => Some(Err(Break::Cut(ending))),
-        Stage::HungUp(ending) => Some(Err(Break::HungUp(ending, Arc::clone(stage)))),
+        Stage::ClientDisconnected(ending) => {
+            Some(Err(Break::ClientDisconnected(ending, Arc::clone(stage))))
+        }
         Stage::Armed | Stage::Disarmed | Stage::Released => Some(Ok(())),
         Stage::Holding => None,
     }
@@ -180,5 +183,6 @@ fn outcome(now: Stage, stage: &Arc<watch::Sender<Stage>>) -> Option<Result<(), B
 
 const CHUNK: usize = 16 << 10;
 
-/// How many bytes are read ahead while they are held back; the rest waits in the sockets.
-const MOST_HELD: usize = 1 << 20;
+/// The maximum number of bytes to read while they are held back. Further bytes wait in the socket
+/// buffers.
+const MAX_HELD: usize = 1 << 20;

@@ -1,59 +1,60 @@
-//! The faults that are armed, and how many bytes have passed where.
+//! The registry of armed faults and of the bytes that have passed on each connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::controls::Controls;
 use crate::fault::Stage;
-use crate::hold::Switches;
 use crate::{Action, Direction};
 
-/// What the connections of a proxy share.
+/// The state that the connections of a proxy share.
 #[derive(Debug, Default)]
-pub(crate) struct Armory {
-    /// Those of all connections.
-    pub(crate) switches: Switches,
+pub(crate) struct Registry {
+    /// The controls of all connections.
+    pub(crate) controls: Controls,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    faults: Vec<Armed>,
+    faults: Vec<ArmedFault>,
     holding: Vec<Arc<watch::Sender<Stage>>>,
     open: HashMap<u64, Passed>,
     closed: Passed,
     accepted: u64,
 }
 
-/// How many bytes have passed.
+/// The numbers of bytes that have passed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Passed {
     to_client: u64,
     to_server: u64,
 }
 
-/// A fault that has not struck.
+/// A fault that has not been triggered.
 #[derive(Debug)]
-struct Armed {
+struct ArmedFault {
     stage: Arc<watch::Sender<Stage>>,
     direction: Direction,
     after: u64,
     action: Action,
-    /// What had passed when it was armed, by connection; of a later one nothing had.
+    /// The bytes that had passed when the fault was armed, by connection. Zero for later
+    /// connections.
     before: HashMap<u64, u64>,
 }
 
-/// What the next bytes of a connection meet.
+/// What happens to the next bytes of a connection.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// So many may pass.
+    /// This number of bytes may pass.
     Pass(usize),
-    /// A fault strikes before the next one.
-    Strike(Action, Arc<watch::Sender<Stage>>),
+    /// A fault is triggered before the next byte.
+    Trigger(Action, Arc<watch::Sender<Stage>>),
 }
 
-impl Armory {
+impl Registry {
     pub(crate) fn arm(
         &self,
         direction: Direction,
@@ -64,12 +65,12 @@ impl Armory {
         let mut state = self.lock();
         let open = state.open.iter();
         let before = open.map(|(&connection, passed)| (connection, passed.to(direction))).collect();
-        let fault = Armed { stage: Arc::clone(&stage), direction, after, action, before };
+        let fault = ArmedFault { stage: Arc::clone(&stage), direction, after, action, before };
         state.faults.push(fault);
         stage
     }
 
-    /// Makes a connection known; returns its number.
+    /// Registers a connection and returns its number.
     pub(crate) fn open(&self) -> u64 {
         let mut state = self.lock();
         state.accepted += 1;
@@ -86,12 +87,13 @@ impl Armory {
         }
     }
 
-    /// Judges what the next bytes of a connection meet. A fault strikes as soon as its bytes have
-    /// passed; one of no bytes, as soon as there is one to pass.
+    /// Returns what happens to the next bytes of a connection, of which `waiting` have been read. A
+    /// fault after n bytes is triggered as soon as they have passed, and a fault after zero bytes
+    /// as soon as a byte is waiting.
     pub(crate) fn step(&self, connection: u64, direction: Direction, waiting: usize) -> Step {
         let mut state = self.lock();
         let passed = state.open.get(&connection).map_or(0, |passed| passed.to(direction));
-        let mut room = waiting;
+        let mut allowed = waiting;
         let mut index = 0;
         while let Some(fault) = state.faults.get(index) {
             if fault.direction != direction {
@@ -101,21 +103,22 @@ impl Armory {
             let since = passed - fault.before.get(&connection).copied().unwrap_or(0);
             let left = fault.after.saturating_sub(since);
             if left > 0 || (waiting == 0 && fault.after == 0) {
-                room = room.min(usize::try_from(left).unwrap_or(usize::MAX));
+                allowed = allowed.min(usize::try_from(left).unwrap_or(usize::MAX));
                 index += 1;
             } else {
-                let Armed { stage, action, .. } = state.faults.remove(index);
-                if strike(&stage, action) {
+                let ArmedFault { stage, action, .. } = state.faults.remove(index);
+                if trigger(&stage, action) {
                     state.holding.retain(|stage| stage.borrow().is_holding());
                     state.holding.push(Arc::clone(&stage));
-                    return Step::Strike(action, stage);
+                    return Step::Trigger(action, stage);
                 }
             }
         }
-        Step::Pass(room)
+        Step::Pass(allowed)
     }
 
-    /// Lets bytes pass, and counts them before anybody can ask: what was answered was counted.
+    /// Delivers bytes and counts them under one lock, so that [`passed`](Self::passed) includes
+    /// every delivered byte.
     pub(crate) fn pass(
         &self,
         connection: u64,
@@ -138,11 +141,11 @@ impl Armory {
 
     pub(crate) fn release_all(&self) {
         for stage in self.lock().holding.drain(..) {
-            stage.send_if_modified(|stage| stage.turn(Stage::Released));
+            stage.send_if_modified(|stage| stage.advance(Stage::Released));
         }
     }
 
-    /// Returns how many bytes have passed, on all connections.
+    /// Returns the number of bytes that have passed on all connections.
     pub(crate) fn passed(&self, direction: Direction) -> u64 {
         let state = self.lock();
         state.closed.to(direction) + state.open.values().map(|one| one.to(direction)).sum::<u64>()
@@ -157,8 +160,8 @@ impl Armory {
     }
 }
 
-/// Lets an armed fault strike; returns whether it did, and had not been disarmed.
-fn strike(stage: &watch::Sender<Stage>, action: Action) -> bool {
+/// Triggers an armed fault. Returns false if it has been disarmed.
+fn trigger(stage: &watch::Sender<Stage>, action: Action) -> bool {
     stage.send_if_modified(|stage| {
         let is_armed = *stage == Stage::Armed;
         if is_armed {
