@@ -1,10 +1,11 @@
-//! What a conditional append costs, beside a plain insert and beside the predecessor's statement.
+//! The cost of a conditional append, compared with a plain INSERT and with the append statement of
+//! the predecessor of this crate.
 //!
-//! Each append has a boundary of its own; its condition is as old as the last append.
+//! Each append has a boundary of its own. Its condition names the position of the last append.
 
 use crate::Bench;
 use crate::clients::{Plain, Predecessor, Writer};
-use crate::rounds::Contestant;
+use crate::rounds::Workload;
 use crate::seed::Seed;
 
 pub async fn run(bench: &mut Bench) {
@@ -18,12 +19,17 @@ pub async fn run(bench: &mut Bench) {
 }
 
 async fn alone(bench: &mut Bench) {
-    if !bench.begins(&["append/1/"], "append: 1 client") {
+    if !bench.starts_part(
+        &["append/1/"],
+        "append: 1 client, to plain INSERT and to the predecessor's statement",
+    ) {
         return;
     }
-    let results = bench.rounds.run(&contestants(bench, Seed::USUAL, 1, true).await).await;
+    let results = bench.rounds.run(&workloads(bench, Seed::USUAL, 1, true).await).await;
 
-    let [ours, plain, predecessor] = results.as_slice() else { unreachable!("three took part") };
+    let [ours, plain, predecessor] = results.as_slice() else {
+        unreachable!("three workloads ran")
+    };
     bench.table.report("append/1/latency-to-plain", ours.median_to(plain));
     bench.table.report("append/1/predecessor", ours.rate_to(predecessor));
 }
@@ -31,12 +37,12 @@ async fn alone(bench: &mut Bench) {
 async fn together(bench: &mut Bench, clients: usize) {
     let name = format!("append/{clients}/plain");
     let tail = format!("append/{clients}/p99-to-p50");
-    if !bench.begins(&[&name, &tail], &format!("append: {clients} clients")) {
+    if !bench.starts_part(&[&name, &tail], &format!("append: {clients} clients, to plain INSERT")) {
         return;
     }
-    let results = bench.rounds.run(&contestants(bench, Seed::USUAL, clients, false).await).await;
+    let results = bench.rounds.run(&workloads(bench, Seed::USUAL, clients, false).await).await;
 
-    let [ours, plain] = results.as_slice() else { unreachable!("two took part") };
+    let [ours, plain] = results.as_slice() else { unreachable!("two workloads ran") };
     bench.table.report(&name, ours.rate_to(plain));
     if clients == 64 {
         bench.table.report(&tail, ours.tail_to_median());
@@ -45,36 +51,38 @@ async fn together(bench: &mut Bench, clients: usize) {
 }
 
 async fn predecessor(bench: &mut Bench, seed: Seed, clients: usize, name: &str) {
-    if !bench.begins(&[name], &format!("{name}: the predecessor's statement, {clients} clients")) {
+    if !bench
+        .starts_part(&[name], &format!("{name}: the predecessor's statement, {clients} clients"))
+    {
         return;
     }
-    let mut contestants = contestants(bench, seed, clients, true).await;
+    let mut workloads = workloads(bench, seed, clients, true).await;
     if seed == Seed::USUAL {
-        // A turn lasts until each client has its answer, which takes the better part of a minute.
-        let predecessor = contestants.pop().map(|predecessor| predecessor.seldom(2));
-        contestants.extend(predecessor);
+        // A round lasts until each client has its reply, which takes up to a minute here.
+        let predecessor = workloads.pop().map(|predecessor| predecessor.in_rounds(2));
+        workloads.extend(predecessor);
     }
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
-    let [ours, _, predecessor] = results.as_slice() else { unreachable!("three took part") };
+    let [ours, _, predecessor] = results.as_slice() else { unreachable!("three workloads ran") };
     bench.table.report(name, ours.rate_to(predecessor));
 }
 
-async fn contestants(
+async fn workloads(
     bench: &Bench,
     seed: Seed,
     clients: usize,
     with_predecessor: bool,
-) -> Vec<Contestant> {
+) -> Vec<Workload> {
     let url = &bench.url;
     seed.prepare(url).await;
     let ours = Writer::open(seed.config(url)).await;
     let plain = Plain::open(url, &seed.plain(), clients).await;
-    let mut contestants =
-        vec![ours.contestant("conditional append", clients), plain.contestant("plain INSERT")];
+    let mut workloads =
+        vec![ours.workload("conditional append", clients), plain.workload("plain INSERT")];
     if with_predecessor {
         let predecessor = Predecessor::open(url, seed.predecessor(), clients).await;
-        contestants.push(predecessor.contestant());
+        workloads.push(predecessor.workload());
     }
-    contestants
+    workloads
 }

@@ -1,4 +1,4 @@
-//! Processes of this same program that do a part of a bench, told by lines what to do.
+//! Child processes of this program that run a part of a bench. They receive a command per line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -7,7 +7,7 @@ use console::print;
 
 use crate::rounds::variable;
 
-/// A process that was started, and ends when it is dropped.
+/// A child process, which ends when this is dropped.
 pub struct Child {
     process: std::process::Child,
     input: Option<ChildStdin>,
@@ -15,7 +15,7 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts this program in another role, and waits until it is ready.
+    /// Starts this program in another role and waits until it is ready.
     pub fn start(role: &str, arguments: &[&str]) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program"))
             .args(arguments)
@@ -27,18 +27,18 @@ impl Child {
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().expect("its output"));
         let mut child = Self { process, input, output };
-        assert_eq!(child.hear(), READY);
+        assert_eq!(child.receive(), READY);
         child
     }
 
-    /// Tells it to do its part once.
-    pub fn tell(&mut self, what: &str) {
+    /// Sends a command.
+    pub fn send(&mut self, command: &str) {
         let input = self.input.as_mut().expect("its input");
-        writeln!(input, "{what}").expect("a process that listens");
+        writeln!(input, "{command}").expect("a process that reads");
     }
 
-    /// Waits for what it answers.
-    pub fn hear(&mut self) -> String {
+    /// Waits for the reply to a command.
+    pub fn receive(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("a process that answers");
         line.trim_end().to_owned()
@@ -47,23 +47,23 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // At the end of its input it ends.
+        // The process ends at the end of its input.
         self.input = None;
         let _ = self.process.wait();
     }
 }
 
-/// Returns the role that this process was started in, if it is a child.
+/// Returns the role of this process, if it is a child.
 pub fn role() -> Option<String> {
     variable(ROLE)
 }
 
-/// Answers each line that this process is told.
-pub async fn answer(mut each: impl AsyncFnMut(&str) -> String) {
+/// Runs a child process: replies to each command on standard input.
+pub async fn serve(mut handle: impl AsyncFnMut(&str) -> String) {
     print(&READY);
-    // Nothing else runs on this thread, which is none of the runtime's workers.
+    // Blocking is fine: the main thread is not a worker of the runtime.
     for line in std::io::stdin().lines() {
-        print(&each(&line.expect("a line")).await);
+        print(&handle(&line.expect("a line")).await);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Who appends: the crate, a plain INSERT, and the predecessor's statement. Each builds the same
-//! event, of a boundary of its own.
+//! The ways to append that are compared: by the crate, by a plain INSERT, and by the statement of
+//! the crate's predecessor. All append the same kind of event, each with a boundary of its own.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -14,22 +14,22 @@ use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use crate::cluster::connect;
-use crate::rounds::Contestant;
+use crate::rounds::Workload;
 use crate::seed::LENDING;
 
-/// Appends by the crate.
+/// A store whose appends are measured.
 pub struct Writer {
     store: Store<ReadWrite>,
-    /// The newest position that an append has returned.
+    /// The highest position that an append has returned.
     last: AtomicU64,
 }
 
-/// What an append's condition is about.
+/// The kind of an append's condition.
 #[derive(Clone, Copy)]
 pub enum On {
-    /// The ids of a boundary that nothing was appended to yet.
+    /// A condition on the ids of a new boundary.
     Ids,
-    /// A type that half of the log has.
+    /// A condition on the event type of half of the log.
     Type,
 }
 
@@ -40,8 +40,8 @@ impl Writer {
         Arc::new(Self { store, last: AtomicU64::new(head.value()) })
     }
 
-    /// Appends on the condition that nothing came since the log's end was last seen, or since some
-    /// events earlier.
+    /// Appends on the condition that no matching event follows the last known head, or a position
+    /// `events_ago` events before it.
     pub async fn append(&self, on: On, events_ago: u64) {
         let boundary = boundary();
         let filter = match on {
@@ -54,20 +54,20 @@ impl Writer {
         let condition =
             AppendCondition::no_match_after(filter.build().expect("a filter"), seen.into());
         let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
-        self.note(appended.last());
+        self.record(appended.last());
     }
 
-    /// Appends on the condition that nothing of a new boundary ever came.
+    /// Appends on the condition that no event of a new boundary exists.
     pub async fn append_first(&self) {
         let boundary = boundary();
         let filter =
             Filter::types(LENDING).any_of([("BookID", &boundary), ("ReaderID", &boundary)]);
         let condition = AppendCondition::no_match(filter.build().expect("a filter"));
         let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
-        self.note(appended.last());
+        self.record(appended.last());
     }
 
-    /// Appends on a fresh condition whose filter has so many terms.
+    /// Appends on a fresh condition whose filter has `terms` terms.
     pub async fn append_wide(&self, terms: usize) {
         let boundary = boundary();
         let ids = (0..terms).map(|term| ("BookID", format!("{boundary}-{term}")));
@@ -75,34 +75,35 @@ impl Writer {
         let filter = Filter::any_of(ids).build().expect("a filter");
         let condition = AppendCondition::no_match_after(filter, seen.into());
         let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
-        self.note(appended.last());
+        self.record(appended.last());
     }
 
-    fn note(&self, position: SequenceNumber) {
+    fn record(&self, position: SequenceNumber) {
         self.last.fetch_max(position.value(), Ordering::Relaxed);
     }
 
-    /// Takes part in a comparison, with a fresh condition on ids.
-    pub fn contestant(self: &Arc<Self>, name: impl Into<String>, clients: usize) -> Contestant {
-        self.contestant_on(name, clients, On::Ids, 0)
+    /// Returns the workload of appends with a fresh condition on ids.
+    pub fn workload(self: &Arc<Self>, name: impl Into<String>, clients: usize) -> Workload {
+        self.workload_on(name, clients, On::Ids, 0)
     }
 
-    pub fn contestant_on(
+    /// Returns the workload of appends with a condition of a kind and an age.
+    pub fn workload_on(
         self: &Arc<Self>,
         name: impl Into<String>,
         clients: usize,
         on: On,
         events_ago: u64,
-    ) -> Contestant {
+    ) -> Workload {
         let writer = self.clone();
-        Contestant::new(name, clients, move |_, _| {
+        Workload::new(name, clients, move |_, _| {
             let writer = writer.clone();
             async move { writer.append(on, events_ago).await }
         })
     }
 }
 
-/// Connections with a prepared INSERT, each of a client, whose statements commit by themselves.
+/// One connection per client, with a prepared INSERT that is a transaction of its own.
 pub struct Plain {
     sessions: Vec<(Client, Statement)>,
 }
@@ -132,16 +133,16 @@ impl Plain {
         assert_eq!(sql.execute(statement, &values).await.expect("an insert"), 1);
     }
 
-    pub fn contestant(self: &Arc<Self>, name: impl Into<String>) -> Contestant {
+    pub fn workload(self: &Arc<Self>, name: impl Into<String>) -> Workload {
         let plain = self.clone();
-        Contestant::new(name, self.sessions.len(), move |client, _| {
+        Workload::new(name, self.sessions.len(), move |client, _| {
             let plain = plain.clone();
             async move { plain.insert(client).await }
         })
     }
 }
 
-/// Connections that append as the predecessor does.
+/// One connection per client, which appends like the predecessor of this crate.
 pub struct Predecessor {
     sessions: Vec<Client>,
     table: String,
@@ -156,8 +157,8 @@ impl Predecessor {
         Arc::new(Self { sessions, table })
     }
 
-    /// Appends by one statement without parameters, of a text that is new each time, which its
-    /// client prepares and executes.
+    /// Appends with one statement. It has no parameters, so its text differs each time and has to
+    /// be prepared.
     async fn append(&self, client: usize) {
         let (sql, table, boundary) = (&self.sessions[client], &self.table, boundary());
         let types: Vec<_> = LENDING.iter().map(|one| format!("event_type = '{one}'")).collect();
@@ -176,16 +177,16 @@ impl Predecessor {
         assert_eq!(sql.execute(&statement, &[]).await.expect("an append"), 1);
     }
 
-    pub fn contestant(self: &Arc<Self>) -> Contestant {
+    pub fn workload(self: &Arc<Self>) -> Workload {
         let predecessor = self.clone();
-        Contestant::new("predecessor's statement", self.sessions.len(), move |client, _| {
+        Workload::new("predecessor's statement", self.sessions.len(), move |client, _| {
             let predecessor = predecessor.clone();
             async move { predecessor.append(client).await }
         })
     }
 }
 
-/// Makes the event of a loan that all append.
+/// Builds the event that all clients append.
 pub fn event(boundary: &str) -> Event {
     let payload = format!(
         r#"{{"BookID":"{boundary}","ReaderID":"{boundary}","OccurredAt":"2026-01-01T00:00:00.000000Z"}}"#
@@ -193,21 +194,21 @@ pub fn event(boundary: &str) -> Event {
     Event::from_json(LENT, payload).expect("an event")
 }
 
-/// Names a boundary that nothing was appended to yet.
+/// Returns the id of a new boundary.
 pub fn boundary() -> String {
     Uuid::now_v7().to_string()
 }
 
-/// A type that half of a seeded log has.
+/// The event type of half of a seeded log.
 pub const LENT: &str = "BookCopyLentToReader";
 
-/// JSON as it is, for a column of `jsonb`: the crate does not parse it again either.
+/// A JSON text as a value of type `jsonb`, which is not parsed again, as in the crate.
 #[derive(Debug)]
 pub struct Jsonb<T>(pub T);
 
 impl<T: AsRef<str> + Debug> ToSql for Jsonb<T> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // The version of the format.
+        // The version of the binary format.
         out.extend_from_slice(&[1]);
         out.extend_from_slice(self.0.as_ref().as_bytes());
         Ok(IsNull::No)

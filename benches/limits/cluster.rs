@@ -1,4 +1,4 @@
-//! The cluster that is kept between runs.
+//! The PostgreSQL cluster of the benches, which is kept between runs.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio_postgres::{Client, NoTls};
 /// The database of all benches.
 pub const DATABASE: &str = "bench";
 
-/// Starts the cluster, or starts it again with what earlier runs have seeded.
+/// Starts the cluster, with the logs that earlier runs have seeded.
 pub async fn cluster() -> Cluster {
     let directory = target().join("bench-cluster");
     let cluster = Cluster::builder()
@@ -18,7 +18,7 @@ pub async fn cluster() -> Cluster {
         .max_connections(600)
         .shared_buffers("6GB")
         .setting("max_wal_size", "4GB")
-        // One that begins in the middle of a comparison meets some of its rounds and not others.
+        // A checkpoint during a comparison would affect only some of its rounds.
         .setting("checkpoint_timeout", "1h")
         .setting("random_page_cost", "1.1")
         .start()
@@ -27,7 +27,7 @@ pub async fn cluster() -> Cluster {
     if !cluster.has_database(DATABASE).await.expect("a list of databases") {
         cluster.create_database(DATABASE).await.expect("a database");
     }
-    // What an interrupted run has set for a part of it.
+    // An interrupted run may have left settings behind.
     let sql = connect(&cluster.primary().url(DATABASE)).await;
     for statement in ["ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"] {
         sql.batch_execute(statement).await.expect("the cluster's own settings");
@@ -35,7 +35,7 @@ pub async fn cluster() -> Cluster {
     cluster
 }
 
-/// Connects without the crate.
+/// Connects with `tokio_postgres` alone.
 pub async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
     tokio::spawn(connection);
@@ -46,7 +46,7 @@ pub async fn connect(url: &str) -> Client {
     client
 }
 
-/// Changes a setting of the whole cluster; `None` is what it was started with.
+/// Changes a setting of the cluster. `None` restores the value of its start.
 pub async fn set(sql: &Client, name: &str, value: Option<&str>) {
     let change = match value {
         Some(value) => format!("ALTER SYSTEM SET {name} = '{value}'"),
@@ -57,7 +57,7 @@ pub async fn set(sql: &Client, name: &str, value: Option<&str>) {
     }
 }
 
-/// Describes what all was measured under.
+/// Describes the settings and the machine.
 pub async fn conditions(sql: &Client) -> String {
     let names = [
         "server_version",
@@ -82,8 +82,8 @@ pub async fn conditions(sql: &Client) -> String {
     )
 }
 
-/// Returns the median time of a commit that has next to nothing to flush: where it is
-/// milliseconds, the disk is busy, and what commits is measured by that.
+/// Returns the median duration of a commit of a minimal WAL record. If it is milliseconds, the disk
+/// is busy, and that dominates all results with commits.
 async fn smallest_commit(sql: &Client) -> Duration {
     let text = "SELECT pg_logical_emit_message(true, 'eddyline', ''::text)::text";
     let statement = sql.prepare(text).await.expect("a statement");
@@ -97,7 +97,7 @@ async fn smallest_commit(sql: &Client) -> Duration {
     times[times.len() / 2]
 }
 
-/// Returns the folder of everything that is built.
+/// Returns the target folder of Cargo.
 pub fn target() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").filter(|target| !target.is_empty());
     let target = target.map_or("target".into(), PathBuf::from);

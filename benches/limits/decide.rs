@@ -1,4 +1,4 @@
-//! What deciding costs where everybody wants the same: one hot boundary, many writers.
+//! The cost of decisions under contention: many writers on one boundary.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,19 +11,19 @@ use tokio_postgres::{Client, Statement};
 
 use crate::Bench;
 use crate::cluster::connect;
-use crate::rounds::Contestant;
+use crate::rounds::Workload;
 use crate::seed::config;
 
 const WRITERS: usize = 64;
-/// How many events a boundary has before the writers go on to the next one, as a reader of a
-/// library has after some years.
+/// The number of events of a boundary before the writers continue with the next one. A reader of a
+/// library has as many after some years.
 const EVENTS: usize = 40;
 const LOG: &str = "hot";
 
-/// Each decision counts the events of the boundary.
+/// Compares ways to decide. Each decision counts the events of its boundary.
 pub async fn run(bench: &mut Bench) {
     let title = format!("decide: {WRITERS} writers on one boundary of up to {EVENTS} events");
-    if !bench.begins(&["decide/", "append/hot/"], &title) {
+    if !bench.starts_part(&["decide/", "append/hot/"], &title) {
         return;
     }
     let config = config(&bench.url, LOG);
@@ -32,55 +32,55 @@ pub async fn run(bench: &mut Bench) {
     by_caller(bench, &store).await;
     let hand = by_hand(&bench.url).await;
     for (name, overlap) in [("hot", Overlap::Whole), ("crossing", Overlap::Part)] {
-        if bench.begins(&[&format!("decide/{name}/")], &format!("decide: {overlap:?}")) {
-            compete(bench, &store, &hand, name, overlap).await;
+        if bench.starts_part(&[&format!("decide/{name}/")], &format!("decide: {overlap:?}")) {
+            compare_strategies(bench, &store, &hand, name, overlap).await;
         }
     }
 }
 
-/// Compares `decide` with a loop of query and append, on four boundaries at once.
+/// Compares `decide` with a loop of query and append, with the writers spread over four boundaries.
 async fn by_caller(bench: &mut Bench, store: &Store<ReadWrite>) {
     let name = "append/hot/64/by-hand";
-    if !bench.begins(&[name], "append: query, append, again if refused") {
+    if !bench.starts_part(&[name], "decide: a loop of query and append, to Store::decide") {
         return;
     }
     let (store, once) = (store.clone(), store.with_retry_policy(RetryPolicy::never()));
-    let arenas =
-        ["decide on 4", "by caller"].map(|way| Arc::new(Arena::new(way, Overlap::Quarter)));
-    let [ours, caller] = arenas.clone();
-    let contestants = [
-        Contestant::new("decide", WRITERS, move |client, _| {
-            let (arena, store) = (ours.clone(), store.clone());
-            async move { arena.decide(&store, client).await }
+    let strategies =
+        ["decide on 4", "by caller"].map(|way| Arc::new(Strategy::new(way, Overlap::Quarter)));
+    let [ours, caller] = strategies.clone();
+    let workloads = [
+        Workload::new("decide", WRITERS, move |client, _| {
+            let (strategy, store) = (ours.clone(), store.clone());
+            async move { strategy.decide(&store, client).await }
         }),
-        Contestant::new("query, append, again if refused", WRITERS, move |client, _| {
-            let (arena, store) = (caller.clone(), once.clone());
-            async move { arena.decide_optimistically(&store, client).await }
+        Workload::new("query and append until accepted", WRITERS, move |client, _| {
+            let (strategy, store) = (caller.clone(), once.clone());
+            async move { strategy.decide_optimistically(&store, client).await }
         }),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     let sql = connect(&bench.url).await;
-    for arena in &arenas {
-        assert_eq!(arena.wrong(&sql).await, 0, "wrong decisions");
+    for strategy in &strategies {
+        assert_eq!(strategy.count_wrong(&sql).await, 0, "wrong decisions");
     }
-    let [ours, caller] = results.as_slice() else { unreachable!("two took part") };
+    let [ours, caller] = results.as_slice() else { unreachable!("two workloads ran") };
     bench.table.report(name, caller.rate_to(ours));
 }
 
-/// How much of what a writer looks at is looked at by the others.
+/// How much the boundaries of the writers overlap.
 #[derive(Clone, Copy, Debug)]
 enum Overlap {
-    /// All of it: the loans of a book.
+    /// All writers have the same boundary, the loans of a book.
     Whole,
-    /// A part: the loans of a book, and those of a reader of its own.
+    /// The boundaries share the loans of a book, and each has those of its own reader.
     Part,
-    /// All of it, by a quarter of the others: the loans of one book of four.
+    /// A quarter of the writers share a boundary, the loans of one book of four.
     Quarter,
 }
 
-async fn compete(
+async fn compare_strategies(
     bench: &mut Bench,
     store: &Store<ReadWrite>,
     hand: &Arc<Vec<Session>>,
@@ -89,47 +89,48 @@ async fn compete(
 ) {
     let (store, once, hand) =
         (store.clone(), store.with_retry_policy(RetryPolicy::never()), hand.clone());
-    let arenas = ["decide", "optimistic", "by hand"].map(|way| Arc::new(Arena::new(way, overlap)));
-    let [ours, retried, locked] = arenas.clone();
-    let contestants = [
-        Contestant::new("decide", WRITERS, move |client, _| {
-            let (arena, store) = (ours.clone(), store.clone());
-            async move { arena.decide(&store, client).await }
+    let strategies =
+        ["decide", "optimistic", "by hand"].map(|way| Arc::new(Strategy::new(way, overlap)));
+    let [ours, retried, locked] = strategies.clone();
+    let workloads = [
+        Workload::new("decide", WRITERS, move |client, _| {
+            let (strategy, store) = (ours.clone(), store.clone());
+            async move { strategy.decide(&store, client).await }
         }),
-        Contestant::new("query, append, again if refused", WRITERS, move |client, _| {
-            let (arena, store) = (retried.clone(), once.clone());
-            async move { arena.decide_optimistically(&store, client).await }
+        Workload::new("query and append until accepted", WRITERS, move |client, _| {
+            let (strategy, store) = (retried.clone(), once.clone());
+            async move { strategy.decide_optimistically(&store, client).await }
         }),
-        Contestant::new("lock, read, insert, commit", WRITERS, move |client, _| {
-            let (arena, sessions) = (locked.clone(), hand.clone());
-            async move { arena.decide_by_hand(&sessions[client], client).await }
+        Workload::new("lock, read, insert, commit", WRITERS, move |client, _| {
+            let (strategy, sessions) = (locked.clone(), hand.clone());
+            async move { strategy.decide_by_hand(&sessions[client], client).await }
         }),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     let sql = connect(&bench.url).await;
     let mut wrong = 0;
-    for arena in &arenas {
-        let (least, most) = arena.spread();
-        let found = arena.wrong(&sql).await;
+    for strategy in &strategies {
+        let (least, most) = strategy.spread();
+        let found = strategy.count_wrong(&sql).await;
         wrong += found;
         print(&format_args!(
             "  {:<30} decisions per writer {least} to {most}, wrong {found}, escalated {}",
-            arena.name,
-            arena.escalated.load(Ordering::Relaxed)
+            strategy.name,
+            strategy.escalated.load(Ordering::Relaxed)
         ));
-        assert!(least > 0, "a writer of {} never got through", arena.name);
+        assert!(least > 0, "a writer of {} has decided nothing", strategy.name);
     }
-    let [ours, retried, locked] = results.as_slice() else { unreachable!("three took part") };
+    let [ours, retried, locked] = results.as_slice() else { unreachable!("three workloads ran") };
     let name = format!("decide/{name}/{WRITERS}");
     bench.table.report(&format!("{name}/wrong"), wrong as f64);
     bench.table.report(&format!("{name}/optimistic"), ours.rate_to(retried));
     bench.table.report(&format!("{name}/by-hand"), ours.rate_to(locked));
 }
 
-/// Where one way of deciding is tried, apart from the others.
-struct Arena {
+/// One way to decide, with boundaries and counters of its own.
+struct Strategy {
     name: &'static str,
     overlap: Overlap,
     boundary: AtomicU64,
@@ -137,9 +138,9 @@ struct Arena {
     escalated: AtomicU64,
 }
 
-impl Arena {
+impl Strategy {
     fn new(name: &'static str, overlap: Overlap) -> Self {
-        // Runs share the log; their boundaries differ.
+        // Runs share the log, so each needs new boundaries.
         let start = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO);
         Self {
             name,
@@ -167,7 +168,7 @@ impl Arena {
         }
     }
 
-    /// Counts the events of the boundary, once it has room for another.
+    /// Decides with `Store::decide`, on the first boundary that is not full.
     async fn decide(&self, store: &Store<ReadWrite>, client: usize) {
         loop {
             let boundary = self.boundary.load(Ordering::Relaxed);
@@ -183,11 +184,11 @@ impl Arena {
                 self.decisions[client].fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            self.leave(boundary);
+            self.next_boundary(boundary);
         }
     }
 
-    /// Does the same as long as it takes, and at once where it lost.
+    /// Decides with a query and an append, which are repeated immediately after a conflict.
     async fn decide_optimistically(&self, store: &Store<ReadWrite>, client: usize) {
         loop {
             let boundary = self.boundary.load(Ordering::Relaxed);
@@ -195,7 +196,7 @@ impl Arena {
             let history = store.query(self.loans(&book, client)).await.expect("a history");
             let seen = seen(&history, &book);
             if seen >= EVENTS {
-                self.leave(boundary);
+                self.next_boundary(boundary);
                 continue;
             }
             match store.append([event(&book, seen)], history.condition()).await {
@@ -206,6 +207,7 @@ impl Arena {
         self.decisions[client].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Decides in a transaction with an advisory lock, without the crate.
     async fn decide_by_hand(&self, (sql, [lock, read, insert]): &Session, client: usize) {
         loop {
             let boundary = self.boundary.load(Ordering::Relaxed);
@@ -225,14 +227,14 @@ impl Arena {
                 self.decisions[client].fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            self.leave(boundary);
+            self.next_boundary(boundary);
         }
     }
 
-    fn leave(&self, boundary: u64) {
+    fn next_boundary(&self, boundary: u64) {
         let next = boundary + 1;
         let order = Ordering::Relaxed;
-        // Another may have left it before.
+        // Another writer may have advanced it already.
         let _ = self.boundary.compare_exchange(boundary, next, order, order);
     }
 
@@ -241,8 +243,9 @@ impl Arena {
         (counts().min().unwrap_or(0), counts().max().unwrap_or(0))
     }
 
-    /// Counts events that do not say how many there were of their boundary before them.
-    async fn wrong(&self, sql: &Client) -> i64 {
+    /// Counts the wrong decisions: events whose number of preceding events in their boundary
+    /// differs from the number that the decision counted.
+    async fn count_wrong(&self, sql: &Client) -> i64 {
         let text = format!(
             "SELECT count(*) FROM (
                  SELECT (payload ->> 'Seen')::bigint AS seen, row_number()
@@ -267,7 +270,7 @@ fn event(book: &str, seen: usize) -> Event {
 
 type Session = (Client, [Statement; 3]);
 
-/// Connects as a program does that does without the crate.
+/// Connects the writers that do not use the crate.
 async fn by_hand(url: &str) -> Arc<Vec<Session>> {
     let texts = [
         format!("SELECT pg_advisory_xact_lock('{LOG}'::regclass::oid::bigint)"),

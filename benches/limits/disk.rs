@@ -1,4 +1,4 @@
-//! How long the disk takes to flush, whoever asks it.
+//! A probe of the disk: the duration of `fdatasync`.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -9,20 +9,22 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::target;
 
-/// Flushes a few bytes to a file of its own, on the disk of the cluster, again and again.
-pub struct Disk {
+/// A thread that repeatedly writes a few bytes to a file on the disk of the cluster and calls
+/// `fdatasync`.
+pub struct DiskProbe {
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// In nanoseconds.
-    longest: AtomicU64,
+    /// The longest `fdatasync`, in nanoseconds.
+    longest_fdatasync: AtomicU64,
     is_over: AtomicBool,
 }
 
-impl Disk {
-    pub fn watch() -> Self {
+impl DiskProbe {
+    /// Starts the thread.
+    pub fn start() -> Self {
         let shared = Arc::new(Shared::default());
         let watched = shared.clone();
         let path = target().join("bench-cluster/flushed");
@@ -33,24 +35,24 @@ impl Disk {
                 let begun = Instant::now();
                 file.sync_data().expect("a flush");
                 let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                watched.longest.fetch_max(took, Ordering::Relaxed);
+                watched.longest_fdatasync.fetch_max(took, Ordering::Relaxed);
                 thread::sleep(PAUSE);
             }
         });
         Self { shared }
     }
 
-    /// Returns the longest flush since it was asked for last.
-    pub fn longest(&self) -> Duration {
-        Duration::from_nanos(self.shared.longest.swap(0, Ordering::Relaxed))
+    /// Returns the duration of the longest `fdatasync` since the last call.
+    pub fn longest_fdatasync(&self) -> Duration {
+        Duration::from_nanos(self.shared.longest_fdatasync.swap(0, Ordering::Relaxed))
     }
 }
 
-impl Drop for Disk {
+impl Drop for DiskProbe {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
     }
 }
 
-/// So much is little beside what the server flushes.
+/// The pause between flushes, which keeps their load small compared with that of the server.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! Whether an append costs the same however long the log is, and however old its condition.
+//! The cost of an append by the length of the log and by the age of its condition.
 
 use crate::Bench;
 use crate::clients::{On, Plain, Writer};
@@ -11,24 +11,24 @@ pub async fn run(bench: &mut Bench) {
 
 async fn sizes(bench: &mut Bench) {
     let names = ["append/flat/id", "append/flat/type", "append/flat/plain"];
-    if !bench.begins(&names, "append: 10 thousand events and 10 million, 1 client") {
+    if !bench.starts_part(&names, "append: 10 thousand events and 10 million, 1 client") {
         return;
     }
-    let mut contestants = Vec::new();
+    let mut workloads = Vec::new();
     for (seed, size) in [(Seed::SMALL, "10k"), (Seed::LARGE, "10m")] {
         seed.prepare(&bench.url).await;
         let writer = Writer::open(seed.config(&bench.url)).await;
         let plain = Plain::open(&bench.url, &seed.plain(), 1).await;
-        contestants.push(writer.contestant(format!("append on an id, {size}"), 1));
-        contestants.push(writer.contestant_on(format!("append on a type, {size}"), 1, On::Type, 0));
-        contestants.push(plain.contestant(format!("plain INSERT, {size}")));
+        workloads.push(writer.workload(format!("append on an id, {size}"), 1));
+        workloads.push(writer.workload_on(format!("append on a type, {size}"), 1, On::Type, 0));
+        workloads.push(plain.workload(format!("plain INSERT, {size}")));
     }
-    // Each beside its like of the other size.
+    // Each workload runs next to the same one of the other size.
     let order = [0, 3, 1, 4, 2, 5];
-    let mut slots: Vec<_> = contestants.into_iter().map(Some).collect();
-    let contestants: Vec<_> = order.iter().filter_map(|&slot| slots[slot].take()).collect();
+    let mut slots: Vec<_> = workloads.into_iter().map(Some).collect();
+    let workloads: Vec<_> = order.iter().filter_map(|&slot| slots[slot].take()).collect();
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     for (name, pair) in names.iter().zip(results.chunks(2)) {
         bench.table.report(name, pair[1].median_to(&pair[0]));
@@ -37,18 +37,18 @@ async fn sizes(bench: &mut Bench) {
 
 async fn ages(bench: &mut Bench) {
     let names = ["append/flat/old", "append/flat/far"];
-    if !bench.begins(&names, "append: old conditions, 1 client") {
+    if !bench.starts_part(&names, "append: old conditions, 1 client") {
         return;
     }
     Seed::USUAL.prepare(&bench.url).await;
     let writer = Writer::open(Seed::USUAL.config(&bench.url)).await;
-    let contestants = [
-        writer.contestant("fresh condition", 1),
-        writer.contestant_on("100,000 events old", 1, On::Ids, 100_000),
-        writer.contestant_on("2,000,000 events old", 1, On::Ids, 2_000_000),
+    let workloads = [
+        writer.workload("fresh condition", 1),
+        writer.workload_on("100,000 events old", 1, On::Ids, 100_000),
+        writer.workload_on("2,000,000 events old", 1, On::Ids, 2_000_000),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     for (name, old) in names.iter().zip(&results[1..]) {
         bench.table.report(name, old.median_to(&results[0]));

@@ -1,4 +1,4 @@
-//! What an import costs, beside a bare COPY, and how long it keeps appends waiting.
+//! The cost of an import, compared with COPY, and the latency of concurrent appends.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,19 +13,18 @@ use uuid::Uuid;
 
 use crate::Bench;
 use crate::cluster::connect;
-use crate::rounds::{done_telling, middle};
+use crate::rounds::{clear_progress, median};
 use crate::seed::Seed;
 
-/// How many events each contestant stores in a round.
+/// The number of events of an import or a COPY.
 const EVENTS: usize = 20_000;
 
-/// Compares an import with a binary COPY into a table of the log's columns and indexes that has none
-/// of its triggers, by turns.
+/// Compares an import with a binary COPY into a table with the log's columns and indexes, but
+/// without its triggers. Both alternate in each round.
 pub async fn run(bench: &mut Bench) {
-    let title = format!(
-        "import: {EVENTS} new events a round; the COPY is one transaction, the import takes chunks"
-    );
-    if !bench.begins(&["import/copy", "import/append-p99-ms"], &title) {
+    let title =
+        format!("import: {EVENTS} events per round in chunks, to a COPY in one transaction");
+    if !bench.starts_part(&["import/copy", "import/append-p99-ms"], &title) {
         return;
     }
     let seed = Seed::USUAL;
@@ -35,29 +34,29 @@ pub async fn run(bench: &mut Bench) {
     let sql = connect(&bench.url).await;
     let (mut ratios, mut waits) = (vec![], vec![]);
     for round in 0..=bench.rounds.rounds {
-        bench.rounds.tell(round, "import");
+        bench.rounds.show_progress(round, "import");
         let imported = events();
         let begun = Instant::now();
         import(&store, imported).await;
         let import_time = begun.elapsed().as_secs_f64();
-        bench.rounds.tell(round, "binary COPY");
+        bench.rounds.show_progress(round, "binary COPY");
         let copied = events();
         let begun = Instant::now();
         copy_into(&sql, &seed.plain(), &copied).await;
         let copy_time = begun.elapsed().as_secs_f64();
-        bench.rounds.tell(round, "import, and appends beside it");
-        let beside = append_beside(&others, import(&store, events())).await;
-        // So that both tables grow alike.
+        bench.rounds.show_progress(round, "import, with concurrent appends");
+        let concurrent_appends = append_during(&others, import(&store, events())).await;
+        // This keeps both tables at the same size.
         copy_into(&sql, &seed.plain(), &events()).await;
-        // The first round warms up.
+        // The first round is a warm-up.
         if round > 0 {
             ratios.push(copy_time / import_time);
-            waits.extend(beside);
+            waits.extend(concurrent_appends);
         }
     }
-    done_telling();
+    clear_progress();
     waits.sort_unstable();
-    bench.table.report("import/copy", middle(ratios));
+    bench.table.report("import/copy", median(ratios));
     let p99 = waits[waits.len() * 99 / 100].as_secs_f64() * 1_000.0;
     bench.table.report("import/append-p99-ms", p99);
 }
@@ -89,8 +88,8 @@ async fn copy_into(sql: &Client, table: &str, events: &[Event]) {
     writer.finish().await.expect("the end of a COPY");
 }
 
-/// Appends one event after the other until something else is done; returns how long each took.
-async fn append_beside(store: &Store<ReadWrite>, other: impl Future<Output = ()>) -> Vec<Duration> {
+/// Appends single events until another future has finished. Returns the duration of each append.
+async fn append_during(store: &Store<ReadWrite>, other: impl Future<Output = ()>) -> Vec<Duration> {
     let done = AtomicBool::new(false);
     let mut waits = Vec::new();
     let appends = async {
@@ -113,7 +112,7 @@ fn events() -> Vec<Event> {
     (0..EVENTS).map(|_| event()).collect()
 }
 
-/// A loan of a book and a reader of the seeded ones' kind.
+/// Builds a loan of a random book by a random reader of the seeded log.
 fn event() -> Event {
     let (book, reader) = (fastrand::u64(..200_000), fastrand::u64(..25_000));
     let payload = serde_json::json!({

@@ -1,8 +1,8 @@
-//! How near the crate comes to what PostgreSQL itself can do, as ratios of what was measured side
-//! by side.
+//! Benches that compare the crate with PostgreSQL itself, as ratios of workloads that are measured
+//! side by side.
 //!
-//! `cargo bench` runs everything and ends with a table; `cargo bench -- append/64 query` runs what
-//! begins like that. `docs/performance.md` has the rest.
+//! `cargo bench` runs everything and prints a table at the end. `cargo bench -- append/64 query`
+//! runs the results whose names have these prefixes. `docs/performance.md` explains the results.
 
 mod append;
 mod child;
@@ -34,10 +34,10 @@ use table::Table;
 
 /// A run of the benches.
 struct Bench {
-    /// What the names of results are to begin with; nothing is all of them.
+    /// The prefixes of the results to measure. All results if empty.
     wanted: Vec<String>,
     started: Instant,
-    /// Ends when it is dropped.
+    /// The cluster, which stops when it is dropped.
     _cluster: Cluster,
     url: String,
     rounds: Rounds,
@@ -68,19 +68,19 @@ async fn main() {
     bench.close(&conditions);
 }
 
-/// Does the part of a process that a bench has started.
+/// Runs this process as a child of a bench.
 async fn work(role: &str) {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match role {
         processes::ROLE => processes::child(&arguments).await,
         stream::ROLE => stream::child(&arguments).await,
-        other => panic!("no such role: {other}"),
+        other => panic!("unknown role: {other}"),
     }
 }
 
 impl Bench {
     async fn open() -> Self {
-        // Cargo adds an option of its own.
+        // Cargo adds the option `--bench`.
         let wanted = std::env::args().skip(1).filter(|one| !one.starts_with('-'));
         let wanted: Vec<_> = wanted.inspect(|wanted| table::check(wanted)).collect();
         let cluster = cluster::cluster().await;
@@ -97,24 +97,26 @@ impl Bench {
     async fn conditions(&self) -> String {
         let Rounds { rounds, time } = self.rounds;
         let server = cluster::conditions(&cluster::connect(&self.url).await).await;
-        format!("{server}; medians of {rounds} rounds, in which each takes turns of {time:?}")
+        format!(
+            "{server}; medians of {rounds} rounds, in each of which every workload runs for {time:?}"
+        )
     }
 
-    /// Says whether any of the results of a part are wanted; if so, says that it begins.
-    fn begins(&self, results: &[&str], title: &str) -> bool {
-        let wanted = self.wanted.is_empty() || self.asks_for(results);
+    /// Returns whether any results of a part are wanted, and if so prints its title.
+    fn starts_part(&self, results: &[&str], title: &str) -> bool {
+        let wanted = self.wanted.is_empty() || self.is_requested(results);
         if wanted {
             print(&format_args!("\n{title}   ({:.0?} so far)", self.started.elapsed()));
         }
         wanted
     }
 
-    /// Says whether any of the results are asked for by name, or a part of one.
-    fn asks_for(&self, results: &[&str]) -> bool {
+    /// Returns whether a prefix on the command line selects any of the results.
+    fn is_requested(&self, results: &[&str]) -> bool {
         let mut wanted = self.wanted.iter();
         wanted.any(|wanted| {
-            let begins_alike = |name: &&str| name.starts_with(wanted) || wanted.starts_with(*name);
-            results.iter().any(begins_alike)
+            let has_prefix = |name: &&str| name.starts_with(wanted) || wanted.starts_with(*name);
+            results.iter().any(has_prefix)
         })
     }
 
@@ -128,7 +130,7 @@ impl Bench {
             OutcomeFile::at(&path)
                 .and_then(|file| file.write(markdown.as_bytes()))
                 .expect("a file for the results");
-            print(&format_args!("the same in {}", path.display()));
+            print(&format_args!("results written to {}", path.display()));
         }
     }
 }

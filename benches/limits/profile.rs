@@ -1,5 +1,4 @@
-//! One way to append or to read, again and again, for a profiler to look at. It runs only where it
-//! is asked for.
+//! A single workload for a profiler. It runs only if the command line names it.
 
 use std::time::Duration;
 
@@ -10,14 +9,14 @@ use crate::Bench;
 use crate::clients::{Plain, Writer};
 use crate::cluster::connect;
 use crate::query::lending;
-use crate::rounds::{Contestant, Measured, Rounds};
+use crate::rounds::{Measured, Rounds, Workload};
 use crate::seed::Seed;
 
 pub async fn run(bench: &mut Bench) {
     for (name, way) in WAYS {
-        if bench.asks_for(&[name]) && bench.begins(&[name], name) {
+        if bench.is_requested(&[name]) && bench.starts_part(&[name], name) {
             Seed::USUAL.prepare(&bench.url).await;
-            repeat(bench, &contestant(bench, way).await).await;
+            run_repeatedly(bench, &workload(bench, way).await).await;
         }
     }
 }
@@ -37,20 +36,20 @@ const WAYS: [(&str, Way); 4] = [
     ("profile/select", Way::Select),
 ];
 
-async fn contestant(bench: &Bench, way: Way) -> Contestant {
+async fn workload(bench: &Bench, way: Way) -> Workload {
     let (url, seed) = (&bench.url, Seed::USUAL);
     let store = async || Store::<ReadWrite>::connect(seed.config(url)).await.expect("a store");
     match way {
-        Way::Append => Writer::open(seed.config(url)).await.contestant("append", 1),
-        Way::Insert => Plain::open(url, &seed.plain(), 1).await.contestant("plain INSERT"),
+        Way::Append => Writer::open(seed.config(url)).await.workload("append", 1),
+        Way::Insert => Plain::open(url, &seed.plain(), 1).await.workload("plain INSERT"),
         Way::Query => lending(url, &store().await).await.0,
         Way::Select => lending(url, &store().await).await.1,
     }
 }
 
-async fn repeat(bench: &Bench, contestant: &Contestant) {
-    let turn = async |time| Rounds { rounds: 1, time }.turn(contestant, 0).await;
-    turn(bench.rounds.time).await;
+async fn run_repeatedly(bench: &Bench, workload: &Workload) {
+    let measure = async |time| Rounds { rounds: 1, time }.measure(workload, 0).await;
+    measure(bench.rounds.time).await;
     let sql = connect(&bench.url).await;
     let text = "SELECT string_agg(pid::text, ',') FROM pg_stat_activity
          WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -62,11 +61,11 @@ async fn repeat(bench: &Bench, contestant: &Contestant) {
          \x20           perf record -p {backends} -- sleep 10   (the server)"
     ));
 
-    let (times, elapsed) = turn(TIME).await;
+    let (times, elapsed) = measure(TIME).await;
 
-    print(&format_args!("  {} times", times.len()));
-    let mut measured = Measured::new(contestant.name());
-    measured.note(times, elapsed);
+    print(&format_args!("  {} calls", times.len()));
+    let mut measured = Measured::new(workload.name());
+    measured.record(times, elapsed);
     measured.print();
 }
 

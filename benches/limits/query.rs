@@ -1,4 +1,4 @@
-//! What a query costs, beside the bare statement on a bare connection and beside the predecessor's.
+//! The cost of a query, compared with the plain statement and with that of the crate's predecessor.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use tokio_postgres::{Client, Statement};
 use crate::Bench;
 use crate::clients::LENT;
 use crate::cluster::connect;
-use crate::rounds::{Contestant, Measured};
+use crate::rounds::{Measured, Workload};
 use crate::seed::{LENDING, Seed, last};
 
 pub async fn run(bench: &mut Bench) {
-    if !bench.begins(&["query/"], "query: 1 client") {
+    if !bench.starts_part(&["query/"], "query: 1 client") {
         return;
     }
     Seed::USUAL.prepare(&bench.url).await;
@@ -26,29 +26,30 @@ pub async fn run(bench: &mut Bench) {
 }
 
 async fn compare_lending(bench: &mut Bench, store: &Store<ReadWrite>) {
-    if !bench.begins(&["query/lending/"], "query: what lending a book depends on") {
+    if !bench.starts_part(&["query/lending/"], "query: the history for lending a book") {
         return;
     }
     let predecessor = Arc::new(connect(&bench.url).await);
-    let (query, bare) = lending(&bench.url, store).await;
-    let contestants = [
+    let (query, plain_select) = lending(&bench.url, store).await;
+    let workloads = [
         query,
-        bare,
-        Contestant::new("predecessor's statement", 1, move |_, count| {
+        plain_select,
+        Workload::new("predecessor's statement", 1, move |_, count| {
             let predecessor = predecessor.clone();
             async move { query_predecessor(&predecessor, count).await }
         }),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     report(bench, "query/lending/bare", &results);
     bench.table.report("query/lending/predecessor", results[0].median_to(&results[2]));
 }
 
-/// The lending query of a random book and a random reader, about 45 events, and the bare statement.
-pub async fn lending(url: &str, store: &Store<ReadWrite>) -> (Contestant, Contestant) {
-    let bare = Bare::open(
+/// Returns two workloads: the history for lending a random book to a random reader, about 45
+/// events, by the crate and by a plain statement.
+pub async fn lending(url: &str, store: &Store<ReadWrite>) -> (Workload, Workload) {
+    let plain_select = PlainSelect::open(
         url,
         "WHERE event_type = ANY ($1) AND payload @> ANY ($2::jsonb[]) ORDER BY sequence_number",
     )
@@ -58,67 +59,75 @@ pub async fn lending(url: &str, store: &Store<ReadWrite>) -> (Contestant, Contes
         let filter = Filter::types(LENDING).any_of([("BookID", book), ("ReaderID", reader)]);
         Query::from(filter.build().expect("a filter"))
     });
-    let bare = bare.contestant(|bare, count| async move {
+    let plain_select = plain_select.workload(|plain_select, count| async move {
         let (book, reader) = Seed::USUAL.draw(count);
         let payloads = [json!({ "BookID": book }), json!({ "ReaderID": reader })];
-        bare.query(&[&&LENDING[..], &&payloads[..]]).await;
+        plain_select.query(&[&&LENDING[..], &&payloads[..]]).await;
     });
-    (ours, bare)
+    (ours, plain_select)
 }
 
 async fn id(bench: &mut Bench, store: &Store<ReadWrite>) {
-    if !bench.begins(&["query/id/"], "query: everything of one reader") {
+    if !bench.starts_part(&["query/id/"], "query: all events of a reader") {
         return;
     }
-    let bare = Bare::open(&bench.url, "WHERE payload @> $1 ORDER BY sequence_number").await;
-    let contestants = [
+    let plain_select =
+        PlainSelect::open(&bench.url, "WHERE payload @> $1 ORDER BY sequence_number").await;
+    let workloads = [
         query(store, |count| {
             let filter = Filter::any_of([("ReaderID", Seed::USUAL.draw(count).1)]);
             Query::from(filter.build().expect("a filter"))
         }),
-        bare.contestant(|bare, count| async move {
-            bare.query(&[&json!({ "ReaderID": Seed::USUAL.draw(count).1 })]).await;
+        plain_select.workload(|plain_select, count| async move {
+            plain_select.query(&[&json!({ "ReaderID": Seed::USUAL.draw(count).1 })]).await;
         }),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     report(bench, "query/id/bare", &results);
 }
 
 async fn newest_of_type(bench: &mut Bench, store: &Store<ReadWrite>) {
-    if !bench.begins(&["query/type-limit/"], "query: the newest 100 of a type") {
+    if !bench.starts_part(&["query/type-limit/"], "query: the newest 100 of a type") {
         return;
     }
-    let bare =
-        Bare::open(&bench.url, "WHERE event_type = $1 ORDER BY sequence_number DESC LIMIT $2")
-            .await;
-    let contestants = [
+    let plain_select = PlainSelect::open(
+        &bench.url,
+        "WHERE event_type = $1 ORDER BY sequence_number DESC LIMIT $2",
+    )
+    .await;
+    let workloads = [
         query(store, |_| {
             let filter = Filter::types([LENT]).build().expect("a filter");
             Query::from(filter).newest_first().limit(100)
         }),
-        bare.contestant(|bare, _| async move { bare.query(&[&LENT, &100_i64]).await }),
+        plain_select.workload(|plain_select, _| async move {
+            plain_select.query(&[&LENT, &100_i64]).await
+        }),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     report(bench, "query/type-limit/bare", &results);
 }
 
 async fn after(bench: &mut Bench, store: &Store<ReadWrite>) {
-    if !bench.begins(&["query/after/"], "query: what came after a position 1,000 events old") {
+    if !bench.starts_part(&["query/after/"], "query: the last 1,000 events, by position") {
         return;
     }
     let head = last(&connect(&bench.url).await, &Seed::USUAL.log()).await;
     let position = head - 1_000;
-    let bare = Bare::open(&bench.url, "WHERE sequence_number > $1 ORDER BY sequence_number").await;
-    let contestants = [
+    let plain_select =
+        PlainSelect::open(&bench.url, "WHERE sequence_number > $1 ORDER BY sequence_number").await;
+    let workloads = [
         query(store, move |_| Query::from(Filter::everything()).after(position.into())),
-        bare.contestant(move |bare, _| async move { bare.query(&[&(position as i64)]).await }),
+        plain_select.workload(move |plain_select, _| async move {
+            plain_select.query(&[&(position as i64)]).await
+        }),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     report(bench, "query/after/bare", &results);
 }
@@ -127,12 +136,9 @@ fn report(bench: &mut Bench, name: &str, results: &[Measured]) {
     bench.table.report(name, results[0].median_to(&results[1]));
 }
 
-fn query(
-    store: &Store<ReadWrite>,
-    ask: impl Fn(u64) -> Query + Send + Sync + 'static,
-) -> Contestant {
+fn query(store: &Store<ReadWrite>, ask: impl Fn(u64) -> Query + Send + Sync + 'static) -> Workload {
     let (store, ask) = (store.clone(), Arc::new(ask));
-    Contestant::new("query", 1, move |_, count| {
+    Workload::new("query", 1, move |_, count| {
         let (store, ask) = (store.clone(), ask.clone());
         async move {
             let history = store.query(ask(count)).await.expect("a history");
@@ -141,13 +147,13 @@ fn query(
     })
 }
 
-/// A bare connection with a statement that reads the columns of an event.
-struct Bare {
+/// A connection without the crate, with a prepared SELECT of the columns of events.
+struct PlainSelect {
     sql: Client,
     statement: Statement,
 }
 
-impl Bare {
+impl PlainSelect {
     async fn open(url: &str, rest: &str) -> Arc<Self> {
         let sql = connect(url).await;
         let text = format!("SELECT {COLUMNS} FROM {} {rest}", Seed::USUAL.log());
@@ -160,20 +166,20 @@ impl Bare {
         assert!(!rows.is_empty());
     }
 
-    fn contestant<F>(
+    fn workload<F>(
         self: &Arc<Self>,
         ask: impl Fn(Arc<Self>, u64) -> F + Send + Sync + 'static,
-    ) -> Contestant
+    ) -> Workload
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let bare = self.clone();
-        Contestant::new("bare prepared SELECT", 1, move |_, count| ask(bare.clone(), count))
+        let plain_select = self.clone();
+        Workload::new("plain prepared SELECT", 1, move |_, count| ask(plain_select.clone(), count))
     }
 }
 
-/// Reads as the predecessor does: a statement without parameters, of a text that is new each time,
-/// which its client prepares and executes.
+/// Queries like the predecessor of this crate. The statement has no parameters, so its text differs
+/// each time and has to be prepared.
 async fn query_predecessor(sql: &Client, count: u64) {
     let (book, reader) = Seed::USUAL.draw(count);
     let types: Vec<_> = LENDING.iter().map(|one| format!("event_type = '{one}'")).collect();
@@ -189,6 +195,6 @@ async fn query_predecessor(sql: &Client, count: u64) {
     assert!(!sql.query(&statement, &[]).await.expect("rows").is_empty());
 }
 
-/// The columns of an event, as the crate reads them.
+/// The columns of an event in the order in which the crate reads them.
 pub const COLUMNS: &str =
     "sequence_number, event_id, occurred_at, recorded_at, event_type, payload, metadata";

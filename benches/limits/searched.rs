@@ -1,17 +1,17 @@
-//! What an append costs whose condition has to be searched for outside of the log's lock, and what it
-//! costs others.
+//! The cost of appends whose condition needs a search before the lock, for the append itself and
+//! for other appends.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::Bench;
 use crate::clients::{Plain, Writer};
-use crate::rounds::Contestant;
+use crate::rounds::Workload;
 use crate::seed::Seed;
 
-/// The terms of a wide filter, as many as there may be.
+/// The number of terms of a wide filter, the maximum.
 const WIDE: usize = 10_000;
-/// How many clients append beside the one with the wide filter.
+/// The number of clients that append concurrently with the one with the wide filter.
 const OTHERS: usize = 8;
 
 pub async fn run(bench: &mut Bench) {
@@ -20,7 +20,7 @@ pub async fn run(bench: &mut Bench) {
     }
     first(bench).await;
     wide(bench).await;
-    wide_elsewhere(bench).await;
+    wide_in_another_store(bench).await;
 }
 
 async fn no_match(bench: &mut Bench, clients: usize) {
@@ -28,30 +28,33 @@ async fn no_match(bench: &mut Bench, clients: usize) {
         1 => "append/1/no-match/latency-to-plain".to_owned(),
         clients => format!("append/{clients}/no-match/plain"),
     };
-    let title = format!("append: {clients} clients, if nothing of a boundary ever came");
-    if !bench.begins(&[&name], &title) {
+    let title = format!("append: {clients} clients, condition no_match on a new boundary");
+    if !bench.starts_part(&[&name], &title) {
         return;
     }
     let (url, seed) = (&bench.url, Seed::USUAL);
     seed.prepare(url).await;
     let ours = Writer::open(seed.config(url)).await;
     let plain = Plain::open(url, &seed.plain(), clients).await;
-    let first = Contestant::new("append on no_match", clients, move |_, _| {
+    let first = Workload::new("append on no_match", clients, move |_, _| {
         let ours = ours.clone();
         async move { ours.append_first().await }
     });
 
-    let results = bench.rounds.run(&[first, plain.contestant("plain INSERT")]).await;
+    let results = bench.rounds.run(&[first, plain.workload("plain INSERT")]).await;
 
-    let [ours, plain] = results.as_slice() else { unreachable!("two took part") };
+    let [ours, plain] = results.as_slice() else { unreachable!("two workloads ran") };
     let ratio = if clients == 1 { ours.median_to(plain) } else { ours.rate_to(plain) };
     bench.table.report(&name, ratio);
 }
 
-/// Measures the first append of a store that has just connected, on a condition on which nothing ever
-/// came, and a later one.
+/// Compares the first append of a store that has just connected with a later one. Both have the
+/// condition that no event of a new boundary exists.
 async fn first(bench: &mut Bench) {
-    if !bench.begins(&["append/first/latency"], "append: the first one of a process") {
+    if !bench.starts_part(
+        &["append/first/latency"],
+        "append: the first append of a store, to a later one",
+    ) {
         return;
     }
     Seed::USUAL.prepare(&bench.url).await;
@@ -75,35 +78,35 @@ async fn time(writer: &Arc<Writer>) -> f64 {
 }
 
 async fn wide(bench: &mut Bench) {
-    let title = format!("append: {OTHERS} clients beside one with a filter of {WIDE} terms");
-    if !bench.begins(&["append/wide/others"], &title) {
+    let title = format!("append: {OTHERS} clients, with and without a client with {WIDE} terms");
+    if !bench.starts_part(&["append/wide/others"], &title) {
         return;
     }
     Seed::USUAL.prepare(&bench.url).await;
     let writer = Writer::open(Seed::USUAL.config(&bench.url)).await;
     let beside = writer.clone();
-    let beside =
-        Contestant::new("conditional append, beside a wide one", OTHERS + 1, move |client, _| {
-            let writer = beside.clone();
-            async move {
-                match client {
-                    OTHERS => writer.append_wide(WIDE).await,
-                    _ => writer.append(crate::clients::On::Ids, 0).await,
-                }
+    let beside = Workload::new("with wide appends", OTHERS + 1, move |client, _| {
+        let writer = beside.clone();
+        async move {
+            match client {
+                OTHERS => writer.append_wide(WIDE).await,
+                _ => writer.append(crate::clients::On::Ids, 0).await,
             }
-        });
-    let alone = writer.contestant("conditional append", OTHERS);
+        }
+    });
+    let alone = writer.workload("conditional append", OTHERS);
 
     let results = bench.rounds.run(&[beside, alone]).await;
 
-    let [beside, alone] = results.as_slice() else { unreachable!("two took part") };
+    let [beside, alone] = results.as_slice() else { unreachable!("two workloads ran") };
     bench.table.report("append/wide/others", beside.median_to(alone));
 }
 
-/// The same, if the wide filter is that of another store, so that the server validates all conditions.
-async fn wide_elsewhere(bench: &mut Bench) {
-    let title = format!("append: {OTHERS} clients beside another store with {WIDE} terms");
-    if !bench.begins(&["append/wide/others/elsewhere"], &title) {
+/// Measures the same with the wide filter in another store, so that the server validates all
+/// conditions.
+async fn wide_in_another_store(bench: &mut Bench) {
+    let title = format!("append: {OTHERS} clients, with another store with {WIDE} terms or few");
+    if !bench.starts_part(&["append/wide/others/elsewhere"], &title) {
         return;
     }
     Seed::USUAL.prepare(&bench.url).await;
@@ -111,7 +114,7 @@ async fn wide_elsewhere(bench: &mut Bench) {
     let other = Writer::open(Seed::USUAL.config(&bench.url)).await;
     let beside = |name, is_wide: bool| {
         let (writer, other) = (writer.clone(), other.clone());
-        Contestant::new(name, OTHERS + 1, move |client, _| {
+        Workload::new(name, OTHERS + 1, move |client, _| {
             let (writer, other) = (writer.clone(), other.clone());
             async move {
                 match client {
@@ -122,11 +125,11 @@ async fn wide_elsewhere(bench: &mut Bench) {
             }
         })
     };
-    let wide = beside("conditional append, beside a wide one of another store", true);
-    let narrow = beside("conditional append, beside another store", false);
+    let wide = beside("with wide appends of another store", true);
+    let narrow = beside("with appends of another store", false);
 
     let results = bench.rounds.run(&[wide, narrow]).await;
 
-    let [wide, narrow] = results.as_slice() else { unreachable!("two took part") };
+    let [wide, narrow] = results.as_slice() else { unreachable!("two workloads ran") };
     bench.table.report("append/wide/others/elsewhere", wide.median_to(narrow));
 }

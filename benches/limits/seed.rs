@@ -1,13 +1,13 @@
-//! Logs of a given size, and what they are compared with.
+//! Logs of a given size, and the tables that they are compared with.
 
 use console::print;
 use eddyline::{Config, Schema};
 use tokio_postgres::Client;
 
 use crate::cluster::connect;
-use crate::rounds::{done_telling, tell};
+use crate::rounds::{clear_progress, show_progress};
 
-/// A log of a given size, and the same events in the tables that it is compared with.
+/// A log of a given size, and tables with the same events that it is compared with.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Seed {
     events: u64,
@@ -19,17 +19,17 @@ impl Seed {
     pub const USUAL: Self = Self { events: 2_500_000, has_predecessor: true };
     pub const LARGE: Self = Self { events: 10_000_000, has_predecessor: false };
 
-    /// Returns the log's name.
+    /// Returns the name of the log.
     pub fn log(self) -> String {
         format!("log_{}", self.events)
     }
 
-    /// Returns the name of a table of the log's columns and indexes, without its triggers.
+    /// Returns the name of the table with the log's columns and indexes, without its triggers.
     pub fn plain(self) -> String {
         format!("plain_{}", self.events)
     }
 
-    /// Returns the name of a table of the predecessor's columns and indexes.
+    /// Returns the name of the table with the columns and indexes of the crate's predecessor.
     pub fn predecessor(self) -> String {
         format!("predecessor_{}", self.events)
     }
@@ -38,34 +38,34 @@ impl Seed {
         config(url, &self.log())
     }
 
-    /// Draws a book and a reader that the seed has.
+    /// Returns the ids of a book and a reader of the log, as pseudo-random functions of `count`.
     pub fn draw(self, count: u64) -> (String, String) {
         draw(self.events, count)
     }
 
-    /// Makes the tables, unless an earlier run has, and loads into the server's memory what is
-    /// used of them. They are made anew where the schema has changed, and where runs have added
-    /// more than a quarter.
+    /// Creates the tables, unless an earlier run has, and loads the used parts into the server's
+    /// memory. The tables are created anew if the schema has changed or if runs have added more
+    /// than a quarter of their size.
     pub async fn prepare(self, url: &str) {
         let sql = connect(url).await;
         let marker = format!("seeded_{}", self.events);
         if !exists(&sql, &marker).await
-            || !is_as_now(&sql, url, &self.log()).await
+            || !is_current(&sql, url, &self.log()).await
             || self.is_overgrown(&sql).await
         {
             run(&sql, &format!("DROP TABLE IF EXISTS {marker}")).await;
-            make(&sql, url, &self.log()).await;
+            create(&sql, url, &self.log()).await;
             fill(&sql, &self.log(), self.events).await;
             self.copy(&sql).await;
             run(&sql, &format!("CREATE TABLE {marker} ()")).await;
-            tell("writing to the disk, which is slow to commit meanwhile");
+            show_progress("checkpoint");
             run(&sql, "CHECKPOINT").await;
         } else {
-            // The functions may have changed, which needs no other events.
+            // The functions may have changed. The events can be kept.
             migrate(url, &self.log()).await;
         }
         self.warm(&sql).await;
-        done_telling();
+        clear_progress();
         let description = self.describe(&sql).await;
         print(&format_args!("  {description}"));
     }
@@ -95,11 +95,12 @@ impl Seed {
         sizes.join("; ")
     }
 
-    /// Loads the indexes and the newest events, and of the sizes that are read from all the others.
+    /// Loads the indexes and the newest events and, for the sizes that queries read from, all
+    /// events.
     async fn warm(self, sql: &Client) {
         run(sql, "CREATE EXTENSION IF NOT EXISTS pg_prewarm").await;
         for table in self.tables() {
-            tell(&format!("loading {table}"));
+            show_progress(&format!("loading {table}"));
             let first = match self.has_predecessor {
                 true => "0".to_owned(),
                 false => {
@@ -125,7 +126,7 @@ impl Seed {
         if !self.has_predecessor {
             return;
         }
-        tell(&format!("copying to {predecessor}"));
+        show_progress(&format!("copying to {predecessor}"));
         run(
             sql,
             &format!(
@@ -148,13 +149,13 @@ impl Seed {
     }
 }
 
-/// Describes a store of the benches.
+/// Returns the settings of a store of the benches.
 pub fn config(url: &str, log: &str) -> Config {
     Config::new(url).expect("an address").log(log).max_connections(64)
 }
 
-/// Makes an empty log, in place of one that there may be.
-pub async fn make(sql: &Client, url: &str, log: &str) {
+/// Creates an empty log, and drops an existing one of that name.
+pub async fn create(sql: &Client, url: &str, log: &str) {
     run(sql, &format!("DROP TABLE IF EXISTS {log}")).await;
     if exists(sql, "eddyline_schema").await {
         run(sql, &format!("DELETE FROM eddyline_schema WHERE log = '{log}'")).await;
@@ -166,9 +167,9 @@ async fn migrate(url: &str, log: &str) {
     Schema::new(&config(url, log)).migrate().await.expect("a log");
 }
 
-/// Says whether a log is there, and as the crate would make it now.
-pub async fn is_as_now(sql: &Client, url: &str, log: &str) -> bool {
-    make(sql, url, PROBE).await;
+/// Returns whether a log exists with the definition that the crate creates now.
+pub async fn is_current(sql: &Client, url: &str, log: &str) -> bool {
+    create(sql, url, PROBE).await;
     exists(sql, log).await && definition(sql, log).await == definition(sql, PROBE).await
 }
 
@@ -192,9 +193,9 @@ async fn definition(sql: &Client, log: &str) -> Vec<String> {
 
 /// Fills an empty log.
 ///
-/// A book has about 5 events and a reader about 40, as in a library of some years.
+/// A book has about 5 events and a reader about 40, as in a library after some years.
 pub async fn fill(sql: &Client, log: &str, events: u64) {
-    // An index is faster made than kept.
+    // Creating an index at the end is faster than updating it.
     let indexes = indexes(sql, log).await;
     let drops: Vec<_> = indexes.iter().map(|(name, _)| format!("DROP INDEX {name}")).collect();
     run(sql, &drops.join(";")).await;
@@ -202,18 +203,18 @@ pub async fn fill(sql: &Client, log: &str, events: u64) {
     for first in (1..=events).step_by(CHUNK) {
         let last = (first + CHUNK as u64 - 1).min(events);
         run(sql, &chunk(log, first, last, books, readers)).await;
-        tell(&format!("seeding {log}: {last} of {events} events"));
+        show_progress(&format!("seeding {log}: {last} of {events} events"));
     }
     for (name, index) in indexes {
-        tell(&format!("seeding {log}: {name}"));
+        show_progress(&format!("seeding {log}: {name}"));
         run(sql, &index).await;
     }
     run(sql, &format!("VACUUM (ANALYZE) {log}")).await;
 }
 
-/// Copies a log to a table of its columns and indexes, without its triggers.
+/// Copies a log to a table with its columns and indexes, without its triggers.
 pub async fn copy_plain(sql: &Client, log: &str, plain: &str) {
-    tell(&format!("copying to {plain}"));
+    show_progress(&format!("copying to {plain}"));
     run(
         sql,
         &format!(
@@ -234,20 +235,21 @@ pub async fn copy_plain(sql: &Client, log: &str, plain: &str) {
     run(sql, &format!("VACUUM (ANALYZE) {plain}")).await;
 }
 
-/// Draws a book and a reader of a log of so many events.
+/// Returns the ids of a book and a reader of a log of `events` events, as pseudo-random functions
+/// of `count`.
 pub fn draw(events: u64, count: u64) -> (String, String) {
     let scattered = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) % events;
     let (book, reader) = (scattered % (events / 5), scattered % (events / 40));
     (format!("book-{book:012}"), format!("reader-{reader:010}"))
 }
 
-/// Returns the number of a table's newest event.
+/// Returns the highest sequence number of a table.
 pub async fn last(sql: &Client, table: &str) -> u64 {
     let text = format!("SELECT coalesce(max(sequence_number), 0) FROM {table}");
     sql.query_one(&text, &[]).await.expect("a number").get::<_, i64>(0) as u64
 }
 
-/// Returns the names and definitions of a log's indexes, other than those that constraints have.
+/// Returns the names and definitions of a log's indexes, without those of constraints.
 pub async fn indexes(sql: &Client, log: &str) -> Vec<(String, String)> {
     let text = format!(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
@@ -262,7 +264,7 @@ pub async fn exists(sql: &Client, table: &str) -> bool {
     sql.query_one(text, &[&table]).await.expect("an answer").get(0)
 }
 
-/// The event types that lending a book depends on.
+/// The event types of the history for lending a book.
 pub const LENDING: [&str; 6] = [
     "BookCopyAddedToCirculation",
     "BookCopyRemovedFromCirculation",
@@ -272,8 +274,8 @@ pub const LENDING: [&str; 6] = [
     "ReaderContractCanceled",
 ];
 
-/// Inserts a stretch of events, whose ids ascend as the crate's do, each of a book and a reader
-/// drawn by a hash of its number.
+/// Renders an INSERT of a range of events. Their ids ascend like those of the crate, and their
+/// books and readers are hashes of their sequence numbers.
 fn chunk(log: &str, first: u64, last: u64, books: u64, readers: u64) -> String {
     format!(
         "INSERT INTO {log} (event_id, occurred_at, event_type, payload, metadata)
@@ -301,16 +303,16 @@ fn chunk(log: &str, first: u64, last: u64, books: u64, readers: u64) -> String {
 
 /// Runs statements one by one.
 pub async fn run(sql: &Client, statements: &str) {
-    // VACUUM refuses to run in the transaction that several statements in one request make.
+    // Several statements in one request are a transaction, in which VACUUM cannot run.
     for statement in statements.split(';').filter(|statement| !statement.trim().is_empty()) {
         sql.batch_execute(statement).await.expect("seeding");
     }
 }
 
-/// An empty log that the others are compared with.
+/// An empty log whose definition is compared with that of other logs.
 const PROBE: &str = "probe";
 
 const CHUNK: usize = 50_000;
 
-/// The pages of some 400,000 events.
+/// The number of pages of about 400,000 events.
 const NEWEST_PAGES: u32 = 16_384;

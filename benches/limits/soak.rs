@@ -1,5 +1,5 @@
-//! Many clients for a long time: the longest that nobody got through, and what the server and the disk
-//! did meanwhile. It runs only where it is asked for.
+//! Appends of many clients for a long time: the longest gap without an append, and the concurrent
+//! activity of the server and the disk. It runs only if the command line names it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,20 +11,20 @@ use tokio_postgres::Client;
 use crate::Bench;
 use crate::clients::{On, Writer};
 use crate::cluster::{connect, set};
-use crate::disk::Disk;
+use crate::disk::DiskProbe;
 use crate::rounds::number;
 use crate::seed::Seed;
 
 pub async fn run(bench: &mut Bench) {
     let time = Duration::from_secs(number("EDDYLINE_BENCH_SOAK_SECONDS", 600));
-    if !bench.asks_for(&["soak/"])
-        || !bench.begins(&["soak/"], &format!("soak: {CLIENTS} clients for {time:?}"))
+    if !bench.is_requested(&["soak/"])
+        || !bench.starts_part(&["soak/"], &format!("soak: {CLIENTS} clients for {time:?}"))
     {
         return;
     }
     Seed::USUAL.prepare(&bench.url).await;
     let sql = connect(&bench.url).await;
-    // As servers are set that nobody has set.
+    // PostgreSQL's default.
     set(&sql, "checkpoint_timeout", Some("5min")).await;
     let writer = Writer::open(Seed::USUAL.config(&bench.url)).await;
 
@@ -35,83 +35,85 @@ pub async fn run(bench: &mut Bench) {
     bench.table.report("soak/64/longest-append-ms", whole.longest.as_secs_f64() * 1e3);
 }
 
-/// Lets all clients append; prints what each stretch of time has shown, and returns the worst.
-async fn appends(sql: &Client, writer: &Arc<Writer>, time: Duration) -> Stretch {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+/// Lets all clients append. Prints the measurements of each interval, and returns the longest gap
+/// and append of all.
+async fn appends(sql: &Client, writer: &Arc<Writer>, time: Duration) -> Interval {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let is_over = Arc::new(AtomicBool::new(false));
     for _ in 0..CLIENTS {
-        let (writer, tell, is_over) = (writer.clone(), tell.clone(), is_over.clone());
+        let (writer, sender, is_over) = (writer.clone(), sender.clone(), is_over.clone());
         tokio::spawn(async move {
             while !is_over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 writer.append(On::Ids, 0).await;
                 let ended = Instant::now();
-                // Nobody listens once it is over.
-                let _ = tell.send((ended, ended - begun));
+                // An error means that the soak is over.
+                let _ = sender.send((ended, ended - begun));
             }
         });
     }
-    drop(tell);
-    print(&format_args!("  each line: {STRETCH:?}"));
-    let disk = Disk::watch();
+    drop(sender);
+    print(&format_args!("  a line for each {INTERVAL:?}"));
+    let disk = DiskProbe::start();
     let started = Instant::now();
-    let (mut last, mut whole) = (started, Stretch::default());
+    let (mut last, mut whole) = (started, Interval::default());
     let mut server = Activity::of(sql).await;
     while started.elapsed() < time {
-        let until = tokio::time::Instant::now() + STRETCH;
-        let mut stretch = Stretch::default();
-        while let Ok(Some((ended, took))) = tokio::time::timeout_at(until, told.recv()).await {
-            stretch.note(ended.saturating_duration_since(last), took);
+        let until = tokio::time::Instant::now() + INTERVAL;
+        let mut interval = Interval::default();
+        while let Ok(Some((ended, took))) = tokio::time::timeout_at(until, receiver.recv()).await {
+            interval.record(ended.saturating_duration_since(last), took);
             last = last.max(ended);
         }
-        // A stall that has not ended yet counts too.
-        stretch.gap = stretch.gap.max(last.elapsed());
+        // A gap that has not ended yet counts as well.
+        interval.gap = interval.gap.max(last.elapsed());
         let now = Activity::of(sql).await;
-        stretch.print(started.elapsed(), disk.longest(), &now.since(&server));
-        whole.gap = whole.gap.max(stretch.gap);
-        whole.longest = whole.longest.max(stretch.longest);
+        interval.print(started.elapsed(), disk.longest_fdatasync(), &now.since(&server));
+        whole.gap = whole.gap.max(interval.gap);
+        whole.longest = whole.longest.max(interval.longest);
         server = now;
     }
     is_over.store(true, Ordering::Relaxed);
-    while told.recv().await.is_some() {}
+    while receiver.recv().await.is_some() {}
     whole
 }
 
+/// The appends of an interval of time.
 #[derive(Default)]
-struct Stretch {
+struct Interval {
     times: Vec<Duration>,
     longest: Duration,
     /// The longest time in which no append ended.
     gap: Duration,
 }
 
-impl Stretch {
-    fn note(&mut self, gap: Duration, took: Duration) {
+impl Interval {
+    fn record(&mut self, gap: Duration, took: Duration) {
         self.times.push(took);
         self.longest = self.longest.max(took);
         self.gap = self.gap.max(gap);
     }
 
-    fn print(&mut self, at: Duration, flush: Duration, server: &str) {
+    fn print(&mut self, at: Duration, fdatasync: Duration, server: &str) {
         self.times.sort_unstable();
-        let at_share = |percent: usize| {
+        let percentile = |percent: usize| {
             let at = self.times.len() * percent / 100;
             self.times.get(at).copied().unwrap_or_default()
         };
         print(&format_args!(
-            "  {:>5.0?}  {:>7.0}/s  p50 {:>8.1?}  p99 {:>8.1?}  longest {:>8.1?}  gap {:>8.1?}  \
-             flush {flush:>8.1?}  {server}",
+            "  {:>5.0?}  {:>7.0}/s  p50 {:>8.1?}  p99 {:>8.1?}  longest append {:>8.1?}  \
+             longest gap {:>8.1?}  longest fdatasync {fdatasync:>8.1?}  {server}",
             at,
-            self.times.len() as f64 / STRETCH.as_secs_f64(),
-            at_share(50),
-            at_share(99),
+            self.times.len() as f64 / INTERVAL.as_secs_f64(),
+            percentile(50),
+            percentile(99),
             self.longest,
             self.gap,
         ));
     }
 }
 
-/// What the server does by itself.
+/// Background activity of the server.
 struct Activity {
     checkpoints: i64,
     vacuums: i64,
@@ -149,11 +151,11 @@ impl Activity {
             seen.push("autovacuum of the log ended".to_owned());
         }
         if self.workers > 0 {
-            seen.push("autovacuum at work".to_owned());
+            seen.push("autovacuum running".to_owned());
         }
         seen.join(", ")
     }
 }
 
 const CLIENTS: usize = 64;
-const STRETCH: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);

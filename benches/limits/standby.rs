@@ -1,5 +1,5 @@
-//! What it costs to wait for a synchronous standby: a cluster of its own, whose standby is now
-//! synchronous and now not.
+//! The cost of a synchronous standby. The bench starts a cluster of its own and switches its
+//! standby between synchronous and asynchronous.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use tokio_postgres::Client;
 use crate::Bench;
 use crate::clients::{Plain, Writer};
 use crate::cluster::{DATABASE, connect, set};
-use crate::rounds::{Contestant, done_telling, tell};
-use crate::seed::{config, copy_plain, fill, make};
+use crate::rounds::{Workload, clear_progress, show_progress};
+use crate::seed::{config, copy_plain, create, fill};
 
 pub async fn run(bench: &mut Bench) {
     let names = ["append/sync-standby/64", "append/sync-standby/64/plain"];
-    let title = format!("append: {CLIENTS} clients, a standby, {EVENTS} events");
-    if !bench.begins(&names, &title) {
+    let title = format!("append: {CLIENTS} clients, synchronous standby to asynchronous");
+    if !bench.starts_part(&names, &title) {
         return;
     }
-    tell("starting a cluster with a standby");
+    show_progress("starting a cluster with a standby");
     let cluster = Cluster::builder()
         .standbys(1)
         .max_connections(300)
@@ -30,31 +30,31 @@ pub async fn run(bench: &mut Bench) {
     cluster.create_database(DATABASE).await.expect("a database");
     let url = cluster.primary().url(DATABASE);
     let sql = Arc::new(connect(&url).await);
-    make(&sql, &url, LOG).await;
+    create(&sql, &url, LOG).await;
     fill(&sql, LOG, EVENTS).await;
     copy_plain(&sql, LOG, PLAIN).await;
-    done_telling();
+    clear_progress();
     let writer = Writer::open(config(&url, LOG)).await;
     let plain = Plain::open(&url, PLAIN, CLIENTS).await;
-    let with = |contestant: Contestant, sync: bool| {
+    let with = |workload: Workload, sync: bool| {
         let sql = sql.clone();
-        contestant.before(move || wait_for(sql.clone(), sync))
+        workload.before(move || wait_for(sql.clone(), sync))
     };
-    let contestants = [
-        with(writer.contestant("append, synchronous", CLIENTS), true),
-        with(writer.contestant("append, asynchronous", CLIENTS), false),
-        with(plain.contestant("plain INSERT, synchronous"), true),
-        with(plain.contestant("plain INSERT, asynchronous"), false),
+    let workloads = [
+        with(writer.workload("append, synchronous", CLIENTS), true),
+        with(writer.workload("append, asynchronous", CLIENTS), false),
+        with(plain.workload("plain INSERT, synchronous"), true),
+        with(plain.workload("plain INSERT, asynchronous"), false),
     ];
 
-    let results = bench.rounds.run(&contestants).await;
+    let results = bench.rounds.run(&workloads).await;
 
     for (name, pair) in names.iter().zip(results.chunks(2)) {
         bench.table.report(name, pair[0].rate_to(&pair[1]));
     }
 }
 
-/// Makes the standby synchronous, or asynchronous, and waits until the primary holds it for that.
+/// Makes the standby synchronous or asynchronous, and waits until the primary treats it so.
 async fn wait_for(sql: Arc<Client>, sync: bool) {
     set(&sql, "synchronous_standby_names", sync.then_some("*")).await;
     let wanted = if sync { "sync" } else { "async" };

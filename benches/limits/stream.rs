@@ -1,4 +1,4 @@
-//! How fast a stream of many events is beside the bare rows, and what memory it takes.
+//! The throughput and the memory of a stream of many events, compared with rows without the crate.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,37 +8,39 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::{Client, Statement};
 
 use crate::Bench;
-use crate::child::{Child, answer};
+use crate::child::{Child, serve};
 use crate::cluster::connect;
 use crate::query::COLUMNS;
-use crate::rounds::{Contestant, middle};
+use crate::rounds::{Workload, median};
 use crate::seed::{Seed, config};
 
 pub const ROLE: &str = "read";
 
 pub async fn run(bench: &mut Bench) {
-    if bench.begins(&["stream/100k/raw", "stream/100k/buffered"], "stream: 100,000 events") {
+    if bench.starts_part(&["stream/100k/raw", "stream/100k/buffered"], "stream: 100,000 events") {
         Seed::USUAL.prepare(&bench.url).await;
         let reader = Reader::open(&bench.url, &Seed::USUAL.log()).await;
-        let contestants = WAYS.map(|way| reader.contestant(way));
+        let workloads = WAYS.map(|way| reader.workload(way));
 
-        let results = bench.rounds.run(&contestants).await;
+        let results = bench.rounds.run(&workloads).await;
 
-        let [stream, raw, buffered] = results.as_slice() else { unreachable!("three took part") };
+        let [stream, raw, buffered] = results.as_slice() else {
+            unreachable!("three workloads ran")
+        };
         bench.table.report("stream/100k/raw", stream.rate_to(raw));
         bench.table.report("stream/100k/buffered", buffered.rate_to(raw));
     }
-    if bench.begins(&["stream/100k/rss-mb"], "stream: memory that 100,000 events take") {
+    if bench.starts_part(&["stream/100k/rss-mb"], "stream: memory of reading 100,000 events") {
         Seed::USUAL.prepare(&bench.url).await;
         let suffixes = ["", "/raw", "/buffered"];
         for (way, suffix) in WAYS.iter().zip(suffixes) {
-            let grown = middle((0..bench.rounds.rounds).map(|_| measure(&bench.url, *way)));
+            let grown = median((0..bench.rounds.rounds).map(|_| measure(&bench.url, *way)));
             bench.table.report(&format!("stream/100k/rss-mb{suffix}"), grown);
         }
     }
 }
 
-/// How the events are read.
+/// A way to read events.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Stream,
@@ -52,12 +54,13 @@ impl Way {
     fn name(self) -> &'static str {
         match self {
             Self::Stream => "stream",
-            Self::Raw => "bare query_raw",
+            Self::Raw => "plain query_raw",
             Self::Buffered => "query",
         }
     }
 }
 
+/// A store and a plain connection to the same log.
 struct Reader {
     store: Store<ReadWrite>,
     sql: Client,
@@ -103,32 +106,33 @@ impl Reader {
         assert_eq!(read, events as usize);
     }
 
-    fn contestant(self: &Arc<Self>, way: Way) -> Contestant {
+    fn workload(self: &Arc<Self>, way: Way) -> Workload {
         let reader = self.clone();
-        Contestant::new(way.name(), 1, move |_, count| {
+        Workload::new(way.name(), 1, move |_, count| {
             let reader = reader.clone();
-            // One stretch after the other, the same for all ways.
+            // All ways read the same ranges of events, in the same order.
             let after = (count & 0xf) * u64::from(EVENTS);
             async move { reader.read(way, after, EVENTS).await }
         })
     }
 }
 
-/// Returns how many MB a process grows by when it reads all events once.
+/// Returns the growth in MB of a child process that reads all events once.
 fn measure(url: &str, way: Way) -> f64 {
     let mut child = Child::start(ROLE, &[url, &Seed::USUAL.log()]);
-    child.tell(way.name());
-    child.hear().parse().expect("a number")
+    child.send(way.name());
+    child.receive().parse().expect("a number")
 }
 
-/// Is a process that reads the way a line says, and answers how many MB more it had at most.
+/// Runs a child process: reads in the way that each command names, and replies with the growth of
+/// its memory in MB.
 pub async fn child(arguments: &[String]) {
     let [url, log] = arguments else { panic!("an address and a log") };
     let reader = Reader::open(url, log).await;
-    answer(async |line| {
+    serve(async |line| {
         let way = WAYS.into_iter().find(|way| way.name() == line).expect("a way to read");
         reader.read(way, 0, 10).await;
-        // The high-water mark falls to what is used now.
+        // This resets the high-water mark to the current size.
         std::fs::write("/proc/self/clear_refs", "5").expect("the memory's high-water mark");
         let before = memory("VmRSS:");
         reader.read(way, 0, EVENTS).await;
@@ -137,7 +141,7 @@ pub async fn child(arguments: &[String]) {
     .await;
 }
 
-/// Returns what this process has of a kind of memory, in MB.
+/// Returns the value of a field of `/proc/self/status`, in MB.
 fn memory(kind: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("this process's state");
     let line = status.lines().find_map(|line| line.strip_prefix(kind)).expect("a kind of memory");

@@ -8,6 +8,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|pair: (Vec<Item>, Vec<Item>)| {
     let (Some(one), Some(other)) = (filter(&pair.0), filter(&pair.1)) else { return };
     let events: Vec<_> = witnesses(&one).into_iter().chain(witnesses(&other)).collect();
-    let same_meaning = events.iter().all(|event| one.matches(event) == other.matches(event));
-    assert_eq!(one.key() == other.key(), same_meaning, "{one:?} {other:?}");
+    let are_equivalent = events.iter().all(|event| one.matches(event) == other.matches(event));
+    assert_eq!(one.key() == other.key(), are_equivalent, "{one:?} {other:?}");
 });

@@ -1,4 +1,4 @@
-//! A payload that is taken is an object which decodes, and which holds each of its own fields.
+//! An accepted payload is an object that decodes, and a filter on any of its fields matches it.
 
 #![no_main]
 
@@ -12,12 +12,12 @@ fuzz_target!(|text: &str| {
     let Ok(event) = Event::from_json("BookCopyLentToReader", text) else { return };
     let fields: BTreeMap<String, Box<RawValue>> = event.payload().expect("an object");
     for field in fields {
-        // Empty keys, strings, objects and arrays are no predicates.
+        // Empty keys, strings, objects and arrays are not valid predicates.
         let Ok(filter) = Filter::any_of([field]).build() else { continue };
         assert!(filter.matches(&event), "{}", filter.canonical());
     }
-    // Numbers may be such that no float holds; all else must decode.
-    if let Err(fault) = serde_json::from_str::<serde_json::Value>(text) {
-        assert!(fault.to_string().contains("number out of range"), "{fault}");
+    // A number may exceed the range of floats. Everything else must decode.
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
+        assert!(error.to_string().contains("number out of range"), "{error}");
     }
 });

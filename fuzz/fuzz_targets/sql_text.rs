@@ -16,7 +16,7 @@ fuzz_target!(|items: Vec<Item>| {
     }
 });
 
-/// Every word that the statement is made of.
+/// Every word that may occur in the statement.
 const KNOWN: [&str; 40] = [
     "WITH",
     "AS",

@@ -1,4 +1,4 @@
-//! Filters out of a fuzzer's bytes, and what must hold for them.
+//! Filters generated from the bytes of a fuzzer.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ mod distinguishing_events;
 
 pub use distinguishing_events::witnesses;
 
-/// An item of a filter, as a user might give it.
+/// An item of a filter with arbitrary types and predicates.
 #[derive(Arbitrary, Debug)]
 pub struct Item {
     pub types: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Item {
     pub all_of: Vec<(String, Value)>,
 }
 
-/// A value of a predicate.
+/// An arbitrary value of a predicate.
 #[derive(Arbitrary, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Value {
@@ -33,7 +33,7 @@ pub enum Value {
     String(String),
 }
 
-/// Builds the filter, where the items make one.
+/// Builds a filter of the items. Returns `None` if they are not valid.
 pub fn filter(items: &[Item]) -> Option<Filter> {
     let builders = items.iter().map(|item| {
         let mut builder = FilterBuilder::default();

@@ -1,4 +1,4 @@
-//! What a variant of the log costs and gives.
+//! Measurements of the variants of the log.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,19 +14,20 @@ use super::{BATCH, EVENTS};
 use crate::Bench;
 use crate::clients::{Jsonb, LENT, boundary, event};
 use crate::cluster::connect;
-use crate::rounds::{Contestant, Measured, middle, tell};
+use crate::rounds::{Measured, Workload, median, show_progress};
 use crate::seed::{LENDING, draw, last, run as execute};
 
-/// What a variant costs an event, and how long reads take.
+/// The measurements of a variant: its costs per event and the duration of reads.
 pub struct Figures {
-    /// In seconds.
+    /// The median server time, in seconds.
     pub append: f64,
-    /// To that of the log as it is.
+    /// The ratio of the server time to that of the unchanged log.
     pub append_ratio: f64,
-    /// In bytes.
+    /// The WAL, in bytes.
     pub wal: f64,
+    /// The size of table and indexes, in bytes.
     pub size: f64,
-    /// In seconds; `None` where it lacks what is read.
+    /// The median of each read, in seconds. `None` if the variant lacks a column of the read.
     pub reads: [Option<f64>; 4],
 }
 
@@ -38,15 +39,15 @@ pub async fn all(bench: &Bench, sql: &Client) -> Vec<Figures> {
     }
     let mut figures = appends(bench, sql, &subjects).await;
     for subject in &subjects {
-        tell(&format!("vacuuming {}", subject.variant.name));
-        // The BRIN knows nothing of events that are newer.
+        show_progress(&format!("vacuuming {}", subject.variant.name));
+        // The BRIN index does not summarize newer events without a vacuum.
         execute(sql, &format!("VACUUM (ANALYZE) {}", subject.variant.table())).await;
     }
-    for (read, ask) in READS.into_iter().enumerate() {
+    for (read, kind) in READS.into_iter().enumerate() {
         let able = |at: &usize| subjects[*at].reads[read].is_some();
         let able: Vec<_> = (0..subjects.len()).filter(able).collect();
-        let contestants: Vec<_> = able.iter().map(|&at| subjects[at].reader(read, ask)).collect();
-        let times = bench.rounds.shorter(10).run(&contestants).await;
+        let workloads: Vec<_> = able.iter().map(|&at| subjects[at].reader(read, kind)).collect();
+        let times = bench.rounds.shorter(10).run(&workloads).await;
         for (at, time) in able.into_iter().zip(times.iter().map(Measured::median)) {
             figures[at].reads[read] = Some(time);
         }
@@ -55,12 +56,12 @@ pub async fn all(bench: &Bench, sql: &Client) -> Vec<Figures> {
 }
 
 async fn appends(bench: &Bench, sql: &Client, subjects: &[Subject]) -> Vec<Figures> {
-    let contestants: Vec<_> = subjects.iter().map(Subject::appends).collect();
-    let appended = bench.rounds.shorter(10).run(&contestants).await;
+    let workloads: Vec<_> = subjects.iter().map(Subject::appends).collect();
+    let appended = bench.rounds.shorter(10).run(&workloads).await;
     let mut wal = vec![Vec::new(); subjects.len()];
     for round in 1..=bench.rounds.rounds {
         for (subject, wal) in subjects.iter().zip(&mut wal) {
-            bench.rounds.tell(round, &format!("WAL, {}", subject.variant.name));
+            bench.rounds.show_progress(round, &format!("WAL, {}", subject.variant.name));
             wal.push(subject.wal().await);
         }
     }
@@ -69,7 +70,7 @@ async fn appends(bench: &Bench, sql: &Client, subjects: &[Subject]) -> Vec<Figur
         figures.push(Figures {
             append: appended.median() / BATCH as f64,
             append_ratio: appended.median_to(as_is),
-            wal: middle(wal),
+            wal: median(wal),
             size: subject.size(sql).await,
             reads: [None; 4],
         });
@@ -77,7 +78,7 @@ async fn appends(bench: &Bench, sql: &Client, subjects: &[Subject]) -> Vec<Figur
     figures
 }
 
-/// A variant with what is done to it.
+/// A variant with a connection and its prepared statements.
 struct Subject {
     variant: &'static Variant,
     sql: Arc<Client>,
@@ -89,7 +90,7 @@ struct Subject {
 impl Subject {
     async fn open(url: &str, variant: &'static Variant) -> Self {
         let sql = connect(url).await;
-        // The server's own work is wanted, not that of the disk.
+        // Only the server's work is to be measured, not that of the disk.
         sql.batch_execute("SET synchronous_commit = off; SET plan_cache_mode = force_custom_plan")
             .await
             .expect("settings");
@@ -110,32 +111,32 @@ impl Subject {
         Self { variant, sql: Arc::new(sql), insert, explain, reads }
     }
 
-    fn appends(&self) -> Contestant {
+    fn appends(&self) -> Workload {
         let (variant, sql, insert) = (self.variant, self.sql.clone(), self.insert.clone());
-        Contestant::new(variant.name, 1, move |_, _| {
+        Workload::new(variant.name, 1, move |_, _| {
             let (sql, insert) = (sql.clone(), insert.clone());
             async move { append(variant, &sql, &insert).await }
         })
     }
 
-    fn reader(&self, read: usize, ask: Ask) -> Contestant {
+    fn reader(&self, read: usize, kind: Read) -> Workload {
         let (sql, statement) = (self.sql.clone(), self.reads[read].clone());
-        Contestant::new(format!("{}: {}", ask.name(), self.variant.name), 1, move |_, count| {
+        Workload::new(format!("{}: {}", kind.name(), self.variant.name), 1, move |_, count| {
             let (sql, statement) = (sql.clone(), statement.clone());
-            async move { ask.run(&sql, statement.as_ref().expect("a statement"), count).await }
+            async move { kind.run(&sql, statement.as_ref().expect("a statement"), count).await }
         })
     }
 
-    /// Returns how many bytes of WAL an event takes, without the commit.
+    /// Returns the bytes of WAL per event, without the commit.
     async fn wal(&self) -> f64 {
-        // What the server has written altogether holds what vacuums write too.
+        // The server's total WAL would include that of vacuums.
         let batch = Batch::new();
         let explained = self.sql.query_one(&self.explain, &batch.values()).await;
         let plan: Value = explained.expect(self.variant.name).get(0);
         plan[0]["Plan"]["WAL Bytes"].as_f64().expect("a plan with its WAL") / BATCH as f64
     }
 
-    /// Returns how many bytes an event takes, with its indexes.
+    /// Returns the bytes of table and indexes per event.
     async fn size(&self, sql: &Client) -> f64 {
         let table = self.variant.table();
         let text = format!("SELECT pg_total_relation_size('{table}')");
@@ -188,16 +189,16 @@ impl Batch {
     }
 }
 
-/// What is read.
+/// A read to measure.
 #[derive(Clone, Copy)]
-enum Ask {
+enum Read {
     Lending,
     NewestOfType,
     NewestOfNoType,
     Day,
 }
 
-const READS: [Ask; 4] = [Ask::Lending, Ask::NewestOfType, Ask::NewestOfNoType, Ask::Day];
+const READS: [Read; 4] = [Read::Lending, Read::NewestOfType, Read::NewestOfNoType, Read::Day];
 
 const RESTS: [&str; 4] = [
     "WHERE event_type = ANY ($1) AND payload @> ANY ($2::jsonb[]) ORDER BY sequence_number",
@@ -206,7 +207,7 @@ const RESTS: [&str; 4] = [
     "WHERE occurred_at >= $1 AND occurred_at < $2 ORDER BY sequence_number",
 ];
 
-impl Ask {
+impl Read {
     fn name(self) -> &'static str {
         match self {
             Self::Lending => "lending",
@@ -219,7 +220,7 @@ impl Ask {
     async fn run(self, sql: &Client, statement: &Statement, count: u64) {
         let (book, reader) = draw(EVENTS, count);
         let payloads = [json!({ "BookID": book }), json!({ "ReaderID": reader })];
-        // A seeded event occurs each minute.
+        // The seeded events are a minute apart.
         let day = count % 150;
         let begins = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800 + day * 86_400);
         let ends = begins + Duration::from_secs(86_400);

@@ -1,5 +1,5 @@
-//! What each index, column and check of the log costs an append, and what a read gains from it:
-//! logs of which each lacks a part, or has another in its place.
+//! The cost of each index, column and check of the log for an append, and its benefit for reads. It
+//! compares variants of the log that lack one part, or have another one instead.
 
 mod measure;
 mod variant;
@@ -11,14 +11,14 @@ use tokio_postgres::Client;
 
 use crate::Bench;
 use crate::cluster::{connect, set};
-use crate::rounds::{done_telling, tell};
-use crate::seed::{fill, indexes, is_as_now, last, make, run as execute};
+use crate::rounds::{clear_progress, show_progress};
+use crate::seed::{create, fill, indexes, is_current, last, run as execute};
 use measure::Figures;
 use variant::{VARIANTS, Variant};
 
 pub async fn run(bench: &mut Bench) {
     let title = format!("schema: {} variants of a log of {EVENTS} events", VARIANTS.len());
-    if !bench.begins(&["schema/"], &title) {
+    if !bench.starts_part(&["schema/"], &title) {
         return;
     }
     let sql = connect(&bench.url).await;
@@ -26,10 +26,10 @@ pub async fn run(bench: &mut Bench) {
     for variant in &VARIANTS[1..] {
         prepare(bench, &sql, variant, version).await;
     }
-    tell("writing to the disk");
+    show_progress("writing to the disk");
     execute(&sql, "CHECKPOINT").await;
-    done_telling();
-    // A page's first change after a checkpoint is logged as a whole, which would drown the rest.
+    clear_progress();
+    // Full page images after a checkpoint would dominate the measured WAL.
     set(&sql, "full_page_writes", Some("off")).await;
     set(&sql, "autovacuum", Some("off")).await;
     let figures = measure::all(bench, &sql).await;
@@ -40,31 +40,31 @@ pub async fn run(bench: &mut Bench) {
     for (variant, of_variant) in VARIANTS.iter().zip(&figures).skip(1) {
         let (name, as_is) = (variant.name, &figures[0]);
         let mut report = |kind, subject, ratio| {
-            let compared = format!("{subject} {}, to the log as it is", variant.what);
-            bench.table.tell(&format!("schema/{name}/{kind}"), ratio, &compared);
+            let compared = format!("{subject} {}, to the unchanged log", variant.what);
+            bench.table.report_unlisted(&format!("schema/{name}/{kind}"), ratio, &compared);
         };
-        report("append", "server time of an event", of_variant.append_ratio);
-        report("wal", "WAL of an event", of_variant.wal / as_is.wal);
-        report("size", "size of an event", of_variant.size / as_is.size);
+        report("append", "server time per event", of_variant.append_ratio);
+        report("wal", "WAL per event", of_variant.wal / as_is.wal);
+        report("size", "size per event", of_variant.size / as_is.size);
     }
 }
 
-/// Makes the log as it is, unless an earlier run has; returns what it can be told by from one that
-/// is made anew.
+/// Creates the unchanged log, unless an earlier run has. Returns a version that changes when the
+/// log is created anew.
 async fn prepare_first(bench: &Bench, sql: &Client) -> u32 {
     let log = VARIANTS[0].table();
-    // One that is being filled has less.
-    if !is_as_now(sql, &bench.url, &log).await
+    // A log that an interrupted run was filling has fewer events.
+    if !is_current(sql, &bench.url, &log).await
         || !(EVENTS..=EVENTS * 5 / 4).contains(&last(sql, &log).await)
     {
-        make(sql, &bench.url, &log).await;
+        create(sql, &bench.url, &log).await;
         fill(sql, &log, EVENTS).await;
     }
     let text = format!("SELECT pg_relation_filenode('{log}')");
     sql.query_one(&text, &[]).await.expect("a file").get(0)
 }
 
-/// Makes a log as it is but for one thing, unless an earlier run has since the first was made.
+/// Creates a variant of the log, unless an earlier run has created it from the same unchanged log.
 async fn prepare(bench: &Bench, sql: &Client, variant: &Variant, version: u32) {
     let log = variant.table();
     let mut hasher = DefaultHasher::new();
@@ -75,12 +75,14 @@ async fn prepare(bench: &Bench, sql: &Client, variant: &Variant, version: u32) {
     if found.as_ref() == Some(&origin) && last(sql, &log).await <= EVENTS * 5 / 4 {
         return;
     }
-    tell(&format!("making {log}"));
-    make(sql, &bench.url, &log).await;
+    show_progress(&format!("creating {log}"));
+    create(sql, &bench.url, &log).await;
     execute(sql, &variant.before.replace("{log}", &log)).await;
-    // Triggers would take their time with each event, and an index is faster made than kept.
-    let made_later = indexes(sql, &log).await;
-    let drops: Vec<_> = made_later.iter().map(|(name, _)| format!("DROP INDEX {name}")).collect();
+    // Triggers would slow down the copy, and creating an index at the end is faster than updating
+    // it.
+    let created_later = indexes(sql, &log).await;
+    let drops: Vec<_> =
+        created_later.iter().map(|(name, _)| format!("DROP INDEX {name}")).collect();
     let columns = variant.columns().join(", ");
     execute(
         sql,
@@ -95,7 +97,7 @@ async fn prepare(bench: &Bench, sql: &Client, variant: &Variant, version: u32) {
         ),
     )
     .await;
-    for (_, index) in made_later {
+    for (_, index) in created_later {
         execute(sql, &index).await;
     }
     execute(sql, &variant.after.replace("{log}", &log)).await;
@@ -124,14 +126,14 @@ fn print_all(figures: &[Figures]) {
         print(&line);
     }
     print(&format_args!(
-        "  us/event, WAL and size: inserts of {BATCH} events, without commit and full pages;\n\
-         \x20 reads: p50 of the lending query, the newest 100 of a type that half of the log has,\n\
-         \x20 the newest 100 of a type that none has, and what occurred in a day"
+        "  us/event, WAL and size: inserts of {BATCH} events, without commits and full pages;\n\
+         \x20 reads: p50 of the query for lending a book, the newest 100 of a type that half of\n\
+         \x20 the log has, the newest 100 of a type that no event has, and the events of a day"
     ));
 }
 
-/// How many events a variant has.
+/// The number of events of a variant.
 const EVENTS: u64 = 250_000;
 
-/// How many events an insert has.
+/// The number of events of an insert.
 const BATCH: usize = 64;

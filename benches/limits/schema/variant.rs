@@ -1,13 +1,13 @@
-//! The log as it is, and others.
+//! The unchanged log and its variants.
 
-/// A log as it is but for one thing.
+/// A variant that differs from the unchanged log in one part.
 pub struct Variant {
     pub name: &'static str,
     pub what: &'static str,
-    /// The column that it lacks.
+    /// The column that the variant lacks.
     pub lacks: Option<&'static str>,
-    /// What makes the difference, on a log that is empty, and on one that is full and has indexes.
-    /// `{log}` stands for its name.
+    /// The statements that change the empty log, and those that change the filled log with its
+    /// indexes. `{log}` stands for the log's name.
     pub before: &'static str,
     pub after: &'static str,
 }
@@ -18,7 +18,7 @@ impl Variant {
         format!("schema_{}", self.name.replace('-', "_"))
     }
 
-    /// Returns the columns that its events have, but for the number that it gives them.
+    /// Returns the columns without the generated sequence number.
     pub fn columns(&self) -> Vec<&'static str> {
         let has = |column: &&str| Some(*column) != self.lacks;
         COLUMNS.into_iter().filter(has).collect()
@@ -45,7 +45,7 @@ const fn without(
     Variant { name, what, lacks: Some(lacks), before: change, after: "" }
 }
 
-/// The first is the log as it is.
+/// All variants. The first one is the unchanged log.
 pub const VARIANTS: [Variant; 15] = [
     before("as-is", "as it is", ""),
     before("no-payload-index", "without the index on the payload", "DROP INDEX {log}_payload_idx"),
