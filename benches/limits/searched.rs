@@ -84,9 +84,9 @@ async fn wide(bench: &mut Bench) {
     }
     Seed::USUAL.prepare(&bench.url).await;
     let writer = Writer::open(Seed::USUAL.config(&bench.url)).await;
-    let beside = writer.clone();
-    let beside = Workload::new("with wide appends", OTHERS + 1, move |client, _| {
-        let writer = beside.clone();
+    let with_wide = writer.clone();
+    let with_wide = Workload::new("with wide appends", OTHERS + 1, move |client, _| {
+        let writer = with_wide.clone();
         async move {
             match client {
                 OTHERS => writer.append_wide(WIDE).await,
@@ -96,10 +96,10 @@ async fn wide(bench: &mut Bench) {
     });
     let alone = writer.workload("conditional append", OTHERS);
 
-    let results = bench.rounds.run(&[beside, alone]).await;
+    let results = bench.rounds.run(&[with_wide, alone]).await;
 
-    let [beside, alone] = results.as_slice() else { unreachable!("two workloads ran") };
-    bench.table.report("append/wide/others", beside.median_to(alone));
+    let [with_wide, alone] = results.as_slice() else { unreachable!("two workloads ran") };
+    bench.table.report("append/wide/others", with_wide.median_to(alone));
 }
 
 /// Measures the same with the wide filter in another store, so that the server validates all
@@ -112,7 +112,7 @@ async fn wide_in_another_store(bench: &mut Bench) {
     Seed::USUAL.prepare(&bench.url).await;
     let writer = Writer::open(Seed::USUAL.config(&bench.url)).await;
     let other = Writer::open(Seed::USUAL.config(&bench.url)).await;
-    let beside = |name, is_wide: bool| {
+    let workload = |name, is_wide: bool| {
         let (writer, other) = (writer.clone(), other.clone());
         Workload::new(name, OTHERS + 1, move |client, _| {
             let (writer, other) = (writer.clone(), other.clone());
@@ -125,8 +125,8 @@ async fn wide_in_another_store(bench: &mut Bench) {
             }
         })
     };
-    let wide = beside("with wide appends of another store", true);
-    let narrow = beside("with appends of another store", false);
+    let wide = workload("with wide appends of another store", true);
+    let narrow = workload("with appends of another store", false);
 
     let results = bench.rounds.run(&[wide, narrow]).await;
 

@@ -7,13 +7,13 @@ use tokio_postgres::Client;
 use crate::support::{Log, lent, next, refusal};
 
 /// A log with two events in a schema of its own.
-struct Branch {
+struct LogInSchema {
     schema: String,
     config: Config,
     sql: Client,
 }
 
-impl Branch {
+impl LogInSchema {
     async fn new() -> Self {
         let log = Log::missing().await;
         let schema = format!("branch_{}", next());
@@ -25,11 +25,11 @@ impl Branch {
         ))
         .await
         .unwrap();
-        let branch = Self { schema, config, sql };
-        branch.connect().await.unwrap();
-        branch.append().await.unwrap();
-        branch.append().await.unwrap();
-        branch
+        let log = Self { schema, config, sql };
+        log.connect().await.unwrap();
+        log.append().await.unwrap();
+        log.append().await.unwrap();
+        log
     }
 
     async fn run(&self, statements: &str) {
@@ -191,10 +191,10 @@ async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
         ("DROP TABLE eddyline_schema", "table eddyline_schema has no row"),
         ("DELETE FROM eddyline_schema", "table eddyline_schema has no row"),
     ] {
-        let branch = Branch::new().await;
-        branch.run(damage).await;
+        let log = LogInSchema::new().await;
+        log.run(damage).await;
 
-        branch.assert_is_repaired(damage, reason).await;
+        log.assert_is_repaired(damage, reason).await;
     }
 }
 
@@ -212,10 +212,10 @@ async fn a_migration_repairs_a_sequence_that_would_give_numbers_below_the_head()
         ("ALTER SEQUENCE loans_sequence MAXVALUE 2", "has reached its maximum"),
         ("ALTER SEQUENCE loans_sequence AS integer RESTART", "integer"),
     ] {
-        let branch = Branch::new().await;
-        branch.run(damage).await;
+        let log = LogInSchema::new().await;
+        log.run(damage).await;
 
-        branch.assert_is_repaired(damage, reason).await;
+        log.assert_is_repaired(damage, reason).await;
     }
 }
 
@@ -228,12 +228,12 @@ async fn a_sequence_that_continues_above_the_head_is_not_damaged() {
         ("DELETE FROM loans", 3),
         ("ALTER SEQUENCE loans_sequence MAXVALUE 100", 3),
     ] {
-        let branch = Branch::new().await;
-        branch.run(change).await;
+        let log = LogInSchema::new().await;
+        log.run(change).await;
 
-        assert_eq!(branch.append().await.unwrap(), number, "{change}");
-        branch.migrate().await.unwrap();
-        assert_eq!(branch.append().await.unwrap(), number + 1, "{change}");
+        assert_eq!(log.append().await.unwrap(), number, "{change}");
+        log.migrate().await.unwrap();
+        assert_eq!(log.append().await.unwrap(), number + 1, "{change}");
     }
 }
 
@@ -241,57 +241,57 @@ async fn a_sequence_that_continues_above_the_head_is_not_damaged() {
 #[tokio::test]
 async fn a_check_constraint_of_the_owner_is_not_damage() {
     for check in ["CHECK (true)", "CHECK (loans IS NOT NULL)", "CHECK (payload ? 'BookID')"] {
-        let branch = Branch::new().await;
-        branch.run(&format!("ALTER TABLE loans ADD CONSTRAINT owners {check}")).await;
+        let log = LogInSchema::new().await;
+        log.run(&format!("ALTER TABLE loans ADD CONSTRAINT owners {check}")).await;
 
-        assert_eq!(branch.append().await.unwrap(), 3, "{check}");
-        branch.migrate().await.unwrap();
-        assert_eq!(branch.append().await.unwrap(), 4, "{check}");
+        assert_eq!(log.append().await.unwrap(), 3, "{check}");
+        log.migrate().await.unwrap();
+        assert_eq!(log.append().await.unwrap(), 4, "{check}");
     }
 }
 
 /// The sequence is inside a gap below the head, as may be after logical replication.
 #[tokio::test]
 async fn a_migrated_log_assigns_no_number_below_its_head() {
-    let branch = Branch::new().await;
-    branch.run("ALTER SEQUENCE loans_sequence RESTART WITH 9").await;
-    assert_eq!(branch.append().await.unwrap(), 9);
-    branch.run("ALTER SEQUENCE loans_sequence RESTART WITH 5").await;
-    let refused = branch.connect().await.err().unwrap();
+    let log = LogInSchema::new().await;
+    log.run("ALTER SEQUENCE loans_sequence RESTART WITH 9").await;
+    assert_eq!(log.append().await.unwrap(), 9);
+    log.run("ALTER SEQUENCE loans_sequence RESTART WITH 5").await;
+    let refused = log.connect().await.err().unwrap();
     assert!(matches!(refused, Error::SchemaDamaged { .. }), "{refused:?}");
 
-    branch.migrate().await.unwrap();
+    log.migrate().await.unwrap();
 
-    assert_eq!(branch.append().await.unwrap(), 10);
+    assert_eq!(log.append().await.unwrap(), 10);
 }
 
 #[tokio::test]
 async fn a_log_in_a_renamed_schema_is_refused_until_it_is_migrated() {
-    let mut branch = Branch::new().await;
-    let renamed = format!("{}_renamed", branch.schema);
-    branch.run(&format!("ALTER SCHEMA {} RENAME TO {renamed}", branch.schema)).await;
-    branch.run(&format!("SET search_path = {renamed}")).await;
-    let missing = branch.connect().await.err().unwrap();
-    branch.config = branch.config.schema(renamed);
+    let mut log = LogInSchema::new().await;
+    let renamed = format!("{}_renamed", log.schema);
+    log.run(&format!("ALTER SCHEMA {} RENAME TO {renamed}", log.schema)).await;
+    log.run(&format!("SET search_path = {renamed}")).await;
+    let missing = log.connect().await.err().unwrap();
+    log.config = log.config.schema(renamed);
 
     assert!(matches!(missing, Error::SchemaMissing { .. }), "{missing:?}");
-    branch.assert_is_repaired("renamed schema", "routine loans_append has another body").await;
+    log.assert_is_repaired("renamed schema", "routine loans_append has another body").await;
 }
 
 #[tokio::test]
 async fn a_migration_adopts_a_renamed_table_with_all_of_its_events() {
-    let mut branch = Branch::new().await;
-    branch.run("ALTER TABLE loans RENAME TO archive").await;
-    let missing = branch.connect().await.err().unwrap();
-    let before = branch.config.clone();
-    branch.config = branch.config.log("archive");
+    let mut log = LogInSchema::new().await;
+    log.run("ALTER TABLE loans RENAME TO archive").await;
+    let missing = log.connect().await.err().unwrap();
+    let before = log.config.clone();
+    log.config = log.config.log("archive");
     assert!(matches!(missing, Error::SchemaMissing { .. }), "{missing:?}");
-    let refused = branch.connect().await.err().unwrap();
+    let refused = log.connect().await.err().unwrap();
     assert!(matches!(refused, Error::SchemaDamaged { .. }), "{refused:?}");
 
-    branch.migrate().await.unwrap();
+    log.migrate().await.unwrap();
 
-    assert_eq!(branch.append().await.unwrap(), 3);
+    assert_eq!(log.append().await.unwrap(), 3);
     let left = "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
         AND relname LIKE 'loans%'
         UNION SELECT tgname FROM pg_trigger WHERE tgrelid = 'archive'::regclass
@@ -299,25 +299,25 @@ async fn a_migration_adopts_a_renamed_table_with_all_of_its_events() {
         UNION SELECT conname FROM pg_constraint WHERE conrelid = 'archive'::regclass
             AND contype <> 'n' AND conname LIKE 'loans%'";
     // Since PostgreSQL 18 a NOT NULL constraint has a name as well, which is local to its table.
-    assert!(branch.sql.query(left, &[]).await.unwrap().is_empty());
+    assert!(log.sql.query(left, &[]).await.unwrap().is_empty());
     // The old name is free for another log.
-    branch.config = before;
-    branch.migrate().await.unwrap();
-    assert_eq!(branch.append().await.unwrap(), 1);
+    log.config = before;
+    log.migrate().await.unwrap();
+    assert_eq!(log.append().await.unwrap(), 1);
 }
 
 /// The version row and the functions that are left after DROP TABLE are not a log.
 #[tokio::test]
 async fn a_log_whose_table_was_dropped_is_missing_and_a_migration_creates_a_new_one() {
-    let branch = Branch::new().await;
-    branch.run("DROP TABLE loans").await;
-    let missing = branch.connect().await.err().unwrap();
+    let log = LogInSchema::new().await;
+    log.run("DROP TABLE loans").await;
+    let missing = log.connect().await.err().unwrap();
 
-    branch.migrate().await.unwrap();
+    log.migrate().await.unwrap();
 
     assert!(matches!(missing, Error::SchemaMissing { .. }), "{missing:?}");
     assert!(missing.to_string().contains("eddyline::Schema::migrate"), "{missing}");
-    assert_eq!(branch.append().await.unwrap(), 1);
+    assert_eq!(log.append().await.unwrap(), 1);
 }
 
 /// The error names damage that only the owner can repair, and the migration changes nothing.
@@ -331,10 +331,10 @@ async fn a_migration_refuses_what_it_cannot_repair() {
             "table loans is \"a view\"",
         ),
     ] {
-        let branch = Branch::new().await;
-        branch.run(damage).await;
+        let log = LogInSchema::new().await;
+        log.run(damage).await;
 
-        let refused = [branch.connect().await.err(), branch.migrate().await.err()];
+        let refused = [log.connect().await.err(), log.migrate().await.err()];
 
         for error in refused {
             let Some(Error::SchemaDamaged { reason: found, remedy, .. }) = &error else {
@@ -350,11 +350,11 @@ async fn a_migration_refuses_what_it_cannot_repair() {
 async fn a_reader_is_refused_a_log_that_it_cannot_decode() {
     for damage in ["ALTER TABLE loans DROP metadata", "ALTER TABLE loans ALTER event_id TYPE text"]
     {
-        let branch = Branch::new().await;
-        Store::<ReadOnly>::connect(branch.config.clone()).await.unwrap();
-        branch.run(damage).await;
+        let log = LogInSchema::new().await;
+        Store::<ReadOnly>::connect(log.config.clone()).await.unwrap();
+        log.run(damage).await;
 
-        let refused = Store::<ReadOnly>::connect(branch.config.clone()).await;
+        let refused = Store::<ReadOnly>::connect(log.config.clone()).await;
 
         assert!(matches!(refused, Err(Error::SchemaDamaged { .. })), "{damage}: {refused:?}");
     }
@@ -362,31 +362,31 @@ async fn a_reader_is_refused_a_log_that_it_cannot_decode() {
 
 #[tokio::test]
 async fn a_migration_does_not_change_objects_shared_with_a_log_of_a_newer_version() {
-    let branch = Branch::new().await;
+    let log = LogInSchema::new().await;
     let newer = "CREATE OR REPLACE FUNCTION eddyline_refuse_change() RETURNS trigger
         LANGUAGE plpgsql AS 'BEGIN RAISE ''newer''; END'";
-    branch.run("INSERT INTO eddyline_schema (log, version) VALUES ('other', 1000)").await;
-    branch.run(newer).await;
+    log.run("INSERT INTO eddyline_schema (log, version) VALUES ('other', 1000)").await;
+    log.run(newer).await;
 
-    branch.migrate().await.unwrap();
+    log.migrate().await.unwrap();
 
-    assert_eq!(branch.append().await.unwrap(), 3);
+    assert_eq!(log.append().await.unwrap(), 3);
     let body = "SELECT prosrc FROM pg_proc WHERE oid = 'eddyline_refuse_change()'::regprocedure";
-    let body: String = branch.sql.query_one(body, &[]).await.unwrap().get(0);
+    let body: String = log.sql.query_one(body, &[]).await.unwrap().get(0);
     assert!(body.contains("newer"), "{body}");
 }
 
 /// Appends that wait for the migration are stored after it. Neither side fails with a deadlock.
 #[tokio::test]
 async fn appends_succeed_during_a_repairing_migration() {
-    let branch = Branch::new().await;
-    let store = branch.connect().await.unwrap();
+    let log = LogInSchema::new().await;
+    let store = log.connect().await.unwrap();
     for _ in 0..5 {
-        branch.run("DROP INDEX loans_event_type_idx; ALTER SEQUENCE loans_sequence CACHE 1").await;
+        log.run("DROP INDEX loans_event_type_idx; ALTER SEQUENCE loans_sequence CACHE 1").await;
         let appends = (0..20).map(|_| store.append([lent("b-1", "r-1")], AppendCondition::none()));
 
         let (appended, migrated) =
-            tokio::join!(futures_util::future::join_all(appends), branch.migrate());
+            tokio::join!(futures_util::future::join_all(appends), log.migrate());
 
         assert!(appended.iter().all(Result::is_ok), "{appended:?}");
         assert!(migrated.is_ok(), "{migrated:?}");

@@ -193,8 +193,9 @@ async fn reads_fail_without_replicas_and_succeed_after_their_restart() {
     for _ in 0..6 {
         let error = promptly(reader.query(Filter::everything())).await.unwrap_err();
 
-        let gone = matches!(error, Error::Unreachable { .. } | Error::ConnectionLost { .. });
-        assert!(gone, "{error:?}");
+        let is_unavailable =
+            matches!(error, Error::Unreachable { .. } | Error::ConnectionLost { .. });
+        assert!(is_unavailable, "{error:?}");
     }
 
     for replica in replicated.cluster.standbys() {

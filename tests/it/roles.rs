@@ -11,12 +11,12 @@ use tokio_postgres::Client;
 use crate::support::{Log, as_user, cluster, connect, lent, next, refusal};
 
 /// A log, and a login role with its writer or reader privileges.
-struct Guarded {
+struct LogWithRole {
     log: Log,
     role: String,
 }
 
-impl Guarded {
+impl LogWithRole {
     /// Creates a log with a role that may read and append.
     async fn for_writer() -> Self {
         let (log, role) = (Log::missing().await, format!("librarian_{}", next()));
@@ -80,8 +80,8 @@ impl Guarded {
 
 #[tokio::test]
 async fn a_writer_reads_and_appends_through_the_store() {
-    let guarded = Guarded::for_writer().await;
-    let store = Store::<ReadWrite>::connect(guarded.config()).await.unwrap();
+    let log_with_role = LogWithRole::for_writer().await;
+    let store = Store::<ReadWrite>::connect(log_with_role.config()).await.unwrap();
     let history = store.query(Filter::everything()).await.unwrap();
 
     let first = store.append([lent("b-1", "r-1")], history.condition()).await;
@@ -93,9 +93,9 @@ async fn a_writer_reads_and_appends_through_the_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_repeats_an_append_and_decides_under_the_lock_through_the_store() {
-    let guarded = Guarded::for_writer().await;
+    let log_with_role = LogWithRole::for_writer().await;
     let policy = RetryPolicy::builder().attempts(2).escalate_after(1).build().unwrap();
-    let store = Store::<ReadWrite>::connect(guarded.config().retry(policy)).await.unwrap();
+    let store = Store::<ReadWrite>::connect(log_with_role.config().retry(policy)).await.unwrap();
     let event = lent("b-1", "r-1");
     store.append([event.clone()], AppendCondition::none()).await.unwrap();
 
@@ -114,8 +114,8 @@ async fn a_writer_repeats_an_append_and_decides_under_the_lock_through_the_store
 
 #[tokio::test]
 async fn a_writer_imports_through_the_store() {
-    let guarded = Guarded::for_writer().await;
-    let store = Store::<ReadWrite>::connect(guarded.config()).await.unwrap();
+    let log_with_role = LogWithRole::for_writer().await;
+    let store = Store::<ReadWrite>::connect(log_with_role.config()).await.unwrap();
     let events = [lent("b-1", "r-1"), lent("b-2", "r-1")];
     store.append([events[1].clone()], AppendCondition::none()).await.unwrap();
 
@@ -126,56 +126,64 @@ async fn a_writer_imports_through_the_store() {
 
 #[tokio::test]
 async fn a_writer_may_run_no_other_statement() {
-    let guarded = Guarded::for_writer().await;
-    let sql = guarded.sql().await;
-    sql.batch_execute(&guarded.log.insert("b-1")).await.unwrap();
+    let log_with_role = LogWithRole::for_writer().await;
+    let sql = log_with_role.sql().await;
+    sql.batch_execute(&log_with_role.log.insert("b-1")).await.unwrap();
 
-    for statement in guarded.forbidden() {
+    for statement in log_with_role.forbidden() {
         assert_eq!(refusal(sql.batch_execute(&statement).await), "42501", "{statement}");
     }
 }
 
 #[tokio::test]
 async fn a_reader_reads_through_the_store() {
-    let guarded = Guarded::for_reader().await;
-    let owner = guarded.log.writer().await;
+    let log_with_role = LogWithRole::for_reader().await;
+    let owner = log_with_role.log.writer().await;
     owner.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 
-    let store = Store::<ReadOnly>::connect(guarded.config()).await.unwrap();
+    let store = Store::<ReadOnly>::connect(log_with_role.config()).await.unwrap();
 
     assert_eq!(store.query(Filter::everything()).await.unwrap().events().len(), 1);
 }
 
 #[tokio::test]
 async fn a_reader_may_run_no_other_statement() {
-    let guarded = Guarded::for_reader().await;
-    let sql = guarded.sql().await;
+    let log_with_role = LogWithRole::for_reader().await;
+    let sql = log_with_role.sql().await;
 
-    for statement in guarded.forbidden().into_iter().chain([guarded.log.insert("b-1")]) {
+    for statement in log_with_role.forbidden().into_iter().chain([log_with_role.log.insert("b-1")])
+    {
         assert_eq!(refusal(sql.batch_execute(&statement).await), "42501", "{statement}");
     }
 }
 
 #[tokio::test]
 async fn a_read_write_store_refuses_a_reader_and_names_the_writer_role() {
-    let guarded = Guarded::for_reader().await;
+    let log_with_role = LogWithRole::for_reader().await;
 
-    let refused = Store::<ReadWrite>::connect(guarded.config()).await.err().unwrap();
+    let refused = Store::<ReadWrite>::connect(log_with_role.config()).await.err().unwrap();
 
     let Error::UnsuitableRole { role, reason, .. } = &refused else { panic!("{refused:?}") };
-    assert_eq!((role, refused.class()), (&guarded.role, Class::Permanent(Reason::Permission)));
+    assert_eq!(
+        (role, refused.class()),
+        (&log_with_role.role, Class::Permanent(Reason::Permission))
+    );
     assert!(reason.contains("INSERT") && reason.contains("Schema::writer_role"), "{reason}");
-    Schema::new(&guarded.log.config()).writer_role(&guarded.role).migrate().await.unwrap();
-    let store = Store::<ReadWrite>::connect(guarded.config()).await.unwrap();
+    Schema::new(&log_with_role.log.config())
+        .writer_role(&log_with_role.role)
+        .migrate()
+        .await
+        .unwrap();
+    let store = Store::<ReadWrite>::connect(log_with_role.config()).await.unwrap();
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
 }
 
 #[tokio::test]
 async fn only_the_owner_can_change_events_and_only_after_opting_in() {
-    let guarded = Guarded::for_writer().await;
-    let (name, role) = (&guarded.log.name, &guarded.role);
-    let (owner, other) = (guarded.log.sql().await, guarded.sql().await);
-    owner.batch_execute(&guarded.log.insert("b-1")).await.unwrap();
+    let log_with_role = LogWithRole::for_writer().await;
+    let (name, role) = (&log_with_role.log.name, &log_with_role.role);
+    let (owner, other) = (log_with_role.log.sql().await, log_with_role.sql().await);
+    owner.batch_execute(&log_with_role.log.insert("b-1")).await.unwrap();
     // Privileges alone do not suffice.
     let grant = format!("GRANT UPDATE, DELETE, TRUNCATE ON {name} TO {role}");
     owner.batch_execute(&grant).await.unwrap();
@@ -204,9 +212,9 @@ async fn only_the_owner_can_change_events_and_only_after_opting_in() {
 /// A function with the name of one that a trigger calls must not be called instead of it.
 #[tokio::test]
 async fn a_search_path_does_not_bypass_the_triggers() {
-    let guarded = Guarded::for_writer().await;
-    let (name, role) = (&guarded.log.name, &guarded.role);
-    let (owner, other) = (guarded.log.sql().await, guarded.sql().await);
+    let log_with_role = LogWithRole::for_writer().await;
+    let (name, role) = (&log_with_role.log.name, &log_with_role.role);
+    let (owner, other) = (log_with_role.log.sql().await, log_with_role.sql().await);
     owner
         .batch_execute(&format!(
             "CREATE SCHEMA {role} AUTHORIZATION {role}; GRANT UPDATE ON {name} TO {role}"
@@ -225,10 +233,10 @@ async fn a_search_path_does_not_bypass_the_triggers() {
         .await
         .unwrap();
 
-    other.batch_execute(&format!("BEGIN; {}", guarded.log.insert("b-1"))).await.unwrap();
+    other.batch_execute(&format!("BEGIN; {}", log_with_role.log.insert("b-1"))).await.unwrap();
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
         AND (classid::bigint << 32 | objid::bigint) = $1";
-    let held = owner.query_one(held, &[&guarded.log.lock_key().await]).await.unwrap();
+    let held = owner.query_one(held, &[&log_with_role.log.lock_key().await]).await.unwrap();
     other.batch_execute("COMMIT").await.unwrap();
     let update = format!("UPDATE {name} SET event_type = 'BookCopyReturnedByReader'");
     let updated = other.batch_execute(&update).await;
@@ -239,9 +247,9 @@ async fn a_search_path_does_not_bypass_the_triggers() {
 
 #[tokio::test]
 async fn a_migration_without_changes_needs_no_create_privilege() {
-    let guarded = Guarded::for_writer().await;
+    let log_with_role = LogWithRole::for_writer().await;
 
-    let migrated = Schema::new(&guarded.config()).migrate().await;
+    let migrated = Schema::new(&log_with_role.config()).migrate().await;
 
     assert!(migrated.is_ok(), "{migrated:?}");
 }
@@ -250,9 +258,10 @@ async fn a_migration_without_changes_needs_no_create_privilege() {
 /// privileges.
 #[tokio::test]
 async fn a_migration_with_existing_roles_needs_no_createrole() {
-    let guarded = Guarded::for_writer().await;
+    let log_with_role = LogWithRole::for_writer().await;
 
-    let migrated = Schema::new(&guarded.config()).writer_role(&guarded.role).migrate().await;
+    let migrated =
+        Schema::new(&log_with_role.config()).writer_role(&log_with_role.role).migrate().await;
 
     assert!(migrated.is_ok(), "{migrated:?}");
 }

@@ -131,7 +131,7 @@ impl Gated {
     }
 }
 
-/// Runs a test on a thread without a runtime.
+/// Runs a test on a thread of its own.
 fn on_own_thread(test: impl FnOnce() + Send + 'static) {
     thread::spawn(test).join().unwrap();
 }

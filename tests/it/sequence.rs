@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use crate::support::{Log, lent, loans_of, wait};
 
 /// A log with events at the positions 1 to 5 and 9 to 13.
-struct Damaged {
+struct DamagedLog {
     log: Log,
     sql: Client,
     store: Store<ReadWrite>,
@@ -22,7 +22,7 @@ struct Damaged {
 
 const HEAD: i64 = 13;
 
-impl Damaged {
+impl DamagedLog {
     async fn new() -> Self {
         let log = Log::new().await;
         let (sql, store) = (log.sql().await, log.writer().await);
@@ -85,7 +85,7 @@ fn audit(log: &str, each: &str) -> String {
 /// Covers each way to append, with a next number inside the gap and outside of it.
 #[tokio::test]
 async fn no_kind_of_append_stores_events_below_the_head() {
-    let damaged = Damaged::new().await;
+    let damaged = DamagedLog::new().await;
     let (log, store) = (&damaged.log, &damaged.store);
     let before = damaged.positions().await;
     let none = AppendCondition::none;
@@ -122,7 +122,7 @@ async fn no_kind_of_append_stores_events_below_the_head() {
 /// The sequence is set back while the decision holds the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_under_the_lock_stores_no_events_below_the_head() {
-    let damaged = Damaged::new().await;
+    let damaged = DamagedLog::new().await;
     let escalating = RetryPolicy::builder().attempts(2).escalate_after(1).build().unwrap();
     let rounds = AtomicU32::new(0);
 
@@ -144,7 +144,7 @@ async fn a_decision_under_the_lock_stores_no_events_below_the_head() {
 /// position of its condition.
 #[tokio::test]
 async fn an_outdated_decision_is_refused() {
-    let damaged = Damaged::new().await;
+    let damaged = DamagedLog::new().await;
     let (mine, other) = (&damaged.store, damaged.log.writer().await);
     let free = mine.query(loans_of("b-99")).await.unwrap().condition();
     damaged.restart("RESTART WITH 6").await;
@@ -161,11 +161,11 @@ async fn an_outdated_decision_is_refused() {
     assert_eq!(damaged.positions().await.iter().filter(|number| **number > HEAD).count(), 1);
 }
 
-/// A cycle starts again below the head. A cache hands out numbers before other sessions get lower
-/// ones.
+/// A cycle starts again below the head. Numbers of a session's cache were reserved before other
+/// sessions took higher ones.
 #[tokio::test]
 async fn numbers_of_a_cycling_or_caching_sequence_are_refused() {
-    let damaged = Damaged::new().await;
+    let damaged = DamagedLog::new().await;
     let append = || damaged.store.append([lent("b-1", "r-1")], AppendCondition::none());
     damaged.restart("MAXVALUE 14 CYCLE RESTART WITH 14").await;
     assert_eq!(append().await.unwrap().last().value(), 14);
@@ -186,7 +186,7 @@ async fn numbers_of_a_cycling_or_caching_sequence_are_refused() {
 /// The numbers of a descending sequence are above the head, but do not ascend.
 #[tokio::test]
 async fn events_with_descending_positions_are_refused() {
-    let damaged = Damaged::new().await;
+    let damaged = DamagedLog::new().await;
     let store = &damaged.store;
     let before = damaged.positions().await;
     let two = || [lent("b-90", "r-1"), lent("b-91", "r-1")];

@@ -89,8 +89,8 @@ impl ProxiedLog {
         self.wait_for_lost_sessions_to_end().await;
     }
 
-    /// Waits until only the store's own connections are left: one for reads, one for appends, and
-    /// one for waiting for the lock. Any further session belongs to a lost connection.
+    /// Waits until at most three sessions are left, which are those of the store. Further sessions
+    /// belong to lost connections.
     async fn wait_for_lost_sessions_to_end(&self) {
         let sql = self.log.sql().await;
         let sessions = "SELECT FROM pg_stat_activity WHERE application_name = $1";
@@ -103,9 +103,7 @@ fn unrelated() -> Filter {
     Filter::types(["ReaderRegistered"]).build().unwrap()
 }
 
-/// Returns a policy with short attempts. The lock timeout of an attempt is a power of two and part
-/// of the statement's settings. With this attempt timeout it stays the same in all attempts, so
-/// that the prepared statement is reused.
+/// Returns a policy with short attempts.
 fn short_attempts() -> RetryPolicyBuilder {
     RetryPolicy::builder().attempt_timeout(Duration::from_millis(550))
 }
@@ -221,7 +219,7 @@ async fn an_unknown_outcome_is_searched_for_until_the_deadline_beyond_the_last_a
 async fn the_outcome_is_unknown_without_retries() {
     let proxied = ProxiedLog::new(RetryPolicy::builder()).await;
     let store = proxied.store.with_retry_policy(RetryPolicy::never());
-    // Other timeouts need other prepared statements.
+    // This prepares the statements of appends with this policy.
     store.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
     let event = lent("b-1", "r-1");
     let ids = [event.id()];

@@ -162,7 +162,7 @@ async fn a_backoff_is_any_iterator_of_durations() {
 /// The operation and the hooks are `FnMut`: they may change captured variables.
 #[tokio::test(start_paused = true)]
 async fn the_operation_and_the_hooks_can_change_captured_variables() {
-    let (mut attempts, mut asked, mut heard) = (0, 0, 0);
+    let (mut attempts, mut when_calls, mut notify_calls) = (0, 0, 0);
     let policy = plain(5).build().unwrap();
 
     let retried = Retry::classify_with(
@@ -174,14 +174,14 @@ async fn the_operation_and_the_hooks_can_change_captured_variables() {
         |_: &&str| Class::Transient,
     )
     .when(|_| {
-        asked += 1;
+        when_calls += 1;
         true
     })
-    .notify(|_| heard += 1)
+    .notify(|_| notify_calls += 1)
     .await;
 
     assert_eq!(retried.into_result(), Ok(4));
-    assert_eq!((attempts, asked, heard), (4, 3, 3));
+    assert_eq!((attempts, when_calls, notify_calls), (4, 3, 3));
 }
 
 #[tokio::test(start_paused = true)]

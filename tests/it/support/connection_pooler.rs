@@ -71,8 +71,8 @@ impl Server {
         Self { replies: messages(answers), requests, startup_reply: Vec::new() }
     }
 
-    /// Sends a client the startup messages of the server, which it starts with the first client's
-    /// startup message.
+    /// Sends the server's reply to the startup message to a client. Only the first client's startup
+    /// message is passed to the server.
     async fn start_session(&mut self, startup_message: &[u8], client: &mut OwnedWriteHalf) {
         if self.startup_reply.is_empty() {
             self.requests.write_all(startup_message).await.unwrap();
