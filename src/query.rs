@@ -94,6 +94,12 @@ impl From<Filter> for Query {
     }
 }
 
+impl From<&Query> for Query {
+    fn from(query: &Query) -> Self {
+        query.clone()
+    }
+}
+
 impl From<&Filter> for Query {
     fn from(filter: &Filter) -> Self {
         Self::new(filter)

@@ -54,7 +54,7 @@ fn of_filters_with_the_server_on_what_matches() {
             let read = store.query(Query::new(filter).after(before)).await.unwrap();
 
             let matching = events.iter().filter(|event| filter.matches(event));
-            let found = read.events().iter().map(|event| &**event);
+            let found = read.events().iter().map(|event| event.event());
             prop_assert_eq!(ids(found), ids(matching), "{}", filter.canonical());
         }
         Ok(())
@@ -72,7 +72,7 @@ fn of_events_read_with_events_appended() {
         let read = store.query(Query::new(&Filter::everything()).after(before)).await.unwrap();
 
         for filter in filters {
-            prop_assert_eq!(filter.matches(&event), filter.matches(&read.events()[0]));
+            prop_assert_eq!(filter.matches(&event), filter.matches(read.events()[0].event()));
         }
         Ok(())
     });
@@ -173,7 +173,7 @@ fn of_any_string_with_itself() {
         for filter in filters {
             let found = store.query(Query::new(&filter).after(before)).await.unwrap();
             let matching = [&other, &event].into_iter().filter(|event| filter.matches(event));
-            prop_assert_eq!(ids(found.events().iter().map(|event| &**event)), ids(matching));
+            prop_assert_eq!(ids(found.events().iter().map(|event| event.event())), ids(matching));
             prop_assert!(filter.matches(&event));
         }
         Ok(())
@@ -207,7 +207,7 @@ fn of_time_bounds_with_the_server() {
         ] {
             let read = store.query(Query::new(&filter).after(before)).await.unwrap();
             let matching = events.iter().filter(|event| filter.matches(event));
-            prop_assert_eq!(ids(read.events().iter().map(|event| &**event)), ids(matching));
+            prop_assert_eq!(ids(read.events().iter().map(|event| event.event())), ids(matching));
         }
         Ok(())
     });

@@ -2,12 +2,12 @@
 
 use std::future::poll_fn;
 
-use eddyline::error::{Circumstances, Failure, Phase};
 use eddyline::{Class, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
+use crate::documented_classes::{class_in_append, class_in_read};
 use crate::support::{Fragile, Log, asleep, cluster, named, nowhere, refusal, wait_until};
 
 /// Connects, and returns what the server says unasked until it ends the connection.
@@ -70,12 +70,10 @@ impl Links {
     }
 }
 
-/// Returns the class of a code in a read, and in an append that had been sent.
-fn classes(code: &str, ended: bool) -> [Class; 2] {
-    [Phase::Read, Phase::Append].map(|place| {
-        let circumstances = Circumstances::new(place, Role::Primary).sent(true).ended(ended);
-        Class::of(Failure::Sqlstate(code), circumstances)
-    })
+/// Checks the class of a code in a read, and in an append that was sent.
+fn assert_classes(code: &str, ended: bool, [read, append]: [Class; 2]) {
+    assert_eq!(class_in_read(code, Role::Primary), read.as_str(), "{code}");
+    assert_eq!(class_in_append(code, ended), append.as_str(), "{code}");
 }
 
 #[tokio::test]
@@ -86,7 +84,7 @@ async fn a_session_that_idles_for_too_long_is_closed_without_harm() {
     let said = said.await.unwrap();
 
     assert_eq!(said, ["57P05"]);
-    assert_eq!(classes(&said[0], true), [Class::Transient, Class::OutcomeUnknown]);
+    assert_classes(&said[0], true, [Class::Transient, Class::OutcomeUnknown]);
 }
 
 #[tokio::test]
@@ -98,7 +96,7 @@ async fn a_transaction_that_idles_for_too_long_is_a_timeout() {
     let said = said.await.unwrap();
 
     assert_eq!(said, ["25P03"]);
-    assert_eq!(classes(&said[0], true), [Class::Timeout, Class::OutcomeUnknown]);
+    assert_classes(&said[0], true, [Class::Timeout, Class::OutcomeUnknown]);
 }
 
 /// Servers older than 17 do not say so by themselves.
@@ -115,7 +113,7 @@ async fn a_transaction_that_takes_too_long_is_a_timeout() {
     };
 
     assert_eq!(code, "25P04");
-    assert_eq!(classes(&code, true), [Class::Timeout, Class::OutcomeUnknown]);
+    assert_classes(&code, true, [Class::Timeout, Class::OutcomeUnknown]);
 }
 
 #[tokio::test]
@@ -132,7 +130,7 @@ async fn who_lost_a_race_on_the_primary_may_run_again() {
     let code = refusal(first.batch_execute(&take).await);
 
     assert_eq!(code, "40001");
-    assert_eq!(classes(&code, false), [Class::Transient; 2]);
+    assert_classes(&code, false, [Class::Transient; 2]);
 }
 
 #[tokio::test]
@@ -153,7 +151,7 @@ async fn neighbours_of_a_session_that_crashed_are_sent_away_with_a_code() {
 
     assert!(slept.unwrap_err().is_closed());
     assert_eq!(said.await.unwrap(), ["57P02"]);
-    assert_eq!(classes("57P02", true), [Class::Transient, Class::OutcomeUnknown]);
+    assert_classes("57P02", true, [Class::Transient, Class::OutcomeUnknown]);
 }
 
 /// A message of a type that there is none of, after a login.
@@ -173,7 +171,7 @@ async fn what_a_server_cannot_understand_breaks_the_connection() {
     let code = std::str::from_utf8(&said[at..at + 5]).unwrap();
 
     assert_eq!(code, "08P01");
-    assert_eq!(classes(code, true), [Class::Transient, Class::OutcomeUnknown]);
+    assert_classes(code, true, [Class::Transient, Class::OutcomeUnknown]);
 }
 
 #[tokio::test]
@@ -191,6 +189,6 @@ async fn a_server_that_has_no_link_to_another_one_leaves_an_append_in_doubt() {
         let refusal = links.refusal(code, asked).await;
 
         assert_eq!(refusal, code, "{asked}");
-        assert_eq!(classes(&refusal, false), [Class::Transient, Class::OutcomeUnknown], "{code}");
+        assert_classes(&refusal, false, [Class::Transient, Class::OutcomeUnknown]);
     }
 }

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::iter::successors;
 use std::time::Duration;
 
-use eddyline::error::{Circumstances, Failure, Phase, Reason};
+use eddyline::error::Reason;
 use eddyline::{
     AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Role, Schema,
     Store,
@@ -14,7 +14,7 @@ use local_postgres::Cluster;
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
-use crate::classify;
+use crate::documented_classes::{class_in_append, class_in_read, codes};
 use crate::support::{
     Fragile, Log, SLEEP, asleep, connect, lent, log_that_runs, named, next, run_after_appends,
     run_on_reads, wait_until,
@@ -316,11 +316,12 @@ async fn a_primary_that_takes_no_writes_any_more_is_left_for_the_new_one() {
 
 /// What the server says is what the store says that it means, whichever code it is.
 #[tokio::test]
-async fn a_refusal_is_classified_by_its_code_and_its_place() {
+async fn every_sqlstate_has_its_documented_class() {
     let log = Log::new().await;
-    let (sql, codes) = (log.sql().await, format!("codes_{}", next()));
-    sql.batch_execute(&format!("CREATE TABLE {codes} AS SELECT '00000' AS code")).await.unwrap();
-    let raise = format!("RAISE 'provoked' USING ERRCODE = (SELECT code FROM public.{codes});");
+    let (sql, table) = (log.sql().await, format!("codes_{}", next()));
+    sql.batch_execute(&format!("CREATE TABLE {table} AS SELECT '00000' AS code")).await.unwrap();
+    let raise =
+        format!("RAISE 'raised by a test' USING ERRCODE = (SELECT code FROM public.{table});");
     run_after_appends(&sql, &log.name, &raise).await;
     let other = Log::new().await;
     let writer = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
@@ -329,20 +330,20 @@ async fn a_refusal_is_classified_by_its_code_and_its_place() {
     run_on_reads(&sql, &other.name, &raise).await;
     // Success cannot be raised, and 428C9 the log raises itself, for a damaged sequence.
     let not_raised = ["00000", "428C9"];
-    for code in classify::codes().await.into_iter().filter(|code| !not_raised.contains(&&**code)) {
-        sql.execute(&format!("UPDATE {codes} SET code = $1"), &[&code]).await.unwrap();
+    for code in codes().await.into_iter().filter(|code| !not_raised.contains(&&**code)) {
+        sql.execute(&format!("UPDATE {table} SET code = $1"), &[&code]).await.unwrap();
 
         let append = writer.append([lent("b-1", "r-1")], AppendCondition::none()).await;
         let decide = decider.head().await;
         let read = reader.head().await;
 
-        let class = |place, role| {
-            Class::of(Failure::Sqlstate(&code), Circumstances::new(place, role).sent(true))
-        };
         let append = append.unwrap_err();
-        assert_eq!(append.class(), class(Phase::Append, Role::Primary), "{append:?}");
-        assert_eq!(decide.unwrap_err().class(), class(Phase::Read, Role::Primary), "{code}");
-        assert_eq!(read.unwrap_err().class(), class(Phase::Read, Role::Replica), "{code}");
+        let class = class_in_append(&code, false);
+        assert_eq!(append.class().as_str(), class, "{append:?}");
+        let class = class_in_read(&code, Role::Primary);
+        assert_eq!(decide.unwrap_err().class().as_str(), class, "{code}");
+        let class = class_in_read(&code, Role::Replica);
+        assert_eq!(read.unwrap_err().class().as_str(), class, "{code}");
         if append.is_outcome_unknown() {
             assert_eq!(cause(&append), Some(&*code), "{append:?}");
         }

@@ -41,7 +41,7 @@ async fn an_event_of_another_shape_is_named() {
         for part in [number, "BookCopyLentToReader".to_owned(), id.to_string()] {
             assert!(said.contains(&part), "{said}");
         }
-        assert!(matches!(error, Error::Decode { .. }));
+        assert!(matches!(error, Error::Payload { .. }));
         assert!(error.source().unwrap().to_string().contains("invalid type"), "{error:?}");
     }
 }
@@ -332,5 +332,5 @@ fn an_event_that_is_not_stored_says_what_is_wrong_with_it() {
 
     let error = event.payload::<Vec<u8>>().unwrap_err();
 
-    assert!(matches!(error, Error::InvalidEvent { field: "payload", .. }), "{error:?}");
+    assert!(matches!(error, Error::Payload { field: "payload", .. }), "{error:?}");
 }

@@ -247,7 +247,7 @@ async fn at_once(
     let list: Vec<(u64, Event)> = stored
         .events()
         .iter()
-        .map(|event| (event.sequence_number().value(), Event::clone(event)))
+        .map(|event| (event.sequence_number().value(), event.event().clone()))
         .collect();
     let places: HashMap<_, _> = list.iter().map(|(number, event)| (event.id(), *number)).collect();
     assert_eq!(places.len(), list.len(), "seed {seed}: stored twice");

@@ -164,7 +164,7 @@ async fn a_runtime_that_ends_with_a_full_queue_keeps_no_append_of_another_one() 
     let stored = gate.store.query(Query::new(&Filter::everything())).await.unwrap();
     let count = |book: &str| {
         let loans = loans_of(book);
-        stored.events().iter().filter(|one| loans.matches(one)).count()
+        stored.events().iter().filter(|one| loans.matches(one.event())).count()
     };
     assert!((1..=8).all(|book| count(&format!("b-{book}")) == 1), "{stored:?}");
     assert!(count("b-0") < 2);

@@ -58,7 +58,7 @@ async fn races_with_appends_of_which_each_saw_everything() {
         for (seen, place) in accepted {
             let unseen = stored.iter().find(|event| {
                 let number = event.sequence_number();
-                number > seen && number < place && filter.matches(event)
+                number > seen && number < place && filter.matches(event.event())
             });
             assert!(unseen.is_none(), "accepted at {place} after {seen}: {unseen:?}");
         }

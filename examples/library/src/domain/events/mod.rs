@@ -104,7 +104,7 @@ impl TryFrom<&SequencedEvent> for DomainEvent {
     type Error = DecodeError;
 
     fn try_from(event: &SequencedEvent) -> Result<Self, DecodeError> {
-        match Self::from_payload(event) {
+        match Self::from_payload(event.event()) {
             Some(Ok(decoded)) => Ok(decoded),
             Some(Err(source)) => Err(DecodeError::Payload {
                 sequence_number: event.sequence_number(),
