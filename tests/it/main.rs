@@ -18,6 +18,7 @@ mod decide;
 mod distinguishing_events;
 mod documented_classes;
 mod documented_sql;
+mod documents;
 mod durable;
 mod encryption;
 mod every_operation;
