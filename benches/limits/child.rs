@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-use console::print;
+use console::print_stdout;
 
 use crate::rounds::variable;
 
@@ -60,10 +60,10 @@ pub fn role() -> Option<String> {
 
 /// Answers each line that this process is told.
 pub async fn answer(mut each: impl AsyncFnMut(&str) -> String) {
-    print(&READY);
+    print_stdout(&READY);
     // Nothing else runs on this thread, which is none of the runtime's workers.
     for line in std::io::stdin().lines() {
-        print(&each(&line.expect("a line")).await);
+        print_stdout(&each(&line.expect("a line")).await);
     }
 }
 

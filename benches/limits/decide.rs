@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use console::print;
+use console::print_stdout;
 use eddyline::{Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Schema, Store};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, Statement};
@@ -114,7 +114,7 @@ async fn compete(
         let (least, most) = arena.spread();
         let found = arena.wrong(&sql).await;
         wrong += found;
-        print(&format_args!(
+        print_stdout(&format_args!(
             "  {:<30} decisions per writer {least} to {most}, wrong {found}, escalated {}",
             arena.name,
             arena.escalated.load(Ordering::Relaxed)

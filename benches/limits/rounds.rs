@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use console::print;
+use console::print_stdout;
 
 /// One way to do the job, to be compared with another.
 pub struct Contestant {
@@ -205,7 +205,7 @@ impl Measured {
                 Duration::from_secs_f64(middle(self.tails.clone()))
             ),
         };
-        print(&format_args!(
+        print_stdout(&format_args!(
             "  {name:<34} {times:<36} {rate:>9.1}/s   (medians of {rounds} rounds)"
         ));
     }

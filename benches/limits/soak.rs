@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use console::print;
+use console::print_stdout;
 use tokio_postgres::Client;
 
 use crate::Bench;
@@ -52,7 +52,7 @@ async fn appends(sql: &Client, writer: &Arc<Writer>, time: Duration) -> Stretch 
         });
     }
     drop(tell);
-    print(&format_args!("  each line: {STRETCH:?}"));
+    print_stdout(&format_args!("  each line: {STRETCH:?}"));
     let disk = Disk::watch();
     let started = Instant::now();
     let (mut last, mut whole) = (started, Stretch::default());
@@ -98,7 +98,7 @@ impl Stretch {
             let at = self.times.len() * percent / 100;
             self.times.get(at).copied().unwrap_or_default()
         };
-        print(&format_args!(
+        print_stdout(&format_args!(
             "  {:>5.0?}  {:>7.0}/s  p50 {:>8.1?}  p99 {:>8.1?}  longest {:>8.1?}  gap {:>8.1?}  \
              flush {flush:>8.1?}  {server}",
             at,

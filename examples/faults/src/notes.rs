@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use console::in_one_line;
+use console::error_chain;
 use eddyline::{Appended, Error, Event};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -169,7 +169,7 @@ impl Ticket {
     fn note_trouble(&self, error: &Error) {
         let mut state = self.notes.lock();
         let tally = state.tallies.entry(self.campaign).or_default();
-        tally.trouble.get_or_insert_with(|| in_one_line(error));
+        tally.trouble.get_or_insert_with(|| error_chain(error));
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use console::tell;
+use console::print_stderr;
 use eddyline::{Config, ReadWrite, RetryPolicy, Schema, Store};
 use fault_proxy::{Direction, Proxy};
 use local_postgres::{Cluster, Programs, find_or_install};
@@ -52,7 +52,7 @@ impl Setting {
 
 impl Site {
     pub async fn prepare(plan: Plan, notes: Arc<Notes>) -> Result<Self, Failure> {
-        let programs = find_or_install(plan.pg_bin.as_deref(), tell);
+        let programs = find_or_install(plan.pg_bin.as_deref(), print_stderr);
         let programs = programs.await.map_err(Failure::Cluster)?;
         let cluster = Cluster::builder()
             .programs(programs.clone())

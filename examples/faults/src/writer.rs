@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use eddyline::{Decided, Decision, Error, History, ReadWrite, Store};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -48,7 +48,7 @@ impl Writer {
             };
             failed += 1;
             if failed > PATIENCE {
-                let (campaign, last) = (self.campaign, in_one_line(&error));
+                let (campaign, last) = (self.campaign, error_chain(&error));
                 return Err(Failure::Stuck { campaign, faults: failed, last });
             }
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;

@@ -24,7 +24,9 @@ mod workers;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use console::{OutcomeFile, Progress, Stop, arguments, in_one_line, print, tell};
+use console::{
+    OutcomeFile, Progress, Stop, error_chain, parse_arguments, print_stderr, print_stdout,
+};
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -42,7 +44,7 @@ use crate::workers::{Stage, Workers};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Args = match arguments() {
+    let args: Args = match parse_arguments() {
         Ok(args) => args,
         Err(exit) => return exit,
     };
@@ -51,7 +53,7 @@ async fn main() -> ExitCode {
         None => hold(&args).await,
     };
     ended.unwrap_or_else(|failure| {
-        tell(&format!("race: {}", in_one_line(&failure)));
+        print_stderr(&format!("race: {}", error_chain(&failure)));
         ExitCode::from(2)
     })
 }
@@ -61,7 +63,7 @@ async fn hold(args: &Args) -> Result<ExitCode, Failure> {
     let json = json.map_err(Failure::io("write the outcome"))?;
     let servers = Servers::prepare(args).await?;
     let report = race(args, &servers).await?;
-    print(&report);
+    print_stdout(&report);
     if let Some(file) = json {
         let text = format!("{:#}\n", report.to_json());
         file.write(text.as_bytes()).map_err(Failure::io("write the outcome"))?;
@@ -69,7 +71,7 @@ async fn hold(args: &Args) -> Result<ExitCode, Failure> {
     let absent = report.absent();
     if !absent.is_empty() {
         let absent: Vec<_> = absent.iter().map(ToString::to_string).collect();
-        tell(&format!("race: void, there were no {}", absent.join("; no ")));
+        print_stderr(&format!("race: void, there were no {}", absent.join("; no ")));
     }
     if report.verdict.is_clean() {
         servers.drop_log().await?;
@@ -167,7 +169,7 @@ async fn write(
     drop(progress);
     // The work is over: from now on the first signal ends the program.
     stop.set();
-    tell("race: the writers end, and the log is judged");
+    print_stderr("race: the writers end, and the log is judged");
     Ok(())
 }
 

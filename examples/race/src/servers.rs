@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::tell;
+use console::print_stderr;
 use local_postgres::{Cluster, find_or_install};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -102,8 +102,9 @@ impl Servers {
 }
 
 async fn start(args: &Args) -> Result<(Addresses, Option<Cluster>), Failure> {
-    let programs = find_or_install(args.pg_bin.as_deref(), tell).await.map_err(Failure::Cluster)?;
-    tell(&format!("starting a primary and a replica of PostgreSQL {}", programs.version()));
+    let programs =
+        find_or_install(args.pg_bin.as_deref(), print_stderr).await.map_err(Failure::Cluster)?;
+    print_stderr(&format!("starting a primary and a replica of PostgreSQL {}", programs.version()));
     let cluster = Cluster::builder()
         .programs(programs)
         .standbys(1)

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -25,7 +25,7 @@ pub async fn run() -> Result<(), Failure> {
     let teller = std::thread::spawn(move || tell(told));
 
     if let Err(failure) = play(&assignment, phase, facts.clone()).await {
-        let reason = in_one_line(&failure);
+        let reason = error_chain(&failure);
         let _ = facts.send(Fact::Failed { reason }).await;
     }
     drop(facts);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
@@ -54,7 +54,7 @@ pub async fn fresh(
         let protocol = match connected {
             Ok(protocol) => protocol,
             Err(failure) => {
-                trouble.met(race, Vec::new(), in_one_line(&failure)).await?;
+                trouble.met(race, Vec::new(), error_chain(&failure)).await?;
                 continue;
             }
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio_postgres::{Client, Error};
@@ -51,7 +51,7 @@ impl Inserter {
                 }
                 Err(error) if error.code().is_some() => {
                     let _ = self.client.batch_execute("ROLLBACK").await;
-                    trouble.met(race, attempt.ids(), in_one_line(&error)).await?;
+                    trouble.met(race, attempt.ids(), error_chain(&error)).await?;
                 }
                 Err(error) => return Err(Failure::sql("insert")(error)),
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
@@ -85,7 +85,7 @@ impl Reader {
             return race.protocol.tail(self.way, self.server, last, limit).await;
         };
         let numbers = sql::numbers_above(client, self.table, last).await;
-        let numbers = numbers.map_err(|error| in_one_line(&error))?;
+        let numbers = numbers.map_err(|error| error_chain(&error))?;
         let position = numbers.last().copied().unwrap_or(last);
         Ok(Page { numbers, position })
     }

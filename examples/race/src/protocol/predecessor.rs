@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use console::in_one_line;
+use console::error_chain;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -72,7 +72,7 @@ impl Predecessor {
             "SELECT sequence_number FROM {table} WHERE {matching} ORDER BY sequence_number"
         );
         let numbers = sql::numbers(self.client(), &text, &params.typed()).await;
-        let numbers = numbers.map_err(|error| in_one_line(&error))?;
+        let numbers = numbers.map_err(|error| error_chain(&error))?;
         let (_, highest) = sql::ends(&numbers);
         Ok(Reading {
             count: numbers.len() as u64,
@@ -95,8 +95,8 @@ impl Predecessor {
                 Outcome::Conflict(Broken { after, event: None, head })
             }
             (Ok(None), _) => Outcome::Refused("nothing was inserted".to_owned()),
-            (Err(error), _) if error.code().is_some() => Outcome::Refused(in_one_line(&error)),
-            (Err(error), _) => Outcome::Unknown(in_one_line(&error)),
+            (Err(error), _) if error.code().is_some() => Outcome::Refused(error_chain(&error)),
+            (Err(error), _) => Outcome::Unknown(error_chain(&error)),
         }
     }
 
@@ -139,7 +139,7 @@ impl Predecessor {
             (Server::Replica, None) => return Err("there is no replica".to_owned()),
         };
         let numbers = sql::numbers_above(client, self.table, last).await;
-        let numbers = numbers.map_err(|error| in_one_line(&error))?;
+        let numbers = numbers.map_err(|error| error_chain(&error))?;
         let position = numbers.last().copied().unwrap_or(last);
         Ok(Page { numbers, position })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use eddyline::retry::Jitter;
 use eddyline::{
     AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Mode, Query,
@@ -96,7 +96,7 @@ impl EventStore {
     /// Reads a boundary; the condition comes of the history, or is pieced together of what could
     /// have travelled through a client: then it stands on the last event, however old that is.
     pub async fn read(&self, filter: &FilterSpec, travelled: bool) -> Result<Reading, String> {
-        let told = |error| in_one_line(&error);
+        let told = |error| error_chain(&error);
         let filter = filter.to_filter().map_err(told)?;
         let history = self.primary.query(&filter).await.map_err(told)?;
         let last = history.events().last().map(|event| event.sequence_number());
@@ -115,7 +115,7 @@ impl EventStore {
     }
 
     pub async fn read_end(&self) -> Result<Reading, String> {
-        let position = self.primary.head().await.map_err(|error| in_one_line(&error))?;
+        let position = self.primary.head().await.map_err(|error| error_chain(&error))?;
         let condition = AppendCondition::no_match_after(Filter::everything(), position);
         Ok(Reading { count: 0, position: position.value(), basis: Basis::Condition(condition) })
     }
@@ -131,7 +131,7 @@ impl EventStore {
         };
         let events = match events.iter().map(to_event).collect::<Result<Vec<_>, _>>() {
             Ok(events) => events,
-            Err(error) => return Outcome::Refused(in_one_line(&error)),
+            Err(error) => return Outcome::Refused(error_chain(&error)),
         };
         match store.append(events, condition).await {
             Ok(appended) => {
@@ -153,7 +153,7 @@ impl EventStore {
         events: Vec<Event>,
         chunk: usize,
     ) -> Result<(u64, Option<(u64, u64)>), String> {
-        let told = |error: Error| in_one_line(&error);
+        let told = |error: Error| error_chain(&error);
         let import = self.persistent.import(stream::iter(events)).chunk(chunk).await;
         let imported = import.map_err(|failed| told(failed.into()))?;
         let ends = imported.first().zip(imported.last());
@@ -193,7 +193,7 @@ impl EventStore {
             (Server::Replica, Some(replica)) => tail(replica, way, last, limit).await,
             (Server::Replica, None) => return Err("there is no replica".to_owned()),
         };
-        answer.map_err(|error| in_one_line(&error))
+        answer.map_err(|error| error_chain(&error))
     }
 }
 
@@ -225,7 +225,7 @@ impl Tenacity {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        let told = in_one_line(&error);
+        let told = error_chain(&error);
         match error {
             Error::Conflict { after, event, event_type } => Self::Conflict(Broken {
                 after: after.value(),

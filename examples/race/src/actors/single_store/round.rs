@@ -1,6 +1,6 @@
 //! One decision in a single_store log, and how it must end.
 
-use console::in_one_line;
+use console::error_chain;
 use eddyline::{AppendCondition, Error, ReadWrite, SequenceNumber, Store};
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -232,7 +232,7 @@ impl Round<'_> {
     ) -> Result<Option<(NewEvent, u64)>, String> {
         let event = self.content(random.random(), random);
         let events = std::slice::from_ref(&event);
-        let by_sql = |error: tokio_postgres::Error| in_one_line(&error);
+        let by_sql = |error: tokio_postgres::Error| error_chain(&error);
         let number = match stranger {
             Stranger::Nobody => return Ok(None),
             Stranger::Copy => {
@@ -288,5 +288,5 @@ async fn append(
 }
 
 fn told(error: Error) -> String {
-    in_one_line(&error)
+    error_chain(&error)
 }
