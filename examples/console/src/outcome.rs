@@ -61,7 +61,7 @@ impl OutcomeFile {
         Ok(())
     }
 
-    /// Creates a temporary file in the same folder, with the permissions that the outcome must have.
+    /// Creates a temporary file in the same folder, with the permissions of the file it replaces.
     fn create_temporary(&self) -> io::Result<NamedTempFile> {
         let old = fs::metadata(&self.path).ok().map(|found| found.permissions());
         let folder = match self.path.parent() {

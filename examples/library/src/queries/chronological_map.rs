@@ -5,46 +5,47 @@ use eddyline::SequenceNumber;
 
 use crate::domain::OccurredAt;
 
-/// Holds what lasts, each with the time at which it began.
+/// A map whose entries have a start time, to list them in chronological order.
 #[derive(Clone, Debug)]
-pub(crate) struct Chronology<K, V = ()> {
+pub(crate) struct ChronologicalMap<K, V = ()> {
     entries: HashMap<K, Entry<V>>,
 }
 
-/// Is what lasts under a key.
+/// A value with its start time.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<V> {
     pub(crate) since: OccurredAt,
-    sequence_number: SequenceNumber,
+    /// The position of the event, which orders entries with the same time.
+    position: SequenceNumber,
     pub(crate) value: V,
 }
 
-impl<K: Eq + Hash, V> Chronology<K, V> {
-    /// Lets something begin, or begin anew.
-    pub(crate) fn begin(&mut self, key: K, value: V, since: OccurredAt, at: SequenceNumber) {
-        let entry = Entry { since, sequence_number: at, value };
-        self.entries.insert(key, entry);
+impl<K: Eq + Hash, V> ChronologicalMap<K, V> {
+    /// Inserts an entry, or replaces the one with this key.
+    pub(crate) fn insert(&mut self, key: K, value: V, since: OccurredAt, position: SequenceNumber) {
+        self.entries.insert(key, Entry { since, position, value });
     }
 
-    /// Lets it end, if it began.
-    pub(crate) fn end(&mut self, key: &K) {
+    /// Removes the entry with this key, if there is one.
+    pub(crate) fn remove(&mut self, key: &K) {
         self.entries.remove(key);
     }
 
-    /// Gives access to what lasts under a key.
+    /// Returns the value with this key.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
-    /// Returns what lasts, the oldest first; of equal times, what came first in the log.
+    /// Returns the entries, the oldest first. Entries with the same time are in the order of the
+    /// log.
     pub(crate) fn into_oldest_first(self) -> Vec<(K, Entry<V>)> {
         let mut entries: Vec<_> = self.entries.into_iter().collect();
-        entries.sort_unstable_by_key(|(_, entry)| (entry.since, entry.sequence_number));
+        entries.sort_unstable_by_key(|(_, entry)| (entry.since, entry.position));
         entries
     }
 }
 
-impl<K, V> Default for Chronology<K, V> {
+impl<K, V> Default for ChronologicalMap<K, V> {
     fn default() -> Self {
         Self { entries: HashMap::new() }
     }

@@ -4,9 +4,9 @@ use clap::Parser;
 
 /// Runs a load of library commands and queries on eddyline, reports latencies, and audits the log.
 ///
-/// Without addresses it starts a PostgreSQL primary and two streaming replicas in a temporary folder,
-/// which is removed at the end. The exit code is 0 if the audit has no findings, 1 if it has some,
-/// and 2 if the load could not be run.
+/// Without addresses it starts a PostgreSQL primary and two streaming replicas in a temporary
+/// folder, which is removed at the end. The exit code is 0 if the audit has no findings, 1 if it
+/// has some, and 2 if the load could not be run.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "load", version)]
 pub(crate) struct Args {

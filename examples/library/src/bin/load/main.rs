@@ -1,5 +1,5 @@
-//! The load generator: runs concurrent clients of the library, measures their operations, and audits
-//! the log.
+//! The load generator: runs concurrent clients of the library, measures their operations, and
+//! audits the log.
 //!
 //! A run has four steps: connect to the [`servers`] or start them, append the missing books and
 //! readers ([`seed`]), run the clients ([`workload`]), and [`mod@audit`] the log. Each [`client`]

@@ -34,7 +34,8 @@ pub(crate) struct Reader {
     pub(crate) id: ReaderId,
     pub(crate) name: String,
     pub(crate) loans: Vec<BookId>,
-    /// A position at or above that of the reader's last event. A query about the reader must see it.
+    /// A position at or above that of the reader's last event. Queries about the reader must be
+    /// answered at this position or later.
     pub(crate) last_position: SequenceNumber,
     /// Whether the loans are known: after an error they can differ from the log.
     pub(crate) loans_are_known: bool,

@@ -57,7 +57,8 @@ impl Client {
         }
     }
 
-    /// Borrows a random copy on the shelf, often one that was returned recently.
+    /// Borrows a random copy on the shelf, often one that was returned recently. If no copy is on
+    /// the shelf, tries to borrow a lent one.
     async fn borrow_any(&mut self, reader: &mut Reader) {
         let latest = if self.chance(0.3) { RECENT_COPIES } else { usize::MAX };
         let found = self.catalogue.any_of_latest(CopyState::OnShelf, latest, &mut self.rng);

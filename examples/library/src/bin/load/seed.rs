@@ -49,7 +49,8 @@ impl Seed {
         Ok(population)
     }
 
-    /// Generates the missing books and readers, adds them to the population, and returns their events.
+    /// Generates the missing books and readers, and adds them to the population. Returns their
+    /// events.
     fn generate_missing(
         &mut self,
         population: &mut Population,
@@ -84,7 +85,8 @@ pub(crate) fn rng(args: &Args, start: SequenceNumber, number: u64) -> StdRng {
     StdRng::from_seed(bytes)
 }
 
-/// Appends the events in batches. The append fails with a conflict if another process appends as well.
+/// Appends the events in a few calls. A call fails with a conflict if another process appends in
+/// between.
 async fn append(
     writer: &Store<ReadWrite>,
     start: SequenceNumber,
@@ -94,14 +96,14 @@ async fn append(
     let mut progress = Progress::toward("seed", events.len() as u64);
     let mut head = start;
     let mut appended_count = 0;
-    for batch in events.chunks(BATCH_SIZE) {
+    for chunk in events.chunks(EVENTS_PER_APPEND) {
         let condition = AppendCondition::no_match_after(Filter::everything(), head);
-        let appended = writer.append(batch.to_vec(), condition).await.map_err(LoadError::Store)?;
-        for event in batch {
+        let appended = writer.append(chunk.to_vec(), condition).await.map_err(LoadError::Store)?;
+        for event in chunk {
             replies.add_stored(event.id(), appended.first()..=appended.last());
         }
         head = appended.last();
-        appended_count += batch.len() as u64;
+        appended_count += chunk.len() as u64;
         progress.show(appended_count, &format!("{appended_count} books and readers"));
     }
     drop(progress);
@@ -109,4 +111,4 @@ async fn append(
     Ok(())
 }
 
-const BATCH_SIZE: usize = 1_000;
+const EVENTS_PER_APPEND: usize = 1_000;

@@ -75,7 +75,8 @@ impl Servers {
             let config = Config::new(url).map_err(LoadError::Store)?;
             Ok(config.log(&args.log).max_connections(args.clients).retry(retry.clone()))
         };
-        let (first, others) = replicas.split_first().expect("a primary comes with a replica");
+        let (first, others) =
+            replicas.split_first().expect("the arguments require a replica if there is a primary");
         let reader = others
             .iter()
             .try_fold(config(first)?, |config, url| config.replica(url))
@@ -98,8 +99,8 @@ impl Servers {
         })
     }
 
-    /// Connects to each server with a store of its own. The connections are new, so the state of the
-    /// connections of the load does not matter.
+    /// Connects to each server with a store of its own. These connections are new: the state in
+    /// which the load left its connections does not matter.
     pub(crate) async fn connect_for_audit(&self) -> Result<AuditStores, LoadError> {
         let mut replicas = Vec::new();
         for replica in &self.replicas {
@@ -114,8 +115,8 @@ async fn connect_replica(config: Config) -> Result<Store<ReadOnly>, LoadError> {
     connect_with_retry(config, |error| matches!(error, Error::SchemaMissing { .. })).await
 }
 
-/// Connects to a server for the audit. The server may still count connections that the load has just
-/// closed, and may have none free.
+/// Connects to a server for the audit. Transient errors are retried as well: the server may still
+/// count connections that the load has just closed, and have none free.
 async fn connect_audit_store(config: &Config) -> Result<Store<ReadOnly>, LoadError> {
     let is_retried =
         |error: &Error| matches!(error, Error::SchemaMissing { .. }) || error.is_transient();

@@ -1,4 +1,4 @@
-//! Operations of the staff: change circulation and registrations, and run queries over the whole log.
+//! Operations of the staff: change circulation and registrations, and list books and readers.
 
 use eddyline::SequenceNumber;
 use library::commands::{
@@ -18,7 +18,8 @@ use crate::metrics::Status;
 use crate::population::Reader;
 
 impl Client {
-    /// Adds a copy to circulation or removes one. Some of the commands break a rule or change nothing.
+    /// Adds a copy to circulation or removes one. Some of the commands break a rule or change
+    /// nothing.
     pub(crate) async fn change_circulation(&mut self) {
         let (new, data) = generate::book(&mut self.rng);
         match self.rng.random_range(0..100) {
@@ -39,7 +40,8 @@ impl Client {
         }
     }
 
-    /// Registers a reader or cancels a contract. Some of the commands break a rule or change nothing.
+    /// Registers a reader or cancels a contract. Some of the commands break a rule or change
+    /// nothing.
     pub(crate) async fn change_registrations(&mut self) {
         match self.rng.random_range(0..100) {
             0..40 => self.register_new_reader().await,

@@ -52,8 +52,9 @@ impl ReplyCheck {
         }
     }
 
-    /// Adds a finding for each acknowledged event that the log does not have. Must be called after the
-    /// last event.
+    /// Adds a finding for each acknowledged event that the log does not have, and for each failure
+    /// event type whose number differs from that of the rejections. Must be called after the last
+    /// event.
     pub(crate) fn finish(self, findings: &mut Findings) {
         let Self { replies, failures, last: _ } = self;
         for (event, positions) in replies.stored {
@@ -70,7 +71,7 @@ impl ReplyCheck {
             let stored = failures.get(event_type).copied().unwrap_or_default();
             if rejections != stored {
                 findings.add(format!(
-                    "clients received {rejections} rejections, the log has {stored} {event_type} events"
+                    "{event_type}: clients received {rejections} rejections, the log has {stored}"
                 ));
             }
         }
@@ -172,12 +173,16 @@ mod tests {
         let mut replies = acknowledged(&[(1, 5)]);
         replies.add_rejection(FAILED);
 
-        assert_finds(replies, &[(1, LENT, 5)], "1 rejections, the log has 0");
+        assert_finds(replies, &[(1, LENT, 5)], "received 1 rejections, the log has 0");
     }
 
     #[test]
     fn finds_a_failure_event_without_a_rejection() {
-        assert_finds(acknowledged(&[(1, 5)]), &[(1, FAILED, 5)], "0 rejections, the log has 1");
+        assert_finds(
+            acknowledged(&[(1, 5)]),
+            &[(1, FAILED, 5)],
+            "received 0 rejections, the log has 1",
+        );
     }
 
     #[test]
