@@ -1,4 +1,4 @@
-//! Appends under campaigns; `cargo faults --help` says what it can be told.
+//! Injects faults into appends, and checks the log. `cargo faults --help` describes its options.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    let plan = args.plan(Stop::on_signals("the campaigns"));
+    let plan = args.plan(Stop::on_signals("the run"));
     let ended = run(plan, Visibility::Shown).await.map(|report| {
         print_stdout(&report);
         report.conclusion(args.expect_unknown)
