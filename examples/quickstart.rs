@@ -1,6 +1,7 @@
-//! Lends a book, twice: the second attempt finds that it is too late.
+//! Lends a book to a reader. A second loan that was decided from the same history fails with a
+//! conflict.
 //!
-//! Starts a PostgreSQL primary and a replica of its own: `cargo run --example quickstart`.
+//! `cargo run --example quickstart` starts a PostgreSQL primary and a replica for the example.
 
 use eddyline::{Config, Error, Event, Filter, ReadOnly, ReadWrite, Schema, Store};
 use serde_json::json;
@@ -17,8 +18,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let writer = Store::<ReadWrite>::connect(primary).await?;
     let reader = Store::<ReadOnly>::connect(replica).await?;
 
-    // A command reads what its own filter selects, decides, and appends on condition that the
-    // decision still stands.
+    // A command reads the events that its filter matches, and decides. Its append succeeds only if
+    // no other event that matches the filter was appended in between.
     let loans = Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
         .any_of([("BookID", "b-7")])
         .build()?;
@@ -28,10 +29,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let appended = writer.append([lend("ada")?], history.condition()).await?;
     println!("lent to ada at {}", appended.last());
 
-    // Whoever decided from the same history comes too late.
+    // A second append with the same condition conflicts with the first.
     match writer.append([lend("bob")?], history.condition()).await {
         Err(Error::Conflict { event, event_type, .. }) => {
-            println!("not lent to bob: {event_type} came before, at {event}");
+            println!("not lent to bob: conflict with {event_type} at {event}");
         }
         other => println!("unexpected: {other:?}"),
     }

@@ -1,27 +1,27 @@
 use crate::{Filter, SequenceNumber};
 
-/// Says what must not have happened for an append to be accepted.
+/// The condition on which an append is accepted.
 ///
-/// It comes from the history that the append was decided from
-/// ([`History::condition`](crate::History::condition)), or says for what it stands by one of its
-/// constructors. There is no default:
+/// Usually it comes from the history that the append was decided from
+/// ([`History::condition`](crate::History::condition)). Otherwise one of the constructors makes it. There is
+/// no default:
 ///
 /// ```compile_fail,E0599
 /// # use eddyline::AppendCondition;
 /// let condition = AppendCondition::default();
 /// ```
 ///
-/// An append that may follow anything says so:
+/// An append without a condition says so:
 ///
 /// ```
 /// # use eddyline::AppendCondition;
 /// let condition = AppendCondition::none();
 /// ```
 ///
-/// A position alone is no condition; it must say for which events it stands:
+/// A condition consists of a filter and a position. A position alone does not compile:
 ///
 /// ```compile_fail,E0061
-/// # use eddyline::{AppendCondition, Filter, SequenceNumber};
+/// # use eddyline::{AppendCondition, SequenceNumber};
 /// let condition = AppendCondition::no_match_after(SequenceNumber::new(7));
 /// ```
 ///
@@ -35,7 +35,7 @@ pub struct AppendCondition {
     guard: Option<Guard>,
 }
 
-/// No event of the filter may have come after the position.
+/// No event after the position may match the filter.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     pub(crate) filter: Filter,
@@ -43,20 +43,35 @@ pub(crate) struct Guard {
 }
 
 impl AppendCondition {
-    /// Lets the append follow anything.
+    /// Makes the condition that always holds.
     pub fn none() -> Self {
         Self { guard: None }
     }
 
-    /// Demands that no event of the filter was ever appended.
+    /// Makes the condition that the log contains no event that matches the filter.
+    ///
+    /// ```
+    /// # use eddyline::{AppendCondition, Filter};
+    /// let same_reader = Filter::types(["ReaderRegistered"]).all_of([("ReaderID", "r-1")]).build()?;
+    /// let condition = AppendCondition::no_match(same_reader);
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn no_match(filter: Filter) -> Self {
         Self::no_match_after(filter, SequenceNumber::ZERO)
     }
 
-    /// Demands that no event of the filter was appended after the position.
+    /// Makes the condition that no event after the position matches the filter.
     ///
-    /// This is for positions that travelled through a client, of an edit form for instance; they
-    /// must be those of a history read for the same filter from a read-write store.
+    /// Use it for a position that travelled through a client, for instance in an edit form. The position must
+    /// be that of a history which a read-write store returned for the same filter.
+    ///
+    /// ```
+    /// # use eddyline::{AppendCondition, Filter, SequenceNumber};
+    /// fn from_form(book: &str, position: SequenceNumber) -> Result<AppendCondition, eddyline::Error> {
+    ///     let filter = Filter::types(["BookTitleCorrected"]).all_of([("BookID", book)]).build()?;
+    ///     Ok(AppendCondition::no_match_after(filter, position))
+    /// }
+    /// ```
     pub fn no_match_after(filter: Filter, position: SequenceNumber) -> Self {
         Self { guard: Some(Guard { filter, after: position }) }
     }

@@ -2,15 +2,15 @@ use std::time::Duration;
 
 use crate::{Appended, Event, SequenceNumber};
 
-/// Holds what was decided from a history: the events to append, and what the caller wants to know.
+/// The outcome of a decision: the events to append, and a value for the caller.
 ///
 /// ```
 /// use eddyline::{Decision, Event};
 /// use serde_json::json;
 ///
 /// let lent = Event::new("BookCopyLentToReader", &json!({ "BookID": "b-7", "ReaderID": "r-1" }))?;
-/// let decision = Decision::append([lent]).with("lent");
-/// let already = Decision::nothing().with("was lent already");
+/// let decision = Decision::append([lent]).with_value("lent");
+/// let already = Decision::nothing().with_value("was lent already");
 /// # Ok::<(), eddyline::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -21,19 +21,19 @@ pub struct Decision<T = ()> {
 }
 
 impl Decision {
-    /// Decides to append events, all of them or none.
+    /// Makes a decision to append events, all of them or none.
     pub fn append(events: impl IntoIterator<Item = Event>) -> Self {
         Self { events: events.into_iter().collect(), value: () }
     }
 
-    /// Decides that all is as it should be.
+    /// Makes a decision to append nothing.
     pub fn nothing() -> Self {
         Self::append([])
     }
 }
 
 impl<T> Decision<T> {
-    /// Adds what the caller wants to know of the decision, once its events are stored.
+    /// Sets the value that the caller gets once the events are stored. Defaults to `()`.
     pub fn with_value<U>(self, value: U) -> Decision<U> {
         Decision { events: self.events, value }
     }
@@ -48,7 +48,7 @@ impl<T> Decision<T> {
     }
 }
 
-/// Says how a decision was carried out.
+/// The result of [`Store::decide`](crate::Store::decide).
 #[derive(Clone, Debug)]
 pub struct Decided<T = ()> {
     pub(crate) value: T,
@@ -60,39 +60,39 @@ pub struct Decided<T = ()> {
 }
 
 impl<T> Decided<T> {
-    /// Returns what the decision was given to be returned.
+    /// Returns the value of the decision.
     pub fn into_value(self) -> T {
         self.value
     }
 
-    /// Returns what the decision was given to be returned.
+    /// Returns the value of the decision.
     pub fn value(&self) -> &T {
         &self.value
     }
 
-    /// Returns where its events were stored, if it had any.
+    /// Returns the positions of the appended events, if there were any.
     pub fn appended(&self) -> Option<Appended> {
         self.appended
     }
 
-    /// Returns the position that the decision is true at: that of its last event or, where it has
-    /// none or they were stored before, of the history that it was made from. A read at this
-    /// position or later sees what the decision saw and did.
+    /// Returns the position that the decision represents: that of its last event, or that of the history that
+    /// it was based on if it appended nothing or its events were stored before. A read at this position or later
+    /// sees what the decision saw and did.
     pub fn position(&self) -> SequenceNumber {
         self.position
     }
 
-    /// Returns how often it was decided, the last time included.
+    /// Returns how many times the decision was made, including the last time.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns how long was paused between the attempts, in all.
+    /// Returns the total time of the pauses between attempts.
     pub fn delay(&self) -> Duration {
         self.delay
     }
 
-    /// Returns whether it was decided under the log's lock, after losing too many rounds.
+    /// Returns whether the decision was made under the log's lock, after too many conflicts.
     pub fn is_escalated(&self) -> bool {
         self.escalated
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::{AppendCondition, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent};
 
-/// The events that one read returned, and the position that they are true at.
+/// The events that one read returned, with the position of the log that they represent.
 ///
-/// Both come from one snapshot of one server. The mode says which store was read: only a history of
-/// a read-write store can become an [`AppendCondition`].
+/// Both come from one snapshot of one server. The mode says which store was read: only the history of a
+/// read-write store can become an [`AppendCondition`].
 pub struct History<M: Mode> {
     events: Vec<SequencedEvent>,
     position: SequenceNumber,
@@ -26,22 +26,22 @@ impl<M: Mode> History<M> {
         Self { events, position, filter, server, mode: PhantomData }
     }
 
-    /// Returns the events, in the order asked for.
+    /// Returns the events, in the order that the query asked for.
     pub fn events(&self) -> &[SequencedEvent] {
         &self.events
     }
 
-    /// Returns the events, in the order asked for.
+    /// Returns the events, in the order that the query asked for.
     pub fn into_events(self) -> Vec<SequencedEvent> {
         self.events
     }
 
-    /// Returns the position that the history is true at: of the events that the query asked for,
-    /// none at or below it is missing.
+    /// Returns the position of the log that the history represents: it contains every event at or below this
+    /// position that the query asked for.
     ///
-    /// It is the end of the log as the snapshot saw it, even if the last event there is of no
-    /// interest to the filter; where the query names a last position, at most that; and the last
-    /// event's where a limit cut off newer ones.
+    /// It is the log's head in the snapshot, even if the head does not match the filter. A query with
+    /// [`up_to`](crate::Query::up_to) has at most that position. If a limit left out newer events, it is the
+    /// position of the last event read.
     pub fn position(&self) -> SequenceNumber {
         self.position
     }
@@ -53,23 +53,31 @@ impl<M: Mode> History<M> {
 }
 
 impl History<ReadWrite> {
-    /// Returns the condition that nothing of this history's filter was appended after its
-    /// [position](Self::position).
+    /// Returns the condition that no event after this history's [position](Self::position) matches its filter.
     ///
-    /// Time bounds are part of the filter: an event outside of them breaks no condition.
+    /// ```no_run
+    /// # use eddyline::{Error, Event, Filter, ReadWrite, Store};
+    /// # async fn lend(writer: Store<ReadWrite>, loans: Filter, loan: Event) -> Result<(), Error> {
+    /// let history = writer.query(&loans).await?;
+    /// if history.events().is_empty() {
+    ///     writer.append([loan], history.condition()).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
-    /// The rest of the query is no part of the condition, but it says what the position is:
+    /// Time bounds are part of the filter: an event outside of them does not break the condition.
     ///
-    /// - With a limit that keeps the oldest events, the position is that of the last event read if
-    ///   the limit was reached. If the filter matches a newer event, the limit cut that event off,
-    ///   and it breaks the condition. An append on this condition is accepted only if the history
-    ///   holds the newest event that the filter matches.
-    /// - With [`up_to`](crate::Query::up_to), the position is at most the one named there. A matching
-    ///   event after it breaks the condition, if it was in the log already when the history was read
-    ///   as well as later.
-    /// - With [`newest_first`](crate::Query::newest_first) and a limit, or with
-    ///   [`after`](crate::Query::after), only older events are left out. The position is the end of
-    ///   the log, and the condition is broken by what is appended after the read, and by nothing else.
+    /// The other options of the query are not part of the condition, but they determine the position:
+    ///
+    /// - With a limit that keeps the oldest events, the position is that of the last event read if the limit was
+    ///   reached. If the filter matches a newer event, the limit left that event out, and it breaks the condition.
+    ///   An append on this condition is accepted only if the history contains the newest event that matches.
+    /// - With [`up_to`](crate::Query::up_to), the position is at most the one named there. A matching event after
+    ///   it breaks the condition, even if it was committed before the read.
+    /// - With [`newest_first`](crate::Query::newest_first) and a limit, or with [`after`](crate::Query::after),
+    ///   only older events are left out. The position is the log's head, and only events that are committed after
+    ///   the read break the condition.
     pub fn condition(&self) -> AppendCondition {
         AppendCondition::no_match_after(self.filter.clone(), self.position)
     }
@@ -97,7 +105,7 @@ impl<M: Mode> fmt::Debug for History<M> {
     }
 }
 
-/// Says where the events of an append were stored.
+/// The positions of the events of an append.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Appended {
     first: SequenceNumber,
@@ -114,26 +122,27 @@ impl Appended {
         Self { first, last, repeat: true }
     }
 
-    /// Takes what an earlier try of the same call has stored as stored by the call.
+    /// Marks the events as stored by this call, if an earlier attempt of it may have stored them.
     pub(crate) fn as_first(self) -> Self {
         Self { repeat: false, ..self }
     }
 
-    /// Returns the place of the first event.
+    /// Returns the position of the first event.
     pub fn first(&self) -> SequenceNumber {
         self.first
     }
 
-    /// Returns the place of the last event; numbers between it and the first may be missing. A
-    /// read at this position or later sees the append.
+    /// Returns the position of the last event. A read at this position or later sees the append.
+    ///
+    /// Positions between the first and the last may be unused.
     pub fn last(&self) -> SequenceNumber {
         self.last
     }
 
-    /// Returns whether the events were in the log already, from an earlier append of the same ids.
+    /// Returns whether the log contained the events already, from an earlier append with the same ids.
     ///
-    /// Where the first try of this call was lost, nobody knows whether it was that which stored
-    /// them: then it returns false.
+    /// If the answer to an earlier attempt of the same call was lost, it is unknown which one stored the events,
+    /// and the result is false.
     pub fn is_repeat(&self) -> bool {
         self.repeat
     }

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use crate::{Error, Event, SequenceNumber};
 
-/// Says how far an import has come: up to here, everything that it read is in the log.
+/// The progress of an import: everything that it has read up to here is in the log.
 ///
-/// It is what [`Store::import`](crate::Store::import) returns at its end, tells on its way, and
-/// keeps where it fails.
+/// [`Store::import`](crate::Store::import) returns it at its end, passes it to
+/// [`on_progress`](crate::import::Import::on_progress), and puts it into its errors.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Imported {
     read: u64,
@@ -19,7 +19,7 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// Adds a chunk of so many events of the source.
+    /// Adds a chunk for which this many events of the source were read.
     pub(crate) fn add(&mut self, read: u64, chunk: &ChunkStored) {
         self.read += read;
         self.stored += chunk.stored;
@@ -28,8 +28,8 @@ impl Imported {
         self.position = self.position.max(chunk.position);
     }
 
-    /// Returns how many events of the source are in the log: the place in the source from which
-    /// the rest can be imported.
+    /// Returns how many events of the source are in the log. The rest of the source can be imported from
+    /// there on.
     pub fn read(&self) -> u64 {
         self.read
     }
@@ -39,71 +39,86 @@ impl Imported {
         self.stored
     }
 
-    /// Returns how many of them were there already: in the log, or earlier in the source.
+    /// Returns how many of them were skipped, since they were in the log already or earlier in the source.
     pub fn skipped(&self) -> u64 {
         self.read - self.stored
     }
 
-    /// Returns the place of the first event that this import stored.
+    /// Returns the position of the first event that this import stored.
     pub fn first(&self) -> Option<SequenceNumber> {
         self.first
     }
 
-    /// Returns the place of the last event that this import stored; between it and the first there
-    /// may be events of others.
+    /// Returns the position of the last event that this import stored. Other appends may lie between it and
+    /// the first.
     pub fn last(&self) -> Option<SequenceNumber> {
         self.last
     }
 
-    /// Returns the highest place of all the events that were read, whoever stored them. A read at
-    /// this position or later sees them all.
+    /// Returns the highest position of all events that were read, including skipped ones. A read at this
+    /// position or later sees them all.
     pub fn position(&self) -> SequenceNumber {
         self.position
     }
 }
 
-/// What has become of a chunk.
+/// The result of storing a chunk.
 #[derive(Debug)]
 pub(crate) struct ChunkStored {
     pub(crate) stored: u64,
     pub(crate) first: Option<SequenceNumber>,
     pub(crate) last: Option<SequenceNumber>,
-    /// The highest place of its events, whoever stored them.
+    /// The highest position of its events, including skipped ones.
     pub(crate) position: SequenceNumber,
 }
 
-/// Says why an import ended early, and how far it had come.
+/// The error of an import, with its progress.
 ///
-/// What is `so_far` is in the log, and durable. The same import again, with the same ids, stores
-/// the rest.
+/// The events counted in `so_far` are in the log, and durable. The same import, run again with the same ids,
+/// stores the rest.
+///
+/// ```no_run
+/// # use eddyline::import::ImportError;
+/// # use eddyline::{Error, Event, ReadWrite, Store};
+/// # use futures_util::stream;
+/// # async fn load(writer: Store<ReadWrite>, events: Vec<Event>) {
+/// match writer.import(stream::iter(events)).await {
+///     Ok(imported) => println!("{} stored", imported.stored()),
+///     Err(ImportError::Store { so_far, chunk, source }) => {
+///         println!("{} stored, then {chunk:?} failed: {source}", so_far.stored());
+///     }
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError<E> {
     /// The source yielded an error. All events before it are stored.
     #[error("the source of the import failed after {} events", so_far.read())]
     Source {
-        /// How far the import had come.
+        /// The progress up to the error.
         so_far: Imported,
-        /// What the source yielded.
+        /// The error of the source.
         source: E,
     },
 
-    /// A chunk could not be stored, and nothing of it was, unless the error is one of an
-    /// [unknown outcome](Error::is_outcome_unknown). All events before it are stored.
+    /// A chunk could not be stored. None of its events was stored, unless the outcome is
+    /// [unknown](Error::is_outcome_unknown). All events before the chunk are stored.
     #[error("{} events of the import are stored, the next {} cannot be", so_far.read(), chunk.end - chunk.start)]
     Store {
-        /// How far the import had come.
+        /// The progress up to the error.
         so_far: Imported,
-        /// Which events of the source the chunk has, the first event of all being 0. Where the
-        /// server refused one of them, an import in chunks of one finds it.
+        /// The events of the chunk, counted in the source from 0. If the server refused one of them, an import
+        /// with chunks of one event finds it.
         chunk: Range<u64>,
-        /// Why not.
+        /// Why the chunk could not be stored.
         source: Error,
     },
 }
 
 impl<E> ImportError<E> {
-    /// Returns how far the import had come.
+    /// Returns the progress up to the error.
     pub fn so_far(&self) -> &Imported {
         match self {
             Self::Source { so_far, .. } | Self::Store { so_far, .. } => so_far,
@@ -111,7 +126,7 @@ impl<E> ImportError<E> {
     }
 }
 
-/// For those who need not know how far it had come.
+/// Drops the progress.
 impl<E: Into<Error>> From<ImportError<E>> for Error {
     fn from(failed: ImportError<E>) -> Self {
         match failed {
@@ -121,18 +136,18 @@ impl<E: Into<Error>> From<ImportError<E>> for Error {
     }
 }
 
-/// A source that cannot fail does not.
+/// Converts the error of a source that cannot fail.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-/// Is what the source of an import may yield: an [`Event`], or a [`Result`] with one.
+/// An item of an import's source: an [`Event`], or a [`Result`] with one.
 ///
 /// The trait is sealed.
 pub trait Importable: sealed::Sealed {
-    /// What may be yielded instead of an event.
+    /// The error that the source may yield.
     type Error;
 
     #[doc(hidden)]

@@ -1,9 +1,9 @@
 //! An event store for dynamic consistency boundaries on PostgreSQL.
 //!
-//! A command reads the events that *its own filter* selects, by event type and by what their JSON
-//! payload holds; decides; and appends new events on the condition that nothing which matches that
-//! filter was committed since it read. There are no streams to design beforehand, and no locks to
-//! hold while deciding.
+//! A command reads the events that its own filter selects, by event type and by values of their JSON
+//! payload. It decides, and appends new events on the condition that no event which matches the filter was
+//! committed since the read. There are no streams to design in advance, and no locks are held while a
+//! command decides.
 //!
 //! ```no_run
 //! use eddyline::{Config, Decision, Error, Event, Filter, ReadOnly, ReadWrite, Schema, Store};
@@ -31,54 +31,57 @@
 //! let replicas = Config::new("postgres://replica-a/library")?
 //!     .replica("postgres://replica-b/library")?;
 //! let reader = Store::<ReadOnly>::connect(replicas).await?;
-//! let seen = reader.at_least(decided.position()).query(&loans).await?;
-//! assert!(seen.position() >= decided.position());
+//! let history = reader.at_least(decided.position()).query(&loans).await?;
+//! assert!(history.position() >= decided.position());
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Two modes
 //!
-//! [`Store<ReadWrite>`](Store) works on the primary, [`Store<ReadOnly>`](Store) on any number of
-//! replicas. The mode is a type parameter: to append through a read-only store, or to make an
-//! append condition of what one returned, does not compile ([`Mode`] shows it), and the server
-//! refuses writes on its connections.
+//! A [`Store<ReadWrite>`](Store) uses the primary, a [`Store<ReadOnly>`](Store) any number of replicas.
+//! The mode is a type parameter: appending through a read-only store does not compile, nor does making an
+//! append condition from its history ([`Mode`] has examples). The server refuses writes on its connections
+//! as well.
 //!
 //! # Filters and conditions
 //!
 //! A [`Filter`] selects events. Predicates on arrays select by tags, as the specification of dynamic
-//! consistency boundaries has them: `docs/tags.md` beside the sources says how. An [`AppendCondition`] says which events must not have come, and
-//! since when: usually those of a [`History`], since it was read. Where one has come the append
-//! fails with [`Error::Conflict`], which names it; then read and decide again. Appends whose events
-//! do not match each other's filters never fail each other. [`Store::decide`] does all of it.
+//! consistency boundaries describes; see `docs/tags.md` in the repository. An [`AppendCondition`] names a
+//! filter and a position: no event after that position may match the filter. Usually it comes from the
+//! [`History`] that the append is based on. If an event breaks it, the append fails with
+//! [`Error::Conflict`], which names that event; read again, decide again. Appends whose events do not match
+//! each other's filters never conflict. [`Store::decide`] does all of this.
 //!
 //! # One log, one order
 //!
-//! Events have a [`SequenceNumber`] in commit order. Who has seen one can see all below it, on the
-//! primary and on every replica, so that reading on from a position
-//! ([`Query::after`]) misses nothing. An append returns its position; a read-only store reads at
-//! that position or later ([`Store::at_least`]).
+//! Events have a [`SequenceNumber`] in commit order. A read that sees an event sees all events below it, on
+//! the primary and on every replica. So reading on from a position ([`Query::after`]) misses nothing. An
+//! append returns its position, and a read-only store can read at that position or later
+//! ([`Store::at_least`]).
 //!
-//! [`Store::import`] appends many events at once, from a stream.
+//! [`Store::import`] appends many events from a stream.
 //!
-//! # What can go wrong
+//! # Errors
 //!
-//! Every failure is an [`Error`], whose [`Class`] tells what may be done about it: try the same
-//! again, decide again, look whether it was done, or change something first. `SAFETY.md` beside the
-//! sources has each promise of this crate, how it is kept, and the tests that try to break it.
+//! Every failure is an [`Error`]. Its [`Class`] says what may be done about it: try again, decide again,
+//! find out whether the events were stored, or change something first. `SAFETY.md` in the repository lists
+//! each promise of this crate, how it is kept, and the tests that try to break it.
 //!
-//! # Trying again
+//! # Retries
 //!
-//! A store tries again what may be tried again, and finds out what became of an append whose answer
-//! was lost: [`Config::retry`]. The events' ids see to it that nothing is stored twice.
-//!
-//! A [`Retry`] does anything again after faults that pass, under a [`RetryPolicy`]: how often, how
-//! long after, until when, and with which share of all calls, so that retries do not become a
-//! storm. [`RetryPolicy::from_env`] reads it from the environment.
+//! A store retries transient failures, and finds out what became of an append whose answer was lost, as
+//! [`Config::retry`] says. The ids of the events ensure that nothing is stored twice. The module [`retry`]
+//! retries other operations by the same rules. [`RetryPolicy::from_env`] reads the rules from the
+//! environment.
 //!
 //! # Telemetry
 //!
-//! Operations are measured and traced through OpenTelemetry's API: see [`Telemetry`].
+//! Operations are measured and traced through the API of OpenTelemetry; see [`Telemetry`].
+//!
+//! # Features
+//!
+//! - `telemetry` (default): metrics and traces through OpenTelemetry.
 
 mod address;
 mod condition;

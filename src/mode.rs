@@ -1,12 +1,12 @@
 use std::fmt;
 
-/// Lets a [`Store`](crate::Store) read and append; its servers must accept writes.
+/// The mode of a [`Store`](crate::Store) that reads and appends. Its server must accept writes.
 pub enum ReadWrite {}
 
-/// Lets a [`Store`](crate::Store) read only; its servers are told to refuse writes.
+/// The mode of a [`Store`](crate::Store) that only reads. Its connections are set to refuse writes.
 pub enum ReadOnly {}
 
-/// Says what a [`Store`](crate::Store) may do: [`ReadWrite`] or [`ReadOnly`].
+/// The mode of a [`Store`](crate::Store): [`ReadWrite`] or [`ReadOnly`].
 ///
 /// The trait is sealed: there are no other modes.
 ///
@@ -20,7 +20,7 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
-/// A read-write store has:
+/// A read-write store has one:
 ///
 /// ```
 /// # use eddyline::{AppendCondition, Error, Event, ReadWrite, Store};
@@ -30,7 +30,7 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
-/// Nor has a read-only store an `import`:
+/// A read-only store has no `import`:
 ///
 /// ```compile_fail,E0599
 /// # use eddyline::{Error, Event, ReadOnly, Store};
@@ -40,7 +40,7 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
-/// A read-write store has:
+/// A read-write store has one:
 ///
 /// ```
 /// # use eddyline::{Error, Event, ReadWrite, Store};
@@ -50,7 +50,7 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
-/// What a read-only store returned cannot become a condition:
+/// The history of a read-only store cannot become a condition:
 ///
 /// ```compile_fail,E0599
 /// # use eddyline::{AppendCondition, History, ReadOnly};
@@ -59,7 +59,7 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
-/// What a read-write store returned can:
+/// The history of a read-write store can:
 ///
 /// ```
 /// # use eddyline::{AppendCondition, History, ReadWrite};
@@ -68,7 +68,7 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
-/// A read-only handle does not turn into a read-write one:
+/// A read-only handle cannot be cloned into a read-write handle:
 ///
 /// ```compile_fail,E0308
 /// # use eddyline::{ReadOnly, ReadWrite, Store};
@@ -77,7 +77,7 @@ pub enum ReadOnly {}
 /// }
 /// ```
 ///
-/// It clones to its own kind:
+/// It can be cloned into a handle of its own mode:
 ///
 /// ```
 /// # use eddyline::{ReadOnly, Store};
@@ -98,10 +98,10 @@ impl Mode for ReadOnly {
     const ROLE: Role = Role::Replica;
 }
 
-/// Names the part that a server plays for a store.
+/// The role of a server for a store.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Role {
-    /// It takes appends, and reads that appends are decided from.
+    /// It accepts appends, and reads that decisions are based on.
     Primary,
     /// It answers reads only.
     Replica,

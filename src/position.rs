@@ -13,27 +13,42 @@ use serde::{Deserialize, Serialize};
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
+/// The position of an event in its log.
+///
+/// Positions are assigned in commit order: a read that sees a position sees every event below it, on the
+/// primary and on every replica. They ascend, with gaps. A position is assigned again only if its event is
+/// lost: in a failover to a standby that does not have it, in a restore, or in a crash of a server that
+/// commits asynchronously.
+///
+/// ```
+/// use eddyline::SequenceNumber;
+///
+/// let position: SequenceNumber = "42".parse()?;
+/// assert_eq!(position, SequenceNumber::new(42));
+/// assert!(position > SequenceNumber::ZERO);
+/// # Ok::<(), std::num::ParseIntError>(())
+/// ```
 #[serde(transparent)]
 pub struct SequenceNumber(u64);
 
 impl SequenceNumber {
-    /// The place before the first event: the position of an empty log.
+    /// The position before the first event, which is the head of an empty log.
     pub const ZERO: Self = Self(0);
 
-    /// Takes up a number that travelled outside of the program.
+    /// Makes a position from a number that was stored or sent elsewhere.
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// Returns the number itself.
+    /// Returns the number.
     pub const fn value(self) -> u64 {
         self.0
     }
 
-    /// Returns the number before this one; before [`ZERO`](Self::ZERO) there is none, and it stays.
+    /// Returns the position before this one. [`ZERO`](Self::ZERO) stays as it is.
     ///
-    /// Numbers may skip, so there need not be an event at it. As the position of a condition or of
-    /// [`Query::after`](crate::Query::after) it lets the event at this number count as new.
+    /// Positions have gaps, so there need not be an event at it. In a condition or in
+    /// [`Query::after`](crate::Query::after) it makes the event at this position count as new.
     ///
     /// ```
     /// use eddyline::SequenceNumber;
@@ -46,21 +61,20 @@ impl SequenceNumber {
         Self(self.0.saturating_sub(1))
     }
 
-    /// Returns the number after this one; after `u64::MAX` there is none, and it stays.
+    /// Returns the position after this one. `u64::MAX` stays as it is.
     ///
-    /// Numbers may skip, so the next event need not have it.
+    /// Positions have gaps, so the next event may have a higher one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// Converts to PostgreSQL's `bigint`. No event lies above its range, so what is larger may
-    /// as well stand at its end.
+    /// Converts to PostgreSQL's `bigint`. No event lies above its range, so larger positions become its maximum.
     pub(crate) fn to_bigint(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
-    /// Converts from PostgreSQL's `bigint`; the schema gives out no number below one.
+    /// Converts from PostgreSQL's `bigint`. The schema assigns no position below 1.
     pub(crate) fn from_bigint(number: i64) -> Self {
         Self(u64::try_from(number).unwrap_or(0))
     }
@@ -72,7 +86,7 @@ impl fmt::Display for SequenceNumber {
     }
 }
 
-/// Reads what `Display` writes.
+/// Parses the output of `Display`.
 impl FromStr for SequenceNumber {
     type Err = ParseIntError;
 
@@ -100,9 +114,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A number is read back from its text, and has its neighbours on both sides.
+        /// A position is equal to its parsed text, and has neighbours on both sides.
         #[test]
-        fn comes_back_from_its_text(number in any::<u64>()) {
+        fn parses_what_it_displays(number in any::<u64>()) {
             let number = SequenceNumber::new(number);
 
             prop_assert_eq!(number.to_string().parse(), Ok(number));
@@ -112,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_text_that_is_no_number() {
+    fn refuses_text_that_is_not_a_number() {
         for text in ["", "-1", "7 ", "1.0", "18446744073709551616"] {
             assert!(text.parse::<SequenceNumber>().is_err(), "{text:?}");
         }

@@ -1,8 +1,8 @@
 use crate::{Error, Filter, SequenceNumber};
 
-/// A read of events: a filter, and how much of what it matches.
+/// A read of events: a filter, and which part of the matching events to read.
 ///
-/// A `&Filter` is a query for everything that it matches, oldest first.
+/// A `&Filter` is a query for every matching event, oldest first.
 ///
 /// ```
 /// use eddyline::{Filter, Query};
@@ -22,7 +22,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Asks for every event that the filter matches, oldest first.
+    /// Makes a query for every event that matches the filter, oldest first.
     pub fn new(filter: &Filter) -> Self {
         Self {
             filter: filter.clone(),
@@ -34,21 +34,27 @@ impl Query {
     }
 
     /// Leaves out the event at this position and those before it. Defaults to leaving out none.
+    ///
+    /// ```
+    /// use eddyline::{Filter, Query, SequenceNumber};
+    ///
+    /// let next_page = Query::new(&Filter::everything()).after(SequenceNumber::new(1_000)).limit(100);
+    /// ```
     pub fn after(self, position: SequenceNumber) -> Self {
         Self { after: position, ..self }
     }
 
-    /// Leaves out the events after this position. Defaults to the end of the log.
+    /// Leaves out the events after this position. Defaults to the log's head.
     ///
-    /// Nothing can be decided from such a query: [`Store::decide`](crate::Store::decide) refuses it.
+    /// A decision cannot be based on such a query: [`Store::decide`](crate::Store::decide) refuses it.
     pub fn up_to(self, position: SequenceNumber) -> Self {
         Self { up_to: Some(position), ..self }
     }
 
-    /// Ends after this many events. Defaults to no limit.
+    /// Sets the most events to read. Defaults to no limit.
     ///
-    /// Nothing can be decided from the oldest events alone: [`Store::decide`](crate::Store::decide)
-    /// refuses a query with a limit unless it reads the [newest first](Self::newest_first).
+    /// A decision cannot be based on the oldest events alone: [`Store::decide`](crate::Store::decide) refuses a
+    /// query with a limit unless it reads the [newest first](Self::newest_first).
     pub fn limit(self, events: u32) -> Self {
         Self { limit: Some(events), ..self }
     }
@@ -58,8 +64,7 @@ impl Query {
         Self { newest_first: true, ..self }
     }
 
-    /// Checks that the query leaves out no event that is newer than those it reads, as one must
-    /// that an append is decided from.
+    /// Checks that the query leaves out no newer events, since a decision has to see them.
     pub(crate) fn check_for_decision(&self) -> Result<(), Error> {
         if self.up_to.is_some() {
             return Err(Error::invalid_query(
@@ -75,22 +80,28 @@ impl Query {
         Ok(())
     }
 
-    /// Returns the position that an answer is true at.
+    /// Returns the position that an answer represents.
     pub(crate) fn position(
         &self,
         head: SequenceNumber,
         events: usize,
         last: Option<SequenceNumber>,
     ) -> SequenceNumber {
-        let end = self.up_to.map_or(head, |up_to| up_to.min(head));
-        let cut = self.limit.is_some_and(|limit| events >= limit as usize);
-        if cut && !self.newest_first { last.unwrap_or(self.after).min(end) } else { end }
+        let highest = self.up_to.map_or(head, |up_to| up_to.min(head));
+        let is_cut = self.limit.is_some_and(|limit| events >= limit as usize);
+        if is_cut && !self.newest_first { last.unwrap_or(self.after).min(highest) } else { highest }
     }
 }
 
 impl From<Filter> for Query {
     fn from(filter: Filter) -> Self {
         Self::new(&filter)
+    }
+}
+
+impl From<&Query> for Query {
+    fn from(query: &Query) -> Self {
+        query.clone()
     }
 }
 
@@ -105,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_true_at_the_last_event_where_a_limit_cut_newer_ones_off() {
+    fn position_is_that_of_the_last_event_if_a_limit_left_out_newer_ones() {
         let query = Query::new(&Filter::everything()).limit(2);
         let (head, last) = (SequenceNumber::new(9), SequenceNumber::new(4));
 
@@ -116,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn is_true_at_most_at_the_position_it_was_asked_up_to() {
+    fn position_is_at_most_up_to() {
         let query = Query::new(&Filter::everything());
         let head = SequenceNumber::new(9);
 

@@ -91,7 +91,7 @@ impl Server {
                 self.damaged("its sequence lies behind its events")
             }
             // The store leaves the number out.
-            Failure::Sqlstate("428C9") if circumstances.place() == Phase::Append => {
+            Failure::Sqlstate("428C9") if circumstances.phase() == Phase::Append => {
                 self.damaged("its sequence has a cache, so that numbers do not ascend")
             }
             Failure::Sqlstate(code) => {
@@ -99,7 +99,7 @@ impl Server {
                 Error::Database { server, sqlstate, class, source: cause(error) }
             }
             Failure::Connection(ConnectionFailure::ReadOnly) => self.takes_no_writes(),
-            Failure::Connection(_) if circumstances.place() == Phase::Connect => {
+            Failure::Connection(_) if circumstances.phase() == Phase::Connect => {
                 let reason = unreachable_because(&error, self.port);
                 Error::Unreachable { server, reason, class, source: cause(error) }
             }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-use console::print;
+use console::print_stdout;
 
 use crate::rounds::variable;
 
@@ -60,10 +60,10 @@ pub fn role() -> Option<String> {
 
 /// Runs a child process: replies to each command on standard input.
 pub async fn serve(mut handle: impl AsyncFnMut(&str) -> String) {
-    print(&READY);
+    print_stdout(&READY);
     // Blocking is fine: the main thread is not a worker of the runtime.
     for line in std::io::stdin().lines() {
-        print(&handle(&line.expect("a line")).await);
+        print_stdout(&handle(&line.expect("a line")).await);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use console::print;
+use console::print_stdout;
 use eddyline::{Decision, Error, Event, Filter, History, ReadWrite, RetryPolicy, Schema, Store};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, Statement};
@@ -115,7 +115,7 @@ async fn compare_strategies(
         let (least, most) = strategy.spread();
         let found = strategy.count_wrong(&sql).await;
         wrong += found;
-        print(&format_args!(
+        print_stdout(&format_args!(
             "  {:<30} decisions per writer {least} to {most}, wrong {found}, escalated {}",
             strategy.name,
             strategy.escalated.load(Ordering::Relaxed)

@@ -27,7 +27,7 @@ mod table;
 
 use std::time::Instant;
 
-use console::{OutcomeFile, print};
+use console::{OutcomeFile, print_stdout};
 use local_postgres::Cluster;
 use rounds::Rounds;
 use table::Table;
@@ -51,7 +51,7 @@ async fn main() {
     }
     let mut bench = Bench::open().await;
     let conditions = bench.conditions().await;
-    print(&format_args!("conditions: {conditions}"));
+    print_stdout(&format_args!("conditions: {conditions}"));
     append::run(&mut bench).await;
     searched::run(&mut bench).await;
     flat::run(&mut bench).await;
@@ -106,7 +106,7 @@ impl Bench {
     fn starts_part(&self, results: &[&str], title: &str) -> bool {
         let wanted = self.wanted.is_empty() || self.is_requested(results);
         if wanted {
-            print(&format_args!("\n{title}   ({:.0?} so far)", self.started.elapsed()));
+            print_stdout(&format_args!("\n{title}   ({:.0?} so far)", self.started.elapsed()));
         }
         wanted
     }
@@ -122,15 +122,15 @@ impl Bench {
 
     fn close(&self, conditions: &str) {
         self.table.print();
-        print(&format_args!("conditions: {conditions}"));
-        print(&format_args!("took {:.0?}", self.started.elapsed()));
+        print_stdout(&format_args!("conditions: {conditions}"));
+        print_stdout(&format_args!("took {:.0?}", self.started.elapsed()));
         if self.wanted.is_empty() {
             let path = cluster::target().join("bench-results.md");
             let markdown = self.table.markdown(conditions);
             OutcomeFile::at(&path)
                 .and_then(|file| file.write(markdown.as_bytes()))
                 .expect("a file for the results");
-            print(&format_args!("results written to {}", path.display()));
+            print_stdout(&format_args!("results written to {}", path.display()));
         }
     }
 }

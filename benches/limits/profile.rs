@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::print;
+use console::print_stdout;
 use eddyline::{ReadWrite, Store};
 
 use crate::Bench;
@@ -56,14 +56,14 @@ async fn run_repeatedly(bench: &Bench, workload: &Workload) {
              AND backend_type = 'client backend'";
     let backends: String = sql.query_one(text, &[]).await.expect("backends").get(0);
     let client = std::process::id();
-    print(&format_args!(
+    print_stdout(&format_args!(
         "  for {TIME:?}: perf record --call-graph dwarf -p {client} -- sleep 10   (the client)\n\
          \x20           perf record -p {backends} -- sleep 10   (the server)"
     ));
 
     let (times, elapsed) = measure(TIME).await;
 
-    print(&format_args!("  {} calls", times.len()));
+    print_stdout(&format_args!("  {} calls", times.len()));
     let mut measured = Measured::new(workload.name());
     measured.record(times, elapsed);
     measured.print();

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use console::print;
+use console::print_stdout;
 use eddyline::retry::Retry;
 use eddyline::{Class, RetryPolicy};
 
@@ -30,7 +30,7 @@ pub fn run(bench: &mut Bench) {
 
     let [bare, standard, never] =
         times.map(|times| median(times.iter().map(Duration::as_secs_f64)) * 1e9 / f64::from(CALLS));
-    print(&format_args!(
+    print_stdout(&format_args!(
         "  await only              {bare:>7.2} ns   (medians of {rounds} rounds)\n\
          \x20 Retry, default policy   {standard:>7.2} ns\n\
          \x20 Retry, one attempt only {never:>7.2} ns"

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use console::print;
+use console::print_stdout;
 
 /// A workload to measure and compare.
 pub struct Workload {
@@ -208,7 +208,7 @@ impl Measured {
                 Duration::from_secs_f64(median(self.tails.clone()))
             ),
         };
-        print(&format_args!(
+        print_stdout(&format_args!(
             "  {name:<34} {times:<36} {rate:>9.1}/s   (medians of {rounds} rounds)"
         ));
     }

@@ -1,6 +1,6 @@
 //! Logs of a given size, and the tables that they are compared with.
 
-use console::print;
+use console::print_stdout;
 use eddyline::{Config, Schema};
 use tokio_postgres::Client;
 
@@ -67,7 +67,7 @@ impl Seed {
         self.warm(&sql).await;
         clear_progress();
         let description = self.describe(&sql).await;
-        print(&format_args!("  {description}"));
+        print_stdout(&format_args!("  {description}"));
     }
 
     fn tables(self) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use console::print;
+use console::print_stdout;
 use tokio_postgres::Client;
 
 use crate::Bench;
@@ -53,7 +53,7 @@ async fn appends(sql: &Client, writer: &Arc<Writer>, time: Duration) -> Interval
         });
     }
     drop(sender);
-    print(&format_args!("  a line for each {INTERVAL:?}"));
+    print_stdout(&format_args!("  a line for each {INTERVAL:?}"));
     let disk = DiskProbe::start();
     let started = Instant::now();
     let (mut last, mut whole) = (started, Interval::default());
@@ -100,7 +100,7 @@ impl Interval {
             let at = self.times.len() * percent / 100;
             self.times.get(at).copied().unwrap_or_default()
         };
-        print(&format_args!(
+        print_stdout(&format_args!(
             "  {:>5.0?}  {:>7.0}/s  p50 {:>8.1?}  p99 {:>8.1?}  longest append {:>8.1?}  \
              longest gap {:>8.1?}  longest fdatasync {fdatasync:>8.1?}  {server}",
             at,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use console::{print, tell};
+use console::{print_stderr, print_stdout};
 
 /// A result of the benches.
 pub struct Row {
@@ -40,7 +40,7 @@ impl Table {
     }
 
     fn add(&mut self, name: &str, value: f64, aim: Aim, compared: &str) {
-        print(&format_args!("RATIO {name} {}   {aim:<10} # {compared}", digits(value)));
+        print_stdout(&format_args!("RATIO {name} {}   {aim:<10} # {compared}", digits(value)));
         self.found.push((name.to_owned(), value, aim, compared.to_owned()));
     }
 
@@ -56,7 +56,7 @@ impl Table {
             let _ =
                 writeln!(text, "{name:<34} {:>9}  {aim:<10} {compared}{suffix}", digits(*value));
         }
-        print(&text);
+        print_stdout(&text);
     }
 
     /// Renders all results as Markdown.
@@ -97,8 +97,8 @@ impl fmt::Display for Aim {
 pub fn check(wanted: &str) {
     let names = ROWS.iter().map(|row| row.name).chain(["schema/", "profile/"]);
     if !names.clone().any(|name| name.starts_with(wanted) || wanted.starts_with(name)) {
-        tell(&format!("no result begins with {wanted}; the results are"));
-        names.for_each(|name| tell(&format!("  {name}")));
+        print_stderr(&format!("no result begins with {wanted}; the results are"));
+        names.for_each(|name| print_stderr(&format!("  {name}")));
         std::process::exit(2);
     }
 }

@@ -4,40 +4,38 @@ use std::io;
 
 use rustls::{AlertDescription, Error as TlsError};
 
-/// Says what a request met instead of an answer.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Failure<'a> {
-    /// The connection failed, and the server said nothing of it.
+/// A failure as the PostgreSQL driver reports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failure<'a> {
+    /// The connection failed without an error message from the server.
     Connection(ConnectionFailure),
-    /// The server named its reason: the five characters of SQLSTATE.
+    /// The server sent an error with this SQLSTATE.
     Sqlstate(&'a str),
 }
 
-/// Says how a connection failed.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum ConnectionFailure {
-    /// It was there and ended.
+/// A way in which a connection fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ConnectionFailure {
+    /// It ended.
     Broken,
-    /// Client and server cannot agree: on encryption, on who is who, or on the type of a value.
+    /// Client and server disagree about encryption, identity, or the type of a value.
     Denied,
-    /// What came cannot be understood.
+    /// A message could not be parsed.
     Garbled,
-    /// A server that takes writes was asked for, and there is none.
+    /// A server that accepts writes was asked for, and none was found.
     ReadOnly,
-    /// A limit of time passed.
+    /// A time limit expired.
     TimedOut,
     /// It could not be made.
     Unreachable,
 }
 
 impl ConnectionFailure {
-    /// Tells how the driver failed where the server gave no reason.
+    /// Derives the failure from an error of the driver that has no SQLSTATE.
     ///
-    /// The driver keeps the kind of its errors to itself. An error of a closed connection can be
-    /// asked for; one without a source is an answer out of turn; one whose source is not of I/O
-    /// comes from a handshake or from a conversion.
+    /// The kind of such an error is private. `is_closed` tells that the connection is closed. An error
+    /// without a source is an unexpected message; an error whose source is not an I/O error comes from a
+    /// handshake or from a conversion.
     pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
         if error.is_closed() {
             return Self::Broken;
@@ -54,8 +52,8 @@ impl ConnectionFailure {
             return Self::of_tls(error);
         }
         match error.kind() {
-            // Of the operating system's own making, a socket may not be opened. The driver makes
-            // one where a session turns out to be read-only.
+            // With an OS error code, the process may not open the socket. Without one, the driver found
+            // that the session is read-only.
             io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => Self::Denied,
             io::ErrorKind::PermissionDenied => Self::ReadOnly,
             io::ErrorKind::TimedOut => Self::TimedOut,
@@ -64,11 +62,11 @@ impl ConnectionFailure {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::NotConnected
-            // The last message was cut short.
+            // The last message was incomplete.
             | io::ErrorKind::Other
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::WriteZero => Self::Broken,
-            // Also whatever the resolver of names says, which has no kind of its own.
+            // Failures of name resolution, which have no kind of their own, are among these.
             _ => Self::Unreachable,
         }
     }
@@ -90,31 +88,31 @@ impl ConnectionFailure {
     }
 }
 
-/// Says what is in the way of a connection, and what to look at.
+/// Describes why a connection could not be made, and what to check.
 pub(crate) fn unreachable_because(error: &tokio_postgres::Error, port: u16) -> Cow<'static, str> {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match (ConnectionFailure::of(error), io.map(io::Error::kind)) {
-        (_, Some(io::ErrorKind::ConnectionRefused)) => format!(
-            "nothing listens on port {port} there: check the port, and whether the server runs"
-        )
-        .into(),
+        (_, Some(io::ErrorKind::ConnectionRefused)) => {
+            format!("nothing listens on port {port}: check the port, and whether the server runs")
+                .into()
+        }
         (_, Some(io::ErrorKind::NotFound)) => {
-            format!("the directory has no socket of a server on port {port}").into()
+            format!("the directory has no socket for port {port}").into()
         }
         (ConnectionFailure::Broken, _) => format!(
-            "the connection was closed while it was made: check that port {port} is that of a \
+            "the connection was closed during the handshake: check that port {port} belongs to a \
              PostgreSQL server"
         )
         .into(),
         (ConnectionFailure::Denied, _) => {
-            "client and server cannot agree on the encryption or the login".into()
+            "client and server cannot agree on encryption or authentication".into()
         }
         (ConnectionFailure::Garbled, _) => {
-            format!("what answers on port {port} is no PostgreSQL server: check the port").into()
+            format!("what answers on port {port} is not a PostgreSQL server: check the port").into()
         }
         (ConnectionFailure::TimedOut, _) => "it did not answer in time".into(),
         (ConnectionFailure::ReadOnly | ConnectionFailure::Unreachable, _) => {
-            "there is no way to it: check the host and the network".into()
+            "no route to it: check the host and the network".into()
         }
     }
 }
@@ -124,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_may_not_be_opened_is_not_a_server_that_takes_no_writes() {
+    fn tells_a_forbidden_socket_from_a_read_only_server() {
         let system = io::Error::from_raw_os_error(13);
         let driver = io::Error::new(io::ErrorKind::PermissionDenied, "no writes");
 
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_denied_and_a_damaged_handshake_is_not() {
+    fn tells_a_rejected_certificate_from_a_damaged_handshake() {
         let of = |error: TlsError| {
             ConnectionFailure::of_io(&io::Error::new(io::ErrorKind::InvalidData, error))
         };

@@ -1,8 +1,15 @@
 use std::fmt;
 
-/// Holds the five characters by which a server names the reason of a failure.
+/// The five characters of a SQLSTATE, by which a server names the reason of an error.
 ///
-/// Appendix A of PostgreSQL's manual lists them.
+/// Appendix A of the PostgreSQL manual lists them.
+///
+/// ```
+/// # use eddyline::Error;
+/// fn is_disk_full(error: &Error) -> bool {
+///     error.sqlstate().is_some_and(|sqlstate| sqlstate.as_str() == "53100")
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct SqlState(String);
 

@@ -3,25 +3,25 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Says how a pause is spread, so that callers which failed together do not come back together.
+/// The randomization of pauses, so that callers that failed together do not retry together.
 ///
-/// The names and the advice are of "Exponential Backoff And Jitter" in the AWS Architecture Blog:
-/// of these, full jitter let contending clients finish with the least work.
+/// The names and the advice are those of "Exponential Backoff And Jitter" in the AWS Architecture Blog. Full
+/// jitter let contending clients finish with the least work there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Anything between half of the pause and the pause.
+    /// Between half of the pause and the pause.
     Equal,
-    /// Anything between nothing and the pause.
+    /// Between zero and the pause.
     Full,
-    /// Not at all.
+    /// No randomization.
     None,
 }
 
-/// Yields the pauses between the attempts of a call: each longer than the last by a factor, up to
-/// a cap, and spread by [`Jitter`]. Ends one pause before the attempts do.
+/// An iterator over the pauses between the attempts of a call.
 ///
-/// It comes from [`RetryPolicy::backoff`](super::RetryPolicy::backoff).
+/// Each pause is the previous one times a factor, up to a cap, with [`Jitter`]. There is one pause fewer than
+/// attempts. [`RetryPolicy::backoff`](super::RetryPolicy::backoff) returns it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,7 +38,7 @@ pub enum Jitter {
 #[must_use]
 pub struct Backoff {
     left: u32,
-    /// The next pause without jitter, in seconds; finite, and never above the cap.
+    /// The next pause without jitter, in seconds. It is finite and never above the cap.
     next: f64,
     multiplier: f64,
     cap: Duration,
@@ -47,7 +47,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Begins at the base, which is at most the cap; the multiplier is finite and at least 1.
+    /// Starts at the base, which is at most the cap. The multiplier is finite and at least 1.
     pub(super) fn new(
         pauses: u32,
         base: Duration,
@@ -58,8 +58,8 @@ impl Backoff {
         Self { left: pauses, next: base.as_secs_f64(), multiplier, cap, jitter, rng: None }
     }
 
-    /// Draws the jitter from this seed, so that the pauses are the same each time. Without a seed
-    /// they differ between calls, threads and processes.
+    /// Draws the jitter from this seed, so that the pauses are reproducible. Without a seed they differ between
+    /// calls, threads and processes.
     pub fn seed(self, seed: u64) -> Self {
         Self { rng: Some(Rng::with_seed(seed)), ..self }
     }
@@ -68,20 +68,20 @@ impl Backoff {
         self.cap
     }
 
-    /// Goes on without end, with pauses of between half of the cap and the cap.
+    /// Continues without end, with pauses between half of the cap and the cap.
     pub(super) fn at_cap(self) -> Self {
         Self { left: u32::MAX, next: self.cap.as_secs_f64(), jitter: Jitter::Equal, ..self }
     }
 
-    fn spread(&mut self, pause: Duration) -> Duration {
+    fn randomize(&mut self, pause: Duration) -> Duration {
         let longest = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
-        let varied = match self.jitter {
+        let range = match self.jitter {
             Jitter::Equal => longest / 2,
             Jitter::Full => longest,
             Jitter::None => return pause,
         };
         let rng = self.rng.get_or_insert_with(Rng::new);
-        Duration::from_nanos(longest - varied + rng.u64(0..=varied))
+        Duration::from_nanos(longest - range + rng.u64(0..=range))
     }
 }
 
@@ -90,10 +90,10 @@ impl Iterator for Backoff {
 
     fn next(&mut self) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
-        // Seconds as a float round to beyond what a `Duration` holds only near its maximum.
+        // Near the maximum of `Duration`, the float may round to a value above it.
         let pause = Duration::try_from_secs_f64(self.next).unwrap_or(self.cap).min(self.cap);
         self.next = (self.next * self.multiplier).min(self.cap.as_secs_f64());
-        Some(self.spread(pause))
+        Some(self.randomize(pause))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

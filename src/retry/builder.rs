@@ -4,12 +4,12 @@ use super::setting::{Invalid, Setting};
 use super::{Backoff, Jitter, RetryBudget, RetryPolicy};
 use crate::Error;
 
-/// Builds a [`RetryPolicy`].
+/// A builder of a [`RetryPolicy`].
 ///
-/// A default gives way to what was set: where the two contradict each other it moves as far as it
-/// has to, or is off if it cannot. So a deadline of 5 seconds shortens the default attempt timeout
-/// to that, a base delay of 3 seconds raises the default cap to that, and with 2 attempts no
-/// decision escalates by default. What was set is taken as it is or refused.
+/// A default adapts to the settings: if they contradict it, it moves as far as necessary, or is off. For
+/// example, a deadline of 5 seconds shortens the default attempt timeout to 5 seconds, a base delay of 3
+/// seconds raises the default cap to 3 seconds, and with 2 attempts decisions do not escalate by default. A
+/// setting is used as it is or refused.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct RetryPolicyBuilder {
@@ -24,7 +24,7 @@ pub struct RetryPolicyBuilder {
     escalate_after: Choice<u32>,
 }
 
-/// What was said about something that can be off.
+/// The choice for a setting that can be off.
 #[derive(Clone, Debug, Default)]
 enum Choice<T> {
     #[default]
@@ -34,15 +34,14 @@ enum Choice<T> {
 }
 
 impl RetryPolicyBuilder {
-    /// Sets how many attempts there may be in all, the first included: at least 1. Defaults to 8,
-    /// or to one more than [`escalate_after`](Self::escalate_after) where that is more.
+    /// Sets the most attempts of a call, including the first: at least 1. Defaults to 8, or to one more than
+    /// [`escalate_after`](Self::escalate_after) if that is more.
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts: Some(attempts), ..self }
     }
 
-    /// Sets the first pause, before jitter. Defaults to 10 milliseconds, or to the cap where that
-    /// is set to less. With 0 there are no pauses, but other tasks have their turn before each
-    /// attempt.
+    /// Sets the first pause, before jitter. Defaults to 10 milliseconds, or to the cap if that is set to less. With
+    /// 0 there are no pauses, but the task yields before each attempt.
     pub fn base_delay(self, delay: Duration) -> Self {
         Self { base_delay: Some(delay), ..self }
     }
@@ -52,21 +51,21 @@ impl RetryPolicyBuilder {
         Self { multiplier: Some(multiplier), ..self }
     }
 
-    /// Sets the cap: the longest pause. It is more than 0 and at least the base delay. Defaults to
-    /// 1 second, or to the base delay where that is set to more.
+    /// Sets the cap: the longest pause. It is more than 0 and at least the base delay. Defaults to 1 second, or to
+    /// the base delay if that is set to more.
     pub fn max_delay(self, delay: Duration) -> Self {
         Self { max_delay: Some(delay), ..self }
     }
 
-    /// Sets how pauses are spread. Defaults to [`Jitter::Full`].
+    /// Sets how pauses are randomized. Defaults to [`Jitter::Full`].
     pub fn jitter(self, jitter: Jitter) -> Self {
         Self { jitter: Some(jitter), ..self }
     }
 
-    /// Sets after what time an attempt is cut off. It is more than 0 and at most the deadline.
-    /// Defaults to 10 seconds, or to the deadline where that is set to less.
+    /// Sets the time after which an attempt is canceled. It is more than 0 and at most the deadline. Defaults to 10
+    /// seconds, or to the deadline if that is set to less.
     ///
-    /// The time of an attempt is counted from where it first waits for something.
+    /// The time counts from when the attempt is first pending.
     pub fn attempt_timeout(self, timeout: Duration) -> Self {
         Self { attempt_timeout: Choice::Set(timeout), ..self }
     }
@@ -76,12 +75,11 @@ impl RetryPolicyBuilder {
         Self { attempt_timeout: Choice::Off, ..self }
     }
 
-    /// Sets after what time a call ends: an attempt that is under way is cut off, and a pause that
-    /// would not end before is not begun. Defaults to 30 seconds, or to the attempt timeout where
-    /// that is set to more.
+    /// Sets the time after which a call ends. The current attempt is canceled, and a pause that would end later is
+    /// not begun. Defaults to 30 seconds, or to the attempt timeout if that is set to more.
     ///
-    /// The time of a call is counted from its first poll; no clock is read there for an operation
-    /// that is ready at once, so it is where the operation first waits or fails.
+    /// The time counts from the first poll of the call. An operation that is ready at its first poll reads no
+    /// clock, so the time counts from when the operation is first pending or fails.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline: Choice::Set(deadline), ..self }
     }
@@ -91,35 +89,34 @@ impl RetryPolicyBuilder {
         Self { deadline: Choice::Off, ..self }
     }
 
-    /// Sets the budget that all calls under this policy share, and under every other policy that
-    /// has a clone of it. Defaults to 100 tokens and a ratio of 0.2, for this policy and its
-    /// clones.
+    /// Sets the budget that all calls under this policy share, also with other policies that have a clone of it.
+    /// Defaults to 100 tokens and a ratio of 0.2, for this policy and its clones.
     pub fn budget(self, budget: RetryBudget) -> Self {
         Self { budget: Choice::Set(budget), ..self }
     }
 
-    /// Lets every call use all of its attempts. Beware of what [`RetryBudget`] tells.
+    /// Lets every call use all of its attempts. [`RetryBudget`] explains what that may cause.
     pub fn no_budget(self) -> Self {
         Self { budget: Choice::Off, ..self }
     }
 
-    /// Sets after how many lost rounds a decision takes the log's lock before it reads, so that it
-    /// cannot lose again: at least 1, and fewer than the attempts. Defaults to 2, or to never where
-    /// the attempts are set to 2 or fewer.
-    pub fn escalate_after(self, rounds: u32) -> Self {
-        Self { escalate_after: Choice::Set(rounds), ..self }
+    /// Sets after how many conflicts a decision takes the log's lock before it reads, so that it cannot conflict
+    /// again: at least 1, and fewer than the attempts. Defaults to 2, or to never if the attempts are set to 2 or
+    /// fewer.
+    pub fn escalate_after(self, conflicts: u32) -> Self {
+        Self { escalate_after: Choice::Set(conflicts), ..self }
     }
 
-    /// Lets a decision lose as many rounds as it has attempts.
+    /// Lets a decision conflict as often as it has attempts.
     pub fn no_escalation(self) -> Self {
         Self { escalate_after: Choice::Off, ..self }
     }
 
-    /// Checks the settings, each and against each other.
+    /// Checks each setting, and the settings against each other.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] that names the setting, what it is and what is allowed.
+    /// [`Error::InvalidConfig`] that names the setting, its value and what is allowed.
     pub fn build(self) -> Result<RetryPolicy, Error> {
         self.check().map_err(|invalid| {
             let name = invalid.setting.name();
@@ -142,7 +139,7 @@ impl RetryPolicyBuilder {
         }
         let Some(cap) = self.max_delay else { return Ok(()) };
         if cap.is_zero() {
-            return Err(Setting::MaxDelay.invalid("is 0, allowed is more than that"));
+            return Err(Setting::MaxDelay.invalid("is 0, it must be more"));
         }
         match self.base_delay {
             Some(base) if base > cap => {
@@ -155,13 +152,13 @@ impl RetryPolicyBuilder {
 
     fn check_limits(&self) -> Result<(), Invalid> {
         if self.attempts == Some(0) {
-            return Err(Setting::Attempts.invalid("is 0, the least is 1"));
+            return Err(Setting::Attempts.invalid("is 0, the minimum is 1"));
         }
         for (setting, limit) in
             [(Setting::AttemptTimeout, &self.attempt_timeout), (Setting::Deadline, &self.deadline)]
         {
             if limit.value().is_some_and(|limit| limit.is_zero()) {
-                return Err(setting.invalid("is 0, allowed is more than that"));
+                return Err(setting.invalid("is 0, it must be more"));
             }
         }
         if let (Some(timeout), Some(deadline)) =
@@ -171,22 +168,22 @@ impl RetryPolicyBuilder {
             let reason = format!("is {timeout:?}, allowed is up to the deadline, {deadline:?}");
             return Err(Setting::AttemptTimeout.invalid(reason));
         }
-        let Some(rounds) = self.escalate_after.value() else { return Ok(()) };
+        let Some(conflicts) = self.escalate_after.value() else { return Ok(()) };
         let attempts = self.attempts.unwrap_or(u32::MAX);
-        if rounds == 0 || rounds >= attempts {
+        if conflicts == 0 || conflicts >= attempts {
             let reason = format!(
-                "is {rounds}, allowed are at least 1 and fewer than the attempts, {attempts}"
+                "is {conflicts}, allowed are at least 1 and fewer than the attempts, {attempts}"
             );
             return Err(Setting::EscalateAfter.invalid(reason));
         }
         Ok(())
     }
 
-    /// Fills in the defaults. What is set holds together already.
+    /// Fills in the defaults. The settings were checked.
     pub(super) fn resolve(self) -> RetryPolicy {
-        let rounds = self.escalate_after.value();
+        let conflicts = self.escalate_after.value();
         let attempts = self.attempts.unwrap_or_else(|| {
-            rounds.map_or(ATTEMPTS, |rounds| rounds.saturating_add(1).max(ATTEMPTS))
+            conflicts.map_or(ATTEMPTS, |conflicts| conflicts.saturating_add(1).max(ATTEMPTS))
         });
         let base_delay =
             self.base_delay.unwrap_or_else(|| self.max_delay.map_or(BASE, |cap| cap.min(BASE)));
@@ -209,7 +206,7 @@ impl RetryPolicyBuilder {
             budget: self.budget.or_default(|| Some(RetryBudget::standard())),
             escalate_after: self
                 .escalate_after
-                .or_default(|| Some(ESCALATE_AFTER).filter(|rounds| *rounds < attempts)),
+                .or_default(|| Some(ESCALATE_AFTER).filter(|conflicts| *conflicts < attempts)),
         }
     }
 }

@@ -8,57 +8,60 @@ use super::setting::{Invalid, Setting};
 use super::{Jitter, RetryBudget, RetryPolicy, RetryPolicyBuilder};
 use crate::Error;
 
-/// Where variables are looked up.
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+/// A source of environment variables.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// Reads a policy.
-pub fn read(lookup: Lookup<'_>) -> Result<RetryPolicy, Error> {
-    builder(lookup).and_then(RetryPolicyBuilder::check).map_err(|invalid| {
-        // What is complained of was set, by the variable that counts.
-        let name = variable(lookup, invalid.setting)
+/// Reads a policy from the variables.
+pub fn read(variables: Variables<'_>) -> Result<RetryPolicy, Error> {
+    builder(variables).and_then(RetryPolicyBuilder::check).map_err(|invalid| {
+        // The invalid setting was set by a variable.
+        let name = variable(variables, invalid.setting)
             .map_or(invalid.setting.variables()[0], |(name, _)| name);
         invalid.named(name)
     })
 }
 
-fn builder(lookup: Lookup<'_>) -> Result<RetryPolicyBuilder, Invalid> {
+fn builder(variables: Variables<'_>) -> Result<RetryPolicyBuilder, Invalid> {
     let mut builder = RetryPolicy::builder();
-    if let Some(retries) = value(lookup, Setting::Attempts, retries)? {
+    if let Some(retries) = value(variables, Setting::Attempts, retries)? {
         builder = builder.attempts(retries + 1);
     }
-    if let Some(delay) = value(lookup, Setting::BaseDelay, duration("from 0"))? {
+    if let Some(delay) = value(variables, Setting::BaseDelay, duration("from 0"))? {
         builder = builder.base_delay(delay);
     }
-    if let Some(delay) = value(lookup, Setting::MaxDelay, duration(POSITIVE))? {
+    if let Some(delay) = value(variables, Setting::MaxDelay, duration(POSITIVE))? {
         builder = builder.max_delay(delay);
     }
-    if let Some(multiplier) = value(lookup, Setting::Multiplier, number(1))? {
+    if let Some(multiplier) = value(variables, Setting::Multiplier, number(1))? {
         builder = builder.multiplier(multiplier);
     }
-    if let Some(jitter) = value(lookup, Setting::Jitter, jitter)? {
+    if let Some(jitter) = value(variables, Setting::Jitter, jitter)? {
         builder = builder.jitter(jitter);
     }
-    builder = match value(lookup, Setting::AttemptTimeout, or_off(duration(POSITIVE)))? {
+    builder = match value(variables, Setting::AttemptTimeout, or_off(duration(POSITIVE)))? {
         Some(Some(timeout)) => builder.attempt_timeout(timeout),
         Some(None) => builder.no_attempt_timeout(),
         None => builder,
     };
-    builder = match value(lookup, Setting::Deadline, or_off(duration(POSITIVE)))? {
+    builder = match value(variables, Setting::Deadline, or_off(duration(POSITIVE)))? {
         Some(Some(deadline)) => builder.deadline(deadline),
         Some(None) => builder.no_deadline(),
         None => builder,
     };
-    builder = match value(lookup, Setting::EscalateAfter, or_off(whole))? {
+    builder = match value(variables, Setting::EscalateAfter, or_off(whole))? {
         Some(Some(rounds)) => builder.escalate_after(rounds),
         Some(None) => builder.no_escalation(),
         None => builder,
     };
-    budget(lookup, builder)
+    budget(variables, builder)
 }
 
-fn budget(lookup: Lookup<'_>, builder: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Invalid> {
-    let tokens = value(lookup, Setting::Budget, or_off(whole))?;
-    let ratio = value(lookup, Setting::BudgetRatio, number(0))?;
+fn budget(
+    variables: Variables<'_>,
+    builder: RetryPolicyBuilder,
+) -> Result<RetryPolicyBuilder, Invalid> {
+    let tokens = value(variables, Setting::Budget, or_off(whole))?;
+    let ratio = value(variables, Setting::BudgetRatio, number(0))?;
     Ok(match (tokens, ratio) {
         (None, None) => builder,
         (Some(None), None) => builder.no_budget(),
@@ -72,18 +75,18 @@ fn budget(lookup: Lookup<'_>, builder: RetryPolicyBuilder) -> Result<RetryPolicy
     })
 }
 
-/// Returns the first of a setting's variables that is set, and not to nothing.
-fn variable(lookup: Lookup<'_>, setting: Setting) -> Option<(&'static str, OsString)> {
-    let mut set = setting.variables().iter().filter_map(|name| Some((*name, lookup(name)?)));
+/// Returns the first variable of a setting that is set and not empty.
+fn variable(variables: Variables<'_>, setting: Setting) -> Option<(&'static str, OsString)> {
+    let mut set = setting.variables().iter().filter_map(|name| Some((*name, variables(name)?)));
     set.find(|(_, text)| !text.is_empty())
 }
 
 fn value<T>(
-    lookup: Lookup<'_>,
+    variables: Variables<'_>,
     setting: Setting,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Invalid> {
-    let Some((_, text)) = variable(lookup, setting) else { return Ok(None) };
+    let Some((_, text)) = variable(variables, setting) else { return Ok(None) };
     let text = text.to_str().ok_or_else(|| setting.invalid("is not UTF-8"))?;
     parse(text.trim()).map(Some).map_err(|reason| setting.invalid(reason))
 }
@@ -98,7 +101,7 @@ fn or_off<T>(
 }
 
 fn retries(text: &str) -> Result<u32, String> {
-    // The first attempt counts, too.
+    // The first attempt is not a retry, and the number of attempts is a `u32`.
     let retries = text.parse().ok().filter(|retries| *retries < u32::MAX);
     retries.ok_or_else(|| format!("is {text:?}, allowed are 0 to {}", u32::MAX - 1))
 }

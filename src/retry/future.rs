@@ -7,17 +7,16 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::hooks::{AsPlanned, ByClass, ByClassify, Hooks, RetryHooks, Silent};
-use super::limit::Limit;
 use super::state::{NextStep, RetryState};
+use super::timeout::Timeout;
 use super::{Backoff, Retried, RetryPolicy, Retrying};
 use crate::{Class, Classify, Telemetry};
 
-/// Does something again until it succeeds, or until its policy says that this is enough.
+/// A future that calls an operation until it succeeds or its policy allows no more attempts.
 ///
-/// The operation is any closure that returns a future of a [`Result`]; each attempt calls it anew.
-/// By default a failure is followed by another attempt if its class
-/// [is retryable](Class::is_retryable), which a conflict is not, and nor is an append whose outcome
-/// is unknown: [`when`](Self::when) says otherwise.
+/// The operation is a closure that returns a future of a [`Result`]. Each attempt calls it once. By
+/// default an error is retried if its class [is retryable](Class::is_retryable): a conflict is not, and
+/// an append with an unknown outcome is not. [`when`](Self::when) changes that.
 ///
 /// ```
 /// use eddyline::retry::{AttemptError, Retry};
@@ -36,7 +35,7 @@ use crate::{Class, Classify, Telemetry};
 /// }
 /// ```
 ///
-/// An error has to tell its class, see [`Classify`]. This one does not:
+/// The error must have a class, see [`Classify`]. This one has none and does not compile:
 ///
 /// ```compile_fail,E0277
 /// use eddyline::retry::Retry;
@@ -51,7 +50,7 @@ use crate::{Class, Classify, Telemetry};
 /// # }
 /// ```
 ///
-/// Then somebody else has to tell it:
+/// A closure can classify it instead:
 ///
 /// ```
 /// use eddyline::retry::Retry;
@@ -66,17 +65,18 @@ use crate::{Class, Classify, Telemetry};
 /// # }
 /// ```
 ///
-/// While its operation is ready at once it allocates nothing, sets no timer and reads no clock.
+/// As long as the operation is ready at its first poll, a retry allocates nothing, sets no timer and reads
+/// no clock.
 ///
 /// # Panics
 ///
-/// Where a limit of time or a pause needs a timer and there is no tokio runtime that has one, and
-/// when it is polled after it has completed. A panic of the operation or of a hook passes through.
+/// If a timeout or a pause needs a timer and there is no tokio runtime with timers, and if it is polled
+/// after it has completed. A panic of the operation or of a hook is passed on.
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the attempt that is under way, and with it whatever that means to the
-/// operation; nothing is tried again. A call that was never polled has not happened.
+/// Dropping it drops the current attempt, with the effects that this has on the operation. There are no
+/// further attempts. If it was never polled, the operation was not called.
 #[pin_project]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Retry<'a, O, F, E, H = Hooks> {
@@ -87,14 +87,14 @@ pub struct Retry<'a, O, F, E, H = Hooks> {
     stage: Stage<F>,
 }
 
-#[pin_project(project = StateProjection)]
+#[pin_project(project = StageProjection)]
 enum Stage<F> {
     Ready,
     Running {
         #[pin]
         attempt: F,
         #[pin]
-        limit: Limit,
+        timeout: Timeout,
     },
     Waiting {
         #[pin]
@@ -109,7 +109,7 @@ where
     O: FnMut() -> F,
     F: Future<Output = Result<T, E>>,
 {
-    /// Tries an operation under a policy.
+    /// Retries an operation under a policy.
     pub fn new(policy: &'a RetryPolicy, operation: O) -> Self
     where
         E: Classify,
@@ -123,7 +123,7 @@ where
     O: FnMut() -> F,
     F: Future<Output = Result<T, E>>,
 {
-    /// Tries an operation whose errors do not tell their class themselves.
+    /// Retries an operation whose errors do not implement [`Classify`].
     pub fn classify_with(policy: &'a RetryPolicy, operation: O, classes: C) -> Self
     where
         C: FnMut(&E) -> Class,
@@ -139,25 +139,36 @@ where
 }
 
 impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
-    /// Lets every attempt run to its end: neither the attempt timeout nor the deadline cuts it off,
-    /// and the deadline only keeps new ones from beginning.
+    /// Lets every attempt run to its end. Neither the attempt timeout nor the deadline cancels it; the deadline
+    /// only prevents new attempts.
     ///
-    /// For operations that must not be dropped half-way, nor be repeated when they were: those that
-    /// append. What was cut off may have been stored, and an event that is made anew has a new id.
+    /// Use it for operations that must not be dropped half-way, such as those that append: the append may have
+    /// been stored, and an attempt that makes a new event gives it a new id, so that both are stored.
+    ///
+    /// ```
+    /// # use eddyline::retry::Retry;
+    /// # use eddyline::{AppendCondition, Error, Event, ReadWrite, RetryPolicy, Store};
+    /// # async fn run(writer: &Store<ReadWrite>, policy: &RetryPolicy, event: &Event) -> Result<(), Error> {
+    /// let append = || writer.append([event.clone()], AppendCondition::none());
+    /// Retry::new(policy, append).without_timeouts().await.into_result()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn without_timeouts(mut self) -> Self {
         self.state.without_timeouts = true;
         self
     }
 
-    /// Counts the deadline from an earlier moment than the first poll: that of the call which this
-    /// is part of.
+    /// Counts the deadline from an earlier moment than the first poll, for instance from the start of the call
+    /// that the operation is part of.
     pub fn started_at(mut self, started: Instant) -> Self {
         self.state.started = Some(started);
         self
     }
 
-    /// Counts attempts, pauses and the outcome under a scope, which is one of few: it becomes an
-    /// attribute. Defaults to counting nothing.
+    /// Counts attempts, pauses and the outcome under a scope. Defaults to counting nothing.
+    ///
+    /// The scope is an attribute of metrics, so a program should use few of them.
     pub fn telemetry(mut self, telemetry: &'a Telemetry, scope: &'static str) -> Self {
         self.state.call = Some(telemetry.retry(scope));
         self
@@ -173,8 +184,8 @@ impl<'a, O, F, T, E, B, C, W, N, A> Retry<'a, O, F, E, Hooks<B, C, W, N, A>>
 where
     F: Future<Output = Result<T, E>>,
 {
-    /// Takes the pauses from an iterator. The call ends with it, and after the policy's attempts.
-    /// Defaults to the policy's [`Backoff`].
+    /// Takes the pauses from an iterator. The call ends with the iterator or with the policy's attempts,
+    /// whichever comes first. Defaults to the policy's [`Backoff`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -201,12 +212,18 @@ where
         })
     }
 
-    /// Says which errors to try again after. Defaults to those whose class
-    /// [is retryable](Class::is_retryable).
+    /// Sets which errors are retried. Defaults to those whose class [is retryable](Class::is_retryable).
     ///
-    /// It is not asked about attempts that were cut off, which are tried again: a limit of one
-    /// attempt is there so that another can be made. Nothing cuts off an operation that is
-    /// [`without_timeouts`](Self::without_timeouts).
+    /// Attempts that timed out are retried without asking, since an attempt has a timeout so that another one
+    /// can be made. An operation [`without_timeouts`](Self::without_timeouts) never times out.
+    ///
+    /// ```
+    /// # use eddyline::retry::Retry;
+    /// # use eddyline::{Error, RetryPolicy};
+    /// # async fn run(policy: &RetryPolicy) {
+    /// let retried = Retry::new(policy, async || Ok::<_, Error>(7)).when(Error::is_conflict).await;
+    /// # }
+    /// ```
     pub fn when<X>(self, when: X) -> Retry<'a, O, F, E, Hooks<B, C, X, N, A>>
     where
         X: FnMut(&E) -> bool,
@@ -220,7 +237,7 @@ where
         })
     }
 
-    /// Tells somebody before each pause. Defaults to nobody.
+    /// Sets a closure that is called before each pause. Defaults to none.
     pub fn notify<X>(self, notify: X) -> Retry<'a, O, F, E, Hooks<B, C, W, X, A>>
     where
         X: FnMut(&Retrying<'_, E>),
@@ -234,12 +251,23 @@ where
         })
     }
 
-    /// Changes pauses by the error before them, as where a server says when to come back.
+    /// Sets a closure that changes a pause by the error before it, for instance if a server says when to come
+    /// back. Defaults to the pauses of the back-off.
     ///
-    /// It is given the pause that comes, or nothing where there are no more, and returns what is
-    /// to be: a pause, even beyond the last attempt of the policy, or nothing, which ends the call.
-    /// The deadline and the budget hold all the same. It is not asked about attempts that were cut
-    /// off. Defaults to what the back-off has.
+    /// It gets the next pause, or `None` if no attempt is left, and returns the pause to make, even beyond the
+    /// last attempt of the policy, or `None` to end the call. The deadline and the budget still apply. It is not
+    /// called after an attempt that timed out.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use eddyline::retry::Retry;
+    /// # use eddyline::{Error, RetryPolicy};
+    /// # async fn run(policy: &RetryPolicy) {
+    /// let retried = Retry::new(policy, async || Ok::<_, Error>(7))
+    ///     .adjust(|error, pause| if error.is_conflict() { pause.map(|_| Duration::ZERO) } else { pause })
+    ///     .await;
+    /// # }
+    /// ```
     pub fn adjust<X>(self, adjust: X) -> Retry<'a, O, F, E, Hooks<B, C, W, N, X>>
     where
         X: FnMut(&E, Option<Duration>) -> Option<Duration>,
@@ -265,39 +293,39 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let verdict = match this.stage.as_mut().project() {
-                StateProjection::Ready => {
+            let next = match this.stage.as_mut().project() {
+                StageProjection::Ready => {
                     this.state.attempt();
                     let attempt = (this.operation)();
-                    this.stage.set(Stage::Running { attempt, limit: Limit::Unasked });
+                    this.stage.set(Stage::Running { attempt, timeout: Timeout::NotStarted });
                     continue;
                 }
-                StateProjection::Running { attempt, limit } => match attempt.poll(cx) {
-                    Poll::Ready(Ok(value)) => NextStep::Over(this.state.succeed(value)),
+                StageProjection::Running { attempt, timeout } => match attempt.poll(cx) {
+                    Poll::Ready(Ok(value)) => NextStep::End(this.state.succeed(value)),
                     Poll::Ready(Err(error)) => this.state.fail(error, this.hooks),
                     Poll::Pending => {
-                        let cut = ready!(limit.poll(this.state, cx));
-                        this.state.cut_off(cut, this.hooks)
+                        let cutoff = ready!(timeout.poll(this.state, cx));
+                        this.state.time_out(cutoff, this.hooks)
                     }
                 },
-                StateProjection::Waiting { timer, pause } => {
+                StageProjection::Waiting { timer, pause } => {
                     if let Some(timer) = timer.as_pin_mut() {
                         ready!(timer.poll(cx));
                     }
                     match this.state.resume(*pause) {
-                        Some(retried) => NextStep::Over(retried),
+                        Some(retried) => NextStep::End(retried),
                         None => {
                             this.stage.set(Stage::Ready);
                             continue;
                         }
                     }
                 }
-                StateProjection::Done => panic!("`Retry` polled after completion"),
+                StageProjection::Done => panic!("`Retry` polled after completion"),
             };
-            match verdict {
+            match next {
                 NextStep::Again { pause } if pause.is_zero() => {
-                    // A timer would wait for its next tick. Other tasks have their turn all the
-                    // same, and whoever wants to cancel the call.
+                    // A timer would wait for its next tick. Yield, so that other tasks can run and the
+                    // call can be canceled.
                     this.stage.set(Stage::Waiting { timer: None, pause });
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -305,7 +333,7 @@ where
                 NextStep::Again { pause } => {
                     this.stage.set(Stage::Waiting { timer: Some(sleep(pause)), pause });
                 }
-                NextStep::Over(retried) => {
+                NextStep::End(retried) => {
                     this.stage.set(Stage::Done);
                     return Poll::Ready(retried);
                 }

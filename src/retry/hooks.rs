@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::{AttemptError, Backoff};
 use crate::{Class, Classify};
 
-/// Holds what a [`Retry`](super::Retry) asks about a failure: where the pauses come from, the class
-/// of errors, which of them to try again, who is told, and who may change the pause.
+/// The hooks of a [`Retry`](super::Retry): the source of its pauses, the class of its errors, which errors to
+/// retry, what to call before a pause, and what may change a pause.
 ///
 /// The defaults take no space and no time.
 #[derive(Clone, Debug)]
@@ -16,23 +16,23 @@ pub struct Hooks<B = Backoff, C = ByClassify, W = ByClass, N = Silent, A = AsPla
     pub(super) adjust: A,
 }
 
-/// Asks the error for its class.
+/// The default source of classes: [`Classify`].
 #[derive(Clone, Copy, Debug)]
 pub struct ByClassify;
 
-/// Tries again what its class says may be tried again.
+/// The default choice of errors to retry: those whose class [is retryable](Class::is_retryable).
 #[derive(Clone, Copy, Debug)]
 pub struct ByClass;
 
-/// Tells nobody.
+/// The default notification: none.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 
-/// Leaves the pauses as the back-off has them.
+/// The default adjustment of pauses: none.
 #[derive(Clone, Copy, Debug)]
 pub struct AsPlanned;
 
-/// Tells a hook what is about to happen: a pause, and another attempt.
+/// A retry that is about to be made, as hooks see it.
 #[derive(Debug)]
 pub struct Retrying<'a, E> {
     pub(super) attempt: u32,
@@ -42,28 +42,28 @@ pub struct Retrying<'a, E> {
 }
 
 impl<E> Retrying<'_, E> {
-    /// Returns the number of the attempt that comes, from 2.
+    /// Returns the number of the next attempt, at least 2.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Returns how long it waits before that.
+    /// Returns the pause before it.
     pub fn pause(&self) -> Duration {
         self.pause
     }
 
-    /// Returns how the attempt before failed.
+    /// Returns the error of the previous attempt.
     pub fn error(&self) -> &AttemptError<E> {
         self.error
     }
 
-    /// Returns the class of that failure.
+    /// Returns the class of that error.
     pub fn class(&self) -> Class {
         self.class
     }
 }
 
-/// What a [`Retry`](super::Retry) needs of its hooks.
+/// The hooks as a [`Retry`](super::Retry) calls them.
 pub trait RetryHooks<E> {
     fn class(&mut self, error: &E) -> Class;
     fn is_retryable(&mut self, error: &E, class: Class) -> bool;

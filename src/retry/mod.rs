@@ -1,4 +1,26 @@
-//! Trying again: how often, how long after, and when not to.
+//! Retries: which failures are retried, how often, after which pauses and until when.
+//!
+//! A [`Store`](crate::Store) retries by itself, as [`Config::retry`](crate::Config::retry) says. A
+//! [`Retry`] retries any other operation under a [`RetryPolicy`].
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use eddyline::retry::{Retry, RetryBudget};
+//! use eddyline::{Error, RetryPolicy};
+//!
+//! # async fn run() -> Result<(), Error> {
+//! let policy = RetryPolicy::builder()
+//!     .attempts(5)
+//!     .deadline(Duration::from_secs(3))
+//!     .budget(RetryBudget::new(100, 0.2)?)
+//!     .build()?;
+//! let retried = Retry::new(&policy, async || Ok::<_, Error>(7)).await;
+//! assert_eq!(retried.attempts(), 1);
+//! assert_eq!(retried.into_result()?, 7);
+//! # Ok(())
+//! # }
+//! ```
 
 mod backoff;
 mod budget;
@@ -6,11 +28,11 @@ mod builder;
 mod env;
 mod future;
 mod hooks;
-mod limit;
 mod outcome;
 mod policy;
 mod setting;
 mod state;
+mod timeout;
 
 pub use self::backoff::{Backoff, Jitter};
 pub use self::budget::RetryBudget;

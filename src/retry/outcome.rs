@@ -2,20 +2,20 @@ use std::time::Duration;
 
 use crate::{Class, Classify, Error};
 
-/// Says how an attempt failed.
+/// The error of an attempt.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AttemptError<E> {
-    /// It returned an error.
+    /// The operation returned an error.
     #[error(transparent)]
     Error(E),
-    /// It was cut off after this time, which is what the attempt timeout or the deadline left it.
-    /// What it had done by then, it had: an append may have been sent.
-    #[error("attempt cut off after {0:?}")]
+    /// The attempt was canceled after this time, by the attempt timeout or the deadline. Its effects up to then
+    /// remain: an append may have been sent.
+    #[error("attempt timed out after {0:?}")]
     TimedOut(Duration),
 }
 
 impl<E> AttemptError<E> {
-    /// Returns the error, if the attempt lived to return one.
+    /// Returns the error of the operation, unless the attempt timed out.
     pub fn error(&self) -> Option<&E> {
         match self {
             Self::Error(error) => Some(error),
@@ -23,7 +23,7 @@ impl<E> AttemptError<E> {
         }
     }
 
-    /// Returns the error, or what `timed_out` makes of the time that the attempt had.
+    /// Returns the error of the operation, or the one that `timed_out` makes of the time that the attempt had.
     pub fn into_error(self, timed_out: impl FnOnce(Duration) -> E) -> E {
         match self {
             Self::Error(error) => error,
@@ -33,14 +33,14 @@ impl<E> AttemptError<E> {
 }
 
 impl From<AttemptError<Error>> for Error {
-    fn from(failed: AttemptError<Error>) -> Self {
-        failed.into_error(|waited| Self::TimedOut { server: "any server".to_owned(), waited })
+    fn from(error: AttemptError<Error>) -> Self {
+        error.into_error(|waited| Self::TimedOut { server: "any server".to_owned(), waited })
     }
 }
 
 impl<E: Classify> Classify for AttemptError<E> {
-    /// Returns the error's class; that of an attempt which was cut off is [`Class::Timeout`], though
-    /// nobody knows what it had done by then.
+    /// Returns the class of the error. An attempt that timed out is a [`Class::Timeout`], although its effects are
+    /// unknown.
     fn class(&self) -> Class {
         match self {
             Self::Error(error) => error.class(),
@@ -49,26 +49,26 @@ impl<E: Classify> Classify for AttemptError<E> {
     }
 }
 
-/// Says how a call ended.
+/// The way in which a call ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RetryOutcome {
     /// It failed, and the budget had no token for a retry.
     Budget,
-    /// It failed, and the deadline left no time for the next pause or cut the attempt off.
+    /// It failed, and the deadline left no time for the next pause or canceled the attempt.
     Deadline,
-    /// It failed as often as it may.
+    /// It failed in every attempt that the policy allows.
     Exhausted,
     /// The first attempt succeeded.
     FirstTry,
-    /// It failed in a way that is not to be tried again.
+    /// It failed with an error that is not retried.
     Permanent,
     /// A later attempt succeeded.
     Recovered,
 }
 
 impl RetryOutcome {
-    /// Returns the name that metrics give it.
+    /// Returns the name of the outcome in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Budget => "budget",
@@ -81,7 +81,7 @@ impl RetryOutcome {
     }
 }
 
-/// Holds what came of a call, and how.
+/// The result of a [`Retry`](super::Retry), with its attempts and pauses.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Retried<T, E> {
@@ -117,13 +117,13 @@ impl<T, E> Retried<T, E> {
         Self { attempts, delay, outcome, end: Err(failed) }
     }
 
-    /// Returns how many attempts were made, the first included.
+    /// Returns how many attempts were made, including the first.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns how long the pauses were in all. The runtime's timer makes each that is not 0 up to a
-    /// millisecond longer, which is not counted.
+    /// Returns the total time of the pauses. The runtime's timer makes each pause that is not 0 up to a millisecond
+    /// longer, which is not counted.
     pub fn delay(&self) -> Duration {
         self.delay
     }
@@ -133,8 +133,7 @@ impl<T, E> Retried<T, E> {
         self.outcome
     }
 
-    /// Returns how the last attempt failed that did: the call's own failure, or what it recovered
-    /// from.
+    /// Returns the last error of an attempt: that of the call, or the one that the call recovered from.
     pub fn last_error(&self) -> Option<&AttemptError<E>> {
         match &self.end {
             Ok(success) => success.last_error.as_ref(),
@@ -142,12 +141,11 @@ impl<T, E> Retried<T, E> {
         }
     }
 
-    /// Returns what the operation returned, or how its last attempt failed.
+    /// Returns the value of the operation, or the error of its last attempt.
     ///
     /// # Errors
     ///
-    /// [`AttemptError::Error`] with the last attempt's error, [`AttemptError::TimedOut`] where that attempt was
-    /// cut off.
+    /// [`AttemptError::Error`] with the error of the last attempt, [`AttemptError::TimedOut`] if it timed out.
     pub fn into_result(self) -> Result<T, AttemptError<E>> {
         self.end.map(|success| success.value)
     }

@@ -6,28 +6,26 @@ use tokio::time::Instant;
 use super::{Backoff, RetryBudget, RetryPolicyBuilder, env};
 use crate::Error;
 
-/// Says how often, how long and how hard to try.
+/// The limits of retries: attempts, pauses, timeouts, and the share of calls that may be retried.
 ///
-/// The default is safe in production: a call is attempted at most 8 times, each attempt may take
-/// 10 seconds and all of them together 30; pauses begin at 10 ms, double up to 1 s and are drawn
-/// with full jitter; and a budget of its own keeps retries to a fifth of the calls once 100 have
-/// been used up. Without jitter its pauses are these, and with full jitter each is drawn from zero
-/// to what stands here, on average half of it:
+/// The default suits production. A call has at most 8 attempts, each of at most 10 seconds, and at most 30
+/// seconds in all. Pauses start at 10 ms, double up to 1 s, and have full jitter. A budget of its own limits
+/// retries to a fifth of the calls once 100 retries have been used up. The table shows the pauses without
+/// jitter; with full jitter each one is drawn between zero and the value shown, half of it on average:
 ///
 /// | before attempt | 2 | 3 | 4 | 5 | 6 | 7 | 8 |
 /// | --- | --- | --- | --- | --- | --- | --- | --- |
 /// | pause | 10 ms | 20 ms | 40 ms | 80 ms | 160 ms | 320 ms | 640 ms |
-/// | in all | 10 ms | 30 ms | 70 ms | 150 ms | 310 ms | 630 ms | 1.27 s |
+/// | in total | 10 ms | 30 ms | 70 ms | 150 ms | 310 ms | 630 ms | 1.27 s |
 ///
-/// So a call whose attempts fail at once gives up after 1.27 s at the latest, and any call after
-/// 30 s. Eight attempts that each take all of their 10 s would be 81.27 s; the deadline allows for
-/// the first three.
+/// So a call whose attempts fail at once ends after 1.27 s at the latest, and any call after 30 s. Eight
+/// attempts of 10 s each would take 81.27 s; the deadline leaves time for the first three.
 ///
-/// A policy can be cloned, and is meant to be shared: the clones share the budget.
+/// Clones of a policy share its budget.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
     pub(super) attempts: u32,
-    /// Copied for each call, so that what is derived from the settings is so once.
+    /// Cloned for each call, so that the values derived from the settings are computed once.
     pub(super) backoff: Backoff,
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
@@ -36,7 +34,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Begins a policy, with everything as by [default](Self::default).
+    /// Returns a builder with the [default](Self::default) settings.
     ///
     /// ```
     /// use std::time::Duration;
@@ -55,16 +53,22 @@ impl RetryPolicy {
         RetryPolicyBuilder::default()
     }
 
-    /// Makes a single attempt, with no limit of time and no budget.
+    /// Returns a policy with one attempt, no time limits and no budget.
+    ///
+    /// ```
+    /// use eddyline::RetryPolicy;
+    ///
+    /// assert_eq!(RetryPolicy::never().attempts(), 1);
+    /// ```
     pub fn never() -> Self {
         let once = Self::builder().attempts(1).no_attempt_timeout().no_deadline();
         once.no_budget().no_escalation().resolve()
     }
 
-    /// Reads the settings that are in the environment; the others are as by
+    /// Reads the settings from environment variables. Variables that are not set leave the
     /// [default](Self::default).
     ///
-    /// | variable | or | holds |
+    /// | variable | alternative | value |
     /// | --- | --- | --- |
     /// | `EDDYLINE_MAX_RETRIES` | `MAX_RETRIES` | the attempts after the first: 0 to 4294967294 |
     /// | `EDDYLINE_RETRY_BASE_DELAY` | `RETRY_BASE_DELAY` | a duration |
@@ -75,21 +79,20 @@ impl RetryPolicy {
     /// | `EDDYLINE_RETRY_DEADLINE` | | a duration, or `off` |
     /// | `EDDYLINE_RETRY_BUDGET` | | a number of tokens, or `off` |
     /// | `EDDYLINE_RETRY_BUDGET_RATIO` | | a number from 0 |
-    /// | `EDDYLINE_RETRY_ESCALATE_AFTER` | | a number of lost rounds, or `off` |
+    /// | `EDDYLINE_RETRY_ESCALATE_AFTER` | | a number of conflicts, or `off` |
     ///
-    /// Durations are like `250ms`, `1.5s` or `2m`. The names without `EDDYLINE_` count where the
-    /// others are not set, and a variable that is empty counts as not set.
+    /// A duration looks like `250ms`, `1.5s` or `2m`. The alternative name counts if the first is not set. A
+    /// variable that is empty counts as not set.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] that names the variable, says what it is and what is allowed: for
-    /// what cannot be read, and for all that [`RetryPolicyBuilder::build`] refuses.
+    /// [`Error::InvalidConfig`] if a variable cannot be parsed or [`RetryPolicyBuilder::build`] refuses its value.
+    /// It names the variable, its value and what is allowed.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_lookup(|name| std::env::var_os(name))
     }
 
-    /// Reads settings as [`from_env`](Self::from_env) does, from wherever `lookup` finds the
-    /// variables.
+    /// Reads the settings as [`from_env`](Self::from_env) does, from the variables that `lookup` returns.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -104,32 +107,32 @@ impl RetryPolicy {
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// The same as those of [`from_env`](Self::from_env).
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         env::read(&lookup)
     }
 
-    /// Returns how many attempts a call may make, the first included.
+    /// Returns how many attempts a call may have, including the first.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns how long one attempt may take.
+    /// Returns how long an attempt may take.
     pub fn attempt_timeout(&self) -> Option<Duration> {
         self.attempt_timeout
     }
 
-    /// Returns how long a call may take in all.
+    /// Returns how long a call may take.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline
     }
 
-    /// Returns what no pause exceeds.
+    /// Returns the longest pause.
     pub fn max_delay(&self) -> Duration {
         self.backoff.cap()
     }
 
-    /// Returns after how many lost rounds a decision takes the log's lock before it reads.
+    /// Returns after how many conflicts a decision takes the log's lock before it reads.
     pub fn escalate_after(&self) -> Option<u32> {
         self.escalate_after
     }
@@ -144,15 +147,15 @@ impl RetryPolicy {
         self.backoff.clone()
     }
 
-    /// Returns the pauses of a call beyond its attempts, where it is worth all of its time: around
-    /// the cap, and without end. There are none for a call that is to be made once, and for one
-    /// that would never end.
+    /// Returns the pauses beyond the attempts of the policy, for a call with an unknown outcome, which is tried
+    /// until its deadline: between half of the cap and the cap, without end. There are none for a policy with one
+    /// attempt, and none without a deadline, since the call would never end.
     pub(crate) fn patience(&self) -> Option<Backoff> {
         let is_worth_it = self.attempts > 1 && self.deadline.is_some();
         is_worth_it.then(|| self.backoff().at_cap())
     }
 
-    /// Returns when a call has to be over, if ever.
+    /// Returns the deadline of a call that started then.
     pub(crate) fn ends(&self, started: Instant) -> Option<Instant> {
         started.checked_add(self.deadline?)
     }

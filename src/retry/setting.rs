@@ -1,6 +1,6 @@
 use crate::Error;
 
-/// Names a setting of a policy, as its builder's methods and as the environment do.
+/// A setting of a policy, which has names in the builder and in the environment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Setting {
     Attempts,
@@ -15,7 +15,7 @@ pub enum Setting {
     Multiplier,
 }
 
-/// What is wrong with a setting, before it is known by which name it was given.
+/// An invalid setting, before it is known by which name it was set.
 #[derive(Debug)]
 pub struct Invalid {
     pub setting: Setting,
@@ -39,7 +39,7 @@ impl Setting {
         }
     }
 
-    /// Returns the names of the environment variables, of which the first that is set counts.
+    /// Returns the names of the environment variables. The first that is set counts.
     pub fn variables(self) -> &'static [&'static str] {
         match self {
             Self::Attempts => &["EDDYLINE_MAX_RETRIES", "MAX_RETRIES"],
@@ -55,14 +55,14 @@ impl Setting {
         }
     }
 
-    /// Complains of the setting.
+    /// Returns the error of the setting.
     pub fn invalid(self, reason: impl Into<String>) -> Invalid {
         Invalid { setting: self, reason: reason.into() }
     }
 }
 
 impl Invalid {
-    /// Complains under a name that whoever gave the setting knows.
+    /// Converts the error, with the name by which the setting was set.
     pub fn named(self, name: &'static str) -> Error {
         Error::invalid_config(name, self.reason)
     }

@@ -7,32 +7,33 @@ use super::{AttemptError, Retried, RetryOutcome, RetryPolicy, Retrying};
 use crate::Class;
 use crate::telemetry::RetryCall;
 
-/// The state of a call: what has happened, and what may happen yet.
+/// The state of a call: its attempts so far, and what its policy still allows.
 pub struct RetryState<'a, E> {
     pub policy: &'a RetryPolicy,
     pub without_timeouts: bool,
     pub call: Option<RetryCall<'a>>,
     attempts: u32,
     delay: Duration,
-    /// Set when a clock is first read, which calls that need none never do.
+    /// When the call began. It is set when a clock is first read; a call that is ready at its first poll reads
+    /// none.
     pub started: Option<Instant>,
     last_error: Option<AttemptError<E>>,
 }
 
-/// What follows a failure.
+/// The step after a failed attempt.
 pub enum NextStep<T, E> {
     Again { pause: Duration },
-    Over(Retried<T, E>),
+    End(Retried<T, E>),
 }
 
-/// What ends an attempt before it is done.
+/// The moment at which an attempt is canceled.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutoff {
     pub at: Instant,
     /// The time that the attempt was given.
     given: Duration,
-    /// Whether the call ends with it.
-    last: bool,
+    /// Whether the call ends with the attempt.
+    is_last: bool,
 }
 
 impl<'a, E> RetryState<'a, E> {
@@ -61,8 +62,8 @@ impl<'a, E> RetryState<'a, E> {
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// Returns what will cut off the attempt that has just begun, and now waits for something.
-    pub fn cut(&mut self) -> Option<Cutoff> {
+    /// Returns when the attempt that has just begun, and is pending, is to be canceled.
+    pub fn cutoff(&mut self) -> Option<Cutoff> {
         if self.policy.deadline.is_none()
             && (self.without_timeouts || self.policy.attempt_timeout.is_none())
         {
@@ -73,18 +74,18 @@ impl<'a, E> RetryState<'a, E> {
         if self.without_timeouts {
             return None;
         }
-        let deadline = deadline.map(|at| Cutoff { at, given: at - now, last: true });
+        let deadline = deadline.map(|at| Cutoff { at, given: at - now, is_last: true });
         let timeout = self
             .policy
             .attempt_timeout
-            .and_then(|given| Some(Cutoff { at: now.checked_add(given)?, given, last: false }));
+            .and_then(|given| Some(Cutoff { at: now.checked_add(given)?, given, is_last: false }));
         match (deadline, timeout) {
             (Some(deadline), Some(timeout)) if timeout.at < deadline.at => Some(timeout),
             (deadline, timeout) => deadline.or(timeout),
         }
     }
 
-    /// Ends the call well.
+    /// Ends the call with a value.
     pub fn succeed<T>(&mut self, value: T) -> Retried<T, E> {
         if self.attempts == 1 {
             self.end(RetryOutcome::FirstTry);
@@ -95,28 +96,33 @@ impl<'a, E> RetryState<'a, E> {
         Retried::succeeded(value, RetryOutcome::Recovered, self.attempts, self.delay, last_error)
     }
 
-    /// Judges an attempt that was cut off.
-    pub fn cut_off<T>(&mut self, cut: Cutoff, hooks: &mut impl RetryHooks<E>) -> NextStep<T, E> {
-        let failed = AttemptError::TimedOut(cut.given);
-        if cut.last {
-            return self.over(failed, RetryOutcome::Deadline);
+    /// Decides what follows an attempt that was canceled by a timeout.
+    pub fn time_out<T>(
+        &mut self,
+        cutoff: Cutoff,
+        hooks: &mut impl RetryHooks<E>,
+    ) -> NextStep<T, E> {
+        let failed = AttemptError::TimedOut(cutoff.given);
+        if cutoff.is_last {
+            return self.end_with(failed, RetryOutcome::Deadline);
         }
         let pause = self.pause(hooks);
         self.again(failed, Class::Timeout, pause, hooks)
     }
 
-    /// Judges an attempt that returned an error.
+    /// Decides what follows an attempt that returned an error.
     pub fn fail<T>(&mut self, error: E, hooks: &mut impl RetryHooks<E>) -> NextStep<T, E> {
         let class = hooks.class(&error);
         if !hooks.is_retryable(&error, class) {
-            return self.over(AttemptError::Error(error), RetryOutcome::Permanent);
+            return self.end_with(AttemptError::Error(error), RetryOutcome::Permanent);
         }
         let planned = self.pause(hooks);
         let pause = hooks.adjust(&error, planned);
         self.again(AttemptError::Error(error), class, pause, hooks)
     }
 
-    /// Ends a pause. Returns how the call ends where the runtime was late, and its deadline passed.
+    /// Ends a pause. Returns the result of the call if its deadline passed meanwhile, because the runtime was
+    /// late.
     pub fn resume<T>(&mut self, pause: Duration) -> Option<Retried<T, E>> {
         self.delay = self.delay.saturating_add(pause);
         if let Some(call) = &mut self.call {
@@ -128,16 +134,16 @@ impl<'a, E> RetryState<'a, E> {
             return None;
         }
         let failed = self.last_error.take()?;
-        Some(self.give_up(failed, RetryOutcome::Deadline))
+        Some(self.failed(failed, RetryOutcome::Deadline))
     }
 
-    /// Returns the pause that the back-off has next, while there are attempts left.
+    /// Returns the next pause of the back-off, if attempts are left.
     fn pause(&self, hooks: &mut impl RetryHooks<E>) -> Option<Duration> {
         if self.attempts < self.policy.attempts { hooks.pause() } else { None }
     }
 
-    /// Decides by what is left of attempts, time and budget, in this order: a token is taken for
-    /// nothing but a retry that will be.
+    /// Decides by the remaining attempts, time and budget, in this order: a token is taken only for a retry that
+    /// is made.
     fn again<T>(
         &mut self,
         failed: AttemptError<E>,
@@ -145,20 +151,20 @@ impl<'a, E> RetryState<'a, E> {
         pause: Option<Duration>,
         hooks: &mut impl RetryHooks<E>,
     ) -> NextStep<T, E> {
-        let Some(pause) = pause else { return self.over(failed, RetryOutcome::Exhausted) };
+        let Some(pause) = pause else { return self.end_with(failed, RetryOutcome::Exhausted) };
         if self.policy.deadline.is_some() {
             let now = Instant::now();
             let ends = now.checked_add(pause);
             if self.deadline(now).is_some_and(|deadline| ends.is_none_or(|ends| ends >= deadline)) {
-                return self.over(failed, RetryOutcome::Deadline);
+                return self.end_with(failed, RetryOutcome::Deadline);
             }
         }
-        let is_work = matches!(class, Class::Conflict | Class::OutcomeUnknown);
+        let is_caused_by_load = !matches!(class, Class::Conflict | Class::OutcomeUnknown);
         if let Some(budget) = &self.policy.budget
-            && !is_work
+            && is_caused_by_load
             && !budget.withdraw()
         {
-            return self.over(failed, RetryOutcome::Budget);
+            return self.end_with(failed, RetryOutcome::Budget);
         }
         let attempt = self.attempts.saturating_add(1);
         hooks.notify(&Retrying { attempt, pause, error: &failed, class });
@@ -169,11 +175,11 @@ impl<'a, E> RetryState<'a, E> {
         NextStep::Again { pause }
     }
 
-    fn over<T>(&mut self, failed: AttemptError<E>, outcome: RetryOutcome) -> NextStep<T, E> {
-        NextStep::Over(self.give_up(failed, outcome))
+    fn end_with<T>(&mut self, failed: AttemptError<E>, outcome: RetryOutcome) -> NextStep<T, E> {
+        NextStep::End(self.failed(failed, outcome))
     }
 
-    fn give_up<T>(&mut self, failed: AttemptError<E>, outcome: RetryOutcome) -> Retried<T, E> {
+    fn failed<T>(&mut self, failed: AttemptError<E>, outcome: RetryOutcome) -> Retried<T, E> {
         self.end(outcome);
         Retried::failed(failed, outcome, self.attempts, self.delay)
     }
@@ -184,7 +190,7 @@ impl<'a, E> RetryState<'a, E> {
         }
     }
 
-    /// Returns when the call has to be over, if ever.
+    /// Returns the deadline of the call.
     fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let started = *self.started.get_or_insert(now);
         self.policy.ends(started)

@@ -6,15 +6,15 @@ use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
-use super::{SECONDS, Telemetry};
+use super::instruments::{SECONDS, Telemetry};
 use crate::Class;
 
-/// Where calls that may be tried again are counted.
+/// The instruments of calls with retries.
 pub(super) struct RetryInstruments {
     attempts: Counter<u64>,
     delay: Histogram<f64>,
     outcomes: Counter<u64>,
-    /// The scopes whose series are known already.
+    /// The scopes whose series are visible already.
     scopes: RwLock<Vec<&'static str>>,
 }
 
@@ -24,29 +24,31 @@ impl RetryInstruments {
             attempts: meter
                 .u64_counter("eventstore.retry.attempts")
                 .with_unit("{attempt}")
-                .with_description("attempts after the first, when they are decided on")
+                .with_description("attempts after the first, counted before their pause")
                 .build(),
             delay: meter
                 .f64_histogram("eventstore.retry.delay")
                 .with_unit("s")
-                .with_description("pauses before attempts; of one that was cut short, what passed")
+                .with_description(
+                    "pauses before attempts; of a canceled pause, the time that passed",
+                )
                 .with_boundaries(SECONDS.to_vec())
                 .build(),
             outcomes: meter
                 .u64_counter("eventstore.retry.outcomes")
                 .with_unit("{call}")
-                .with_description("calls that may be tried again, by how they ended")
+                .with_description("calls with retries, by how they ended")
                 .build(),
             scopes: RwLock::default(),
         }
     }
 
-    /// Makes the series of a scope known before there is anything to count.
+    /// Makes the series of a scope visible before there is anything to count.
     fn announce(&self, scope: &'static str) {
         if self.scopes.read().unwrap_or_else(PoisonError::into_inner).contains(&scope) {
             return;
         }
-        // Two that come here at once add nothing twice.
+        // Two threads may do this at the same time: both add zero.
         for outcome in OUTCOMES {
             self.outcomes
                 .add(0, &[KeyValue::new("scope", scope), KeyValue::new("outcome", outcome)]);
@@ -61,20 +63,20 @@ impl RetryInstruments {
 }
 
 impl Telemetry {
-    /// Counts a call that may be tried again, from when it begins.
+    /// Makes a guard that counts a call with retries from when it begins.
     pub(crate) fn retry(&self, scope: &'static str) -> RetryCall<'_> {
         let instruments = &self.instruments.retry;
-        RetryCall { instruments, scope, under_way: false, pause: None }
+        RetryCall { instruments, scope, has_begun: false, pause: None }
     }
 }
 
-/// A call that may be tried again. It is told its outcome once; dropped untold after it began, it
-/// was canceled.
+/// A call with retries. Its outcome is recorded once; if it is dropped before, after it began, it was
+/// canceled.
 pub(crate) struct RetryCall<'a> {
     instruments: &'a RetryInstruments,
     scope: &'static str,
-    under_way: bool,
-    /// Since when it pauses, and for how long it means to.
+    has_begun: bool,
+    /// The start and the planned length of the current pause.
     pause: Option<(Instant, Duration)>,
 }
 
@@ -82,10 +84,10 @@ impl RetryCall<'_> {
     /// Begins the call.
     pub(crate) fn begin(&mut self) {
         self.instruments.announce(self.scope);
-        self.under_way = true;
+        self.has_begun = true;
     }
 
-    /// Counts an attempt that follows a pause, which begins.
+    /// Counts the next attempt, and starts the pause before it.
     pub(crate) fn retry(&mut self, attempt: u32, reason: Class, pause: Duration) {
         let label =
             ATTEMPTS[usize::try_from(attempt.saturating_sub(2)).unwrap_or(usize::MAX).min(5)];
@@ -102,7 +104,7 @@ impl RetryCall<'_> {
         self.pause = Some((Instant::now(), pause));
     }
 
-    /// Ends the pause as it was meant to end.
+    /// Ends the pause after its planned length.
     pub(crate) fn paused(&mut self) {
         if let Some((_, pause)) = self.pause.take() {
             self.record(pause);
@@ -111,7 +113,7 @@ impl RetryCall<'_> {
 
     /// Ends the call.
     pub(crate) fn end(&mut self, outcome: &'static str) {
-        self.under_way = false;
+        self.has_begun = false;
         let attributes = [KeyValue::new("scope", self.scope), KeyValue::new("outcome", outcome)];
         self.instruments.outcomes.add(1, &attributes);
     }
@@ -123,10 +125,10 @@ impl RetryCall<'_> {
 
 impl Drop for RetryCall<'_> {
     fn drop(&mut self) {
-        if let Some((begun, pause)) = self.pause.take() {
-            self.record(begun.elapsed().min(pause));
+        if let Some((started, pause)) = self.pause.take() {
+            self.record(started.elapsed().min(pause));
         }
-        if self.under_way {
+        if self.has_begun {
             self.end("canceled");
         }
     }
@@ -140,9 +142,9 @@ fn attempt_attributes(scope: &'static str, reason: Class, attempt: &'static str)
     ]
 }
 
-/// How calls end.
+/// The outcomes of calls.
 const OUTCOMES: [&str; 7] =
     ["budget", "canceled", "deadline", "exhausted", "first_try", "permanent", "recovered"];
 
-/// The attempts after the first.
+/// The labels of the attempts after the first.
 const ATTEMPTS: [&str; 6] = ["2", "3", "4", "5", "6", "more"];

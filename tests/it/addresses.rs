@@ -1,16 +1,16 @@
-//! Which addresses are taken, and what is said of the others.
+//! The connection addresses that `Config::new` accepts, and the errors for the others.
 
 use eddyline::{Config, Error, ReadOnly, ReadWrite, RetryPolicy, Store};
 use proptest::prelude::*;
 
 use crate::support::Log;
 
-/// A row of the documentation's table.
+/// A row of the parameter table in `docs/connections.md`.
 struct Row {
     parameter: String,
-    taken: Vec<String>,
+    accepted: Vec<String>,
     refused: Vec<String>,
-    instead: Vec<String>,
+    alternatives: Vec<String>,
 }
 
 fn rows() -> Vec<Row> {
@@ -23,9 +23,9 @@ fn rows() -> Vec<Row> {
         let cells: Vec<_> = line.split('|').collect();
         Row {
             parameter: quoted(cells[1]).remove(0),
-            taken: quoted(cells[2]),
+            accepted: quoted(cells[2]),
             refused: quoted(cells[3]),
-            instead: quoted(cells[4]),
+            alternatives: quoted(cells[4]),
         }
     });
     rows.collect()
@@ -38,7 +38,7 @@ fn refusal(url: &str) -> Option<String> {
     }
 }
 
-/// Renders a parameter in both forms of an address.
+/// Returns an address with the parameter as a URL and as key-value pairs.
 fn addresses(parameter: &str, value: &str) -> [String; 2] {
     let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let host = if parameter.starts_with("host") { "" } else { "host=localhost " };
@@ -49,25 +49,25 @@ fn addresses(parameter: &str, value: &str) -> [String; 2] {
 }
 
 #[test]
-fn each_parameter_is_taken_or_refused_as_the_documentation_says() {
+fn each_parameter_is_accepted_or_refused_as_documented() {
     for row in rows() {
         let parameter = &row.parameter;
-        assert!(!row.taken.is_empty() || !row.refused.is_empty(), "{parameter} has no example");
-        for address in row.taken.iter().flat_map(|value| addresses(parameter, value)) {
+        assert!(!row.accepted.is_empty() || !row.refused.is_empty(), "{parameter} has no example");
+        for address in row.accepted.iter().flat_map(|value| addresses(parameter, value)) {
             assert_eq!(refusal(&address), None, "{address}");
         }
         for address in row.refused.iter().flat_map(|value| addresses(parameter, value)) {
-            let refused = refusal(&address).unwrap_or_else(|| panic!("taken: {address}"));
+            let refused = refusal(&address).unwrap_or_else(|| panic!("accepted: {address}"));
             assert!(refused.contains(parameter.as_str()), "{address}: {refused}");
-            for instead in &row.instead {
-                assert!(refused.contains(instead.as_str()), "{address}: {refused}");
+            for alternative in &row.alternatives {
+                assert!(refused.contains(alternative.as_str()), "{address}: {refused}");
             }
         }
     }
 }
 
 #[test]
-fn each_parameter_of_libpq_is_in_the_documentation() {
+fn each_libpq_parameter_is_documented() {
     let rows = rows();
     for parameter in LIBPQ.split_whitespace() {
         assert!(rows.iter().any(|row| row.parameter == parameter), "{parameter}");
@@ -75,7 +75,7 @@ fn each_parameter_of_libpq_is_in_the_documentation() {
 }
 
 #[test]
-fn ordinary_addresses_are_taken() {
+fn ordinary_addresses_are_accepted() {
     for address in [
         "postgres://localhost",
         "postgresql://localhost/library",
@@ -114,8 +114,8 @@ fn ordinary_addresses_are_taken() {
 }
 
 #[test]
-fn an_address_is_refused_for_what_is_wrong_with_it() {
-    for (address, said) in [
+fn a_malformed_address_is_refused_with_its_reason() {
+    for (address, reason) in [
         ("postgres://", "names no host"),
         ("postgres://localhost:port", "port is not a number from 1 to 65535"),
         ("postgres://localhost:0", "port is not a number from 1 to 65535"),
@@ -136,17 +136,16 @@ fn an_address_is_refused_for_what_is_wrong_with_it() {
         ("hostaddr=fe80::1%eth0", "write an address that needs no zone"),
         ("mysql://localhost/library", "postgres://"),
     ] {
-        let refused = refusal(address).unwrap_or_else(|| panic!("taken: {address}"));
-        assert!(refused.contains(said), "{address}: {refused}");
+        let refused = refusal(address).unwrap_or_else(|| panic!("accepted: {address}"));
+        assert!(refused.contains(reason), "{address}: {refused}");
     }
 }
 
-/// What an address sets is what the server sees.
 #[tokio::test]
-async fn the_server_sees_what_an_address_sets() {
+async fn settings_of_an_address_reach_the_server() {
     let log = Log::new().await;
     let url = log.primary_url();
-    for (parameters, setting, seen) in [
+    for (parameters, setting, expected) in [
         ("application_name=loans%20a", "application_name", "loans a"),
         ("fallback_application_name=loans", "application_name", "loans"),
         ("fallback_application_name=b&application_name=a", "application_name", "a"),
@@ -156,7 +155,7 @@ async fn the_server_sees_what_an_address_sets() {
         let name = crate::support::log_that_runs(
             &log.sql().await,
             &format!(
-                "IF current_setting('{setting}') <> '{seen}' THEN
+                "IF current_setting('{setting}') <> '{expected}' THEN
                      RAISE 'it is %', current_setting('{setting}');
                  END IF;"
             ),
@@ -172,23 +171,22 @@ async fn the_server_sees_what_an_address_sets() {
     }
 }
 
-/// A time of the address is heard, and a setting overrides it.
 #[tokio::test]
-async fn the_connect_timeout_of_an_address_is_heard_unless_a_setting_overrides_it() {
-    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = mute.local_addr().unwrap().port();
+async fn the_connect_timeout_of_an_address_applies_unless_the_config_overrides_it() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
     let url = format!("postgres://ada@127.0.0.1:{port}/library?connect_timeout=1");
     let config = Config::new(&url).unwrap();
     let shorter = config.clone().connect_timeout(std::time::Duration::from_millis(20));
 
-    let of_address = Store::<ReadWrite>::connect(config).await.unwrap_err().to_string();
-    let of_setting = Store::<ReadWrite>::connect(shorter).await.unwrap_err().to_string();
+    let from_address = Store::<ReadWrite>::connect(config).await.unwrap_err().to_string();
+    let from_config = Store::<ReadWrite>::connect(shorter).await.unwrap_err().to_string();
 
-    assert!(of_address.contains("within 1s"), "{of_address}");
-    assert!(of_setting.contains("within 20ms"), "{of_setting}");
+    assert!(from_address.contains("within 1s"), "{from_address}");
+    assert!(from_config.contains("within 20ms"), "{from_config}");
 }
 
-/// Passwords with what confuses parsers, anywhere.
+/// Generates passwords that contain delimiters of addresses at any position.
 fn passwords() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         3 => "[JQXZ]{3,6}",
@@ -199,14 +197,14 @@ fn passwords() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 1..6).prop_map(|pieces| pieces.concat())
 }
 
-/// Returns whether a text shows three characters in a row of a password.
-fn shows(text: &str, password: &str) -> bool {
+/// Returns whether a text contains three consecutive alphanumeric characters of a password.
+fn contains_part_of(text: &str, password: &str) -> bool {
     let password: Vec<_> = password.chars().collect();
     let mut pieces = password.windows(3).map(String::from_iter);
     pieces.any(|piece| piece.chars().all(char::is_alphanumeric) && text.contains(&piece))
 }
 
-fn said_of(address: &str) -> String {
+fn output_about(address: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = match Config::new(address) {
         Ok(config) => config.connect_timeout(std::time::Duration::from_millis(50)),
@@ -214,16 +212,17 @@ fn said_of(address: &str) -> String {
     };
     let shown = format!("{config:?}");
     let connected = runtime.block_on(Store::<ReadWrite>::connect(config));
-    let error = connected.expect_err("there is no such server");
+    let error = connected.expect_err("no server listens at this address");
     format!("{shown} {error} {error:?}")
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// No three letters of a password that was typed as it is are in what is said of its address.
+    /// No three consecutive alphanumeric characters of a password that was not percent-encoded
+    /// appear in an error or in debug output.
     #[test]
-    fn no_piece_of_a_password_is_shown(password in passwords()) {
+    fn errors_and_debug_output_show_no_part_of_a_password(password in passwords()) {
         for address in [
             format!("postgres://ada:{password}@localhost:1/library"),
             format!("postgres://ada:{password}@localhost:1"),
@@ -233,25 +232,28 @@ proptest! {
             format!("host=localhost port=1 password={password} user=ada dbname=library"),
             format!("password='{password}' host=localhost port=1"),
         ] {
-            let said = said_of(&address);
+            let output = output_about(&address);
 
-            prop_assert!(!shows(&said, &password), "{address}: {said}");
+            prop_assert!(!contains_part_of(&output, &password), "{address}: {output}");
         }
     }
 
-    /// No address makes the parser panic, and each that is refused has a reason.
+    /// No address makes the parser panic, and each error names the setting `url`.
     #[test]
-    fn any_text_is_taken_or_refused(text in ".*", url in "postgres://[a-z@:/?#%\\[\\], =&0-9]*") {
+    fn any_text_is_accepted_or_refused(
+        text in ".*",
+        url in "postgres://[a-z@:/?#%\\[\\], =&0-9]*",
+    ) {
         for address in [text, url] {
             if let Err(error) = Config::new(&address) {
-                let is_of_url = matches!(error, Error::InvalidConfig { setting: "url", .. });
-                prop_assert!(is_of_url, "{error:?}");
+                let names_url = matches!(error, Error::InvalidConfig { setting: "url", .. });
+                prop_assert!(names_url, "{error:?}");
             }
         }
     }
 }
 
-/// The parameters of libpq of PostgreSQL 18.
+/// The connection parameters of libpq in PostgreSQL 18.
 const LIBPQ: &str = "application_name channel_binding client_encoding connect_timeout dbname
     fallback_application_name gssdelegation gssencmode gsslib host hostaddr keepalives
     keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts

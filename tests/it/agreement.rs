@@ -1,3 +1,5 @@
+//! Property tests that `Filter::matches` and the server select the same events.
+
 use std::sync::OnceLock;
 
 use eddyline::{AppendCondition, Error, Event, Filter, Query, ReadWrite, SequenceNumber, Store};
@@ -15,7 +17,7 @@ fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| Runtime::new().unwrap())
 }
 
-/// Runs a property against a store of its own.
+/// Checks a property against a store with a log of its own.
 fn check<S: Strategy>(
     cases: u32,
     strategy: S,
@@ -25,7 +27,7 @@ fn check<S: Strategy>(
     check_on(&store, cases, strategy, property);
 }
 
-/// Runs a property against a store.
+/// Checks a property against a store.
 fn check_on<S: Strategy>(
     store: &Store<ReadWrite>,
     cases: u32,
@@ -44,7 +46,7 @@ fn ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<uuid::Uuid> {
 
 /// `Filter::matches` and the server select the same events.
 #[test]
-fn of_filters_with_the_server_on_what_matches() {
+fn filter_matches_selects_the_same_events_as_the_server() {
     let strategy = (vec(generate::event(), 1..12), vec(generate::filter(), 1..8));
     check(150, strategy, async |store, (events, filters)| {
         let before = store.head().await.unwrap();
@@ -54,7 +56,7 @@ fn of_filters_with_the_server_on_what_matches() {
             let read = store.query(Query::new(filter).after(before)).await.unwrap();
 
             let matching = events.iter().filter(|event| filter.matches(event));
-            let found = read.events().iter().map(|event| &**event);
+            let found = read.events().iter().map(|event| event.event());
             prop_assert_eq!(ids(found), ids(matching), "{}", filter.canonical());
         }
         Ok(())
@@ -63,7 +65,7 @@ fn of_filters_with_the_server_on_what_matches() {
 
 /// An event read back matches the same filters as the event that was appended.
 #[test]
-fn of_events_read_with_events_appended() {
+fn an_event_matches_the_same_filters_before_and_after_storage() {
     let strategy = (generate::event(), vec(generate::filter(), 1..8));
     check(100, strategy, async |store, (event, filters)| {
         let before = store.head().await.unwrap();
@@ -72,14 +74,15 @@ fn of_events_read_with_events_appended() {
         let read = store.query(Query::new(&Filter::everything()).after(before)).await.unwrap();
 
         for filter in filters {
-            prop_assert_eq!(filter.matches(&event), filter.matches(&read.events()[0]));
+            prop_assert_eq!(filter.matches(&event), filter.matches(read.events()[0].event()));
         }
         Ok(())
     });
 }
 
-/// Holds what a store answers against what it reads, of events that `writer` appends.
-async fn agrees_on_conflicts(
+/// Appends the events through `writer`. Checks that `store` then answers an append with a conflict
+/// exactly if a query finds a matching event, and that the conflict names the first of them.
+async fn check_conflicts(
     writer: &Store<ReadWrite>,
     store: &Store<ReadWrite>,
     after: SequenceNumber,
@@ -99,31 +102,31 @@ async fn agrees_on_conflicts(
                 prop_assert_eq!(event, breaking.sequence_number());
                 prop_assert_eq!(event_type, breaking.event_type());
             }
-            // The probe itself may be what the filter finds.
+            // The filter may match the probe itself.
             (Ok(appended), found) => {
                 prop_assert!(found.is_none_or(|found| found.sequence_number() >= appended.first()));
                 prop_assert!(!events.iter().any(|event| filter.matches(event)));
             }
-            (answer, found) => prop_assert!(false, "{answer:?} though {found:?} came"),
+            (answer, found) => prop_assert!(false, "{answer:?} although the query found {found:?}"),
         }
     }
     prop_assert!(first > after);
     Ok(())
 }
 
-/// An append is refused exactly where an event came that its filter matches.
+/// An append is refused exactly if an event was stored that its filter matches.
 #[test]
-fn of_fresh_conditions_with_filters() {
+fn recent_conditions_conflict_exactly_if_an_event_matches() {
     let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
     check(100, strategy, async |store, (events, filters)| {
         let after = store.head().await.unwrap();
-        agrees_on_conflicts(store, store, after, &events, &filters).await
+        check_conflicts(store, store, after, &events, &filters).await
     });
 }
 
-/// The same if another process appended the events, so that the server validates the conditions.
+/// As above, but another store appends the events, so that the server validates the conditions.
 #[test]
-fn of_conditions_that_the_server_validates_with_filters() {
+fn conditions_validated_by_the_server_conflict_exactly_if_an_event_matches() {
     let (writer, store) = runtime().block_on(async {
         let log = Log::new().await;
         (log.writer().await, log.writer().await)
@@ -131,26 +134,26 @@ fn of_conditions_that_the_server_validates_with_filters() {
     let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
     check_on(&store, 100, strategy, async |store, (events, filters)| {
         let after = store.head().await.unwrap();
-        agrees_on_conflicts(&writer, store, after, &events, &filters).await
+        check_conflicts(&writer, store, after, &events, &filters).await
     });
 }
 
-/// The same if so many events came that a search looks for those that match.
+/// As above, but after so many events that a search before the append validates the conditions.
 #[test]
-fn of_stale_conditions_with_filters() {
+fn stale_conditions_conflict_exactly_if_an_event_matches() {
     let strategy = (vec(generate::event(), 1..8), vec(generate::filter(), 1..5));
     check(40, strategy, async |store, (events, filters)| {
         let after = store.head().await.unwrap();
         let filler = (0..1_100).map(|_| Event::from_json("Filler", "{}").unwrap());
         store.append(filler, AppendCondition::none()).await.unwrap();
-        agrees_on_conflicts(store, store, after, &events, &filters).await
+        check_conflicts(store, store, after, &events, &filters).await
     });
 }
 
-/// Any string is a type, a key or a value: it comes back as it went, and a filter that names it
-/// finds its event and no other.
+/// Any string can be an event type, a key or a value. It is read back unchanged, and a filter that
+/// names it finds its event and no other.
 #[test]
-fn of_any_string_with_itself() {
+fn any_string_is_read_back_and_found() {
     let text = "[^\0]{1,40}";
     let strategy = (text, text, "[^\0]{0,40}");
     check(150, strategy, async |store, (event_type, key, value)| {
@@ -173,16 +176,16 @@ fn of_any_string_with_itself() {
         for filter in filters {
             let found = store.query(Query::new(&filter).after(before)).await.unwrap();
             let matching = [&other, &event].into_iter().filter(|event| filter.matches(event));
-            prop_assert_eq!(ids(found.events().iter().map(|event| &**event)), ids(matching));
+            prop_assert_eq!(ids(found.events().iter().map(|event| event.event())), ids(matching));
             prop_assert!(filter.matches(&event));
         }
         Ok(())
     });
 }
 
-/// Time bounds mean the same here and there, both ends included.
+/// `Filter::matches` and the server treat time bounds alike; both ends are inclusive.
 #[test]
-fn of_time_bounds_with_the_server() {
+fn time_bounds_select_the_same_events_as_the_server() {
     let base: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let strategy = (vec(0_i64..6, 1..8), 0_i64..6_000, 0_i64..6_000);
     check(80, strategy, async |store, (times, from, length)| {
@@ -207,15 +210,15 @@ fn of_time_bounds_with_the_server() {
         ] {
             let read = store.query(Query::new(&filter).after(before)).await.unwrap();
             let matching = events.iter().filter(|event| filter.matches(event));
-            prop_assert_eq!(ids(read.events().iter().map(|event| &**event)), ids(matching));
+            prop_assert_eq!(ids(read.events().iter().map(|event| event.event())), ids(matching));
         }
         Ok(())
     });
 }
 
-/// An event made at a time is matched by each period that has this time as a bound.
+/// A period that begins or ends at the time of an event matches the event.
 #[test]
-fn of_an_event_with_the_periods_that_begin_or_end_with_it() {
+fn an_event_matches_periods_that_begin_or_end_at_its_time() {
     let seconds = prop_oneof![-5_000_000_000_i64..5_000_000_000, -3_i64..3];
     check(150, (seconds, 0_i32..1_000_000_000), async |store, (seconds, nanoseconds)| {
         let time = Timestamp::new(seconds, nanoseconds).unwrap();

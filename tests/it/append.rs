@@ -1,3 +1,5 @@
+//! Appends with and without conditions.
+
 use std::time::Duration;
 
 use eddyline::{
@@ -10,7 +12,7 @@ use serde_json::json;
 use crate::support::{Log, lent, loans_of, returned};
 
 #[tokio::test]
-async fn stores_events_in_the_order_given_and_says_where() {
+async fn an_append_stores_events_in_order_and_returns_their_positions() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events = [lent("b-1", "r-1"), returned("b-1", "r-1"), lent("b-1", "r-2")];
@@ -26,7 +28,7 @@ async fn stores_events_in_the_order_given_and_says_where() {
 }
 
 #[tokio::test]
-async fn conflicts_when_a_matching_event_arrives_first() {
+async fn an_append_conflicts_when_a_matching_event_arrives_first() {
     let log = Log::new().await;
     let store = log.writer().await;
     let history = store.query(loans_of("b-1")).await.unwrap();
@@ -42,7 +44,7 @@ async fn conflicts_when_a_matching_event_arrives_first() {
 }
 
 #[tokio::test]
-async fn accepts_when_what_arrived_first_does_not_match() {
+async fn an_append_succeeds_when_the_event_that_arrives_first_does_not_match() {
     let log = Log::new().await;
     let store = log.writer().await;
     let history = store.query(loans_of("b-1")).await.unwrap();
@@ -68,7 +70,7 @@ async fn a_refused_append_stores_none_of_its_events() {
 }
 
 #[tokio::test]
-async fn a_condition_on_a_period_is_broken_within_it_only() {
+async fn a_condition_on_a_period_is_broken_only_by_events_within_it() {
     let log = Log::new().await;
     let store = log.writer().await;
     let time = |time: &str| time.parse::<Timestamp>().unwrap();
@@ -84,9 +86,9 @@ async fn a_condition_on_a_period_is_broken_within_it_only() {
     assert!(refused.is_err_and(|error| error.is_conflict()));
 }
 
-/// Counts the events of its boundary, and appends one that carries the count, until the time is up.
-async fn count_again_and_again(store: &Store<ReadWrite>, book: &str, rounds: usize) {
-    for _ in 0..rounds {
+/// Counts the events of a boundary, appends an event that carries the count, and repeats this.
+async fn count_and_append(store: &Store<ReadWrite>, book: &str, times: usize) {
+    for _ in 0..times {
         let history = store.query(loans_of(book)).await.unwrap();
         let counted = json!({ "BookID": book, "Seen": history.events().len() });
         let event = Event::new("BookCopyLentToReader", &counted).unwrap();
@@ -100,23 +102,23 @@ async fn count_again_and_again(store: &Store<ReadWrite>, book: &str, rounds: usi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_decisions_never_miss_an_event() {
     let log = Log::new().await;
-    let (one, other) = (log.writer().await, log.writer().await);
-    let deciders = (0..12).map(|decider| {
-        let store = if decider % 2 == 0 { &one } else { &other };
-        count_again_and_again(store, ["b-1", "b-2"][decider / 2 % 2], 25)
+    let (first, second) = (log.writer().await, log.writer().await);
+    let decisions = (0..12).map(|number| {
+        let store = if number % 2 == 0 { &first } else { &second };
+        count_and_append(store, ["b-1", "b-2"][number / 2 % 2], 25)
     });
-    let blind = async {
+    let unconditional = async {
         for _ in 0..60 {
             let event =
                 Event::new("BookCopyReturnedByReader", &json!({ "BookID": "b-1" })).unwrap();
-            one.append([event], AppendCondition::none()).await.unwrap();
+            first.append([event], AppendCondition::none()).await.unwrap();
         }
     };
 
-    tokio::join!(join_all(deciders), blind);
+    tokio::join!(join_all(decisions), unconditional);
 
     for book in ["b-1", "b-2"] {
-        let history = one.query(Query::new(&loans_of(book))).await.unwrap();
+        let history = first.query(Query::new(&loans_of(book))).await.unwrap();
         for (before, event) in history.events().iter().enumerate() {
             let seen = event.payload::<serde_json::Value>().unwrap()["Seen"].as_u64();
             assert!(
@@ -129,7 +131,7 @@ async fn concurrent_decisions_never_miss_an_event() {
 }
 
 #[tokio::test]
-async fn says_who_holds_the_log_where_it_cannot_have_it_in_time() {
+async fn a_lock_timeout_names_the_session_that_holds_the_lock() {
     let log = Log::new().await;
     let config = log.config().lock_timeout(Duration::from_millis(50));
     let store = Store::<ReadWrite>::connect(config.retry(RetryPolicy::never())).await.unwrap();
@@ -142,8 +144,8 @@ async fn says_who_holds_the_log_where_it_cannot_have_it_in_time() {
 
     assert_eq!(refused.sqlstate().unwrap().as_str(), "55P03");
     assert!(refused.is_timeout() && refused.is_transient());
-    let told = std::error::Error::source(&refused).unwrap().to_string();
-    assert!(told.contains(&name) && told.contains("idle in transaction"), "{told}");
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(cause.contains(&name) && cause.contains("idle in transaction"), "{cause}");
     holder.batch_execute("ROLLBACK").await.unwrap();
     store.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
 }

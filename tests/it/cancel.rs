@@ -1,3 +1,5 @@
+//! Futures of the public interface that are dropped after any number of polls.
+
 use std::future::IntoFuture;
 use std::pin::pin;
 use std::task::Poll;
@@ -10,10 +12,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::support::{Log, Observer, lent, wait, wait_for_lock_waiter, wait_until};
 
-/// How often the futures under test are polled at most before they are dropped. They need fewer.
+/// The most polls before a future under test is dropped. Each of them needs fewer to complete.
 const POLLS: usize = 12;
 
-/// Polls a future up to so many times, as often as it asks to be, then drops it.
+/// Polls a future each time that it is woken, but at most `polls` times, then drops it.
 async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut polled = 0;
@@ -32,11 +34,11 @@ async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> Optio
 }
 
 #[tokio::test]
-async fn a_dropped_append_is_there_whole_or_not_at_all_and_once_if_repeated() {
+async fn a_dropped_append_is_stored_whole_or_not_at_all_and_once_if_repeated() {
     let log = Log::new().await;
     let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
     let mut dropped = 0;
-    // Twice: with statements that are yet to be prepared, and with prepared ones.
+    // In the first pass the statements are not prepared yet, in the second one they are.
     for polls in (0..POLLS).chain(0..POLLS) {
         let events = [lent("b-1", "r-1"), lent("b-2", "r-1"), lent("b-3", "r-1")];
         let before = store.head().await.unwrap();
@@ -59,17 +61,18 @@ async fn a_dropped_append_is_there_whole_or_not_at_all_and_once_if_repeated() {
     assert!(dropped > 0);
 }
 
-/// Its connection would have the next one wait behind it, for as long as it waits for the lock.
+/// Otherwise the next call on its connection would wait until the append has the lock.
 #[tokio::test]
-async fn a_dropped_append_that_waits_for_the_lock_holds_nobody_up() {
+async fn an_append_dropped_while_it_waits_for_the_lock_blocks_no_other_call() {
     let log = Log::new().await;
     let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
     let (sql, key) = (log.sql().await, log.lock_key().await);
     let holder = log.sql().await;
     holder.batch_execute(&format!("BEGIN; {}", log.insert("b-1"))).await.unwrap();
+    let append = store.append([lent("b-2", "r-1")], AppendCondition::none());
     tokio::select! {
         biased;
-        outcome = store.append([lent("b-2", "r-1")], AppendCondition::none()) => panic!("{outcome:?}"),
+        outcome = append => panic!("{outcome:?}"),
         () = wait_for_lock_waiter(&sql, key) => {}
     }
 
@@ -103,9 +106,9 @@ async fn a_dropped_read_leaves_the_pool_usable() {
     }
 }
 
-/// The first round is lost each time, so that the second one is held under the lock.
+/// The first attempt always conflicts, so that the second one runs under the lock.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() {
+async fn a_dropped_decision_is_stored_whole_or_not_at_all_and_releases_the_lock() {
     let (log, observer) = (Log::isolated().await, Observer::new());
     let policy = RetryPolicy::builder().escalate_after(1).build().unwrap();
     let config = log.config().max_connections(1).retry(policy).telemetry(observer.telemetry());
@@ -125,7 +128,7 @@ async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() 
 
         let decided = poll_at_most(polls, store.decide(&filter, decide)).await;
 
-        // Neither the log's lock nor the only connection is kept.
+        // Neither the log's lock nor the only connection is still in use.
         for store in [&other, &store] {
             store.append([lent("b-other", "r-1")], AppendCondition::none()).await.unwrap();
         }
@@ -137,7 +140,7 @@ async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() 
                 assert_eq!(stored, 3);
                 finished += 1;
             }
-            // Whether it was stored depends on who was faster: the server, or who ended its process.
+            // Either the server committed first, or the cancellation ended its backend first.
             None => canceled += u64::from(polls > 0),
         }
     }
@@ -146,17 +149,17 @@ async fn a_dropped_decision_is_there_whole_or_not_at_all_and_holds_nothing_up() 
     let outcomes = observer.counter("eventstore.retry.outcomes");
     assert_eq!(outcomes["outcome=canceled scope=decide"], canceled);
     assert_eq!(outcomes["outcome=recovered scope=decide"], finished);
-    // So ends a session whose transaction was idle for as long as the server lets it.
+    // A session that `idle_in_transaction_session_timeout` ends would be counted here.
     let fatal = "SELECT sessions_fatal FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(log.sql().await.query_one(fatal, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
-/// It has three round trips a chunk, and reads the next one meanwhile.
+/// An import takes three round trips per chunk, and reads the next chunk meanwhile.
 #[tokio::test]
-async fn a_dropped_import_has_stored_whole_chunks_in_order_and_can_be_run_again() {
+async fn a_dropped_import_has_stored_whole_chunks_in_order_and_can_be_repeated() {
     let log = Log::new().await;
     let store = Store::<ReadWrite>::connect(log.config().max_connections(1)).await.unwrap();
-    let (mut dropped, mut halfway) = (0, 0);
+    let (mut dropped, mut partial) = (0, 0);
     for polls in (0..4 * POLLS).chain(0..4 * POLLS) {
         let events: Vec<_> = (0..5).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
         let before = store.head().await.unwrap();
@@ -169,18 +172,18 @@ async fn a_dropped_import_has_stored_whole_chunks_in_order_and_can_be_run_again(
         assert!([0, 2, 4, 5].contains(&stored), "{stored} after {polls} polls");
         assert!(imported.is_none_or(|imported| imported.unwrap().stored() == 5));
         dropped += usize::from(stored == 0);
-        halfway += usize::from(stored == 2 || stored == 4);
+        partial += usize::from(stored == 2 || stored == 4);
         let again = import().await.unwrap();
         assert_eq!(again.read(), 5);
         let stored = store.query(since).await.unwrap();
         let stored: Vec<_> = stored.events().iter().map(|event| event.id()).collect();
         assert_eq!(stored, events.iter().map(Event::id).collect::<Vec<_>>());
     }
-    assert!(dropped > 0 && halfway > 0, "{dropped} with nothing, {halfway} half-way");
+    assert!(dropped > 0 && partial > 0, "{dropped} stored nothing, {partial} stored a part");
 }
 
 #[tokio::test]
-async fn a_dropped_connect_leaves_nothing_behind() {
+async fn a_dropped_connect_does_not_affect_a_later_one() {
     let log = Log::new().await;
 
     for polls in 0..POLLS {
@@ -192,7 +195,7 @@ async fn a_dropped_connect_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_dropped_migration_is_done_whole_or_not_at_all() {
+async fn a_dropped_migration_is_applied_whole_or_not_at_all() {
     let log = Log::missing().await;
 
     for polls in 0..POLLS {

@@ -1,3 +1,5 @@
+//! The canonical form of filters.
+
 use eddyline::Filter;
 use proptest::prelude::*;
 
@@ -7,9 +9,12 @@ use crate::generate::{self, Item, join};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Filters have the same canonical form if, and only if, they match the same events.
+    /// Two filters have the same canonical form if and only if they match the same events.
     #[test]
-    fn is_equal_exactly_where_the_meaning_is(one in generate::items(), other in generate::items()) {
+    fn equal_canonical_forms_mean_equal_matches(
+        one in generate::items(),
+        other in generate::items(),
+    ) {
         let (one, other) = (join(&one), join(&other));
         let events: Vec<_> = witnesses(&one).into_iter().chain(witnesses(&other)).collect();
 
@@ -20,9 +25,9 @@ proptest! {
         prop_assert_eq!(one == other, same_meaning);
     }
 
-    /// Neither order nor repetition nor what is implied already changes the canonical form.
+    /// Order, repetition and implied alternatives do not change the canonical form.
     #[test]
-    fn is_free_of_order_and_repetition(
+    fn order_and_repetition_do_not_change_the_canonical_form(
         items in generate::items().prop_shuffle(),
         again in any::<prop::sample::Index>(),
     ) {
@@ -39,9 +44,9 @@ proptest! {
         prop_assert_eq!(join(&items), join(&rearranged));
     }
 
-    /// A filter matches the events that its canonical form was read from.
+    /// A filter matches the events that are built from its canonical form.
     #[test]
-    fn matches_its_witnesses(items in generate::items()) {
+    fn a_filter_matches_its_witnesses(items in generate::items()) {
         let filter = join(&items);
 
         for event in witnesses(&filter) {
@@ -51,7 +56,7 @@ proptest! {
 }
 
 #[test]
-fn tells_filters_apart_that_naive_joining_confuses() {
+fn filters_that_naive_concatenation_confuses_differ() {
     let pairs = [
         (Filter::any_of([("a", "b,c=d")]), Filter::any_of([("a", "b"), ("c", "d")])),
         (Filter::any_of([("a=b", "c")]), Filter::any_of([("a", "b=c")])),
@@ -67,7 +72,7 @@ fn tells_filters_apart_that_naive_joining_confuses() {
 }
 
 #[test]
-fn leaves_out_what_is_implied() {
+fn the_canonical_form_omits_implied_alternatives() {
     let wide = Filter::any_of([("BookID", "b-1")]);
     let narrow =
         Filter::types(["BookCopyLentToReader"]).all_of([("BookID", "b-1"), ("ReaderID", "r-1")]);
@@ -78,7 +83,7 @@ fn leaves_out_what_is_implied() {
 }
 
 #[test]
-fn joins_predicates_that_must_all_be_met() {
+fn all_of_predicates_on_one_key_are_merged() {
     let nested = |key: &str| serde_json::json!({ key: 1 });
     let two = Filter::all_of([("Address", nested("City")), ("Address", nested("Street"))]);
     let one = Filter::all_of([("Address", serde_json::json!({ "Street": 1.0, "City": 1 }))]);

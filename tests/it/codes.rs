@@ -1,21 +1,21 @@
-//! Codes that servers say where no store listens, and what they mean.
+//! SQLSTATEs that servers send outside of a store's requests, and their classes.
 
 use std::future::poll_fn;
 
-use eddyline::error::{Circumstances, Failure, Phase};
 use eddyline::{Class, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
+use crate::documented_classes::{class_in_append, class_in_read};
 use crate::support::{
     Fragile, Log, cluster, named, refusal, sleeping_backend, unreachable_url, wait_until,
 };
 
-/// Connects, and returns what the server says unasked until it ends the connection.
+/// Connects, and returns the SQLSTATEs that the server sends until it ends the connection.
 async fn listen(url: &str) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
     let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    let said = tokio::spawn(async move {
+    let codes = tokio::spawn(async move {
         let mut codes = Vec::new();
         while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
             match message {
@@ -29,18 +29,18 @@ async fn listen(url: &str) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
         }
         codes
     });
-    (client, said)
+    (client, codes)
 }
 
-/// Links from a server to servers, made by its extension `dblink`. Servers that were built without
-/// it do not refuse any by themselves.
+/// Links from a server to servers, made by its extension `dblink`. On servers without the extension, the
+/// errors are raised instead.
 struct Links {
     sql: Client,
     are_real: bool,
 }
 
 impl Links {
-    /// Makes a link named `broken`, whose session has ended.
+    /// Makes a link named `broken`, whose session was terminated.
     async fn new(log: &Log) -> Self {
         let sql = log.sql().await;
         let extension = "SELECT FROM pg_available_extensions WHERE name = 'dblink'";
@@ -60,68 +60,66 @@ impl Links {
             WHERE application_name = $1";
         let end = async || self.sql.query(end, &[&application]).await.unwrap();
         wait_until(async || end().await.is_empty()).await;
-        // The first to ask may be told instead why it ended.
+        // The first statement may fail with the reason of the termination instead.
         refusal(self.sql.batch_execute("SELECT dblink_exec('broken', 'SELECT 1')").await);
     }
 
-    /// Returns the code with which what is asked of a link is refused.
-    async fn refusal(&self, code: &str, asked: &str) -> String {
+    /// Returns the SQLSTATE with which the server refuses a statement on a link.
+    async fn refusal(&self, code: &str, statement: &str) -> String {
         let raise = format!("DO $$ BEGIN RAISE 'no link' USING ERRCODE = '{code}'; END $$");
-        let statement = if self.are_real { asked } else { &raise };
-        refusal(self.sql.batch_execute(statement).await)
+        let executed = if self.are_real { statement } else { &raise };
+        refusal(self.sql.batch_execute(executed).await)
     }
 }
 
-/// Returns the class of a code in a read, and in an append that had been sent.
-fn classes(code: &str, ended: bool) -> [Class; 2] {
-    [Phase::Read, Phase::Append].map(|place| {
-        let circumstances = Circumstances::new(place, Role::Primary).sent(true).ended(ended);
-        Class::of(Failure::Sqlstate(code), circumstances)
-    })
+/// Checks the class of a code in a read, and in an append that was sent.
+fn assert_classes(code: &str, ended: bool, [read, append]: [Class; 2]) {
+    assert_eq!(class_in_read(code, Role::Primary), read.as_str(), "{code}");
+    assert_eq!(class_in_append(code, ended), append.as_str(), "{code}");
 }
 
 #[tokio::test]
-async fn a_session_that_idles_for_too_long_is_closed_without_harm() {
-    let (client, said) = listen(&cluster().await.primary().url("postgres")).await;
+async fn an_idle_session_timeout_is_transient() {
+    let (client, codes) = listen(&cluster().await.primary().url("postgres")).await;
     client.batch_execute("SET idle_session_timeout = 10").await.unwrap();
 
-    let said = said.await.unwrap();
+    let codes = codes.await.unwrap();
 
-    assert_eq!(said, ["57P05"]);
-    assert_eq!(classes(&said[0], true), [Class::Transient, Class::OutcomeUnknown]);
+    assert_eq!(codes, ["57P05"]);
+    assert_classes(&codes[0], true, [Class::Transient, Class::OutcomeUnknown]);
 }
 
 #[tokio::test]
-async fn a_transaction_that_idles_for_too_long_is_a_timeout() {
-    let (client, said) = listen(&cluster().await.primary().url("postgres")).await;
+async fn an_idle_in_transaction_timeout_is_a_timeout() {
+    let (client, codes) = listen(&cluster().await.primary().url("postgres")).await;
     let begin = "SET idle_in_transaction_session_timeout = 10; BEGIN";
     client.batch_execute(begin).await.unwrap();
 
-    let said = said.await.unwrap();
+    let codes = codes.await.unwrap();
 
-    assert_eq!(said, ["25P03"]);
-    assert_eq!(classes(&said[0], true), [Class::Timeout, Class::OutcomeUnknown]);
+    assert_eq!(codes, ["25P03"]);
+    assert_classes(&codes[0], true, [Class::Timeout, Class::OutcomeUnknown]);
 }
 
-/// Servers older than 17 do not say so by themselves.
+/// Servers older than 17 have no `transaction_timeout`. The error is raised there.
 #[tokio::test]
-async fn a_transaction_that_takes_too_long_is_a_timeout() {
+async fn a_transaction_timeout_is_a_timeout() {
     let cluster = cluster().await;
-    let (client, said) = listen(&cluster.primary().url("postgres")).await;
+    let (client, codes) = listen(&cluster.primary().url("postgres")).await;
     let code = if cluster.programs().major_version() < 17 {
         let raise = "DO $$ BEGIN RAISE 'too long' USING ERRCODE = '25P04'; END $$";
         refusal(client.batch_execute(raise).await)
     } else {
         client.batch_execute("SET transaction_timeout = 200; BEGIN").await.unwrap();
-        said.await.unwrap().remove(0)
+        codes.await.unwrap().remove(0)
     };
 
     assert_eq!(code, "25P04");
-    assert_eq!(classes(&code, true), [Class::Timeout, Class::OutcomeUnknown]);
+    assert_classes(&code, true, [Class::Timeout, Class::OutcomeUnknown]);
 }
 
 #[tokio::test]
-async fn who_lost_a_race_on_the_primary_may_run_again() {
+async fn a_serialization_failure_is_transient() {
     let log = Log::new().await;
     let (sql, name) = (log.sql().await, &log.name);
     let (first, second) = (log.sql().await, log.sql().await);
@@ -134,15 +132,15 @@ async fn who_lost_a_race_on_the_primary_may_run_again() {
     let code = refusal(first.batch_execute(&take).await);
 
     assert_eq!(code, "40001");
-    assert_eq!(classes(&code, false), [Class::Transient; 2]);
+    assert_classes(&code, false, [Class::Transient; 2]);
 }
 
 #[tokio::test]
-async fn neighbours_of_a_session_that_crashed_are_sent_away_with_a_code() {
+async fn a_crash_of_another_session_is_transient() {
     let fragile = Fragile::new().await;
     let (url, application) = named(&fragile.primary_url());
-    // What it had not read yet when it ends would take its last words along.
-    let (_neighbour, said) = listen(&fragile.primary_url()).await;
+    // A connection that ends with unread data is reset, and loses its last message.
+    let (_neighbour, codes) = listen(&fragile.primary_url()).await;
     let watcher = fragile.sql().await;
     let (victim, _) = listen(&url).await;
 
@@ -154,13 +152,13 @@ async fn neighbours_of_a_session_that_crashed_are_sent_away_with_a_code() {
     let (slept, ()) = tokio::join!(sleep, crash);
 
     assert!(slept.unwrap_err().is_closed());
-    assert_eq!(said.await.unwrap(), ["57P02"]);
-    assert_eq!(classes("57P02", true), [Class::Transient, Class::OutcomeUnknown]);
+    assert_eq!(codes.await.unwrap(), ["57P02"]);
+    assert_classes("57P02", true, [Class::Transient, Class::OutcomeUnknown]);
 }
 
-/// A message of a type that there is none of, after a login.
+/// Sends a message of an unknown type after the login.
 #[tokio::test]
-async fn what_a_server_cannot_understand_breaks_the_connection() {
+async fn a_protocol_violation_is_transient() {
     let port = cluster().await.primary().port();
     let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let mut login = vec![0, 0, 0, 0, 0, 3, 0, 0];
@@ -168,18 +166,18 @@ async fn what_a_server_cannot_understand_breaks_the_connection() {
     login[3] = login.len() as u8;
     server.write_all(&login).await.unwrap();
     server.write_all(b"!\0\0\0\x04").await.unwrap();
-    let mut said = Vec::new();
-    server.read_to_end(&mut said).await.unwrap();
+    let mut codes = Vec::new();
+    server.read_to_end(&mut codes).await.unwrap();
 
-    let at = said.windows(2).rposition(|field| field == b"\0C").unwrap() + 2;
-    let code = std::str::from_utf8(&said[at..at + 5]).unwrap();
+    let at = codes.windows(2).rposition(|field| field == b"\0C").unwrap() + 2;
+    let code = std::str::from_utf8(&codes[at..at + 5]).unwrap();
 
     assert_eq!(code, "08P01");
-    assert_eq!(classes(code, true), [Class::Transient, Class::OutcomeUnknown]);
+    assert_classes(code, true, [Class::Transient, Class::OutcomeUnknown]);
 }
 
 #[tokio::test]
-async fn a_server_that_has_no_link_to_another_one_leaves_an_append_in_doubt() {
+async fn an_append_refused_for_a_lost_link_has_an_unknown_outcome() {
     let log = Log::isolated().await;
     let links = Links::new(&log).await;
     let connect = format!("SELECT dblink_connect('{}')", unreachable_url());
@@ -189,10 +187,10 @@ async fn a_server_that_has_no_link_to_another_one_leaves_an_append_in_doubt() {
         ("08006", "SELECT dblink_exec('broken', 'SELECT 1')"),
     ];
 
-    for (code, asked) in refused {
-        let refusal = links.refusal(code, asked).await;
+    for (code, statement) in refused {
+        let refusal = links.refusal(code, statement).await;
 
-        assert_eq!(refusal, code, "{asked}");
-        assert_eq!(classes(&refusal, false), [Class::Transient, Class::OutcomeUnknown], "{code}");
+        assert_eq!(refusal, code, "{statement}");
+        assert_classes(&refusal, false, [Class::Transient, Class::OutcomeUnknown]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a predicate demands of a payload, beside what `jsonb`'s `@>` answers.
+//! Predicates match payloads as the containment operator of `jsonb`, `@>`, does.
 
 use std::sync::OnceLock;
 
@@ -25,32 +25,32 @@ fn event(value: &str) -> Event {
     Event::from_json("Tagged", format!("{{\"k\":{value}}}")).unwrap()
 }
 
-/// A predicate on an array is met exactly when PostgreSQL says that the payload contains it.
+/// A predicate on an array matches exactly if PostgreSQL says that the payload contains the array.
 #[test]
-fn is_what_the_server_says() {
+fn predicates_match_as_the_server_does() {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
     let sql = runtime.block_on(async {
         crate::support::connect(&cluster().await.primary().url("postgres")).await
     });
-    let contains = "SELECT given::jsonb @> demanded::jsonb
+    let contains = "SELECT payload::jsonb @> predicate::jsonb
         FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) WITH ORDINALITY
-            AS pair (given, demanded, place)
-        ORDER BY place";
+            AS pair (payload, predicate, number)
+        ORDER BY number";
     let pairs = vec((small_value(true), small_value(false)), 100);
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) };
     TestRunner::new(config)
         .run(&pairs, |pairs| {
             let object = |value: &String| format!("{{\"k\":{value}}}");
-            let given: Vec<_> = pairs.iter().map(|(given, _)| object(given)).collect();
-            let demanded: Vec<_> = pairs.iter().map(|(_, demanded)| object(demanded)).collect();
+            let payload: Vec<_> = pairs.iter().map(|(payload, _)| object(payload)).collect();
+            let predicate: Vec<_> = pairs.iter().map(|(_, predicate)| object(predicate)).collect();
 
-            let rows = runtime.block_on(sql.query(contains, &[&given, &demanded])).unwrap();
+            let rows = runtime.block_on(sql.query(contains, &[&payload, &predicate])).unwrap();
 
-            for ((given, demanded), row) in pairs.iter().zip(rows) {
-                let filter = filter(demanded);
-                let matches = filter.matches(&event(given));
-                prop_assert_eq!(matches, row.get::<_, bool>(0), "{} @> {}", given, demanded);
+            for ((payload, predicate), row) in pairs.iter().zip(rows) {
+                let filter = filter(predicate);
+                let matches = filter.matches(&event(payload));
+                prop_assert_eq!(matches, row.get::<_, bool>(0), "{} @> {}", payload, predicate);
             }
             Ok(())
         })
@@ -60,9 +60,12 @@ fn is_what_the_server_says() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Two predicates have one canonical form exactly when each one's array contains the other's.
+    /// Two predicates have the same canonical form exactly if each array contains the other.
     #[test]
-    fn is_canonical(one in small_value(false), other in small_value(false)) {
+    fn equivalent_predicates_have_one_canonical_form(
+        one in small_value(false),
+        other in small_value(false),
+    ) {
         let (first, second) = (filter(&one), filter(&other));
 
         let same_meaning = first.matches(&event(&other)) && second.matches(&event(&one));
@@ -72,9 +75,9 @@ proptest! {
         prop_assert!(first.matches(&event(&one)));
     }
 
-    /// Neither order nor repetition of elements counts, nor elements that others contain.
+    /// Order and repetition of elements do not matter, nor do elements that others contain.
     #[test]
-    fn is_free_of_order_and_repetition(
+    fn order_and_repetition_of_elements_do_not_matter(
         elements in vec(small_value(false), 1..4),
         again in any::<prop::sample::Index>(),
     ) {
@@ -89,9 +92,9 @@ proptest! {
         );
     }
 
-    /// Two arrays that must both be contained are one that has the elements of both.
+    /// Two arrays that must both be contained equal one array with the elements of both.
     #[test]
-    fn of_two_arrays_is_the_containment_of_both(
+    fn two_arrays_equal_one_with_the_elements_of_both(
         one in vec(small_value(false), 1..3),
         other in vec(small_value(false), 1..3),
     ) {
@@ -106,7 +109,7 @@ proptest! {
 }
 
 #[test]
-fn knows_the_cases_of_the_manual() {
+fn predicates_match_as_the_postgresql_manual_says() {
     let cases = [
         ("[1, 2, 3]", "[1, 3]", true),
         ("[1, 2, 3]", "[3, 1]", true),
@@ -117,20 +120,24 @@ fn knows_the_cases_of_the_manual() {
         ("[[1], [3]]", "[[1, 3]]", false),
         ("[{\"a\": 1, \"b\": 2}, {\"c\": 3}]", "[{\"b\": 2}]", true),
         ("[{\"a\": 1}, {\"b\": 2}]", "[{\"a\": 1, \"b\": 2}]", false),
-        // Only at the top level of a value does an array contain a scalar.
+        // In PostgreSQL an array contains a scalar only at the top level of a value.
         ("[\"x\", \"y\"]", "\"x\"", false),
         ("\"x\"", "[\"x\"]", false),
         ("{\"a\": 1}", "[{\"a\": 1}]", false),
         ("[1.0]", "[1]", true),
         ("[]", "[null]", false),
     ];
-    for (given, demanded, expected) in cases {
-        assert_eq!(filter(demanded).matches(&event(given)), expected, "{given} @> {demanded}");
+    for (payload, predicate, expected) in cases {
+        assert_eq!(
+            filter(predicate).matches(&event(payload)),
+            expected,
+            "{payload} @> {predicate}"
+        );
     }
 }
 
 #[test]
-fn refuses_values_that_would_widen_the_filter() {
+fn values_that_would_widen_the_filter_are_refused() {
     for value in [json!([]), json!([[]]), json!([{}]), json!([""]), json!({ "a": [] })] {
         let refused = Filter::all_of([("tags", value.clone())]).build();
 
@@ -139,7 +146,7 @@ fn refuses_values_that_would_widen_the_filter() {
 }
 
 #[test]
-fn refuses_arrays_and_values_that_exclude_each_other() {
+fn an_array_and_another_value_for_one_key_are_refused() {
     for other in [json!("course:c1"), json!({ "course": "c1" })] {
         let both = Filter::all_of([("tags", json!(["course:c1"])), ("tags", other)]);
 
@@ -148,7 +155,7 @@ fn refuses_arrays_and_values_that_exclude_each_other() {
 }
 
 #[test]
-fn counts_the_values_of_arrays_against_the_most_of_a_filter() {
+fn elements_of_arrays_count_towards_the_value_limit_of_a_filter() {
     let tags = |count: usize| (0..count).map(|n| format!("t{n}")).collect::<Vec<_>>();
 
     assert!(Filter::all_of([("tags", tags(9_990))]).build().is_ok());
@@ -161,7 +168,7 @@ fn counts_the_values_of_arrays_against_the_most_of_a_filter() {
 }
 
 #[tokio::test]
-async fn finds_events_by_their_tags() {
+async fn a_query_finds_events_by_their_tags() {
     let log = Log::new().await;
     let store = log.writer().await;
     let subscribed = |course: &str, student: &str| {

@@ -1,4 +1,4 @@
-//! Appends of a store whose log others append to as well.
+//! Appends of a store to whose log other sessions append as well.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use futures_util::future::try_join_all;
 
 use crate::support::{Log, lent, loans_of};
 
-/// An append that has little time has the server judge it, which looks for the log's end only where
-/// there is a condition.
+/// The server validates an append with a short timeout, and reads the head only if the append has a
+/// condition.
 #[tokio::test]
-async fn what_others_stored_before_an_unconditional_append_breaks_conditions() {
+async fn events_of_others_before_an_unconditional_append_break_conditions() {
     let log = Log::new().await;
     let store = log.writer().await;
     let seen = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     log.sql().await.batch_execute(&log.insert("b-2")).await.unwrap();
-    let hurried = RetryPolicy::builder().attempt_timeout(Duration::from_secs(5)).build().unwrap();
-    let hurried = store.with_retry_policy(hurried);
-    hurried.append([lent("b-1", "r-2")], AppendCondition::none()).await.unwrap();
+    let bounded = RetryPolicy::builder().attempt_timeout(Duration::from_secs(5)).build().unwrap();
+    let bounded = store.with_retry_policy(bounded);
+    bounded.append([lent("b-1", "r-2")], AppendCondition::none()).await.unwrap();
 
     let condition = AppendCondition::no_match_after(loans_of("b-2"), seen.last());
     let refused = store.append([lent("b-2", "r-1")], condition).await;
@@ -26,7 +26,7 @@ async fn what_others_stored_before_an_unconditional_append_breaks_conditions() {
 }
 
 #[tokio::test]
-async fn those_that_wait_together_are_stored_together() {
+async fn appends_that_wait_together_share_one_transaction() {
     let log = Log::new().await;
     let (store, sql) = (log.writer().await, log.sql().await);
     let append = async |book: String| {

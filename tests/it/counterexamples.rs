@@ -1,19 +1,19 @@
-//! What the append's protocol avoids. Each wrong form is shown to fail, so that the right one is
-//! known to be tested by the same race.
+//! Wrong forms of the append protocol. Each one is shown to fail, which proves that the race can
+//! fail and so tests the right form.
 
 use eddyline::{AppendCondition, Error, Filter, Pooler, ReadWrite, SequenceNumber, Store};
 use tokio_postgres::Client;
 
 use crate::support::{Log, lent, wait_for_lock_waiter};
 
-/// The key of the lock that the forms under test take.
+/// The key of the advisory lock that the statements under test take.
 const KEY: i64 = 4711;
 const LOCK: &str = "SELECT pg_advisory_xact_lock(4711)";
 const INSERT: &str =
     "INSERT INTO loans (book) SELECT 'b-1' WHERE NOT EXISTS (SELECT FROM loans WHERE book = 'b-1')";
 
-/// Has one writer hold the lock and lend the book, while another waits that runs the given
-/// statements; returns how often the book is lent in the end.
+/// Lends the book in one session that holds the lock, while a second session runs the given
+/// statements and waits for it. Returns how often the book was lent.
 async fn race(sql: &[&str]) -> i64 {
     let log = Log::isolated().await;
     let (holder, waiter) = (log.sql().await, log.sql().await);
@@ -38,7 +38,7 @@ async fn count(sql: &Client) -> i64 {
 }
 
 #[tokio::test]
-async fn a_lock_within_the_statement_is_too_late() {
+async fn a_lock_within_the_checking_statement_is_too_late() {
     let within = format!(
         "WITH lock AS MATERIALIZED ({LOCK})
          INSERT INTO loans (book) SELECT 'b-1' FROM lock
@@ -49,7 +49,7 @@ async fn a_lock_within_the_statement_is_too_late() {
 }
 
 #[tokio::test]
-async fn a_lock_before_the_statement_is_too_late_where_snapshots_last() {
+async fn a_lock_before_the_statement_is_too_late_above_read_committed() {
     for isolation in ["REPEATABLE READ", "SERIALIZABLE"] {
         let begin = format!("BEGIN ISOLATION LEVEL {isolation}");
 
@@ -63,7 +63,7 @@ async fn a_lock_before_the_statement_is_in_time_at_read_committed() {
 }
 
 #[tokio::test]
-async fn a_highest_number_says_nothing_where_numbers_are_given_before_commit() {
+async fn the_highest_number_misses_events_that_commit_out_of_order() {
     let log = Log::isolated().await;
     let (slow, quick) = (log.sql().await, log.sql().await);
     quick.batch_execute("CREATE TABLE loans (number bigserial, book text)").await.unwrap();
@@ -74,16 +74,17 @@ async fn a_highest_number_says_nothing_where_numbers_are_given_before_commit() {
     let seen: i64 = quick.query_one(highest, &[]).await.unwrap().get(0);
     slow.batch_execute("COMMIT").await.unwrap();
 
-    // Nothing seems to have happened, though a loan came that was not seen.
+    // The highest number did not change, although a loan was committed that had not been visible.
     let now: i64 = quick.query_one(highest, &[]).await.unwrap().get(0);
     assert_eq!(now, seen);
     assert_eq!(count(&quick).await, 2);
 }
 
-/// The store waits for a foreign transaction, and sees what it stored, whatever isolation the
-/// database prescribes, also behind a pooler, where a connection cannot be set to another one.
+/// The append waits for another transaction and sees its events at each default isolation level of
+/// the database. Behind a pooler this is so too, although the store cannot change the level of a
+/// connection there.
 #[tokio::test]
-async fn the_store_sees_what_it_waited_for_under_every_default_isolation() {
+async fn an_append_sees_the_events_it_waited_for_at_every_default_isolation() {
     let isolations = ["read committed", "repeatable read", "serializable"];
     let poolers = [Pooler::None, Pooler::Transaction];
     for (isolation, pooler) in isolations.iter().flat_map(|one| poolers.map(|pooler| (one, pooler)))
@@ -118,7 +119,7 @@ async fn the_store_sees_what_it_waited_for_under_every_default_isolation() {
 }
 
 #[tokio::test]
-async fn a_position_from_beyond_the_log_is_no_promise_that_nothing_came() {
+async fn a_condition_at_a_position_above_the_head_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     let last = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap().last();

@@ -1,4 +1,4 @@
-//! Reading, deciding and appending, again and again.
+//! `Store::decide`: reads, decides and appends, and repeats this after a conflict.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,20 +23,20 @@ fn policy(attempts: u32) -> RetryPolicy {
     builder.base_delay(Duration::from_millis(1)).build().unwrap()
 }
 
-fn escalating(lost: u32) -> RetryPolicy {
-    let builder = RetryPolicy::builder().attempts(lost + 1).escalate_after(lost);
+fn escalating(conflicts: u32) -> RetryPolicy {
+    let builder = RetryPolicy::builder().attempts(conflicts + 1).escalate_after(conflicts);
     builder.base_delay(Duration::from_millis(1)).build().unwrap()
 }
 
-/// Decides what the number of events that it sees is.
+/// Decides to append an event that carries the number of events read.
 fn count(history: &History<ReadWrite>) -> Result<Decision<usize>, Error> {
-    let seen = history.events().len();
-    let event = Event::new("BookCopyLentToReader", &json!({ "BookID": "b-1", "Seen": seen }))?;
-    Ok(Decision::append([event]).with_value(seen))
+    let read = history.events().len();
+    let event = Event::new("BookCopyLentToReader", &json!({ "BookID": "b-1", "Seen": read }))?;
+    Ok(Decision::append([event]).with_value(read))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn decides_anew_from_what_came_in_between() {
+async fn a_conflicting_decision_is_repeated_with_the_new_events() {
     let log = Log::new().await;
     let (store, other) = (log.writer().await.with_retry_policy(policy(5)), log.writer().await);
     let calls = AtomicU32::new(0);
@@ -59,7 +59,7 @@ async fn decides_anew_from_what_came_in_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_a_conflict_once_every_round_was_lost() {
+async fn a_decision_returns_the_conflict_of_its_last_attempt() {
     let log = Log::new().await;
     let (store, other) = (log.writer().await.with_retry_policy(policy(3)), log.writer().await);
     let calls = AtomicU32::new(0);
@@ -77,19 +77,19 @@ async fn is_a_conflict_once_every_round_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cannot_lose_once_it_lost_often_enough() {
+async fn an_escalated_decision_cannot_conflict() {
     let log = Log::new().await;
     let (store, other) = (log.writer().await.with_retry_policy(escalating(2)), log.writer().await);
     let (sql, key) = (log.sql().await, log.lock_key().await);
     let calls = AtomicU32::new(0);
-    let (rivals, rival) = (tokio::runtime::Handle::current(), other.clone());
+    let (runtime, rival) = (tokio::runtime::Handle::current(), other.clone());
 
     let decided = store.decide(loans_of("b-1"), |history| {
         if calls.fetch_add(1, Ordering::Relaxed) < 2 {
             wait(lend(&other, "b-1"));
         } else {
             let rival = rival.clone();
-            rivals.spawn(async move { lend(&rival, "b-1").await });
+            runtime.spawn(async move { lend(&rival, "b-1").await });
             wait(wait_for_lock_waiter(&sql, key));
         }
         count(history)
@@ -104,7 +104,7 @@ async fn cannot_lose_once_it_lost_often_enough() {
 }
 
 #[tokio::test]
-async fn has_nothing_to_append_where_all_is_as_it_should_be() {
+async fn a_decision_may_append_nothing() {
     let log = Log::new().await;
     let store = log.writer().await;
     lend(&store, "b-1").await;
@@ -122,9 +122,9 @@ async fn has_nothing_to_append_where_all_is_as_it_should_be() {
     }
 }
 
-/// Its events came before others that it was decided from.
+/// The events of the decision were stored before others that the decision was made from.
 #[tokio::test]
-async fn is_true_where_it_was_read_if_its_events_were_stored_long_before() {
+async fn a_decision_whose_events_exist_returns_the_position_of_its_read() {
     let log = Log::new().await;
     let store = log.writer().await;
     let loan = lent("b-1", "r-1");
@@ -141,9 +141,9 @@ async fn is_true_where_it_was_read_if_its_events_were_stored_long_before() {
     }
 }
 
-/// Such events would break the condition in every round.
+/// The omitted events would break the condition in every attempt.
 #[tokio::test]
-async fn refuses_a_query_that_leaves_out_newer_events() {
+async fn a_query_that_omits_newer_events_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     lend(&store, "b-1").await;
@@ -160,10 +160,10 @@ async fn refuses_a_query_that_leaves_out_newer_events() {
         for policy in [policy(2), escalating(1)] {
             let store = store.with_retry_policy(policy);
             let decided = store.decide(query.clone(), |_| -> Result<Decision<()>, Error> {
-                panic!("it is asked for a decision")
+                panic!("the decision function is called")
             });
             let Err(Error::InvalidQuery { reason }) = decided.await else {
-                panic!("{query:?} is taken");
+                panic!("{query:?} is accepted");
             };
             assert!(reason.contains(remedy), "{reason}");
         }
@@ -182,15 +182,15 @@ enum Refusal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passes_a_refusal_on_and_asks_no_more() {
+async fn a_refusal_is_returned_without_another_attempt() {
     let log = Log::new().await;
     let other = log.writer().await;
-    for lost in [0, 1] {
+    for conflicts in [0, 1] {
         let store = log.writer().await.with_retry_policy(escalating(1));
         let calls = AtomicU32::new(0);
 
         let refused = store.decide(loans_of("b-1"), |history| {
-            if calls.fetch_add(1, Ordering::Relaxed) < lost {
+            if calls.fetch_add(1, Ordering::Relaxed) < conflicts {
                 wait(lend(&other, "b-1"));
                 return count(history).map_err(Refusal::from);
             }
@@ -199,7 +199,7 @@ async fn passes_a_refusal_on_and_asks_no_more() {
         let refused = refused.await;
 
         assert!(matches!(refused, Err(Refusal::TooManyLoans)), "{refused:?}");
-        assert_eq!(calls.into_inner(), lost + 1);
+        assert_eq!(calls.into_inner(), conflicts + 1);
         // Neither the log's lock nor a transaction is left behind.
         lend(&store, "b-2").await;
         let open = "SELECT FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'
@@ -209,12 +209,12 @@ async fn passes_a_refusal_on_and_asks_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_a_connection_that_is_killed_while_it_decides() {
+async fn a_decision_survives_the_loss_of_its_connection() {
     let log = Log::new().await;
     let (other, sql) = (log.writer().await, log.sql().await);
-    // Before an append, before an escalated append that holds the lock.
-    for lost in [0, 1] {
-        let book = format!("b-{lost}");
+    // The connection ends before a plain append, then before one under the lock.
+    for conflicts in [0, 1] {
+        let book = format!("b-{conflicts}");
         let (url, name) = named(&log.primary_url());
         let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
         let builder = RetryPolicy::builder().attempts(5).escalate_after(1);
@@ -224,9 +224,9 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
 
         let decided = store.decide(loans_of(&book), |history| {
             let call = calls.fetch_add(1, Ordering::Relaxed);
-            if call < lost {
+            if call < conflicts {
                 wait(lend(&other, &book));
-            } else if call == lost {
+            } else if call == conflicts {
                 assert!(wait(end_sessions(&sql, &name)) > 0);
             }
             let event = lent(&book, "r-1");
@@ -235,13 +235,13 @@ async fn survives_a_connection_that_is_killed_while_it_decides() {
         let decided = decided.await.unwrap();
 
         let history = store.query(loans_of(&book)).await.unwrap();
-        assert_eq!(history.events().len(), lost as usize + 1);
+        assert_eq!(history.events().len(), conflicts as usize + 1);
         assert_eq!(history.position(), decided.position());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn does_not_stop_the_log_if_it_stands_still_under_the_lock() {
+async fn a_decision_that_blocks_under_the_lock_times_out() {
     let log = Log::new().await;
     let store = log.writer().await.with_retry_policy(escalating(1));
     let other = log.writer().await;
@@ -250,7 +250,7 @@ async fn does_not_stop_the_log_if_it_stands_still_under_the_lock() {
     let decided = store.decide(loans_of("b-1"), |history| {
         match calls.fetch_add(1, Ordering::Relaxed) {
             0 => wait(lend(&other, "b-1")),
-            // Until the server has ended the transaction this cannot append.
+            // This append waits until the server ends the transaction of the decision.
             1 => wait(lend(&other, "b-2")),
             _ => {}
         }
@@ -261,16 +261,17 @@ async fn does_not_stop_the_log_if_it_stands_still_under_the_lock() {
     let error = decided.unwrap_err();
     assert!(matches!(error, Error::DecisionTimedOut { .. }), "{error:?}");
     assert!(error.is_timeout() && error.to_string().contains("Config::decision_timeout"));
-    // Told once, and not tried again.
+    // The decision is not repeated.
     assert_eq!(calls.into_inner(), 2);
     assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 1);
-    // The other store's append went on when the server had ended the transaction.
+    // The other store appended as soon as the server had ended the transaction.
     assert_eq!(store.query(loans_of("b-2")).await.unwrap().events().len(), 1);
 }
 
-/// Every decision counts what was there before it, so that a wrong one would count the same twice.
+/// Every decision counts the events before it, so that two of them would carry the same count if
+/// one had missed an event.
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_gets_through_on_one_hot_boundary_and_nobody_wrongly() {
+async fn every_decision_on_a_contended_boundary_succeeds_and_sees_all_events() {
     const WRITERS: usize = 64;
     const DECISIONS: usize = 4;
     let log = Log::new().await;
@@ -289,16 +290,16 @@ async fn everybody_gets_through_on_one_hot_boundary_and_nobody_wrongly() {
     }
 
     let history = store.query(loans_of("b-1")).await.unwrap();
-    let seen: Vec<_> = history
+    let counts: Vec<_> = history
         .events()
         .iter()
         .map(|event| event.payload::<serde_json::Value>().unwrap()["Seen"].as_u64().unwrap())
         .collect();
-    assert_eq!(seen, (0..(WRITERS * DECISIONS) as u64).collect::<Vec<_>>());
+    assert_eq!(counts, (0..(WRITERS * DECISIONS) as u64).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_what_it_read_and_appended_and_how_often_it_tried() {
+async fn metrics_count_the_events_and_attempts_of_a_decision() {
     let (log, observer) = (Log::new().await, Observer::new());
     let config = log.config().telemetry(observer.telemetry()).retry(escalating(2));
     let store = Store::<ReadWrite>::connect(config).await.unwrap().with_scope("LendBookCopy");
@@ -315,7 +316,7 @@ async fn counts_what_it_read_and_appended_and_how_often_it_tried() {
         decided.await.unwrap();
     }
 
-    // Of the first call two attempts lost, and the third was held under the lock.
+    // The first call had two attempts that conflicted, and a third one under the lock.
     assert_eq!(
         observer.counts(),
         series([

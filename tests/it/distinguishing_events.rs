@@ -1,9 +1,9 @@
-//! Events that tell filters apart; the fuzz targets use this file too.
+//! Events that distinguish filters from each other. The fuzz targets use this file too.
 
 use eddyline::{Event, Filter};
 use serde_json::value::RawValue;
 
-/// A canonical form, decoded; its numbers may be such that no float holds.
+/// A decoded canonical form. `RawValue` keeps numbers that no float can represent.
 #[derive(serde::Deserialize)]
 struct Canonical {
     items: Vec<Alternative>,
@@ -15,7 +15,7 @@ struct Alternative {
     payload: Option<Vec<Box<RawValue>>>,
 }
 
-/// Returns, for each alternative of a filter, an event that has what it demands and nothing else.
+/// Returns, for each alternative of a filter, an event that has exactly the required contents.
 pub fn witnesses(filter: &Filter) -> Vec<Event> {
     let canonical: Canonical = serde_json::from_str(filter.canonical()).unwrap();
     let mut witnesses = Vec::new();

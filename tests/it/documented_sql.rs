@@ -1,4 +1,4 @@
-//! The SQL of `docs/schema.md`: each statement runs, and does what the page says.
+//! The SQL statements of `docs/schema.md` run, and do what the page says.
 
 use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
@@ -8,11 +8,11 @@ use crate::support::{Log, as_user, connect, lent, refusal, wait_until};
 
 const PAGE: &str = include_str!("../../docs/schema.md");
 
-/// The statements of the page that run on one of the two servers of which it speaks.
+/// The statements of the page that run on one of its two servers.
 struct Statements(std::vec::IntoIter<String>);
 
 impl Statements {
-    /// Reads the statements of all blocks that open with a fence of this kind.
+    /// Reads the statements of all code blocks with this info string.
     fn of(fence: &str) -> Self {
         let fence = format!("```{fence}\n");
         let mut statements = Vec::new();
@@ -24,10 +24,11 @@ impl Statements {
         Self(statements.into_iter())
     }
 
-    /// Runs the next statement, which begins like this, and returns the first value of its rows.
+    /// Runs the next statement, which must begin with `beginning`. Returns the first column of its
+    /// rows.
     async fn run(&mut self, sql: &Client, beginning: &str) -> Vec<String> {
         let statement = self.0.next().unwrap_or_else(|| panic!("{beginning} is not on the page"));
-        assert!(statement.starts_with(beginning), "{beginning} is not next, but {statement}");
+        assert!(statement.starts_with(beginning), "expected {beginning}, found {statement}");
         let answer = sql.simple_query(&statement).await;
         let answer = answer.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
         let values = answer.iter().filter_map(|message| match message {
@@ -38,11 +39,11 @@ impl Statements {
     }
 
     fn end(mut self) {
-        assert_eq!(self.0.next(), None, "a statement on the page is not tested");
+        assert_eq!(self.0.next(), None, "the page has a statement that is not tested");
     }
 }
 
-/// Returns the cells of the page's rows that begin with a name in code.
+/// Returns the cells of the table rows in a section whose first cell is a name in backquotes.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let section = PAGE.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
@@ -50,7 +51,7 @@ fn table(heading: &str) -> Vec<Vec<String>> {
     rows.map(|row| row.trim_matches('|').split('|').map(cell).collect()).collect()
 }
 
-/// Starts a server with the log of the page.
+/// Starts a server with the database and the log that the page uses.
 async fn library(wal_level: &str) -> (Cluster, Config) {
     let builder = Cluster::builder().fsync(false).setting("wal_level", wal_level);
     let cluster = builder.start().await.unwrap();
@@ -72,22 +73,22 @@ async fn append(config: &Config) -> u64 {
 }
 
 #[tokio::test]
-async fn each_statement_of_the_page_does_what_the_page_says() {
+async fn each_documented_statement_does_what_the_page_says() {
     let (old, config) = library("logical").await;
     let (new, new_config) = library("replica").await;
     let (sql, mut page) = (connect(&old.primary().url("library")).await, Statements::of("sql"));
     let (new_sql, mut new_page) =
         (connect(&new.primary().url("library")).await, Statements::of("sql new"));
     let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
-    let seen = store.query(Filter::everything()).await.unwrap();
+    let history = store.query(Filter::everything()).await.unwrap();
 
-    // Read and insert, as a login of the page's roles.
+    // Read and insert as a login role that is a member of the page's writer role.
     sql.batch_execute("CREATE ROLE ada LOGIN IN ROLE library_writer").await.unwrap();
     let writer = connect(&as_user(&old.primary().url("library"), "ada")).await;
     assert!(page.run(&writer, "SELECT sequence_number").await.is_empty());
     assert_eq!(page.run(&writer, "SELECT count(*)").await, ["0"]);
     assert_eq!(page.run(&writer, "INSERT INTO events").await, ["1"]);
-    let broken = store.append([lent("b-7", "r-2")], seen.condition()).await;
+    let broken = store.append([lent("b-7", "r-2")], history.condition()).await;
     assert!(matches!(broken, Err(Error::Conflict { .. })), "{broken:?}");
 
     // Correct and erase.
@@ -105,7 +106,7 @@ async fn each_statement_of_the_page_does_what_the_page_says() {
     page.run(&sql, "VACUUM").await;
     assert_eq!(append(&config).await, 4);
 
-    // Copy, while the log can still be copied.
+    // Copy the log. The statements that drop it come earlier on the page, but run at the end.
     let (create_archive, drop) = (page.0.next().unwrap(), page.0.next().unwrap());
     page.run(&sql, "CREATE PUBLICATION").await;
     let address = format!(
@@ -149,7 +150,7 @@ async fn each_statement_of_the_page_does_what_the_page_says() {
 }
 
 #[tokio::test]
-async fn the_page_names_the_columns_and_triggers_that_there_are() {
+async fn the_page_lists_the_columns_and_triggers_of_a_log() {
     let log = Log::isolated().await;
     Schema::new(&log.config().log("events")).migrate().await.unwrap();
     let sql = log.sql().await;
@@ -177,9 +178,10 @@ async fn the_page_names_the_columns_and_triggers_that_there_are() {
     assert_eq!(documented, triggers);
 }
 
-/// Whether the page's statements have changed or deleted its event.
+/// After the owner changed an event, its id is a duplicate; after the owner deleted it, it is
+/// stored anew.
 #[tokio::test]
-async fn an_append_is_recognised_by_the_ids_and_the_contents_of_its_events() {
+async fn a_repeated_append_is_recognised_by_the_ids_and_contents_of_its_events() {
     for (change, is_deleted) in [
         ("UPDATE events SET payload = payload - 'ReaderID' WHERE sequence_number = 1", false),
         ("UPDATE events SET metadata = '{\"by\": \"owner\"}' WHERE sequence_number = 1", false),
@@ -210,9 +212,9 @@ async fn an_append_is_recognised_by_the_ids_and_the_contents_of_its_events() {
     }
 }
 
-/// The newest event's position is the head.
+/// The head is the position of the newest event in the table.
 #[tokio::test]
-async fn a_position_beyond_the_head_is_refused_after_the_newest_event_was_deleted() {
+async fn a_position_above_the_head_is_refused_after_the_last_event_was_deleted() {
     let log = Log::new().await;
     let store = log.writer().await;
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();

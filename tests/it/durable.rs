@@ -1,4 +1,4 @@
-//! What an answer says of the standby that the server waits for.
+//! Acknowledged events are on the synchronous standby.
 
 use std::future::IntoFuture;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,18 +12,18 @@ use uuid::Uuid;
 
 use crate::support::{Fragile, lent, loans_of, wait_until};
 
-/// A log whose server waits for a standby that is down.
-struct Undermanned {
+/// A log on a primary that waits for a synchronous standby, which is down.
+struct StandbyDown {
     fragile: Fragile,
     sql: Client,
     store: Store<ReadWrite>,
 }
 
-impl Undermanned {
+impl StandbyDown {
     async fn new() -> Self {
         let fragile = Fragile::new().await;
-        let demand = "ALTER SYSTEM SET synchronous_standby_names = '*'";
-        fragile.sql().await.batch_execute(demand).await.unwrap();
+        let require_standby = "ALTER SYSTEM SET synchronous_standby_names = '*'";
+        fragile.sql().await.batch_execute(require_standby).await.unwrap();
         fragile.cluster.primary().restart().await.unwrap();
         let policy = RetryPolicy::builder()
             .base_delay(Duration::from_millis(1))
@@ -31,7 +31,7 @@ impl Undermanned {
             .deadline(Duration::from_secs(2));
         let config = fragile.config().retry(policy.build().unwrap());
         let store = Store::<ReadWrite>::connect(config).await.unwrap();
-        // From here on its connection is made and its statements are prepared.
+        // This connects and prepares the statements before the standby stops.
         let append = || store.append([lent("b-0", "r-0")], AppendCondition::none());
         wait_until(async || append().await.is_ok()).await;
         let sql = fragile.sql().await;
@@ -44,8 +44,9 @@ impl Undermanned {
         wait_until(async || !self.sql.query(waiting, &[]).await.unwrap().is_empty()).await;
     }
 
-    /// Cancels the wait for the standby, as an administrator can. PostgreSQL answers the commit as done.
-    async fn cancel_the_wait(&self) {
+    /// Cancels the wait for the standby, as an administrator can. PostgreSQL then reports the
+    /// commit as successful.
+    async fn cancel_wait_for_standby(&self) {
         let cancel =
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         self.wait_for_commit().await;
@@ -57,16 +58,16 @@ impl Undermanned {
         history.events().iter().map(|event| event.id()).collect()
     }
 
-    async fn bring_back_the_standby(&self) {
+    async fn restart_standby(&self) {
         self.fragile.cluster.standbys()[0].start().await.unwrap();
     }
 }
 
-/// What a reader of the primary sees, the standby has, whatever the store does about an append that is
-/// not answered.
+/// The events of an unanswered append stay invisible on the primary until the standby has them,
+/// even while the store retries the append.
 #[tokio::test]
-async fn an_append_is_not_visible_before_its_standby_has_it() {
-    let server = Undermanned::new().await;
+async fn an_append_is_not_visible_before_the_standby_has_it() {
+    let server = StandbyDown::new().await;
     let (event, store) = (lent("b-1", "r-1"), &server.store);
     let append = || store.append([event.clone()], AppendCondition::none());
 
@@ -78,15 +79,15 @@ async fn an_append_is_not_visible_before_its_standby_has_it() {
     assert!(again.is_err(), "{again:?}");
     assert_eq!(server.loans().await, [] as [Uuid; 0]);
     server.wait_for_commit().await;
-    server.bring_back_the_standby().await;
+    server.restart_standby().await;
     wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
     assert_eq!(server.loans().await, [Event::id(&event)]);
 }
 
-/// The same of a chunk of an import.
+/// As above, for a chunk of an import.
 #[tokio::test]
-async fn an_import_is_not_visible_before_its_standby_has_it() {
-    let server = Undermanned::new().await;
+async fn an_import_is_not_visible_before_the_standby_has_it() {
+    let server = StandbyDown::new().await;
     let (event, store) = (lent("b-1", "r-1"), &server.store);
     let import = || store.import(stream::iter([event.clone()])).into_future();
 
@@ -95,33 +96,33 @@ async fn an_import_is_not_visible_before_its_standby_has_it() {
     let unknown = unknown.map_err(Error::from);
     assert!(unknown.as_ref().is_err_and(|error| error.is_outcome_unknown()), "{unknown:?}");
     assert_eq!(server.loans().await, [] as [Uuid; 0]);
-    server.bring_back_the_standby().await;
+    server.restart_standby().await;
     wait_until(async || import().await.is_ok_and(|imported| imported.skipped() == 1)).await;
 }
 
-/// Events of which the wait for the standby was canceled are visible, and could still be lost.
+/// Events whose wait for the standby was canceled are visible, but could still be lost.
 #[tokio::test]
-async fn events_that_are_found_are_not_answered_before_their_standby_has_them() {
-    let server = Undermanned::new().await;
+async fn events_found_in_the_log_are_not_acknowledged_before_the_standby_has_them() {
+    let server = StandbyDown::new().await;
     let (event, store) = (lent("b-1", "r-1"), &server.store);
     let append = || store.append([event.clone()], AppendCondition::none());
     let import = || store.import(stream::iter([event.clone()])).into_future();
-    let (_, ()) = tokio::join!(append(), server.cancel_the_wait());
+    let (_, ()) = tokio::join!(append(), server.cancel_wait_for_standby());
     wait_until(async || server.loans().await == [Event::id(&event)]).await;
 
     let (appended, imported) = tokio::join!(append(), import());
 
     assert!(appended.is_err(), "{appended:?}");
     assert!(imported.is_err(), "{imported:?}");
-    server.bring_back_the_standby().await;
+    server.restart_standby().await;
     wait_until(async || append().await.is_ok_and(|appended| appended.is_repeat())).await;
     wait_until(async || import().await.is_ok_and(|imported| imported.skipped() == 1)).await;
 }
 
-/// The call of an append commits before it is answered, also if the commit waits for a standby. So the
-/// log's lock waits for no byte.
+/// The procedure of an append commits before it answers, even if the commit waits for a standby. So
+/// no client byte is awaited while the log's lock is held.
 #[tokio::test]
-async fn an_append_waits_for_its_standby_and_for_no_byte_with_the_lock_held() {
+async fn an_append_with_a_synchronous_standby_awaits_no_client_byte_under_the_lock() {
     let fragile = Fragile::new().await;
     let sql = fragile.sql().await;
     sql.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
@@ -137,14 +138,14 @@ async fn an_append_waits_for_its_standby_and_for_no_byte_with_the_lock_held() {
         store.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
         length = proxy.passed(Direction::ToServer) - before;
     }
-    let hasty = fragile.config().lock_timeout(Duration::from_secs(1));
-    let hasty = Store::<ReadWrite>::connect(hasty.retry(RetryPolicy::never())).await.unwrap();
+    let bounded = fragile.config().lock_timeout(Duration::from_secs(1));
+    let bounded = Store::<ReadWrite>::connect(bounded.retry(RetryPolicy::never())).await.unwrap();
     let end_of_request = proxy.inject(Direction::ToServer, length - 1, Action::Stall);
 
     let (appended, ()) =
         tokio::join!(store.append([lent("b-1", "r-1")], AppendCondition::none()), async {
             end_of_request.triggered().await;
-            hasty.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
+            bounded.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
             end_of_request.release();
         });
 

@@ -1,4 +1,4 @@
-//! Each operation of a store, on each kind of connection.
+//! Each operation of a store works on each kind of connection.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,20 +14,20 @@ use crate::support::{ConnectionPooler, Log, lent, loans_of, next, secure_server,
 
 /// A kind of connection between a store and its server.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum Connection {
     Direct,
     Encrypted,
     SessionPooler,
     Socket,
-    TransactionPooler,
+    ConnectionPooler,
 }
 
-impl Way {
+impl Connection {
     const ALL: [Self; 5] =
-        [Self::Direct, Self::Encrypted, Self::SessionPooler, Self::Socket, Self::TransactionPooler];
+        [Self::Direct, Self::Encrypted, Self::SessionPooler, Self::Socket, Self::ConnectionPooler];
 
-    /// Returns the settings of a store that connects in this way, and of one that connects directly, to
-    /// the same server.
+    /// Returns the configuration of a store with this kind of connection, and that of a store with
+    /// a direct connection to the same server.
     async fn configs(self) -> (Config, Config) {
         let at = |url: &str| Config::new(url).unwrap();
         let (log, secure) = (Log::missing().await, secure_server().await);
@@ -43,7 +43,7 @@ impl Way {
                 (at(&pooler.url(&url)), at(&url))
             }
             Self::Socket => (at(&secure.socket_url()), at(&secure_url)),
-            Self::TransactionPooler => {
+            Self::ConnectionPooler => {
                 let pooler = ConnectionPooler::in_transaction_mode(&url).await;
                 (at(&pooler.url(&url)).pooler(Pooler::Transaction), at(&url))
             }
@@ -51,7 +51,7 @@ impl Way {
     }
 }
 
-/// What is asked of a server, by the name of its method.
+/// An operation that calls the server, named like its method.
 #[derive(Clone, Copy, Debug)]
 enum Operation {
     Append,
@@ -67,8 +67,8 @@ enum Operation {
     Stream,
 }
 
-/// The methods of a store that ask its server nothing.
-const OTHERS: [&str; 3] = ["retry_policy", "retrying", "scope"];
+/// The methods of a store that do not call the server.
+const LOCAL_METHODS: [&str; 3] = ["retry_policy", "with_retry_policy", "with_scope"];
 
 impl Operation {
     const ALL: [Self; 11] = [
@@ -101,14 +101,14 @@ impl Operation {
         }
     }
 
-    async fn run(self, desk: &Desk) {
-        let Desk { config, writer, reader, .. } = desk;
+    async fn run(self, stores: &Stores) {
+        let Stores { config, writer, reader, .. } = stores;
         let book = format!("b-{}", next());
         let loan = lent(&book, "r-1");
         match self {
-            Self::Append => desk.append(&book).await,
+            Self::Append => stores.append(&book).await,
             Self::AtLeast => {
-                let last = desk.lend(&loan).await;
+                let last = stores.lend(&loan).await;
                 let history = reader.at_least(last).query(&loans_of(&book)).await.unwrap();
                 assert_eq!(history.events().len(), 1);
             }
@@ -116,21 +116,21 @@ impl Operation {
                 Store::<ReadWrite>::connect(config.clone()).await.unwrap();
                 Store::<ReadOnly>::connect(config.clone()).await.unwrap();
             }
-            Self::Decide => desk.decide(&book).await,
+            Self::Decide => stores.decide(&book).await,
             Self::Event => {
-                desk.lend(&loan).await;
+                stores.lend(&loan).await;
                 for found in [reader.event(loan.id()).await, writer.event(loan.id()).await] {
                     assert_eq!(found.unwrap().map(|event| event.id()), Some(loan.id()));
                 }
             }
             Self::Head => {
-                let last = desk.lend(&loan).await;
+                let last = stores.lend(&loan).await;
                 assert_eq!([reader.head().await.unwrap(), writer.head().await.unwrap()], [last; 2]);
             }
-            Self::Import => desk.import(&book).await,
+            Self::Import => stores.import(&book).await,
             Self::Migrate => Schema::new(config).migrate().await.unwrap(),
             Self::Query => {
-                let last = desk.lend(&loan).await;
+                let last = stores.lend(&loan).await;
                 let read = reader.query(&loans_of(&book)).await.unwrap();
                 assert_eq!((read.events().len(), read.position()), (1, last));
                 let written = writer.query(&loans_of(&book)).await.unwrap();
@@ -142,8 +142,8 @@ impl Operation {
                 assert_eq!(head.unwrap(), reader.head().await.unwrap());
             }
             Self::Stream => {
-                desk.lend(&loan).await;
-                desk.lend(&lent(&book, "r-2")).await;
+                stores.lend(&loan).await;
+                stores.lend(&lent(&book, "r-2")).await;
                 let newest = || Query::new(&Filter::everything()).newest_first().limit(2);
                 for events in [reader.stream(newest()).await, writer.stream(newest()).await] {
                     let events: Vec<_> = events.unwrap().try_collect().await.unwrap();
@@ -154,15 +154,15 @@ impl Operation {
     }
 }
 
-/// The stores of a log, and one that connects to it directly.
-struct Desk {
+/// The stores of a log, and a rival store with a direct connection.
+struct Stores {
     config: Config,
     writer: Store<ReadWrite>,
     reader: Store<ReadOnly>,
     rival: Store<ReadWrite>,
 }
 
-impl Desk {
+impl Stores {
     async fn open(config: Config, direct: Config) -> Self {
         Schema::new(&config).migrate().await.unwrap();
         let writer = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
@@ -176,8 +176,8 @@ impl Desk {
         appended.unwrap().last()
     }
 
-    /// Appends in each of the ways that it takes: on conditions new and old, with events that are there
-    /// already, refused, and large.
+    /// Appends in each way: on fresh and on stale conditions, with events that exist already, with
+    /// a conflict, and with large events.
     async fn append(&self, book: &str) {
         let writer = &self.writer;
         let stale = AppendCondition::no_match(loans_of(book));
@@ -207,12 +207,12 @@ impl Desk {
         writer.append(large(), other).await.unwrap();
     }
 
-    /// Loses the first round, so that the second is held under the lock.
+    /// Loses the first attempt to a conflict, so that the second one runs under the lock.
     async fn decide(&self, book: &str) {
-        let rivals = Cell::new(1);
+        let rivals_left = Cell::new(1);
         let policy = RetryPolicy::builder().escalate_after(1).build().unwrap();
         let lend = |_: &_| {
-            if rivals.replace(0) > 0 {
+            if rivals_left.replace(0) > 0 {
                 wait(self.rival.append([lent(book, "r-2")], AppendCondition::none())).unwrap();
             }
             Ok::<_, Error>(Decision::append([lent(book, "r-1")]))
@@ -221,7 +221,7 @@ impl Desk {
         assert!(decided.unwrap().is_escalated());
     }
 
-    /// Imports events of which a part is there already, and all of them again.
+    /// Imports events of which one exists already, then imports all of them again.
     async fn import(&self, book: &str) {
         let events: Vec<_> = (0..5).map(|copy| lent(&format!("{book}-{copy}"), "r-1")).collect();
         self.lend(&events[3]).await;
@@ -233,46 +233,46 @@ impl Desk {
     }
 }
 
-/// Asks for each operation.
+/// Runs each operation.
 pub async fn use_all(config: Config, direct: Config) {
-    let desk = Desk::open(config, direct).await;
+    let stores = Stores::open(config, direct).await;
     for operation in Operation::ALL {
-        operation.run(&desk).await;
+        operation.run(&stores).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_operation_works_on_each_kind_of_connection() {
-    for way in Way::ALL {
-        let (config, direct) = way.configs().await;
+    for connection in Connection::ALL {
+        let (config, direct) = connection.configs().await;
         let log = format!("log_{}", next());
-        println!("{way:?}");
+        println!("{connection:?}");
 
         use_all(config.log(&log).max_connections(1), direct.log(&log)).await;
     }
 }
 
-/// A new method of a store, or of its schema, has to find a place in the table.
+/// This fails until a new method of a store is added to `Operation` or to `LOCAL_METHODS`.
 #[test]
-fn each_method_that_asks_a_server_is_in_the_table() {
+fn each_method_of_a_store_is_an_operation_or_a_local_method() {
     let mut methods = BTreeSet::from(["migrate".to_owned()]);
     for entry in fs::read_dir("src/store").unwrap() {
         let path = entry.unwrap().path();
         let is_code = path.extension().is_some_and(|extension| extension == "rs");
         let source = if is_code { fs::read_to_string(path).unwrap() } else { continue };
-        let mut is_store = false;
+        let mut in_store_impl = false;
         for line in source.lines() {
             if line.starts_with("impl") {
-                is_store = line.contains(" Store<") && !line.contains(" for ");
+                in_store_impl = line.contains(" Store<") && !line.contains(" for ");
             }
             let method = ["    pub fn ", "    pub async fn "].iter();
             let method = method.filter_map(|beginning| line.strip_prefix(beginning)).next();
-            if let Some(method) = method.filter(|_| is_store) {
+            if let Some(method) = method.filter(|_| in_store_impl) {
                 methods.insert(method.split(['(', '<']).next().unwrap().to_owned());
             }
         }
     }
 
-    let table = Operation::ALL.map(Operation::method).into_iter().chain(OTHERS);
-    assert_eq!(table.map(str::to_owned).collect::<BTreeSet<_>>(), methods);
+    let listed = Operation::ALL.map(Operation::method).into_iter().chain(LOCAL_METHODS);
+    assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), methods);
 }

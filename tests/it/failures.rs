@@ -1,11 +1,11 @@
-//! Failures as servers really have them, and what the store says that they mean.
+//! Failures of real servers, and the class that the store gives to each.
 
 use std::cell::RefCell;
 use std::error::Error as _;
 use std::iter::successors;
 use std::time::Duration;
 
-use eddyline::error::{Circumstances, Failure, Phase, Reason};
+use eddyline::error::Reason;
 use eddyline::{
     AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Role, Schema,
     Store,
@@ -14,18 +14,18 @@ use local_postgres::Cluster;
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
-use crate::classify;
+use crate::documented_classes::{class_in_append, class_in_read, codes};
 use crate::support::{
     Fragile, Log, SLEEP, connect, lent, log_that_runs, named, next, run_after_appends,
     run_on_reads, sleeping_backend, wait_until,
 };
 
-/// Says what a try is told, where the store would try again.
+/// Disables retries, so that a call returns the error of its first attempt.
 fn once(config: Config) -> Config {
     config.retry(RetryPolicy::never())
 }
 
-/// Reads a log that sleeps, and does something about it meanwhile.
+/// Reads a log whose reads sleep, and runs `end` meanwhile. Returns the error of the read.
 async fn read_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> Error {
     let sql = log.sql().await;
     let name = log_that_runs(&sql, SLEEP).await;
@@ -39,8 +39,8 @@ async fn read_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> Error {
     read.unwrap_err()
 }
 
-/// Appends to a log that sleeps then, does something about it meanwhile, and returns what was said
-/// and how many events are there.
+/// Appends to a log whose appends sleep, and runs `end` meanwhile. Returns the error of the append and the
+/// number of stored events.
 async fn append_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> (Error, usize) {
     let sql = log.sql().await;
     run_after_appends(&sql, &log.name, SLEEP).await;
@@ -60,11 +60,11 @@ async fn signal(sql: &Client, function: &str, process: i32) {
     sql.execute(&format!("SELECT {function}($1)"), &[&process]).await.unwrap();
 }
 
-fn said(error: &Error) -> (Option<&str>, Class) {
+fn code_and_class(error: &Error) -> (Option<&str>, Class) {
     (error.sqlstate().map(|state| state.as_str()), error.class())
 }
 
-/// Returns the code with which the server gave the cause of an error.
+/// Returns the SQLSTATE of the server's error that caused an error.
 fn cause(error: &Error) -> Option<&str> {
     let mut causes = successors(error.source(), |&cause| cause.source());
     let refusal = causes.find_map(|cause| cause.downcast_ref::<DbError>())?;
@@ -72,7 +72,7 @@ fn cause(error: &Error) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_is_a_timeout() {
+async fn a_statement_above_statement_timeout_is_a_timeout() {
     let log = Log::new().await;
     let limit = Duration::from_secs(1);
     let slow = log_that_runs(&log.sql().await, SLEEP).await;
@@ -90,14 +90,14 @@ async fn a_statement_that_takes_too_long_is_a_timeout() {
 
     let errors = [head.unwrap_err(), query.unwrap_err(), stream.unwrap_err(), append.unwrap_err()];
     for error in errors {
-        assert_eq!(said(&error), (Some("57014"), Class::Timeout), "{error:?}");
+        assert_eq!(code_and_class(&error), (Some("57014"), Class::Timeout), "{error:?}");
     }
     let stored = log.writer().await.query(Filter::everything()).await.unwrap();
     assert!(stored.events().is_empty());
 }
 
 #[tokio::test]
-async fn a_statement_that_somebody_cancels_is_canceled() {
+async fn a_canceled_statement_is_canceled() {
     let cancel = async |sql: &Client, process: i32| signal(sql, "pg_cancel_backend", process).await;
     let log = Log::new().await;
 
@@ -105,14 +105,14 @@ async fn a_statement_that_somebody_cancels_is_canceled() {
     let (append, stored) = append_failing(&log, cancel).await;
 
     for error in [read, append] {
-        assert_eq!(said(&error), (Some("57014"), Class::Canceled), "{error:?}");
+        assert_eq!(code_and_class(&error), (Some("57014"), Class::Canceled), "{error:?}");
         assert!(error.is_canceled());
     }
     assert_eq!(stored, 0);
 }
 
 #[tokio::test]
-async fn a_session_that_is_shut_down_leaves_an_append_in_doubt() {
+async fn an_append_of_a_terminated_session_has_an_unknown_outcome() {
     let end = async |sql: &Client, process: i32| {
         signal(sql, "pg_terminate_backend", process).await;
     };
@@ -121,15 +121,15 @@ async fn a_session_that_is_shut_down_leaves_an_append_in_doubt() {
     let read = read_failing(&log, end).await;
     let (append, stored) = append_failing(&log, end).await;
 
-    assert_eq!(said(&read), (Some("57P01"), Class::Transient), "{read:?}");
+    assert_eq!(code_and_class(&read), (Some("57P01"), Class::Transient), "{read:?}");
     let Error::OutcomeUnknown { event_ids, .. } = &append else { panic!("{append:?}") };
     assert_eq!((event_ids.len(), stored), (1, 0));
     assert_eq!(cause(&append), Some("57P01"), "{append:?}");
 }
 
-/// The first dies without a word; what its neighbours are told is no error by its severity.
+/// The killed backend sends nothing. The others get a message that is not an error by its severity.
 #[tokio::test]
-async fn a_crash_leaves_appends_in_doubt() {
+async fn an_append_during_a_crash_has_an_unknown_outcome() {
     let fragile = Fragile::new().await;
     let sql = fragile.sql().await;
     let slow = log_that_runs(&sql, SLEEP).await;
@@ -153,14 +153,14 @@ async fn a_crash_leaves_appends_in_doubt() {
 
     let (read, append) = (read.unwrap_err(), append.unwrap_err());
     assert!(matches!(read, Error::ConnectionLost { .. }), "{read:?}");
-    assert_eq!(said(&read), (None, Class::Transient));
+    assert_eq!(code_and_class(&read), (None, Class::Transient));
     assert!(matches!(append, Error::OutcomeUnknown { .. }), "{append:?}");
     wait_until(async || writer.head().await.is_ok()).await;
     assert!(writer.query(Filter::everything()).await.unwrap().events().is_empty());
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_had_in_time_may_be_tried_again() {
+async fn a_lock_timeout_is_transient() {
     let log = Log::new().await;
     let config = once(log.config()).lock_timeout(Duration::from_millis(50));
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
@@ -172,17 +172,17 @@ async fn a_lock_that_is_not_had_in_time_may_be_tried_again() {
     let read = store.head().await.unwrap_err();
 
     for error in [append, read] {
-        assert_eq!(said(&error), (Some("55P03"), Class::Transient), "{error:?}");
+        assert_eq!(code_and_class(&error), (Some("55P03"), Class::Transient), "{error:?}");
     }
 }
 
-/// Who waits first looks first, and gives way.
+/// The session that waited first checks for deadlocks first, and is the one that fails.
 #[tokio::test]
-async fn a_deadlock_may_be_tried_again() {
+async fn a_deadlock_is_transient() {
     let log = Log::isolated().await;
     let (holder, observer, key) = (log.sql().await, log.sql().await, log.lock_key().await);
     let store = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
-    // What is yet to be prepared would wait for the table before it has the log's lock.
+    // Preparing the statements now keeps the append from waiting for the table before it has the log's lock.
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     let lock =
         format!("BEGIN; SET deadlock_timeout = '10min'; LOCK TABLE {} IN SHARE MODE", log.name);
@@ -200,11 +200,11 @@ async fn a_deadlock_may_be_tried_again() {
     let (append, ()) = tokio::join!(append, close);
 
     let error = append.unwrap_err();
-    assert_eq!(said(&error), (Some("40P01"), Class::Transient), "{error:?}");
+    assert_eq!(code_and_class(&error), (Some("40P01"), Class::Transient), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_read_that_replay_cancels_may_be_tried_again() {
+async fn a_read_canceled_by_replay_is_transient() {
     let fragile = Fragile::new().await;
     let sql = fragile.sql().await;
     let name = log_that_runs(&sql, SLEEP).await;
@@ -222,11 +222,11 @@ async fn a_read_that_replay_cancels_may_be_tried_again() {
     let (read, ()) = tokio::join!(store.head(), lock);
 
     let error = read.unwrap_err();
-    assert_eq!(said(&error), (Some("40001"), Class::Transient), "{error:?}");
+    assert_eq!(code_and_class(&error), (Some("40001"), Class::Transient), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_database_that_is_dropped_stays_so() {
+async fn a_dropped_database_is_a_permanent_failure() {
     let log = Log::isolated().await;
     log.reader().await;
     let sql = log.sql().await;
@@ -249,16 +249,16 @@ async fn a_database_that_is_dropped_stays_so() {
 
     let schema = Class::Permanent(Reason::Schema);
     let error = read.unwrap_err();
-    assert_eq!(said(&error), (Some("57P04"), schema), "{error:?}");
+    assert_eq!(code_and_class(&error), (Some("57P04"), schema), "{error:?}");
     let error = store.head().await.unwrap_err();
-    // Until it is gone for good it is called invalid.
-    assert!(["3D000", "55000"].contains(&said(&error).0.unwrap()), "{error:?}");
+    // While it is being dropped, the server calls it invalid.
+    assert!(["3D000", "55000"].contains(&code_and_class(&error).0.unwrap()), "{error:?}");
     assert_eq!(error.class(), schema);
 }
 
-/// A server that shuts down waits for its sessions, and lets nobody else in.
+/// A server that shuts down waits for its sessions, and accepts no new ones.
 #[tokio::test]
-async fn a_server_that_shuts_down_may_come_back() {
+async fn a_server_that_shuts_down_is_a_transient_failure() {
     let fragile = Fragile::new().await;
     let config = once(fragile.config()).acquire_timeout(Duration::from_secs(2));
     let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
@@ -271,18 +271,18 @@ async fn a_server_that_shuts_down_may_come_back() {
     let (connect, head) = tokio::join!(Store::<ReadWrite>::connect(config), store.head());
 
     for error in [connect.unwrap_err(), head.unwrap_err()] {
-        assert_eq!(said(&error), (Some("57P03"), Class::Transient), "{error:?}");
+        assert_eq!(code_and_class(&error), (Some("57P03"), Class::Transient), "{error:?}");
     }
-    // It has a connection that the server waits for.
+    // The store has a connection that the server waits for.
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     drop(store);
     drop(last);
     wait_until(async || !fragile.cluster.primary().is_running()).await;
 }
 
-/// Another connection finds the one that takes writes now.
+/// A new connection finds the new primary.
 #[tokio::test]
-async fn a_primary_that_takes_no_writes_any_more_is_left_for_the_new_one() {
+async fn a_store_leaves_a_primary_that_became_read_only_for_the_new_one() {
     let cluster = Cluster::builder().standbys(1).fsync(false).start().await.unwrap();
     let (old, new) = (cluster.primary(), &cluster.standbys()[0]);
     let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}", old.port(), new.port());
@@ -297,7 +297,7 @@ async fn a_primary_that_takes_no_writes_any_more_is_left_for_the_new_one() {
     sql.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
     sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
 
-    // Its session is told a moment later.
+    // The setting reaches the session a moment later.
     let refused = RefCell::new(None);
     wait_until(async || {
         refused.replace(append().await.err());
@@ -307,42 +307,42 @@ async fn a_primary_that_takes_no_writes_any_more_is_left_for_the_new_one() {
     let after = append().await;
 
     let refused = refused.into_inner().unwrap();
-    assert_eq!(said(&refused), (Some("25006"), Class::Transient), "{refused:?}");
+    assert_eq!(code_and_class(&refused), (Some("25006"), Class::Transient), "{refused:?}");
     after.unwrap();
     let everything = "SELECT count(*) FROM events";
     let new = connect(&new.url("postgres")).await.query_one(everything, &[]).await.unwrap();
     assert!(new.get::<_, i64>(0) > 0);
 }
 
-/// What the server says is what the store says that it means, whichever code it is.
 #[tokio::test]
-async fn a_refusal_is_classified_by_its_code_and_its_place() {
+async fn every_sqlstate_has_its_documented_class() {
     let log = Log::new().await;
-    let (sql, codes) = (log.sql().await, format!("codes_{}", next()));
-    sql.batch_execute(&format!("CREATE TABLE {codes} AS SELECT '00000' AS code")).await.unwrap();
-    let raise = format!("RAISE 'provoked' USING ERRCODE = (SELECT code FROM public.{codes});");
+    let (sql, table) = (log.sql().await, format!("codes_{}", next()));
+    sql.batch_execute(&format!("CREATE TABLE {table} AS SELECT '00000' AS code")).await.unwrap();
+    let raise =
+        format!("RAISE 'raised by a test' USING ERRCODE = (SELECT code FROM public.{table});");
     run_after_appends(&sql, &log.name, &raise).await;
     let other = Log::new().await;
     let writer = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
     let decider = Store::<ReadWrite>::connect(once(other.config())).await.unwrap();
     let reader = Store::<ReadOnly>::connect(once(other.config())).await.unwrap();
     run_on_reads(&sql, &other.name, &raise).await;
-    // Success cannot be raised, and 428C9 the log raises itself, for a damaged sequence.
+    // 00000 cannot be raised. The log itself raises 428C9, for a damaged sequence.
     let not_raised = ["00000", "428C9"];
-    for code in classify::codes().await.into_iter().filter(|code| !not_raised.contains(&&**code)) {
-        sql.execute(&format!("UPDATE {codes} SET code = $1"), &[&code]).await.unwrap();
+    for code in codes().await.into_iter().filter(|code| !not_raised.contains(&&**code)) {
+        sql.execute(&format!("UPDATE {table} SET code = $1"), &[&code]).await.unwrap();
 
         let append = writer.append([lent("b-1", "r-1")], AppendCondition::none()).await;
         let decide = decider.head().await;
         let read = reader.head().await;
 
-        let class = |place, role| {
-            Class::of(Failure::Sqlstate(&code), Circumstances::new(place, role).sent(true))
-        };
         let append = append.unwrap_err();
-        assert_eq!(append.class(), class(Phase::Append, Role::Primary), "{append:?}");
-        assert_eq!(decide.unwrap_err().class(), class(Phase::Read, Role::Primary), "{code}");
-        assert_eq!(read.unwrap_err().class(), class(Phase::Read, Role::Replica), "{code}");
+        let class = class_in_append(&code, false);
+        assert_eq!(append.class().as_str(), class, "{append:?}");
+        let class = class_in_read(&code, Role::Primary);
+        assert_eq!(decide.unwrap_err().class().as_str(), class, "{code}");
+        let class = class_in_read(&code, Role::Replica);
+        assert_eq!(read.unwrap_err().class().as_str(), class, "{code}");
         if append.is_outcome_unknown() {
             assert_eq!(cause(&append), Some(&*code), "{append:?}");
         }

@@ -1,4 +1,5 @@
-//! Events and filters for property tests, of so few words that they often match.
+//! Strategies for events and filters of property tests. Their vocabulary is so small that filters
+//! often match.
 
 use eddyline::filter::FilterBuilder;
 use eddyline::{Event, Filter, Predicate};
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
-/// Strings that break what is put together carelessly.
+/// Strings that break SQL or JSON which is put together without quoting.
 const STRINGS: [&str; 10] = [
     "b-1",
     "b-2",
@@ -20,7 +21,7 @@ const STRINGS: [&str; 10] = [
     "\u{fffd}\u{10ffff}",
 ];
 
-/// The same few numbers in several spellings, and some that no float holds.
+/// A few numbers in several spellings, and some that no float represents exactly.
 const NUMBERS: [&str; 12] = [
     "0",
     "-0",
@@ -40,8 +41,8 @@ const KEYS: [&str; 5] = ["BookID", "ReaderID", "a\"b", "O'Reilly", "ü.\\"];
 
 const TYPES: [&str; 5] = ["BookCopyLentToReader", "ReaderRegistered", "Type'\"\\", "{A,B}", "📚"];
 
-/// A JSON value as text: a scalar, or objects and arrays of a few, one in another; with empty ones
-/// as payloads may have them, or without as predicates must be.
+/// Generates a JSON value as text: a scalar, or small objects and arrays that are nested. With
+/// `empties` it may contain empty strings, objects and arrays: payloads may, predicates must not.
 fn value(empties: bool) -> BoxedStrategy<String> {
     let quoted = |text: &str| Value::from(text).to_string();
     let mut strings: Vec<_> = STRINGS.iter().map(|text| quoted(text)).collect();
@@ -55,14 +56,14 @@ fn value(empties: bool) -> BoxedStrategy<String> {
     ];
     scalar
         .prop_recursive(2, 6, 2, move |inner| {
-            let fewest = usize::from(!empties);
-            let array = array(inner.clone(), fewest..4);
-            prop_oneof![3 => object(inner, fewest..3, empties), 2 => array]
+            let least = usize::from(!empties);
+            let array = array(inner.clone(), least..4);
+            prop_oneof![3 => object(inner, least..3, empties), 2 => array]
         })
         .boxed()
 }
 
-/// A JSON array as text.
+/// Generates a JSON array as text.
 fn array(
     value: impl Strategy<Value = String> + 'static,
     elements: std::ops::Range<usize>,
@@ -70,25 +71,26 @@ fn array(
     prop::collection::vec(value, elements).prop_map(|values| format!("[{}]", values.join(" , ")))
 }
 
-/// A JSON value of so few words that one often contains another, nested as deep as three levels.
+/// Generates a JSON value of up to three levels. Its vocabulary is so small that one value often
+/// contains another.
 pub fn small_value(empties: bool) -> BoxedStrategy<String> {
-    let fewest = usize::from(!empties);
+    let least = usize::from(!empties);
     let scalar = select(vec!["1", "1.0", "2", "null", "true", "\"x\"", "\"\\u0078\"", "\"y\""]);
     scalar
         .prop_map(str::to_owned)
         .prop_recursive(3, 12, 3, move |inner| {
             let field = (select(vec!["a", "b", "\\u0061"]), inner.clone());
-            let object = prop::collection::vec(field, fewest..3).prop_map(|fields| {
+            let object = prop::collection::vec(field, least..3).prop_map(|fields| {
                 let fields: Vec<_> =
                     fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
                 format!("{{{}}}", fields.join(","))
             });
-            prop_oneof![2 => object, 3 => array(inner, fewest..4)]
+            prop_oneof![2 => object, 3 => array(inner, least..4)]
         })
         .boxed()
 }
 
-/// A JSON object as text; with repeated keys, of which the last counts.
+/// Generates a JSON object as text. Keys may repeat; the last one counts.
 fn object(
     value: impl Strategy<Value = String> + 'static,
     fields: std::ops::Range<usize>,
@@ -136,7 +138,7 @@ fn predicate() -> impl Strategy<Value = Predicate> {
     })
 }
 
-/// An item of a filter, as it can be given to a builder more than once.
+/// A filter item that can be added to builders repeatedly.
 #[derive(Clone, Debug)]
 pub struct Item {
     pub types: Vec<String>,
@@ -167,14 +169,16 @@ pub fn item() -> impl Strategy<Value = Item> {
         prop::collection::vec(predicate(), 0..2),
     )
         .prop_map(|(types, any_of, all_of)| Item { types, any_of, all_of })
-        .prop_filter("names nothing, or excludes itself", |item| item.builder().build().is_ok())
+        .prop_filter("the item is empty or contradicts itself", |item| {
+            item.builder().build().is_ok()
+        })
 }
 
 pub fn items() -> impl Strategy<Value = Vec<Item>> {
     prop::collection::vec(item(), 1..4)
 }
 
-/// Joins items to a filter.
+/// Returns a filter that has the items as alternatives.
 pub fn join(items: &[Item]) -> Filter {
     let builders = items.iter().map(Item::builder);
     builders.reduce(FilterBuilder::or).unwrap().build().unwrap()

@@ -1,4 +1,4 @@
-//! What the condition of a history means whose query left events out.
+//! The append condition of a history whose query omitted events.
 
 use std::sync::OnceLock;
 
@@ -11,20 +11,20 @@ use tokio::runtime::Runtime;
 use crate::support::{Log, lent, loans_of};
 
 #[tokio::test]
-async fn events_that_the_limit_cut_off_break_the_condition() {
+async fn events_beyond_the_limit_break_the_condition() {
     let log = Log::new().await;
     let store = log.writer().await;
     let loans = (0..3).map(|_| lent("b-1", "r-1"));
     let first = store.append(loans, AppendCondition::none()).await.unwrap().first();
 
-    for (limit, cut_off) in [(0, Some(1)), (1, Some(2)), (2, Some(3)), (3, None), (4, None)] {
+    for (limit, first_omitted) in [(0, Some(1)), (1, Some(2)), (2, Some(3)), (3, None), (4, None)] {
         let history = store.query(Query::new(&loans_of("b-1")).limit(limit)).await.unwrap();
         let answer = store.append([lent("b-2", "r-1")], history.condition()).await;
 
-        match (answer, cut_off) {
+        match (answer, first_omitted) {
             (Ok(_), None) => {}
-            (Err(Error::Conflict { event, .. }), Some(place)) => {
-                assert_eq!(event, SequenceNumber::new(first.value() + place - 1), "{limit}");
+            (Err(Error::Conflict { event, .. }), Some(nth)) => {
+                assert_eq!(event, SequenceNumber::new(first.value() + nth - 1), "{limit}");
             }
             (answer, _) => panic!("{limit}: {answer:?}"),
         }
@@ -32,7 +32,7 @@ async fn events_that_the_limit_cut_off_break_the_condition() {
 }
 
 #[tokio::test]
-async fn events_that_up_to_left_out_break_the_condition() {
+async fn events_after_up_to_break_the_condition() {
     let log = Log::new().await;
     let store = log.writer().await;
     let first = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap().last();
@@ -50,7 +50,7 @@ async fn events_that_up_to_left_out_break_the_condition() {
 }
 
 #[tokio::test]
-async fn older_events_that_were_left_out_break_no_condition() {
+async fn omitted_older_events_do_not_break_the_condition() {
     let log = Log::new().await;
     let store = log.writer().await;
     let loans = (0..3).map(|_| lent("b-1", "r-1"));
@@ -71,11 +71,11 @@ async fn older_events_that_were_left_out_break_no_condition() {
     assert!(refused.is_err_and(|error| error.is_conflict()));
 }
 
-/// Whatever the query leaves out, an append on the history's condition is refused exactly when the
-/// filter matches an event after the history's position; and no event at or below that position
-/// is missing from the history but those that the query left out as older.
+/// For any query, an append on the history's condition is refused exactly if the filter matches an
+/// event after the history's position. Of the events up to that position, the history lacks only
+/// those that the query omitted as older.
 #[test]
-fn a_condition_is_broken_by_each_match_after_the_position_and_by_nothing_else() {
+fn a_condition_is_broken_exactly_by_matching_events_after_its_position() {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
     let store = runtime.block_on(async { Log::new().await.writer().await });
@@ -121,11 +121,11 @@ fn a_condition_is_broken_by_each_match_after_the_position_and_by_nothing_else() 
                 let read = history.events().iter().map(|one| one.sequence_number());
                 prop_assert!(read.clone().all(|one| one <= position));
                 if !newest_first {
-                    let asked = all.events().iter().map(|one| one.sequence_number());
-                    let asked: Vec<_> = asked
+                    let expected = all.events().iter().map(|one| one.sequence_number());
+                    let expected: Vec<_> = expected
                         .filter(|&one| one <= position && after.is_none_or(|after| one > at(after)))
                         .collect();
-                    prop_assert_eq!(read.collect::<Vec<_>>(), asked);
+                    prop_assert_eq!(read.collect::<Vec<_>>(), expected);
                 }
                 Ok(())
             })

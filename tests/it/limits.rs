@@ -1,4 +1,4 @@
-//! Bad and extreme input: it is refused with a reason, or it is stored and found again.
+//! Invalid and extreme input is refused with a reason, or stored and found again.
 
 use std::iter::repeat_n;
 
@@ -14,12 +14,12 @@ fn event(payload: impl Into<String>) -> Event {
     Event::from_json("BookCopyAddedToCirculation", payload).unwrap()
 }
 
-/// Appends events without a condition and returns where.
+/// Appends events without a condition and returns their positions.
 async fn append(store: &Store<ReadWrite>, events: Vec<Event>) -> eddyline::Appended {
     store.append(events, AppendCondition::none()).await.unwrap()
 }
 
-/// Returns the reason for which the store refused to append.
+/// Appends events that the store refuses, and returns the reason.
 async fn reason(store: &Store<ReadWrite>, events: impl IntoIterator<Item = Event>) -> String {
     match store.append(events, AppendCondition::none()).await {
         Err(Error::InvalidAppend { reason }) => reason.into_owned(),
@@ -59,7 +59,7 @@ async fn five_thousand_events_of_one_append_are_stored_in_order() {
 }
 
 #[tokio::test]
-async fn a_payload_of_ten_megabytes_comes_back() {
+async fn a_payload_of_ten_megabytes_is_read_back() {
     let log = Log::new().await;
     let store = log.writer().await;
     let chapters: Vec<_> = (0..10).map(|_| "A book. \u{1f4d6} ".repeat(1 << 16)).collect();
@@ -72,9 +72,9 @@ async fn a_payload_of_ten_megabytes_comes_back() {
     assert!(history.events()[0].payload::<Value>().unwrap() == payload);
 }
 
-/// PostgreSQL can be set to return about so many of what an index finds, and no more.
+/// `gin_fuzzy_search_limit` can make a GIN index return a random subset of about that size.
 #[tokio::test]
-async fn a_fuzzy_search_of_the_database_loses_no_event() {
+async fn gin_fuzzy_search_limit_hides_no_event() {
     let log = Log::isolated().await;
     let sql = log.sql().await;
     let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
@@ -91,14 +91,14 @@ async fn a_fuzzy_search_of_the_database_loses_no_event() {
     assert_eq!(found.events().len(), 2_000);
 }
 
-/// A filter of so many items that no two can be joined.
+/// Returns a filter of a thousand items, no two of which can be merged.
 fn large_filter() -> Filter {
     let item = |n: usize| Filter::types([format!("Type{n}")]).any_of([("BookID", n)]);
     (1..1_000).fold(item(0), |filter, n| filter.or(item(n))).build().unwrap()
 }
 
 #[tokio::test]
-async fn a_filter_of_a_thousand_items_finds_what_it_matches() {
+async fn a_filter_of_a_thousand_items_finds_its_events() {
     let log = Log::new().await;
     let store = log.writer().await;
     let filter = large_filter();
@@ -117,9 +117,9 @@ async fn a_filter_of_a_thousand_items_finds_what_it_matches() {
     assert_eq!(newest.events()[0].id(), matching[3]);
 }
 
-/// Each of the ones is a part of each of the others.
+/// Each `any_of` predicate is combined with all `all_of` predicates, so that the values multiply.
 #[test]
-fn a_filter_whose_alternatives_have_too_many_values_together_is_refused() {
+fn a_filter_whose_alternatives_have_too_many_values_in_total_is_refused() {
     let many = |key: &'static str, count: usize| (0..count).map(move |n| (format!("{key}{n}"), n));
     let combined = |all: usize, any: usize| {
         Filter::all_of(many("a", all)).any_of(many("b", any)).build().map(drop)
@@ -133,7 +133,7 @@ fn a_filter_whose_alternatives_have_too_many_values_together_is_refused() {
 }
 
 #[tokio::test]
-async fn a_filter_of_a_thousand_items_is_a_condition() {
+async fn a_filter_of_a_thousand_items_works_as_a_condition() {
     let log = Log::new().await;
     let store = log.writer().await;
     let filter = large_filter();
@@ -151,7 +151,8 @@ async fn a_filter_of_a_thousand_items_is_a_condition() {
     assert_eq!((event, event_type.as_str()), (last, "Type999"));
 }
 
-/// Text that would do harm if it were not bound, or that some layer might spell differently.
+/// Text that would do harm if it were not a bound parameter, or that a layer might encode
+/// differently.
 const TEXTS: [&str; 16] = [
     "'",
     "\"",
@@ -172,7 +173,7 @@ const TEXTS: [&str; 16] = [
 ];
 
 #[tokio::test]
-async fn text_of_any_characters_is_found_and_nothing_else_is() {
+async fn text_with_special_characters_is_found_exactly() {
     let log = Log::new().await;
     let store = log.writer().await;
     let made = |text: &str| Event::new(text, &json!({ text: text, "BookID": text })).unwrap();
@@ -213,7 +214,7 @@ async fn the_longest_event_type_is_stored() {
 }
 
 #[tokio::test]
-async fn numbers_at_the_edge_of_numeric_are_stored() {
+async fn numbers_at_the_limits_of_numeric_are_stored() {
     let log = Log::new().await;
     let store = log.writer().await;
     let nines = "9".repeat(131_072);
@@ -263,7 +264,7 @@ async fn the_deepest_nesting_is_stored() {
 }
 
 #[tokio::test]
-async fn of_equal_keys_the_last_is_stored() {
+async fn the_last_of_duplicate_keys_is_stored() {
     let log = Log::new().await;
     let store = log.writer().await;
 
@@ -274,7 +275,7 @@ async fn of_equal_keys_the_last_is_stored() {
 }
 
 #[tokio::test]
-async fn every_time_that_an_event_takes_is_stored() {
+async fn every_valid_time_of_an_event_is_stored() {
     let log = Log::new().await;
     let store = log.writer().await;
     for time in [
@@ -285,9 +286,9 @@ async fn every_time_that_an_event_takes_is_stored() {
         Timestamp::MAX,
     ] {
         let Ok(event) = lent("b-1", "r-1").with_occurred_at(time) else { continue };
-        let place = append(&store, vec![event.clone()]).await.first();
+        let position = append(&store, vec![event.clone()]).await.first();
 
-        let after = SequenceNumber::new(place.value() - 1);
+        let after = SequenceNumber::new(position.value() - 1);
         let history = store.query(Query::new(&Filter::everything()).after(after)).await;
 
         let history = history.unwrap_or_else(|error| panic!("{time}: {error:?}"));
@@ -296,7 +297,7 @@ async fn every_time_that_an_event_takes_is_stored() {
 }
 
 #[tokio::test]
-async fn every_period_that_a_filter_takes_is_searched() {
+async fn every_valid_period_of_a_filter_is_searched() {
     let log = Log::new().await;
     let store = log.writer().await;
     let first = lent("b-1", "r-1").with_occurred_at(Timestamp::constant(-210_866_803_200, 0));
@@ -319,7 +320,7 @@ async fn every_period_that_a_filter_takes_is_searched() {
 }
 
 #[tokio::test]
-async fn a_condition_from_beyond_the_log_is_refused() {
+async fn a_condition_at_any_position_above_the_head_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     let last = append(&store, vec![lent("b-1", "r-1")]).await.last();
@@ -336,27 +337,27 @@ async fn a_condition_from_beyond_the_log_is_refused() {
 }
 
 #[tokio::test]
-async fn a_query_from_or_to_anywhere_is_true_within_the_log() {
+async fn a_query_with_any_bounds_returns_a_position_within_the_log() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events = (0..3).map(|_| lent("b-1", "r-1")).collect();
     let last = append(&store, events).await.last();
     let filters = [Filter::everything(), Filter::any_of([("BookID", "b-1")]).build().unwrap()];
     for filter in &filters {
-        let (all, end) = (Query::new(filter), SequenceNumber::new(u64::MAX));
+        let (all, maximum) = (Query::new(filter), SequenceNumber::new(u64::MAX));
         for (query, found) in [
             (all.clone().after(SequenceNumber::ZERO), 3),
-            (all.clone().after(end), 0),
+            (all.clone().after(maximum), 0),
             (all.clone().after(SequenceNumber::new(i64::MAX as u64)), 0),
             (all.clone().up_to(SequenceNumber::ZERO), 0),
-            (all.clone().up_to(end), 3),
+            (all.clone().up_to(maximum), 3),
             (all.clone().after(last).up_to(SequenceNumber::new(1)), 0),
             (all.clone().limit(0), 0),
             (all.clone().limit(0).newest_first(), 0),
-            (all.clone().after(end).limit(0), 0),
-            (all.clone().after(end).up_to(end).limit(0).newest_first(), 0),
+            (all.clone().after(maximum).limit(0), 0),
+            (all.clone().after(maximum).up_to(maximum).limit(0).newest_first(), 0),
             (all.clone().limit(u32::MAX), 3),
-            (all.clone().after(end).limit(u32::MAX), 0),
+            (all.clone().after(maximum).limit(u32::MAX), 0),
         ] {
             let history = store.query(query.clone()).await.unwrap();
             let mut stream = store.stream(query.clone()).await.unwrap();
@@ -369,9 +370,9 @@ async fn a_query_from_or_to_anywhere_is_true_within_the_log() {
     }
 }
 
-/// What a query left out because of its limit still breaks the condition made of it.
+/// Events that the limit cut off break the condition of the history.
 #[tokio::test]
-async fn a_condition_of_a_query_that_read_nothing_promises_nothing() {
+async fn the_condition_of_a_query_with_limit_zero_is_broken_by_any_match() {
     let log = Log::new().await;
     let store = log.writer().await;
     append(&store, vec![lent("b-1", "r-1")]).await;

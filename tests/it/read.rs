@@ -97,9 +97,9 @@ async fn an_event_is_read_as_it_was_appended() {
     assert_eq!(stored.event_type(), event.event_type());
     assert_eq!(stored.occurred_at(), event.occurred_at());
     let json = |event: &Event| event.payload::<serde_json::Value>().unwrap();
-    assert_eq!(json(stored), json(&event));
+    assert_eq!(json(stored.event()), json(&event));
     let json = |event: &Event| event.metadata::<serde_json::Value>().unwrap();
-    assert_eq!(json(stored), json(&event));
+    assert_eq!(json(stored.event()), json(&event));
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn a_decode_error_names_the_event() {
         for part in [number, "BookCopyLentToReader".to_owned(), id.to_string()] {
             assert!(message.contains(&part), "{message}");
         }
-        assert!(matches!(error, Error::Decode { .. }));
+        assert!(matches!(error, Error::Payload { .. }));
         assert!(error.source().unwrap().to_string().contains("invalid type"), "{error:?}");
     }
 }
@@ -333,5 +333,5 @@ fn an_unstored_event_of_another_shape_is_invalid() {
 
     let error = event.payload::<Vec<u8>>().unwrap_err();
 
-    assert!(matches!(error, Error::InvalidEvent { field: "payload", .. }), "{error:?}");
+    assert!(matches!(error, Error::Payload { field: "payload", .. }), "{error:?}");
 }

@@ -64,7 +64,7 @@ async fn through_the_log(store: &Store<ReadWrite>, events: Vec<Event>) -> Vec<Ev
     let before = store.head().await.unwrap();
     store.append(events, AppendCondition::none()).await.unwrap();
     let history = store.query(Query::new(&Filter::everything()).after(before)).await.unwrap();
-    history.events().iter().map(|event| (**event).clone()).collect()
+    history.events().iter().map(|event| event.event().clone()).collect()
 }
 
 /// Every accepted number is read back equal, from payload and metadata, with and without the

@@ -6,7 +6,7 @@ mod variant;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use console::print;
+use console::print_stdout;
 use tokio_postgres::Client;
 
 use crate::Bench;
@@ -105,7 +105,7 @@ async fn prepare(bench: &Bench, sql: &Client, variant: &Variant, version: u32) {
 }
 
 fn print_all(figures: &[Figures]) {
-    print(&format_args!(
+    print_stdout(&format_args!(
         "  {:<22} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10} {:>10}",
         "", "us/event", "WAL B", "size B", "lending", "newest 100", "no such", "a day"
     ));
@@ -123,9 +123,9 @@ fn print_all(figures: &[Figures]) {
                 None => format!(" {:>10}", "-"),
             };
         }
-        print(&line);
+        print_stdout(&line);
     }
-    print(&format_args!(
+    print_stdout(&format_args!(
         "  us/event, WAL and size: inserts of {BATCH} events, without commits and full pages;\n\
          \x20 reads: p50 of the query for lending a book, the newest 100 of a type that half of\n\
          \x20 the log has, the newest 100 of a type that no event has, and the events of a day"

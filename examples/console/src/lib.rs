@@ -1,19 +1,19 @@
-//! What the programs beside the crate share: how they read arguments, print, show progress, stop on
-//! signals and write the outcome to a file.
+//! Shared code of the example programs and the benches: command line arguments, output, progress,
+//! signals, and files for the outcome.
 //!
-//! Nothing here ends the work of a program. A reader that closes its end of a pipe, a full disk and a
-//! signal are ordinary: the program goes on to its outcome.
+//! A closed pipe, a full disk or a signal is an ordinary event for these programs. None of them
+//! keeps a program from completing its work and reporting the outcome.
 
 mod arguments;
-mod line;
+mod error_chain;
 mod outcome;
 mod output;
 mod progress;
 mod stop;
 
-pub use arguments::arguments;
-pub use line::in_one_line;
+pub use arguments::parse_arguments;
+pub use error_chain::error_chain;
 pub use outcome::OutcomeFile;
-pub use output::{print, tell};
+pub use output::{print_stderr, print_stdout};
 pub use progress::Progress;
 pub use stop::Stop;

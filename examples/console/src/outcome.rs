@@ -1,4 +1,4 @@
-//! The outcome in a file.
+//! A file for the outcome of a program.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -7,24 +7,24 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// A file that takes the outcome of a program, and keeps what it had until then.
+/// A file for the outcome of a program, which is replaced atomically.
 ///
-/// The outcome is written to a file beside it, which then takes its place: readers find the old outcome
-/// or the new one, never a part. A path that is no regular file, such as `/dev/stdout`, is written to
-/// directly.
+/// The outcome is written to a temporary file in the same folder, which is then renamed: readers
+/// see the old outcome or the new one, never a part. If the path exists and is not a regular file,
+/// such as `/dev/stdout`, the outcome is written to it directly.
 #[derive(Debug)]
 pub struct OutcomeFile {
-    /// The file, behind all links.
+    /// The path of the file, with all links resolved.
     path: PathBuf,
     is_special: bool,
 }
 
 impl OutcomeFile {
-    /// Checks that an outcome can be written here, and changes nothing.
+    /// Checks that an outcome can be written to this path. Does not change the file.
     ///
     /// # Errors
     ///
-    /// What writing would fail with.
+    /// The error with which a write would fail.
     pub fn at(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize().or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(path.to_owned()),
@@ -39,41 +39,41 @@ impl OutcomeFile {
         if is_special {
             OpenOptions::new().append(true).open(&file.path)?;
         } else {
-            // It is removed again at once.
-            file.beside()?;
+            // The temporary file is removed when it is dropped, here at once.
+            file.create_temporary()?;
         }
         Ok(file)
     }
 
-    /// Puts an outcome in the place of the one that is there.
+    /// Replaces the outcome in the file.
     ///
     /// # Errors
     ///
-    /// Those of the file system; the old outcome is then still there.
+    /// Errors of the file system. The file then still holds the old outcome.
     pub fn write(&self, outcome: &[u8]) -> io::Result<()> {
         if self.is_special {
             return OpenOptions::new().append(true).open(&self.path)?.write_all(outcome);
         }
-        let mut beside = self.beside()?;
-        beside.write_all(outcome)?;
-        beside.as_file().sync_all()?;
-        beside.persist(&self.path)?;
+        let mut temporary = self.create_temporary()?;
+        temporary.write_all(outcome)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.path)?;
         Ok(())
     }
 
-    /// Makes the file beside it, with the permissions that the outcome is to have.
-    fn beside(&self) -> io::Result<NamedTempFile> {
-        let kept = fs::metadata(&self.path).ok().map(|found| found.permissions());
+    /// Creates a temporary file in the same folder, with the permissions of the file it replaces.
+    fn create_temporary(&self) -> io::Result<NamedTempFile> {
+        let old = fs::metadata(&self.path).ok().map(|found| found.permissions());
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
         let new = Permissions::from_mode(0o666);
-        let beside = Builder::new().prefix(".outcome-").permissions(new).tempfile_in(folder)?;
-        if let Some(permissions) = kept {
-            beside.as_file().set_permissions(permissions)?;
+        let temporary = Builder::new().prefix(".outcome-").permissions(new).tempfile_in(folder)?;
+        if let Some(permissions) = old {
+            temporary.as_file().set_permissions(permissions)?;
         }
-        Ok(beside)
+        Ok(temporary)
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_old_outcome_until_there_is_a_new_one() {
+    fn keeps_the_old_outcome_until_a_new_one_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outcome.json");
         fs::write(&path, "old").unwrap();
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_no_file_before_there_is_an_outcome() {
+    fn creates_no_file_before_an_outcome_is_written() {
         let folder = tempfile::tempdir().unwrap();
 
         OutcomeFile::at(&folder.path().join("outcome.json")).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_folder_and_a_place_that_is_missing() {
+    fn refuses_a_folder_and_a_path_in_a_missing_folder() {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path().to_owned(), folder.path().join("missing/outcome.json")] {
             assert!(OutcomeFile::at(&path).is_err(), "{path:?}");

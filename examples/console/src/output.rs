@@ -1,21 +1,21 @@
-//! Printing that never ends the work.
+//! Output that never fails.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-use crate::in_one_line;
+use crate::error_chain;
 
-/// Prints a line to standard error. If that fails, for example because the reader has closed the pipe,
-/// the line is dropped.
-pub fn tell(line: &str) {
+/// Prints a line to standard error. If that fails, for example because the pipe is closed, the line
+/// is dropped.
+pub fn print_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Prints a part of the outcome to standard output, and ends its last line.
+/// Prints a part of the outcome to standard output, and a line break if it does not end with one.
 ///
-/// A reader that has closed the pipe, as `head` does, does not want the rest. Any other failure, for
+/// A closed pipe is ignored: a reader such as `head` does not need the rest. Any other error, for
 /// example a full disk, is reported on standard error.
-pub fn print(outcome: &impl Display) {
+pub fn print_stdout(outcome: &impl Display) {
     let mut text = outcome.to_string();
     if !text.ends_with('\n') {
         text.push('\n');
@@ -23,7 +23,7 @@ pub fn print(outcome: &impl Display) {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        Err(error) => tell(&format!("cannot print the outcome: {}", in_one_line(&error))),
+        Err(error) => print_stderr(&format!("cannot print the outcome: {}", error_chain(&error))),
         Ok(()) => {}
     }
 }

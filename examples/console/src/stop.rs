@@ -1,24 +1,25 @@
-//! Stopping on signals.
+//! Early end of a program after a signal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::tell;
+use crate::print_stderr;
 
-/// A request to end the work early and to report what was done until then.
+/// A flag that requests an early end of the work. The program then reports what it has done so far.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     is_set: Arc<AtomicBool>,
 }
 
 impl Stop {
-    /// Sets a request at the first SIGINT or SIGTERM. The second one ends the process at once, and so
-    /// does the first one after the work has ended by itself, which the program says by [`set`](Self::set).
+    /// Returns a flag that the first SIGINT or SIGTERM sets. A signal that arrives when the flag is
+    /// already set ends the process at once. The program calls [`set`](Self::set) when its work has
+    /// ended, so that the first signal after that ends the process as well.
     ///
-    /// Must be called within a runtime. If the process cannot listen to a signal, the signal keeps its
-    /// usual effect.
+    /// Must be called within a tokio runtime. If the process cannot listen to a signal, the signal
+    /// keeps its usual effect.
     pub fn on_signals(work: &str) -> Self {
         let stop = Self::default();
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
@@ -29,12 +30,12 @@ impl Stop {
         stop
     }
 
-    /// Returns whether the work is to end.
+    /// Returns whether the work must end.
     pub fn is_set(&self) -> bool {
         self.is_set.load(Ordering::Relaxed)
     }
 
-    /// Asks for the end of the work, or says that it has ended.
+    /// Sets the flag: the work must end, or has ended.
     pub fn set(&self) {
         self.is_set.store(true, Ordering::Relaxed);
     }
@@ -43,11 +44,11 @@ impl Stop {
 async fn listen(mut signals: Signal, kind: SignalKind, stop: Stop, ending: String) {
     while signals.recv().await.is_some() {
         if stop.is_set.swap(true, Ordering::Relaxed) {
-            std::process::exit(ENDED_BY_SIGNAL + kind.as_raw_value());
+            std::process::exit(EXIT_CODE_BASE + kind.as_raw_value());
         }
-        tell(&format!("{ending}; the next signal ends the program at once"));
+        print_stderr(&format!("{ending}; the next signal ends the program at once"));
     }
 }
 
-/// What a shell adds to the number of the signal that ended a program.
-const ENDED_BY_SIGNAL: i32 = 128;
+/// The base of the exit code of a program that a signal ended, as in a shell.
+const EXIT_CODE_BASE: i32 = 128;

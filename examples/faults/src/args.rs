@@ -8,72 +8,72 @@ use rand::RngExt;
 
 use crate::Campaign;
 
-/// Appends under campaigns (connections cut at every byte, requests that arrive after their sender has
-/// gone, killed and frozen servers, exhausted limits), then compares the log with what each caller
-/// was told.
+/// Injects faults while writers append (connections cut at every byte, requests that arrive long
+/// after their sender gave up, killed and frozen servers, exhausted limits), then compares the log
+/// with the outcomes that were reported to the callers.
 ///
-/// Some of the appends are left to the store to decide: their events are made anew in each round, and
-/// after a lost one it goes on under the log's lock.
+/// Some appends use `Store::decide`: each attempt has new events, and after a conflict the decision
+/// takes the log's lock.
 ///
-/// It starts a primary of its own in a temporary folder.
+/// The program starts its own primary in a temporary folder.
 ///
-/// Exits with 0 if nothing was lost, stored twice, torn, or stored although its caller was told that
-/// it was not, if less than one append in a thousand ended without its outcome being known, and none
-/// while the server could be reached; with 1 if not, 2 if it could not be run, and 3 if some campaign
-/// proves nothing because no fault struck.
+/// Exits with 0 if no append was lost, stored twice, torn, or stored although it was reported as
+/// not stored, and if less than one append in a thousand ended with an unknown outcome, and none
+/// while the server was reachable. Exits with 1 otherwise, with 2 if the run failed, and with 3 if
+/// it proves nothing because no fault took effect in some campaign.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "faults")]
 pub struct Args {
-    /// How many appends there are at least, in all campaigns together.
+    /// The minimum number of appends, for all campaigns together.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub appends: u64,
-    /// How many writers append at a time.
+    /// The number of concurrent writers.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub writers: u16,
-    /// The campaigns to fight; all of them unless some are named.
+    /// A campaign to run; may be repeated. Defaults to all campaigns.
     #[arg(long = "campaign", value_enum, value_name = "NAME")]
     pub campaigns: Vec<Campaign>,
-    /// Leaves the store without a retry policy, so that outcomes stay unknown.
+    /// Disables the store's retries, so that outcomes stay unknown.
     #[arg(long)]
     pub no_retry: bool,
-    /// Exits with 0 if, and only if, nothing is wrong but that too many outcomes are unknown: to see
-    /// that the campaigns is real.
+    /// Exits with 0 if and only if the log is consistent but too many outcomes are unknown. Use it
+    /// to check that the faults take effect.
     #[arg(long)]
     pub expect_unknown: bool,
-    /// Lets commits return before they are on disk.
+    /// Turns `fsync` off, so that commits do not wait for the disk.
     #[arg(long)]
     pub no_fsync: bool,
-    /// The folder of PostgreSQL's programs.
+    /// The folder with PostgreSQL's programs.
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
-    /// What the writers' choices and the campaigns's come of. Defaults to another one each time.
+    /// The seed of all random choices. Defaults to a random one.
     #[arg(long)]
     pub seed: Option<u64>,
 }
 
-/// What a run does.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The campaigns, one after the other.
     pub campaigns: Vec<Campaign>,
-    /// How many appends there are at least, in all of them together.
+    /// The minimum number of appends, for all campaigns together.
     pub appends: u64,
-    /// How many writers append at a time.
+    /// The number of concurrent writers.
     pub writers: usize,
     /// Whether the store has a retry policy.
     pub retry: bool,
     /// Whether commits wait for the disk.
     pub fsync: bool,
-    /// The folder of PostgreSQL's programs, if it is not looked for.
+    /// The folder with PostgreSQL's programs. If there is none, the program searches for them.
     pub pg_bin: Option<PathBuf>,
-    /// What all choices come of.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// Ends the run early. Is set when the campaigns have ended.
+    /// Ends the run early. It is set when the last campaign has ended.
     pub stop: Stop,
 }
 
 impl Args {
-    /// Returns what to do, until a stop is asked for.
+    /// Returns the parameters of a run that ends early when `stop` is set.
     pub fn plan(&self, stop: Stop) -> Plan {
         let campaigns = match self.campaigns.as_slice() {
             [] => Campaign::value_variants(),
@@ -93,8 +93,8 @@ impl Args {
 }
 
 impl Plan {
-    /// Returns how many appends a campaign has at least: those that go over an append's bytes one
-    /// by one have most of them.
+    /// Returns the minimum number of appends of a campaign. Campaigns that inject a fault at every
+    /// byte of an append have the largest shares.
     pub(crate) fn share(&self, campaign: Campaign) -> u64 {
         let all: u64 = self.campaigns.iter().map(|campaign| campaign.weight()).sum();
         (self.appends * campaign.weight()).div_ceil(all.max(1))

@@ -1,28 +1,28 @@
-//! Appends to be made: their events, and what they stand on.
+//! Appends that are ready to be sent: their events and their conditions.
 
 use eddyline::{AppendCondition, Error, Event, Filter, ReadWrite, Store};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-/// What an append stands on.
+/// The kind of an append's condition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
-    /// The history of a book that only its writer writes to.
+pub enum ConditionKind {
+    /// The history of a book with a single writer.
     Own,
-    /// The history of a book that all writers write to.
+    /// The history of a book that all writers append to.
     Shared,
-    /// Nothing.
+    /// No condition.
     Unconditional,
-    /// The history of events that it does not add to: the condition holds as well when the append
-    /// has been stored already.
+    /// The history of other events than those of the append, so the condition also holds after the
+    /// append has been stored.
     Foreign,
 }
 
-impl Form {
+impl ConditionKind {
     pub const ALL: [Self; 4] = [Self::Own, Self::Shared, Self::Unconditional, Self::Foreign];
 }
 
-/// An append, ready to be sent.
+/// An append that is ready to be sent.
 #[derive(Debug)]
 pub struct Draft {
     pub events: Vec<Event>,
@@ -31,44 +31,44 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes events of a book, and reads what their condition stands on.
+    /// Makes a random number of events of a book, and reads their condition.
     pub async fn prepare(
         store: &Store<ReadWrite>,
-        form: Form,
+        kind: ConditionKind,
         book: &str,
         random: &mut SmallRng,
     ) -> Result<Self, Error> {
         let count = random.random_range(1..=MOST_EVENTS);
-        Self::of_events(store, form, book, count, random).await
+        Self::of_events(store, kind, book, count, random).await
     }
 
-    /// Makes so many events of a book, and reads what their condition stands on.
+    /// Makes `count` events of a book, and reads their condition.
     pub async fn of_events(
         store: &Store<ReadWrite>,
-        form: Form,
+        kind: ConditionKind,
         book: &str,
         count: usize,
         random: &mut SmallRng,
     ) -> Result<Self, Error> {
-        let event_type = match form {
-            Form::Foreign => "BookCopyAddedToCirculation",
+        let event_type = match kind {
+            ConditionKind::Foreign => "BookCopyAddedToCirculation",
             _ => LENT,
         };
         let events = events_of(event_type, book, count, random)?;
-        let condition = match form {
-            Form::Unconditional => AppendCondition::none(),
+        let condition = match kind {
+            ConditionKind::Unconditional => AppendCondition::none(),
             _ => store.query(&loans_of(book)?).await?.condition(),
         };
         Ok(Self { events, condition, book: book.to_owned() })
     }
 }
 
-/// Returns the filter of what histories of a book have.
+/// Returns the filter for the history of a book.
 pub fn loans_of(book: &str) -> Result<Filter, Error> {
     Filter::types([LENT]).any_of([("BookID", book)]).build()
 }
 
-/// Makes so many loans of a book.
+/// Makes `count` loans of a book.
 pub fn loans(book: &str, count: usize, random: &mut SmallRng) -> Result<Vec<Event>, Error> {
     events_of(LENT, book, count, random)
 }
@@ -89,5 +89,5 @@ fn events_of(
 
 const LENT: &str = "BookCopyLentToReader";
 
-/// The most events of an append.
+/// The maximum number of events of an append.
 pub const MOST_EVENTS: usize = 3;

@@ -1,67 +1,67 @@
-//! What ends the program early, and how it is told.
+//! Errors that end the program.
 
 use std::io;
 
 use crate::Campaign;
 
-/// The run could not be held or judged.
+/// An error that prevented the run or its check.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Appends that are made at once do not go together.
-    #[error("appends that are made at once are stored by several transactions")]
-    Apart,
+    /// Concurrent appends do not share a transaction.
+    #[error("concurrent appends are stored by several transactions")]
+    SeveralTransactions,
     /// The local cluster failed.
     #[error("cannot start or control the cluster")]
     Cluster(#[source] local_postgres::Error),
     /// A file could not be read.
     #[error("cannot {action}")]
     Io {
-        /// What was tried.
+        /// What the program tried to do.
         action: &'static str,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
-    /// Decisions lose no rounds, or do not go on under the log's lock.
-    #[error("no decision goes on under the log's lock after a lost round")]
+    /// Decisions do not conflict, or do not take the log's lock afterwards.
+    #[error("no decision takes the log's lock after a conflict")]
     NotEscalated,
     /// The proxy could not be started.
     #[error("cannot start a proxy")]
     Proxy(#[source] fault_proxy::Error),
-    /// The server refused what is not under test.
+    /// The server returned an error for a statement that is not under test.
     #[error("cannot {action}")]
     Sql {
-        /// What was tried.
+        /// What the program tried to do.
         action: &'static str,
-        /// Why it failed.
+        /// The cause.
         source: tokio_postgres::Error,
     },
     /// The store could not be set up.
     #[error("cannot {action}")]
     Store {
-        /// What was tried.
+        /// What the program tried to do.
         action: &'static str,
-        /// Why it failed.
+        /// The cause.
         source: eddyline::Error,
     },
     /// A task of the program panicked.
     #[error("a task failed")]
     Task(#[source] tokio::task::JoinError),
-    /// Something did not come about.
-    #[error("{what} did not come about within {seconds} s")]
+    /// A wait timed out.
+    #[error("timed out after {seconds} s waiting for {what}")]
     TimedOut {
-        /// What was waited for.
+        /// What the program waited for.
         what: String,
-        /// For how long.
+        /// The timeout, in seconds.
         seconds: u64,
     },
-    /// A writer got nowhere.
-    #[error("{campaign}: {faults} attempts failed in a row, the last: {last}")]
+    /// Too many attempts of a writer failed in a row.
+    #[error("{campaign}: {failures} consecutive attempts failed, the last one: {last}")]
     Stuck {
         /// The campaign.
         campaign: Campaign,
-        /// How many failed.
-        faults: u32,
-        /// Why the last one did.
+        /// The number of failed attempts.
+        failures: u32,
+        /// The error of the last one.
         last: String,
     },
 }

@@ -1,61 +1,60 @@
-//! Appends under campaigns, and compares the log with what each caller was told.
+//! Injects faults into appends, and checks the log against the reported outcomes.
 //!
-//! A run has campaigns, each with a kind of campaigns of its own. In each, writers append through the
-//! store, or leave it to the store to decide, and note what they were told: accepted and where, not
-//! applied, or that it is not known. In the end, when nobody is connected any more, the log is read
-//! by plain SQL and judged.
+//! A run consists of campaigns, each of which injects one kind of fault. In each campaign, writers
+//! append through the store, or call its `decide`, and record the outcomes: accepted with
+//! positions, not stored, or unknown. At the end, when no store is connected any more, the program
+//! reads the log by plain SQL and checks it.
 
 mod args;
-mod campaign;
 mod campaigns;
 mod checker;
 mod draft;
 mod failure;
-mod notes;
 mod progress;
+mod recorder;
 mod report;
 mod server_log;
-mod site;
+mod testbed;
 mod writer;
 
 use std::sync::Arc;
 
 pub use crate::args::{Args, Plan};
-pub use crate::campaign::Campaign;
-pub use crate::checker::{Faults, Verdict};
+pub use crate::campaigns::Campaign;
+pub use crate::checker::{Verdict, Violations};
 pub use crate::failure::Failure;
 pub use crate::progress::Visibility;
 pub use crate::report::{Conclusion, Report};
 
-use crate::checker::judge;
-use crate::notes::Notes;
-use crate::site::Site;
+use crate::checker::check;
+use crate::recorder::Recorder;
+use crate::testbed::Testbed;
 
-/// Runs every campaign of the plan on a cluster of its own, until a stop is asked for, and judges the log.
+/// Runs the campaigns of a plan on a new cluster, until a stop is requested, and checks the log.
 ///
 /// # Errors
 ///
-/// [`Failure`] where that could not be done; nothing is then known of the store.
+/// [`Failure`] if the run or its check failed. This says nothing about the store.
 pub async fn run(plan: Plan, visibility: Visibility) -> Result<Report, Failure> {
-    let notes = Arc::new(Notes::default());
-    let site = Site::prepare(plan, Arc::clone(&notes)).await?;
-    for &campaign in &site.plan.campaigns {
-        if site.plan.stop.is_set() {
+    let recorder = Arc::new(Recorder::default());
+    let testbed = Testbed::prepare(plan, Arc::clone(&recorder)).await?;
+    for &campaign in &testbed.plan.campaigns {
+        if testbed.plan.stop.is_set() {
             break;
         }
-        let shown = visibility.show(campaign, &notes);
-        campaigns::fight(&site, campaign).await?;
+        let shown = visibility.show(campaign, &recorder);
+        campaigns::run(&testbed, campaign).await?;
         drop(shown);
-        site.settle().await?;
+        testbed.finish_campaign().await?;
     }
-    // The work is over: from now on the first signal ends the program.
-    site.plan.stop.set();
-    let log = site.read_logs().await?;
-    let (testimony, tallies) = notes.take();
+    // The work is done: from now on the first signal ends the program.
+    testbed.plan.stop.set();
+    let log = testbed.read_logs().await?;
+    let (observations, tallies) = recorder.take();
     Ok(Report {
-        verdict: judge(&log, &testimony),
+        verdict: check(&log, &observations),
         tallies,
         events: log.len(),
-        seed: site.plan.seed,
+        seed: testbed.plan.seed,
     })
 }

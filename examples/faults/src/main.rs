@@ -1,19 +1,19 @@
-//! Appends under campaigns; `cargo faults --help` says what it can be told.
+//! Injects faults into appends, and checks the log. `cargo faults --help` describes its options.
 
 use std::process::ExitCode;
 
-use console::{Stop, arguments, in_one_line, print, tell};
+use console::{Stop, error_chain, parse_arguments, print_stderr, print_stdout};
 use faults::{Args, Conclusion, Visibility, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Args = match arguments() {
+    let args: Args = match parse_arguments() {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    let plan = args.plan(Stop::on_signals("the campaigns"));
+    let plan = args.plan(Stop::on_signals("the run"));
     let ended = run(plan, Visibility::Shown).await.map(|report| {
-        print(&report);
+        print_stdout(&report);
         report.conclusion(args.expect_unknown)
     });
     match ended {
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
         Ok(Conclusion::Failed) => ExitCode::from(1),
         Ok(Conclusion::Void) => ExitCode::from(3),
         Err(failure) => {
-            tell(&format!("faults: {}", in_one_line(&failure)));
+            print_stderr(&format!("faults: {}", error_chain(&failure)));
             ExitCode::from(2)
         }
     }

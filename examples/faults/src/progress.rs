@@ -8,30 +8,32 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use crate::Campaign;
-use crate::notes::Notes;
+use crate::recorder::Recorder;
 
 /// Whether the progress of a run is shown on standard error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Visibility {
-    /// It is not shown.
+    /// The progress is hidden.
     Hidden,
-    /// It is shown.
+    /// The progress is shown.
     Shown,
 }
 
-/// The progress of a campaign; it ends when this is dropped.
-pub struct Shown {
+/// The task that shows the progress of a campaign. It ends when this is dropped.
+pub struct ProgressTask {
     task: Option<JoinHandle<()>>,
 }
 
 impl Visibility {
-    pub(crate) fn show(self, campaign: Campaign, notes: &Arc<Notes>) -> Shown {
+    pub(crate) fn show(self, campaign: Campaign, recorder: &Arc<Recorder>) -> ProgressTask {
         let is_shown = self == Self::Shown;
-        Shown { task: is_shown.then(|| tokio::spawn(follow(campaign, Arc::clone(notes)))) }
+        ProgressTask {
+            task: is_shown.then(|| tokio::spawn(follow(campaign, Arc::clone(recorder)))),
+        }
     }
 }
 
-impl Drop for Shown {
+impl Drop for ProgressTask {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -39,22 +41,22 @@ impl Drop for Shown {
     }
 }
 
-async fn follow(campaign: Campaign, notes: Arc<Notes>) {
+async fn follow(campaign: Campaign, recorder: Arc<Recorder>) {
     let mut progress = Progress::open_ended(&campaign.to_string());
-    let mut pulse = interval(PULSE);
+    let mut pulse = interval(UPDATE_INTERVAL);
     loop {
         pulse.tick().await;
-        let tally = notes.tally(campaign);
+        let tally = recorder.tally(campaign);
         let line = format!(
             "{} appends, {} accepted, {} refused, {} unknown, {} faults",
             tally.appends,
             tally.accepted,
             tally.refused.values().sum::<u64>(),
             tally.unknown,
-            tally.struck,
+            tally.faults,
         );
         progress.show(tally.appends, &line);
     }
 }
 
-const PULSE: Duration = Duration::from_millis(100);
+const UPDATE_INTERVAL: Duration = Duration::from_millis(100);

@@ -5,35 +5,37 @@ use std::fmt;
 
 use crate::Campaign;
 use crate::checker::Verdict;
-use crate::notes::Tally;
+use crate::recorder::Tally;
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// What the judge found.
+    /// The checker's result.
     pub verdict: Verdict,
     pub(crate) tallies: BTreeMap<Campaign, Tally>,
-    /// How many events the final log has.
+    /// The number of events in the final logs.
     pub events: usize,
-    /// What all choices came of.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
-/// What the program's end says.
+/// The overall result of a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Conclusion {
-    /// As it should be.
+    /// The result is the expected one.
     Passed,
-    /// Not as it should be.
+    /// The result is not the expected one.
     Failed,
-    /// In some campaign nothing was struck.
+    /// No fault took effect in some campaign.
     Void,
 }
 
 impl Report {
-    /// Concludes; a fault counts even if the rest of the run proves nothing.
+    /// Returns the overall result. A violation counts even if no fault took effect in some
+    /// campaign.
     pub fn conclusion(&self, expect_unknown: bool) -> Conclusion {
-        let is_as_expected = self.verdict.is_true() && self.verdict.is_known() != expect_unknown;
+        let is_as_expected =
+            self.verdict.is_consistent() && self.verdict.outcomes_are_known() != expect_unknown;
         match is_as_expected {
             false => Conclusion::Failed,
             true if !self.void().is_empty() => Conclusion::Void,
@@ -41,20 +43,20 @@ impl Report {
         }
     }
 
-    /// Lists the campaigns in which no fault struck.
+    /// Returns the campaigns in which no fault took effect.
     pub fn void(&self) -> Vec<Campaign> {
-        let void = self.tallies.iter().filter(|(_, tally)| tally.struck == 0);
+        let void = self.tallies.iter().filter(|(_, tally)| tally.faults == 0);
         void.map(|(&campaign, _)| campaign).collect()
     }
 
-    /// Returns how many decisions were accepted under the log's lock in a campaign.
+    /// Returns the number of decisions of a campaign that were accepted under the log's lock.
     pub fn escalated(&self, campaign: Campaign) -> u64 {
         self.tallies.get(&campaign).map_or(0, |tally| tally.escalated)
     }
 
-    /// Returns how many faults struck in a campaign.
-    pub fn struck(&self, campaign: Campaign) -> u64 {
-        self.tallies.get(&campaign).map_or(0, |tally| tally.struck)
+    /// Returns the number of faults that took effect in a campaign.
+    pub fn faults(&self, campaign: Campaign) -> u64 {
+        self.tallies.get(&campaign).map_or(0, |tally| tally.faults)
     }
 }
 
@@ -68,8 +70,8 @@ impl fmt::Display for Report {
         let share = unknown as f64 * 100.0 / answered.max(1) as f64;
         writeln!(f, "UNKNOWN {unknown} of {answered}: {share:.3} %\n")?;
         write!(f, "{:<10}", "campaign")?;
-        for head in COLUMNS {
-            write!(f, " {head:>10}")?;
+        for column in COLUMNS {
+            write!(f, " {column:>10}")?;
         }
         writeln!(f)?;
         let mut all = Tally::default();
@@ -81,14 +83,14 @@ impl fmt::Display for Report {
         writeln!(f)?;
         for (campaign, tally) in &self.tallies {
             for (what, to_server, to_client) in &tally.exchanges {
-                writeln!(f, "{campaign}: {what}: {to_server} bytes, and {to_client} of answers")?;
+                writeln!(f, "{campaign}: {what}: {to_server} bytes sent, {to_client} received")?;
             }
-            if let Some(trouble) = &tally.trouble {
-                writeln!(f, "{campaign}: first {trouble}")?;
+            if let Some(first_error) = &tally.first_error {
+                writeln!(f, "{campaign}: first error: {first_error}")?;
             }
         }
         for campaign in self.void() {
-            writeln!(f, "void: no fault struck in the campaign {campaign}")?;
+            writeln!(f, "void: no fault took effect in the campaign {campaign}")?;
         }
         write!(f, "{} events in the log, seed {}", self.events, self.seed)
     }
@@ -102,8 +104,8 @@ impl Tally {
             *self.refused.entry(class).or_default() += count;
         }
         self.unknown += other.unknown;
-        self.given_up += other.given_up;
-        self.struck += other.struck;
+        self.abandoned += other.abandoned;
+        self.faults += other.faults;
         self.decisions += other.decisions;
         self.superseded += other.superseded;
         self.escalated += other.escalated;
@@ -114,13 +116,13 @@ impl Tally {
         self.refused.get(class).copied().unwrap_or(0)
     }
 
-    /// Returns what stands in the columns.
+    /// Returns the values of the columns.
     fn columns(&self) -> [u64; COLUMNS.len()] {
         let named = [CONFLICT, TRANSIENT, TIMEOUT].map(|class| self.refused_as(class));
         let others = self.refused.values().sum::<u64>() - named.iter().sum::<u64>();
         let [conflict, transient, timeout] = named;
         [
-            self.struck,
+            self.faults,
             self.appends,
             self.accepted,
             conflict,
@@ -128,7 +130,7 @@ impl Tally {
             timeout,
             others,
             self.unknown,
-            self.given_up,
+            self.abandoned,
             self.decisions,
             self.superseded,
             self.escalated,
@@ -143,7 +145,7 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, tally: &Tally) -> fmt::Resu
     writeln!(f)
 }
 
-/// `refused` holds the classes that have no column of their own.
+/// The columns of the table. `refused` counts the error classes without a column of their own.
 const COLUMNS: [&str; 13] = [
     "faults",
     "appends",
@@ -153,7 +155,7 @@ const COLUMNS: [&str; 13] = [
     TIMEOUT,
     "refused",
     "unknown",
-    "given up",
+    "abandoned",
     "decisions",
     "superseded",
     "escalated",
@@ -167,16 +169,16 @@ const TRANSIENT: &str = "transient";
 mod tests {
     use super::*;
 
-    fn report(struck: u64, unknown: u64, is_true: bool) -> Report {
+    fn report(faults: u64, unknown: u64, is_consistent: bool) -> Report {
         let mut verdict = Verdict { unknown, answered: 100, ..Verdict::default() };
-        verdict.ghosts.count = u64::from(!is_true);
-        let tally = Tally { struck, ..Tally::default() };
+        verdict.ghosts.count = u64::from(!is_consistent);
+        let tally = Tally { faults, ..Tally::default() };
         Report { verdict, tallies: [(Campaign::Cut, tally)].into(), events: 0, seed: 1 }
     }
 
     #[test]
-    fn concludes_from_what_was_told_and_what_struck() {
-        for (struck, unknown, is_true, expect_unknown, conclusion) in [
+    fn concludes_from_the_verdict_and_the_number_of_faults() {
+        for (faults, unknown, is_consistent, expect_unknown, conclusion) in [
             (1, 0, true, false, Conclusion::Passed),
             (1, 1, true, false, Conclusion::Failed),
             (1, 0, false, false, Conclusion::Failed),
@@ -186,7 +188,7 @@ mod tests {
             (1, 1, false, true, Conclusion::Failed),
             (1, 0, true, true, Conclusion::Failed),
         ] {
-            let report = report(struck, unknown, is_true);
+            let report = report(faults, unknown, is_consistent);
 
             assert_eq!(report.conclusion(expect_unknown), conclusion, "{report}");
         }
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn shows_every_append_in_one_column() {
         let refused = [("bug", 1), ("conflict", 2), ("invalid", 4), ("timeout", 8)].into();
-        let tally = Tally { accepted: 16, refused, unknown: 32, given_up: 64, ..Tally::default() };
+        let tally = Tally { accepted: 16, refused, unknown: 32, abandoned: 64, ..Tally::default() };
 
         let [_, _, outcomes @ .., _, _, _, _] = tally.columns();
 

@@ -1,11 +1,11 @@
-//! What the server writes into its log.
+//! The server's log file.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::Failure;
 
-/// The part of a server's log that was written from a moment on.
+/// The part of a server's log file that was written after a certain moment.
 pub struct ServerLog {
     path: PathBuf,
     start: usize,
@@ -18,7 +18,7 @@ impl ServerLog {
         Ok(log)
     }
 
-    /// Counts the lines that hold one of the texts.
+    /// Counts the lines that contain one of the texts.
     pub fn count(&self, texts: &[&str]) -> Result<u64, Failure> {
         let log = self.read()?;
         let written = String::from_utf8_lossy(log.get(self.start..).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Who may hold a log's lock, and for how long.
+//! Tests of how long a log's lock may be held, and by which connections.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use eddyline::{AppendCondition, Config, Event, ReadWrite, RetryPolicy, Schema, S
 use fault_proxy::{Action, Direction, Proxy};
 use local_postgres::Cluster;
 
-struct Line {
+struct Setup {
     cluster: Cluster,
     proxy: Proxy,
 }
 
-impl Line {
+impl Setup {
     async fn new() -> Self {
         let cluster = Cluster::builder().fsync(false).start().await.unwrap();
         let config = Config::new(&cluster.primary().url("postgres")).unwrap();
@@ -44,31 +44,31 @@ fn lent(pages: usize) -> Event {
     Event::from_json("BookCopyLentToReader", payload).unwrap()
 }
 
-/// It takes the server longer to receive the append than an attempt may take, and than it lets a
-/// transaction be idle.
+/// The server needs longer to receive the append than the timeout of an attempt, and longer than
+/// the limit for idle transactions.
 #[tokio::test]
-async fn a_large_append_may_take_its_time_on_a_slow_network() {
-    let line = Line::new().await;
-    let store = line.store().await;
+async fn a_large_append_succeeds_on_a_slow_network() {
+    let setup = Setup::new().await;
+    let store = setup.store().await;
     store.append([lent(9)], AppendCondition::none()).await.unwrap();
-    line.proxy.limit_rate(Direction::ToServer, Some(400 << 10));
+    setup.proxy.limit_rate(Direction::ToServer, Some(400 << 10));
 
     let appended = store.append([lent(3 << 20)], AppendCondition::none()).await;
 
     appended.unwrap();
 }
 
-/// The lock is taken when all of an append has arrived, so that a client which is slow, or stands still,
-/// stops nobody else.
+/// The lock is taken only when the whole append has arrived, so that a slow or stalled client
+/// blocks no other.
 #[tokio::test]
-async fn an_append_that_is_on_its_way_keeps_no_other_waiting() {
-    let line = Line::new().await;
-    let store = line.store().await;
+async fn a_partly_delivered_append_does_not_block_other_stores() {
+    let setup = Setup::new().await;
+    let store = setup.store().await;
     store.append([lent(9)], AppendCondition::none()).await.unwrap();
-    let other = connect(&line.cluster.primary().url("postgres")).await;
+    let other = connect(&setup.cluster.primary().url("postgres")).await;
     other.append([lent(9)], AppendCondition::none()).await.unwrap();
     for at in [0, 100, 1_000, 1 << 20, (3 << 20) - 1] {
-        let frozen = line.proxy.inject(Direction::ToServer, at, Action::Freeze);
+        let frozen = setup.proxy.inject(Direction::ToServer, at, Action::Freeze);
         let large = store.append([lent(3 << 20)], AppendCondition::none());
 
         let meanwhile = async {

@@ -1,4 +1,4 @@
-//! Events for unit tests: ids are small numbers, times are minutes of one day.
+//! Events for unit tests. Ids are small numbers, times are minutes of one day.
 
 use eddyline::SequenceNumber;
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +9,7 @@ use crate::domain::{
     BookCopyReturnedByReader, BookData, BookId, DomainEvent, OccurredAt, ReaderContractCanceled,
     ReaderId, ReaderRegistered,
 };
-use crate::queries::Recorded;
+use crate::queries::SequencedDomainEvent;
 
 pub(crate) const NAME: &str = "Ada Lovelace";
 
@@ -67,10 +67,13 @@ pub(crate) fn returned(book: BookId, reader: ReaderId, minute: u32) -> DomainEve
     BookCopyReturnedByReader { book, reader, occurred_at }.into()
 }
 
-/// Puts events into a log, in this order.
-pub(crate) fn log(events: impl IntoIterator<Item = DomainEvent>) -> Vec<Recorded> {
+/// Returns the events with ascending positions, as read from a log.
+pub(crate) fn log(events: impl IntoIterator<Item = DomainEvent>) -> Vec<SequencedDomainEvent> {
     (1..)
         .zip(events)
-        .map(|(number, event)| Recorded { event, sequence_number: SequenceNumber::new(number) })
+        .map(|(number, event)| SequencedDomainEvent {
+            event,
+            sequence_number: SequenceNumber::new(number),
+        })
         .collect()
 }

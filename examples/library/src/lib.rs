@@ -1,16 +1,16 @@
 //! A public library, event-sourced on [`eddyline`].
 //!
-//! Readers register, borrow copies of books and bring them back. There are no tables of books,
-//! readers or loans, and no aggregates: there is one log of events, and each decision reads just
-//! the events that it depends on.
+//! Readers register, borrow copies of books and return them. There are no tables of books, readers
+//! or loans, and no aggregates. There is one log of events, and each decision reads only the events
+//! that it depends on.
 //!
-//! - [`domain`] holds what is said in the log: ten event types, and the ids and times in them.
-//! - [`commands`] change the log. A command is one file: what it asks for, which events it depends
-//!   on, what it folds from them, and the rules by which it decides.
-//! - [`queries`] only read. A query is one file too: its filter, what it folds, and its answer.
+//! - [`domain`] defines the contents of the log: ten event types with their ids and times.
+//! - [`commands`] append to the log. Each command is one file: its arguments, the filter for the
+//!   events that it depends on, the decision model, and the rules of the decision.
+//! - [`queries`] only read. Each query is one file: its filter, its projection and its answer.
 //!
-//! Command handlers hold a `Store<ReadWrite>`, query handlers a `Store<ReadOnly>`: a query that
-//! appends does not compile.
+//! The command handler has a `Store<ReadWrite>`, the query handler a `Store<ReadOnly>`: a query
+//! that appends does not compile.
 //!
 //! ```no_run
 //! use eddyline::{Config, ReadOnly, ReadWrite, Store};
@@ -18,7 +18,7 @@
 //! use library::domain::{BookId, OccurredAt, ReaderId};
 //! use library::queries::{BooksLentByReader, QueryHandler};
 //!
-//! # async fn visit(book: BookId, reader: ReaderId) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn lend(book: BookId, reader: ReaderId) -> Result<(), Box<dyn std::error::Error>> {
 //! let primary = Config::new("postgres://primary/library")?;
 //! let replica = Config::new("postgres://replica/library")?;
 //! let commands = CommandHandler::new(Store::<ReadWrite>::connect(primary).await?);

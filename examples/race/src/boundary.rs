@@ -1,4 +1,4 @@
-//! What is raced for: a few boundaries, the filters that read them, and events within them.
+//! The consistency boundaries of a race, their filters and their events.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,52 +9,54 @@ use serde_json::{Value, json};
 
 use crate::filter::{FilterSpec, ItemSpec};
 
-/// The boundaries that all writers share, each at its present age.
+/// The boundaries that all writers share, each with its current generation.
 ///
-/// A boundary that has grown old is given up for a fresh one, or reading it would soon take longer
-/// than any race. Processes need not agree on the age: whoever reads an old boundary moves on.
+/// A boundary is replaced by its next generation when it is full: reading a large one takes too
+/// long. Processes need not agree on the generation: a writer that reads a full boundary moves on
+/// to the next one.
 pub struct Boundaries {
-    ages: Vec<AtomicU64>,
+    generations: Vec<AtomicU64>,
 }
 
 impl Boundaries {
-    /// Makes this many.
+    /// Creates the given number of boundaries.
     pub fn new(count: usize) -> Self {
-        Self { ages: (0..count).map(|_| AtomicU64::new(0)).collect() }
+        Self { generations: (0..count).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// Returns any of them.
+    /// Returns a random boundary.
     pub fn any(&self, random: &mut SmallRng) -> Boundary {
-        self.at(random.random_range(0..self.ages.len()))
+        self.at(random.random_range(0..self.generations.len()))
     }
 
-    /// Returns the one where more writers meet than anywhere else.
+    /// Returns the boundary with the most contention.
     pub fn hottest(&self) -> Boundary {
         self.at(0)
     }
 
-    fn at(&self, place: usize) -> Boundary {
-        let age = self.ages[place].load(Ordering::Relaxed);
-        Boundary { name: format!("{place}.{age}"), shared: Some((place, age)) }
+    fn at(&self, index: usize) -> Boundary {
+        let generation = self.generations[index].load(Ordering::Relaxed);
+        Boundary { name: format!("{index}.{generation}"), shared: Some((index, generation)) }
     }
 
-    /// Gives the boundary up for a fresh one, unless that was done before or it is a private one.
-    pub fn retire(&self, boundary: &Boundary) {
-        if let Some((place, age)) = boundary.shared {
-            self.ages[place].fetch_max(age + 1, Ordering::Relaxed);
+    /// Replaces the boundary by its next generation, unless that has happened already or the
+    /// boundary is private.
+    pub fn replace(&self, boundary: &Boundary) {
+        if let Some((index, generation)) = boundary.shared {
+            self.generations[index].fetch_max(generation + 1, Ordering::Relaxed);
         }
     }
 }
 
-/// A book, a reader and a branch, known by one name.
+/// A boundary: a book, a reader and a branch, with a common name.
 #[derive(Clone, Debug)]
 pub struct Boundary {
     name: String,
-    /// Its place and age among the shared ones.
+    /// Its index and generation, if it is shared.
     shared: Option<(usize, u64)>,
 }
 
-/// The kinds of filter that decisions are taken by.
+/// The kinds of filter that decisions use.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum FilterKind {
     AllOf,
@@ -77,7 +79,7 @@ impl FilterKind {
         Self::TypesAndIds,
     ];
 
-    /// Names it for people.
+    /// Returns its name for display.
     pub fn name(self) -> &'static str {
         match self {
             Self::AllOf => "all of several predicates",
@@ -92,17 +94,17 @@ impl FilterKind {
 }
 
 impl Boundary {
-    /// Makes one that no other writer knows.
-    pub fn private(writer: usize, age: u64) -> Self {
-        Self { name: format!("private-{writer}.{age}"), shared: None }
+    /// Creates a boundary for a single writer.
+    pub fn private(writer: usize, generation: u64) -> Self {
+        Self { name: format!("private-{writer}.{generation}"), shared: None }
     }
 
-    /// Returns whether no other writer knows it.
+    /// Returns whether the boundary has a single writer.
     pub fn is_private(&self) -> bool {
         self.shared.is_none()
     }
 
-    /// Makes the filter of a kind that reads the boundary.
+    /// Returns the filter of the given kind for this boundary.
     pub fn filter(&self, kind: FilterKind) -> FilterSpec {
         let types = |types: &[&str]| types.iter().map(ToString::to_string).collect();
         match kind {
@@ -149,23 +151,25 @@ impl Boundary {
         }
     }
 
-    /// Makes type and payload of an event that the filter of the kind matches; which of the
-    /// others match it too is left to chance.
+    /// Makes type and payload of an event that the filter of the given kind matches. Filters of
+    /// other kinds match it at random.
     pub fn event(&self, kind: FilterKind, random: &mut SmallRng) -> (String, Value) {
         let level = if kind == FilterKind::SeveralItems { 1 } else { random.random_range(0..3) };
-        let whole = kind == FilterKind::AllOf || kind == FilterKind::SeveralItems;
+        let has_both_ids = kind == FilterKind::AllOf || kind == FilterKind::SeveralItems;
         let mut payload = json!({
             "Reserved": kind == FilterKind::AllOf || random.random(),
             "Shelf": { "Branch": self.branch(), "Level": level },
         });
-        let book = if whole || random.random() { self.book() } else { elsewhere("BookID") };
-        // An event of a boundary has one of its ids at least.
-        let stray = !whole && book == self.book() && random.random();
-        let reader = if stray { elsewhere("ReaderID") } else { self.reader() };
+        let book =
+            if has_both_ids || random.random() { self.book() } else { unrelated_id("BookID") };
+        // An event of a boundary has at least one of the boundary's ids.
+        let only_book = !has_both_ids && book == self.book() && random.random();
+        let reader = if only_book { unrelated_id("ReaderID") } else { self.reader() };
         for (key, value) in [book, reader] {
             payload[key] = value;
         }
-        // In any order, with others: the filter's are all there, or one of them is missing.
+        // The tags are in any order, with a further one: the filter's tags are all there, or one is
+        // missing.
         let mut tags = self.tags().to_vec();
         let first = random.random_range(0..tags.len());
         tags.rotate_left(first);
@@ -192,7 +196,7 @@ impl Boundary {
         ("BookID".into(), format!("book-{}", self.name).into())
     }
 
-    /// The first two are what its filter asks for.
+    /// Returns the boundary's tags. Its filter requires the first two.
     fn tags(&self) -> [String; 3] {
         ["book", "reader", "shelf"].map(|what| format!("{what}:{}", self.name))
     }
@@ -206,12 +210,12 @@ impl Boundary {
     }
 }
 
-fn elsewhere(key: &str) -> (String, Value) {
+fn unrelated_id(key: &str) -> (String, Value) {
     (key.into(), "elsewhere".into())
 }
 
-/// The count of events at which a boundary is old.
-pub const OLD: u64 = 150;
+/// The number of events at which a boundary is full.
+pub const FULL: u64 = 150;
 
 const LENT: &str = "BookCopyLentToReader";
 const REGISTERED: &str = "ReaderRegistered";
@@ -224,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn makes_events_that_their_own_filter_matches() {
+    fn makes_events_that_their_filter_matches() {
         let mut random = SmallRng::seed_from_u64(1);
         let boundary = Boundaries::new(1).any(&mut random);
         for kind in FilterKind::ALL {
@@ -241,25 +245,25 @@ mod tests {
         let mut random = SmallRng::seed_from_u64(1);
         let boundary = Boundaries::new(1).any(&mut random);
         for filter in FilterKind::ALL.map(|kind| boundary.filter(kind)) {
-            let strangers = FilterKind::ALL
+            let events = FilterKind::ALL
                 .iter()
                 .cycle()
                 .take(300)
                 .filter(|&&kind| boundary.filter(kind) != filter)
                 .map(|&kind| boundary.event(kind, &mut random));
 
-            assert!(strangers.into_iter().any(|(name, payload)| filter.matches(&name, &payload)));
+            assert!(events.into_iter().any(|(name, payload)| filter.matches(&name, &payload)));
         }
     }
 
     #[test]
-    fn keeps_private_boundaries_to_themselves() {
+    fn no_filter_matches_an_event_of_another_boundary() {
         let mut random = SmallRng::seed_from_u64(1);
         let shared = Boundaries::new(1).any(&mut random);
-        let (one, other) = (Boundary::private(1, 0), Boundary::private(2, 0));
+        let (first, second) = (Boundary::private(1, 0), Boundary::private(2, 0));
         for kind in FilterKind::ALL {
-            for (owner, stranger) in [(&one, &shared), (&shared, &one), (&one, &other)] {
-                let (event_type, payload) = stranger.event(kind, &mut random);
+            for (owner, other) in [(&first, &shared), (&shared, &first), (&first, &second)] {
+                let (event_type, payload) = other.event(kind, &mut random);
 
                 let kinds = FilterKind::ALL.iter();
                 assert!(
@@ -272,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn retires_a_boundary_once() {
+    fn replaces_a_boundary_once() {
         let mut random = SmallRng::seed_from_u64(1);
         let boundaries = Boundaries::new(1);
-        let old = boundaries.any(&mut random);
+        let full = boundaries.any(&mut random);
 
-        boundaries.retire(&old);
-        boundaries.retire(&old);
+        boundaries.replace(&full);
+        boundaries.replace(&full);
 
         assert_eq!(boundaries.any(&mut random).name, "0.1");
     }

@@ -1,4 +1,4 @@
-//! Events as they go into the log, with all that a judge of the log needs to know.
+//! The events of a race, whose metadata holds all that the checker needs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::filter::FilterSpec;
 
-/// An event to append, by whatever protocol.
+/// An event to append by any protocol.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     pub id: Uuid,
@@ -18,27 +18,27 @@ pub struct NewEvent {
 /// The metadata of every event of the race.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Stamp {
-    /// The append that it came with.
+    /// The id of the append that the event belongs to.
     pub append: Uuid,
-    /// Its place among the events of that append, from zero.
+    /// The event's index within that append, from zero.
     pub index: usize,
-    /// How many events that append has.
+    /// The number of events of that append.
     pub of: usize,
-    /// What was decided; it stands with the first event of its append only.
+    /// The decision. Only the first event of an append has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
 }
 
-/// A decision, and what it was taken from.
+/// A decision, and what it was based on.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Decision {
     pub filter: FilterSpec,
-    /// Where the history began: it had what came after this position.
+    /// The position after which the history begins.
     #[serde(default)]
     pub since: u64,
-    /// How many events the filter's history had.
+    /// The number of events of the history.
     pub count: u64,
-    /// The position that the history was true at.
+    /// The position of the history.
     pub read_at: u64,
 }
 

@@ -1,24 +1,24 @@
-//! What ends the program early, and how it is told.
+//! Errors that end the program.
 
 use std::io;
 
-/// The race could not be held or judged.
+/// An error that prevented the race or its check.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("cannot start a cluster")]
     Cluster(#[source] local_postgres::Error),
     #[error("cannot {action}")]
     Io { action: &'static str, source: io::Error },
-    #[error("event {number} of the log is none of the race")]
-    Foreign { number: u64, source: serde_json::Error },
+    #[error("event {position} of the log was not appended by this race")]
+    Foreign { position: u64, source: serde_json::Error },
     #[error("cannot {action}")]
     Sql { action: &'static str, source: tokio_postgres::Error },
     #[error("cannot {action}")]
     Store { action: &'static str, source: eddyline::Error },
-    #[error("an actor met {faults} faults in a row, the last: {last}")]
-    Stuck { faults: u32, last: String },
-    #[error("{who} did not {action} within {seconds} s")]
-    TimedOut { who: String, action: &'static str, seconds: u64 },
+    #[error("an actor had {errors} consecutive errors, the last one: {last}")]
+    Stuck { errors: u32, last: String },
+    #[error("{what} did not {action} within {seconds} s")]
+    TimedOut { what: String, action: &'static str, seconds: u64 },
     #[error("worker {worker} {reason}")]
     Worker { worker: usize, reason: String },
 }

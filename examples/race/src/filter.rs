@@ -1,39 +1,41 @@
-//! Filters in a form that travels: in an event's metadata, and between processes.
+//! Filters in a serializable form, for the metadata of events and for messages between processes.
 
 use eddyline::Filter;
 use eddyline::filter::FilterBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A filter as data, from which every protocol makes its own and the checker matches by itself.
+/// A filter as data. Each protocol converts it to a filter of its own, and the checker matches
+/// events against it directly.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct FilterSpec {
-    /// Joined by OR.
+    /// The items, joined by OR.
     pub items: Vec<ItemSpec>,
 }
 
-/// Event types AND any of some predicates AND all of others; an empty list demands nothing.
+/// A filter item: any of the types AND any of some predicates AND all of others. An empty list
+/// matches every event.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct ItemSpec {
-    /// The event types.
+    /// The event types, joined by OR.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<String>,
-    /// Top-level key and value, of which one must be held.
+    /// Predicates on top-level keys, joined by OR.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<(String, Value)>,
-    /// Top-level key and value, of which every one must be held.
+    /// Predicates on top-level keys, joined by AND.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub all_of: Vec<(String, Value)>,
 }
 
 impl FilterSpec {
-    /// Makes the one that every event matches.
+    /// Returns the filter that every event matches.
     pub fn everything() -> Self {
         ItemSpec::default().into()
     }
 
-    /// Makes the store's filter of it.
+    /// Converts it to a filter of the store.
     pub fn to_filter(&self) -> Result<Filter, eddyline::Error> {
         if *self == Self::everything() {
             return Ok(Filter::everything());
@@ -42,7 +44,7 @@ impl FilterSpec {
         items.reduce(FilterBuilder::or).unwrap_or_default().build()
     }
 
-    /// Returns whether an event matches, by code that shares nothing with the store's.
+    /// Returns whether an event matches. This code shares nothing with the store's.
     pub fn matches(&self, event_type: &str, payload: &Value) -> bool {
         self.items.iter().any(|item| item.matches(event_type, payload))
     }
@@ -70,23 +72,23 @@ impl ItemSpec {
     }
 
     fn matches(&self, event_type: &str, payload: &Value) -> bool {
-        let held = |(key, value): &(String, Value)| {
-            payload.get(key).is_some_and(|found| holds(found, value))
+        let holds = |(key, value): &(String, Value)| {
+            payload.get(key).is_some_and(|found| contains(found, value))
         };
         (self.types.is_empty() || self.types.iter().any(|one| one == event_type))
-            && (self.any_of.is_empty() || self.any_of.iter().any(held))
-            && self.all_of.iter().all(held)
+            && (self.any_of.is_empty() || self.any_of.iter().any(holds))
+            && self.all_of.iter().all(holds)
     }
 }
 
-/// Returns whether an object or an array holds every part of another, or a scalar equals another.
-fn holds(whole: &Value, part: &Value) -> bool {
+/// Returns whether a JSON value contains another, as PostgreSQL's `@>` does.
+fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => {
-            part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| holds(found, value)))
-        }
+        (Value::Object(whole), Value::Object(part)) => part
+            .iter()
+            .all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value))),
         (Value::Array(whole), Value::Array(part)) => {
-            part.iter().all(|value| whole.iter().any(|found| holds(found, value)))
+            part.iter().all(|value| whole.iter().any(|found| contains(found, value)))
         }
         (whole, part) => whole == part,
     }
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_what_the_store_says_that_it_matches() {
+    fn matches_the_same_events_as_the_store_s_filter() {
         let payloads = [
             json!({}),
             json!({"BookID": "b"}),
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn travels_unchanged() {
+    fn survives_serialization() {
         for spec in specs() {
             let text = serde_json::to_string(&spec).unwrap();
 
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_is_no_filter() {
+    fn a_filter_without_items_is_invalid() {
         let empty = FilterSpec { items: Vec::new() };
 
         assert!(empty.to_filter().is_err());

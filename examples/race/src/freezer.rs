@@ -1,4 +1,4 @@
-//! Stopping a worker's process for a while, as a debugger or a paused machine does.
+//! Stops worker processes for a while, as a debugger or a paused machine does.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use crate::workers::Workers;
 
-/// Stops one worker after the other, unless there is only one.
+/// Stops random workers, one at a time, if there are several.
 pub struct Freezer {
     workers: usize,
     frozen: Option<usize>,
@@ -19,8 +19,8 @@ impl Freezer {
         Self { workers, frozen: None, next: Instant::now() + BETWEEN / 2, count: 0 }
     }
 
-    /// Stops a worker, or lets one go on, if it is time to.
-    pub fn turn(&mut self, workers: &Workers) {
+    /// Stops a worker or resumes the stopped one, if it is time to.
+    pub fn tick(&mut self, workers: &Workers) {
         if self.workers < 2 || Instant::now() < self.next {
             return;
         }
@@ -38,19 +38,19 @@ impl Freezer {
         self.next = Instant::now() + Duration::from_millis(rand::rng().random_range(50..longest));
     }
 
-    /// Lets the stopped worker go on.
+    /// Resumes the stopped worker.
     pub fn thaw(&mut self, workers: &Workers) {
         if let Some(worker) = self.frozen.take() {
             workers.thaw(worker);
         }
     }
 
-    /// Returns how often a worker was stopped.
+    /// Returns how many times a worker was stopped.
     pub fn count(&self) -> u64 {
         self.count
     }
 }
 
 const BETWEEN: Duration = Duration::from_secs(1);
-/// Longer than the server waits for a decision under the log's lock.
+/// Longer than the server allows a transaction to be idle that decides under the log's lock.
 const LONGEST: Duration = Duration::from_millis(3_000);

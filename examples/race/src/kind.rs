@@ -1,59 +1,61 @@
-//! The kinds of work that make a race.
+//! The kinds of operation of a race.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::boundary::FilterKind;
-use crate::fact::{Ending, Form, Isolation, Server, Stranger, Way};
+use crate::message::{Ending, Form, InterveningWrite, Isolation, Server, TailMethod};
 use crate::protocol::ProtocolName;
 
-/// The kinds of work. A race in which one of them did not occur proves nothing.
+/// A kind of operation. A race in which one of the expected kinds did not occur proves nothing.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Kind {
-    /// A decision was accepted.
+    /// An accepted decision.
     Decision(FilterKind),
-    /// A decision of several events was accepted.
+    /// An accepted decision with several events.
     DecisionOfMany,
-    /// A decision that was left to the store ended.
-    Left(Ending),
-    /// A decision on a private boundary was accepted.
+    /// A decision by the store's `decide`.
+    StoreDecision(Ending),
+    /// An accepted decision on a private boundary.
     PrivateDecision,
-    /// An append was refused by its condition.
+    /// An append that failed with a conflict.
     Conflict,
-    /// An append was dropped before it was answered.
+    /// An append that was dropped before it was answered.
     Abandoned,
-    /// An event was appended without condition.
+    /// An append of one event without a condition.
     Unconditional,
-    /// Several events were appended without condition.
+    /// An append of several events without a condition.
     UnconditionalMany,
-    /// Something was appended, or refused, on the condition that nothing came in between.
+    /// An append, or a conflict, on the condition that no event at all was appended since a
+    /// position.
     OnEverything,
-    /// A decision in a single_store log was accepted, or refused if it says so, after this stranger's append.
-    Calm(Stranger, bool),
-    /// A decision was accepted that a store took which had just connected.
+    /// A decision in the single-store log after this intervening write. It was accepted, or failed
+    /// with a conflict if the flag is set.
+    SingleStore(InterveningWrite, bool),
+    /// An accepted decision by a newly connected store.
     FreshStore,
-    /// A worker's process was stopped for a while.
+    /// A worker process was stopped for a while.
     Frozen,
-    /// Several events were imported.
+    /// An import of several events.
     Import,
-    /// An import that was given up half-way was run again.
-    ImportAgain,
-    /// Plain SQL inserted.
+    /// An import that was repeated after an abandoned or failed attempt.
+    RepeatedImport,
+    /// An insert by plain SQL.
     Insert(Isolation, Form),
-    /// A tailing reader was answered.
-    Tail(Way, Server),
+    /// A successful read by a tailing reader.
+    Tail(TailMethod, Server),
 }
 
 impl Kind {
-    /// Lists the kinds that belong to a race of this protocol on these servers.
+    /// Returns the kinds that a race must include, for the given protocol and servers.
     pub fn expected(protocol: ProtocolName, servers: &[Server], processes: usize) -> Vec<Self> {
-        let of_the_store = match protocol {
-            ProtocolName::Eddyline => Self::of_the_store(),
+        let store_only = match protocol {
+            ProtocolName::Eddyline => Self::store_only(),
             ProtocolName::Predecessor => Vec::new(),
         };
         let frozen = (processes > 1).then_some(Self::Frozen);
-        let left = of_the_store.into_iter().chain(frozen);
+        let store_only = store_only.into_iter().chain(frozen);
         let decisions = FilterKind::ALL.map(Self::Decision);
         let plain = [
             Self::DecisionOfMany,
@@ -66,18 +68,19 @@ impl Kind {
         let inserts = Isolation::ALL
             .into_iter()
             .flat_map(|isolation| Form::ALL.map(|form| Self::Insert(isolation, form)));
-        let tails = Way::ALL
+        let tails = TailMethod::ALL
             .into_iter()
-            .flat_map(|way| servers.iter().map(move |&server| Self::Tail(way, server)));
-        decisions.into_iter().chain(left).chain(plain).chain(inserts).chain(tails).collect()
+            .flat_map(|method| servers.iter().map(move |&server| Self::Tail(method, server)));
+        decisions.into_iter().chain(store_only).chain(plain).chain(inserts).chain(tails).collect()
     }
 
-    /// Lists the kinds that only the store can do.
-    fn of_the_store() -> Vec<Self> {
-        let single_store =
-            Stranger::ALL.into_iter().flat_map(|it| [Self::Calm(it, false), Self::Calm(it, true)]);
-        let others = [Self::OnEverything, Self::FreshStore, Self::Import, Self::ImportAgain];
-        Ending::ALL.map(Self::Left).into_iter().chain(others).chain(single_store).collect()
+    /// Returns the kinds that only the store supports.
+    fn store_only() -> Vec<Self> {
+        let single_store = InterveningWrite::ALL
+            .into_iter()
+            .flat_map(|it| [Self::SingleStore(it, false), Self::SingleStore(it, true)]);
+        let others = [Self::OnEverything, Self::FreshStore, Self::Import, Self::RepeatedImport];
+        Ending::ALL.map(Self::StoreDecision).into_iter().chain(others).chain(single_store).collect()
     }
 }
 
@@ -86,25 +89,27 @@ impl fmt::Display for Kind {
         match self {
             Self::Decision(filter) => write!(f, "decisions by {}", filter.name()),
             Self::DecisionOfMany => f.write_str("decisions of several events"),
-            Self::Left(ending) => write!(f, "decisions left to the store, {}", ending.name()),
+            Self::StoreDecision(ending) => {
+                write!(f, "decisions by Store::decide, {}", ending.name())
+            }
             Self::PrivateDecision => f.write_str("decisions on private boundaries"),
             Self::Conflict => f.write_str("conflicts"),
-            Self::Abandoned => f.write_str("appends abandoned half-way"),
+            Self::Abandoned => f.write_str("abandoned appends"),
             Self::Unconditional => f.write_str("unconditional appends of one event"),
             Self::UnconditionalMany => f.write_str("unconditional appends of several events"),
-            Self::OnEverything => f.write_str("appends and conflicts on everything"),
-            Self::Calm(stranger, is_conflict) => {
+            Self::OnEverything => f.write_str("appends and conflicts on the whole log"),
+            Self::SingleStore(write, is_conflict) => {
                 let ending = if *is_conflict { "conflicts" } else { "decisions" };
-                write!(f, "{ending} in a single_store log, after {}", stranger.name())
+                write!(f, "{ending} in the single-store log, after {}", write.name())
             }
-            Self::FreshStore => f.write_str("decisions of stores that had just connected"),
-            Self::Frozen => f.write_str("workers stopped for a while"),
+            Self::FreshStore => f.write_str("decisions by newly connected stores"),
+            Self::Frozen => f.write_str("stopped worker processes"),
             Self::Import => f.write_str("imports"),
-            Self::ImportAgain => f.write_str("imports run again"),
+            Self::RepeatedImport => f.write_str("repeated imports"),
             Self::Insert(isolation, form) => {
                 write!(f, "{} inserts, {}", isolation.sql().to_lowercase(), form.name())
             }
-            Self::Tail(way, server) => write!(f, "{} reads of the {server}", way.name()),
+            Self::Tail(method, server) => write!(f, "{} reads of the {server}", method.name()),
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Races writers and readers against one log, and judges what became of it.
+//! Races writers and readers against one log, then checks the log against their reports.
 //!
-//! `cargo race --help` says what it can be told.
+//! `cargo race --help` describes its options.
 
 mod actors;
 mod args;
 mod boundary;
 mod checker;
 mod event;
-mod fact;
 mod failure;
 mod filter;
 mod freezer;
 mod kind;
+mod message;
+mod positions;
 mod protocol;
 mod report;
-mod seen;
 mod servers;
 mod sql;
 mod tally;
@@ -24,44 +24,46 @@ mod workers;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use console::{OutcomeFile, Progress, Stop, arguments, in_one_line, print, tell};
+use console::{
+    OutcomeFile, Progress, Stop, error_chain, parse_arguments, print_stderr, print_stdout,
+};
 use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::actors::Assignment;
 use crate::args::{Args, Command};
-use crate::checker::{Testimony, judge};
-use crate::fact::{Fact, Order};
+use crate::checker::{Observations, check};
 use crate::failure::Failure;
 use crate::freezer::Freezer;
 use crate::kind::Kind;
-use crate::report::{Conclusion, Report, Trouble};
+use crate::message::{Message, Order};
+use crate::report::{Conclusion, OtherErrors, Report};
 use crate::servers::Servers;
 use crate::tally::Tally;
 use crate::workers::{Stage, Workers};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Args = match arguments() {
+    let args: Args = match parse_arguments() {
         Ok(args) => args,
         Err(exit) => return exit,
     };
     let ended = match args.command {
         Some(Command::Worker) => worker::run().await.map(|()| ExitCode::SUCCESS),
-        None => hold(&args).await,
+        None => run_race(&args).await,
     };
     ended.unwrap_or_else(|failure| {
-        tell(&format!("race: {}", in_one_line(&failure)));
+        print_stderr(&format!("race: {}", error_chain(&failure)));
         ExitCode::from(2)
     })
 }
 
-async fn hold(args: &Args) -> Result<ExitCode, Failure> {
+async fn run_race(args: &Args) -> Result<ExitCode, Failure> {
     let json = args.json.as_deref().map(OutcomeFile::at).transpose();
     let json = json.map_err(Failure::io("write the outcome"))?;
     let servers = Servers::prepare(args).await?;
     let report = race(args, &servers).await?;
-    print(&report);
+    print_stdout(&report);
     if let Some(file) = json {
         let text = format!("{:#}\n", report.to_json());
         file.write(text.as_bytes()).map_err(Failure::io("write the outcome"))?;
@@ -69,7 +71,7 @@ async fn hold(args: &Args) -> Result<ExitCode, Failure> {
     let absent = report.absent();
     if !absent.is_empty() {
         let absent: Vec<_> = absent.iter().map(ToString::to_string).collect();
-        tell(&format!("race: void, there were no {}", absent.join("; no ")));
+        print_stderr(&format!("race: void: there were no {}", absent.join("; no ")));
     }
     if report.verdict.is_clean() {
         servers.drop_log().await?;
@@ -81,97 +83,98 @@ async fn hold(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
-/// What the main process takes down while others race.
+/// What the main process collects from its workers.
 #[derive(Default)]
-struct Notes {
-    testimony: Testimony,
+struct Collected {
+    observations: Observations,
     tally: Tally,
-    trouble: Trouble,
+    other_errors: OtherErrors,
 }
 
-impl Notes {
-    fn take(&mut self, worker: usize, fact: Fact) {
-        match fact {
-            Fact::Tally(counts) => self.tally.set(worker, counts),
-            Fact::Refused { fault: Some(fault), .. } => self.trouble.add(fault),
-            fact => self.testimony.add(fact),
+impl Collected {
+    fn add(&mut self, worker: usize, message: Message) {
+        match message {
+            Message::Tally(counts) => self.tally.set(worker, counts),
+            Message::Refused { error: Some(error), .. } => self.other_errors.add(error),
+            message => self.observations.add(message),
         }
     }
 }
 
 async fn race(args: &Args, servers: &Servers) -> Result<Report, Failure> {
     let assignment = assignment(args, servers);
-    let mut notes = Notes::default();
+    let mut collected = Collected::default();
     let mut workers = Workers::start(&assignment).await?;
-    workers.wait_for(Stage::Ready, |worker, fact| notes.take(worker, fact)).await?;
+    workers.wait_for(Stage::Ready, |worker, message| collected.add(worker, message)).await?;
 
     workers.order(Order::Go).await?;
     let start = Instant::now();
-    write(args, servers, &mut workers, &mut notes).await?;
+    wait_for_writers(args, servers, &mut workers, &mut collected).await?;
     workers.order(Order::Stop).await?;
-    workers.wait_for(Stage::Idle, |worker, fact| notes.take(worker, fact)).await?;
-    let length = start.elapsed();
+    workers.wait_for(Stage::Idle, |worker, message| collected.add(worker, message)).await?;
+    let elapsed = start.elapsed();
 
     let table = args.protocol.table();
     let client = sql::connect(&servers.addresses.primary).await?;
-    let head = sql::head(&client, table).await.map_err(Failure::sql("read the log's end"))?;
+    let head = sql::head(&client, table).await.map_err(Failure::sql("read the log's head"))?;
     workers.order(Order::Finish { head }).await?;
-    workers.wait_for(Stage::Ended, |worker, fact| notes.take(worker, fact)).await?;
+    workers.wait_for(Stage::Ended, |worker, message| collected.add(worker, message)).await?;
 
     let log = sql::read_log(&client, table).await?;
-    let Notes { testimony, tally, trouble } = notes;
+    let Collected { observations, tally, other_errors } = collected;
     Ok(Report {
-        verdict: judge(&log, &testimony),
+        verdict: check(&log, &observations),
         tally,
-        length,
+        elapsed,
         events: log.len(),
         servers: servers.addresses.servers(),
         kinds: kinds(args, servers),
-        trouble,
+        other_errors,
         seed: assignment.seed,
     })
 }
 
-/// Lists the kinds of work that belong to the race.
+/// Returns the kinds of operation that the race must include.
 fn kinds(args: &Args, servers: &Servers) -> Vec<Kind> {
     Kind::expected(args.protocol, &servers.addresses.servers(), args.processes)
 }
 
-/// Lets the writers write for as long as was asked for, and on until every kind of work has occurred.
-async fn write(
+/// Lets the writers run for the given time, and longer if some kind of operation has not occurred
+/// yet.
+async fn wait_for_writers(
     args: &Args,
     servers: &Servers,
     workers: &mut Workers,
-    notes: &mut Notes,
+    collected: &mut Collected,
 ) -> Result<(), Failure> {
     let stop = Stop::on_signals("the race");
     let kinds = kinds(args, servers);
-    let (start, length) = (Instant::now(), Duration::from_secs(args.seconds));
-    let longest = length.max(Duration::from_secs(args.at_most));
+    let (start, shortest) = (Instant::now(), Duration::from_secs(args.seconds));
+    let longest = shortest.max(Duration::from_secs(args.at_most));
     let mut freezer = Freezer::new(args.processes);
-    let mut progress = Progress::toward("race", length.as_millis() as u64);
+    let mut progress = Progress::toward("race", shortest.as_millis() as u64);
     while !stop.is_set() {
         let elapsed = start.elapsed();
-        let is_complete = elapsed >= length && notes.tally.absent(&kinds).is_empty();
+        let is_complete = elapsed >= shortest && collected.tally.absent(&kinds).is_empty();
         if is_complete || elapsed >= longest {
             break;
         }
-        if let Some((worker, fact)) = workers.next(Instant::now() + PULSE).await? {
-            notes.take(worker, fact);
+        if let Some((worker, message)) = workers.next(Instant::now() + POLL_INTERVAL).await? {
+            collected.add(worker, message);
         }
-        freezer.turn(workers);
-        notes.tally.set(args.processes, vec![(Kind::Frozen, freezer.count())]);
-        progress.show(elapsed.as_millis() as u64, &notes.tally.to_string());
+        freezer.tick(workers);
+        collected.tally.set(args.processes, vec![(Kind::Frozen, freezer.count())]);
+        progress.show(elapsed.as_millis() as u64, &collected.tally.to_string());
     }
     freezer.thaw(workers);
     drop(progress);
-    // The work is over: from now on the first signal ends the program.
+    // The work is done: from now on the first signal ends the program.
     stop.set();
-    tell("race: the writers end, and the log is judged");
+    print_stderr("race: the writers end; checking the log");
     Ok(())
 }
 
-/// Says what all workers have to know; each gets a number of its own.
+/// Returns the parameters for the workers; each worker gets a number of its own.
 fn assignment(args: &Args, servers: &Servers) -> Assignment {
     Assignment {
         worker: 0,
@@ -184,5 +187,5 @@ fn assignment(args: &Args, servers: &Servers) -> Assignment {
     }
 }
 
-/// How long the main process waits for a fact before it looks at the time.
-const PULSE: Duration = Duration::from_millis(250);
+/// How long the main process waits for a message before it checks the time.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);

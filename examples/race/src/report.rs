@@ -1,59 +1,59 @@
-//! The outcome of a race, for people and as JSON.
+//! The outcome of a race, as text and as JSON.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::checker::Verdict;
-use crate::fact::Server;
 use crate::kind::Kind;
+use crate::message::Server;
 use crate::tally::Tally;
 
-/// What a race came to.
+/// The outcome of a race.
 pub struct Report {
     pub verdict: Verdict,
     pub tally: Tally,
-    /// How long writers wrote.
-    pub length: Duration,
-    /// How many events the final log has.
+    /// The time for which the writers ran.
+    pub elapsed: Duration,
+    /// The number of events in the final log.
     pub events: usize,
     pub servers: Vec<Server>,
-    /// The kinds of work that belong to the race.
+    /// The kinds of operation that the race must include.
     pub kinds: Vec<Kind>,
-    pub trouble: Trouble,
+    pub other_errors: OtherErrors,
     pub seed: u64,
 }
 
-/// The faults that ended neither an actor nor the race: refusals for another reason than a
-/// conflict, and reads that failed.
+/// The errors that did not end an actor or the race: refusals for other reasons than a conflict,
+/// and failed reads.
 #[derive(Debug, Default, Serialize)]
-pub struct Trouble {
+pub struct OtherErrors {
     pub count: u64,
     pub first: Option<String>,
 }
 
-impl Trouble {
-    pub fn add(&mut self, fault: String) {
+impl OtherErrors {
+    pub fn add(&mut self, error: String) {
         self.count += 1;
-        self.first.get_or_insert(fault);
+        self.first.get_or_insert(error);
     }
 }
 
-/// What the program's end says.
+/// The overall result of a race.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Conclusion {
-    /// As it should be.
+    /// The result is the expected one.
     Passed,
-    /// Not as it should be.
+    /// The result is not the expected one.
     Failed,
-    /// Some kind of work did not occur.
+    /// Some kind of operation did not occur.
     Void,
 }
 
 impl Report {
-    /// Concludes; a fault counts even if the rest of the race proves nothing.
+    /// Returns the overall result. A violation counts even if some kind of operation did not occur.
     pub fn conclusion(&self, expect_wrong: bool) -> Conclusion {
         let as_expected =
             if expect_wrong { self.verdict.wrong.count > 0 } else { self.verdict.is_clean() };
@@ -66,12 +66,12 @@ impl Report {
         }
     }
 
-    /// Lists the kinds of work that did not occur.
+    /// Returns the kinds of operation that did not occur.
     pub fn absent(&self) -> Vec<Kind> {
         self.tally.absent(&self.kinds)
     }
 
-    /// Returns what happened per second, by name.
+    /// Returns the named rates of operations per second.
     fn rates(&self) -> Vec<(String, f64)> {
         let tally = &self.tally;
         let tails = self
@@ -85,56 +85,56 @@ impl Report {
             ("plain inserts", tally.inserts()),
         ];
         let counts = counts.map(|(name, count)| (name.to_owned(), count)).into_iter();
-        let seconds = self.length.as_secs_f64();
+        let seconds = self.elapsed.as_secs_f64();
         counts.chain(tails).map(|(name, count)| (name, count as f64 / seconds)).collect()
     }
 
-    /// Returns all of it as JSON.
+    /// Returns the report as JSON.
     pub fn to_json(&self) -> Value {
-        let faults = self.verdict.all().map(|(name, faults)| (name.to_owned(), json!(faults)));
+        let violations =
+            self.verdict.all().map(|(name, violations)| (name.to_owned(), json!(violations)));
         let rates = self.rates().into_iter().map(|(name, rate)| (name, json!(rate)));
         let kinds = self.kinds.iter();
         let work = kinds.map(|&kind| (kind.to_string(), json!(self.tally.of(kind))));
         json!({
-            "faults": Map::from_iter(faults),
+            "faults": Map::from_iter(violations),
             "rates": Map::from_iter(rates),
             "work": Map::from_iter(work),
             "events": self.events,
-            "seconds": self.length.as_secs_f64(),
+            "seconds": self.elapsed.as_secs_f64(),
             "seed": self.seed,
-            "trouble": self.trouble,
+            "errors": self.other_errors,
         })
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, faults) in self.verdict.all() {
-            writeln!(f, "{name} {}", faults.count)?;
-            faults.examples.iter().try_for_each(|example| writeln!(f, "    {example}"))?;
+        for (name, violations) in self.verdict.all() {
+            writeln!(f, "{name} {}", violations.count)?;
+            violations.examples.iter().try_for_each(|example| writeln!(f, "    {example}"))?;
         }
-        writeln!(f, "\nper second, over {:.1} s:", self.length.as_secs_f64())?;
+        writeln!(f, "\nper second, over {:.1} s:", self.elapsed.as_secs_f64())?;
         self.rates().iter().try_for_each(|(name, rate)| writeln!(f, "{rate:9.1}  {name}"))?;
-        writeln!(f, "\nat work, for a log of {} events:", self.events)?;
+        writeln!(f, "\noperations, for a log of {} events:", self.events)?;
         for &kind in &self.kinds {
             writeln!(f, "{:9}  {kind}", self.tally.of(kind))?;
         }
-        let mut troubled = String::new();
-        if let Trouble { count, first: Some(first) } = &self.trouble {
-            write!(troubled, "\n{count} errors other than conflicts, the first: {first}\n")?;
+        if let OtherErrors { count, first: Some(first) } = &self.other_errors {
+            writeln!(f, "\n{count} errors other than conflicts, the first one: {first}")?;
         }
-        write!(f, "{troubled}\nseed {}", self.seed)
+        write!(f, "\nseed {}", self.seed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::{Testimony, judge};
+    use crate::checker::{Observations, check};
     use crate::protocol::ProtocolName;
 
     fn report(absent: Option<Kind>, wrong: u64) -> Report {
-        let mut verdict = judge(&[], &Testimony::default());
+        let mut verdict = check(&[], &Observations::default());
         verdict.wrong.count = wrong;
         let servers = vec![Server::Primary];
         let mut tally = Tally::default();
@@ -144,17 +144,17 @@ mod tests {
         Report {
             verdict,
             tally,
-            length: Duration::from_secs(2),
+            elapsed: Duration::from_secs(2),
             events: 0,
             servers,
             kinds,
-            trouble: Trouble::default(),
+            other_errors: OtherErrors::default(),
             seed: 1,
         }
     }
 
     #[test]
-    fn concludes_from_faults_and_from_work_that_did_not_occur() {
+    fn concludes_from_violations_and_from_absent_kinds() {
         let (absent, present) = (Some(Kind::Conflict), None);
         for (absent, wrong, expect_wrong, conclusion) in [
             (present, 0, false, Conclusion::Passed),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_a_line_for_each_kind_of_fault() {
+    fn prints_a_line_for_each_kind_of_violation() {
         let text = report(None, 3).to_string();
 
         for line in ["WRONG 3", "MISSED 0", "FALSE 0", "LOST 0", "GHOST 0", "TWICE 0"] {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_rates_per_second() {
+    fn reports_rates_per_second() {
         let json = report(None, 0).to_json();
 
         assert_eq!(json["rates"]["conflicts"], 1.0);

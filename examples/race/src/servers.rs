@@ -1,20 +1,20 @@
-//! The servers that are raced on.
+//! The servers of a race.
 
 use std::time::Duration;
 
-use console::tell;
+use console::print_stderr;
 use local_postgres::{Cluster, find_or_install};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
 use crate::args::Args;
-use crate::fact::Server;
 use crate::failure::Failure;
+use crate::message::Server;
 use crate::protocol::ProtocolName;
 use crate::sql;
 
-/// Where the servers are. It shows no address, which may hold a password.
+/// The addresses of the servers. `Debug` does not print them, because they may contain passwords.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Addresses {
     pub primary: String,
@@ -22,7 +22,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Returns the servers that there are.
+    /// Returns the roles of the available servers.
     pub fn servers(&self) -> Vec<Server> {
         let replica = self.replica.is_some().then_some(Server::Replica);
         [Server::Primary].into_iter().chain(replica).collect()
@@ -43,16 +43,16 @@ impl std::fmt::Debug for Addresses {
     }
 }
 
-/// The servers, with an empty log on them.
+/// The servers, with an empty log.
 pub struct Servers {
     pub addresses: Addresses,
     protocol: ProtocolName,
-    /// It lives as long as the race.
+    /// The cluster that the race started, if any. It stops when this is dropped.
     _cluster: Option<Cluster>,
 }
 
 impl Servers {
-    /// Starts a cluster unless addresses were given, and makes the log.
+    /// Starts a cluster unless addresses were given, and creates the log.
     pub async fn prepare(args: &Args) -> Result<Self, Failure> {
         let (addresses, cluster) = match &args.primary {
             Some(primary) => {
@@ -68,7 +68,7 @@ impl Servers {
         Ok(servers)
     }
 
-    /// Removes the log.
+    /// Drops the log.
     pub async fn drop_log(&self) -> Result<(), Failure> {
         let text = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.protocol.table().schema);
         let client = sql::connect(&self.addresses.primary).await?;
@@ -83,16 +83,16 @@ impl Servers {
         let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] =
             [(&table, Type::TEXT)];
         let primary = sql::connect(&self.addresses.primary).await?;
-        let made = sql::numbers(&primary, oid, &params).await.map_err(&failed)?;
+        let made = sql::query_numbers(&primary, oid, &params).await.map_err(&failed)?;
         let replica = sql::connect(replica).await?;
-        let deadline = Instant::now() + PATIENCE;
-        // The log of an earlier race, which may still be there, has another oid.
-        while sql::numbers(&replica, oid, &params).await.map_err(&failed)? != made {
+        let deadline = Instant::now() + TIMEOUT;
+        // The log of an earlier race, which the replica may still have, has another oid.
+        while sql::query_numbers(&replica, oid, &params).await.map_err(&failed)? != made {
             if Instant::now() >= deadline {
                 return Err(Failure::TimedOut {
-                    who: "the replica".to_owned(),
+                    what: "the replica".to_owned(),
                     action: "receive the log's tables",
-                    seconds: PATIENCE.as_secs(),
+                    seconds: TIMEOUT.as_secs(),
                 });
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -102,8 +102,9 @@ impl Servers {
 }
 
 async fn start(args: &Args) -> Result<(Addresses, Option<Cluster>), Failure> {
-    let programs = find_or_install(args.pg_bin.as_deref(), tell).await.map_err(Failure::Cluster)?;
-    tell(&format!("starting a primary and a replica of PostgreSQL {}", programs.version()));
+    let programs =
+        find_or_install(args.pg_bin.as_deref(), print_stderr).await.map_err(Failure::Cluster)?;
+    print_stderr(&format!("starting a primary and a replica of PostgreSQL {}", programs.version()));
     let cluster = Cluster::builder()
         .programs(programs)
         .standbys(1)
@@ -127,4 +128,4 @@ async fn start(args: &Args) -> Result<(Addresses, Option<Cluster>), Failure> {
 
 const CONNECTIONS: u32 = 500;
 const DATABASE: &str = "race";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);

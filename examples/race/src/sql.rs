@@ -1,4 +1,4 @@
-//! Plain SQL on the log's table, as a program without the store would write it.
+//! Plain SQL on the log's table, as a program without the store would use it.
 
 use bytes::Bytes;
 use futures_util::{SinkExt, TryStreamExt, pin_mut};
@@ -10,7 +10,7 @@ use crate::checker::Entry;
 use crate::event::NewEvent;
 use crate::failure::Failure;
 
-/// A table of events, with its schema.
+/// The name of an event table, with its schema.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     pub schema: &'static str,
@@ -18,24 +18,24 @@ pub struct Table {
 }
 
 impl Table {
-    /// Writes it as SQL does.
+    /// Returns the name in SQL.
     pub fn sql(self) -> String {
         format!("{}.{}", self.schema, self.name)
     }
 }
 
-/// Connects to a server; the connection lives as long as the client.
+/// Connects to a server. The connection lives as long as the client.
 pub async fn connect(url: &str) -> Result<Client, Failure> {
     let failed = Failure::sql("connect");
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(&failed)?;
-    // Whoever uses the client comes to know of an error of the connection.
+    // The client's calls report errors of the connection.
     tokio::spawn(async move { drop(connection.await) });
     let isolation = "SET default_transaction_isolation TO 'read committed'";
     client.batch_execute(isolation).await.map_err(&failed)?;
     Ok(client)
 }
 
-/// Events as the parameters of a statement.
+/// Events as the parameters of a statement, one array for each column.
 pub struct Columns {
     ids: Vec<Uuid>,
     event_types: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Takes the events apart.
+    /// Splits the events into columns.
     pub fn of(events: &[NewEvent]) -> Self {
         Self {
             ids: events.iter().map(|event| event.id).collect(),
@@ -57,7 +57,7 @@ impl Columns {
         }
     }
 
-    /// Returns the parameters that [`SOURCE`] names.
+    /// Returns the parameters for [`SOURCE`].
     pub fn params(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         vec![
             (&self.ids, Type::UUID_ARRAY),
@@ -68,7 +68,7 @@ impl Columns {
     }
 }
 
-/// Inserts events, and returns the first and the last of their numbers.
+/// Inserts events. Returns the positions of the first and the last one.
 pub async fn insert(
     client: &Client,
     table: Table,
@@ -76,15 +76,15 @@ pub async fn insert(
 ) -> Result<(u64, u64), tokio_postgres::Error> {
     let text = format!(
         "INSERT INTO {} ({COLUMNS})
-         SELECT {VALUES} FROM {SOURCE} ORDER BY place
+         SELECT {VALUES} FROM {SOURCE} ORDER BY ordinal
          RETURNING sequence_number",
         table.sql()
     );
-    let numbers = numbers(client, &text, &Columns::of(events).params()).await?;
-    Ok(ends(&numbers))
+    let numbers = query_numbers(client, &text, &Columns::of(events).params()).await?;
+    Ok(first_and_last(&numbers))
 }
 
-/// Inserts events by `COPY`, and returns the first and the last of their numbers.
+/// Inserts events by `COPY`. Returns the positions of the first and the last one.
 pub async fn copy(
     client: &Client,
     table: Table,
@@ -102,7 +102,8 @@ pub async fn copy(
     sink.send(Bytes::from(rows.collect::<String>())).await?;
     sink.finish().await?;
 
-    // Without the bound this would read the whole log, which has no index on ids.
+    // The lower bound avoids a scan of the whole log, since not every table has an index on event
+    // ids.
     let text = format!(
         "SELECT sequence_number FROM {name}
          WHERE event_id = ANY ($1)
@@ -111,11 +112,11 @@ pub async fn copy(
     );
     let params: [(&(dyn ToSql + Sync), Type); 2] =
         [(&columns.ids, Type::UUID_ARRAY), (&name, Type::TEXT)];
-    Ok(ends(&numbers(client, &text, &params).await?))
+    Ok(first_and_last(&query_numbers(client, &text, &params).await?))
 }
 
-/// Returns the numbers that a statement answers with.
-pub async fn numbers(
+/// Runs a query and returns the numbers in its first column.
+pub async fn query_numbers(
     client: &Client,
     text: &str,
     params: &[(&(dyn ToSql + Sync), Type)],
@@ -124,8 +125,8 @@ pub async fn numbers(
     rows.iter().map(|row| Ok(row.try_get::<_, i64>(0)?.cast_unsigned())).collect()
 }
 
-/// Returns the numbers above one.
-pub async fn numbers_above(
+/// Returns the positions above the given one.
+pub async fn positions_above(
     client: &Client,
     table: Table,
     last: u64,
@@ -134,16 +135,16 @@ pub async fn numbers_above(
         "SELECT sequence_number FROM {} WHERE sequence_number > $1 ORDER BY sequence_number",
         table.sql()
     );
-    numbers(client, &text, &[(&last.cast_signed(), Type::INT8)]).await
+    query_numbers(client, &text, &[(&last.cast_signed(), Type::INT8)]).await
 }
 
-/// Returns the highest number, or zero.
+/// Returns the head, or zero if the log is empty.
 pub async fn head(client: &Client, table: Table) -> Result<u64, tokio_postgres::Error> {
     let text = format!("SELECT coalesce(max(sequence_number), 0) FROM {}", table.sql());
-    Ok(ends(&numbers(client, &text, &[]).await?).0)
+    Ok(first_and_last(&query_numbers(client, &text, &[]).await?).0)
 }
 
-/// Reads the whole log in order.
+/// Reads the whole log in ascending order.
 pub async fn read_log(client: &Client, table: Table) -> Result<Vec<Entry>, Failure> {
     let failed = Failure::sql("read the log");
     let text = format!(
@@ -156,31 +157,31 @@ pub async fn read_log(client: &Client, table: Table) -> Result<Vec<Entry>, Failu
     pin_mut!(rows);
     let mut log = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(&failed)? {
-        let number = row.try_get::<_, i64>(0).map_err(&failed)?.cast_unsigned();
+        let position = row.try_get::<_, i64>(0).map_err(&failed)?.cast_unsigned();
         let metadata: &str = row.try_get(4).map_err(&failed)?;
         log.push(Entry {
-            number,
+            position,
             id: row.try_get(1).map_err(&failed)?,
             event_type: row.try_get(2).map_err(&failed)?,
             payload: row.try_get(3).map_err(&failed)?,
             stamp: serde_json::from_str(metadata)
-                .map_err(|source| Failure::Foreign { number, source })?,
+                .map_err(|source| Failure::Foreign { position, source })?,
         });
     }
     Ok(log)
 }
 
-/// Returns the first and the last of numbers, or zeros.
-pub fn ends(numbers: &[u64]) -> (u64, u64) {
+/// Returns the first and the last number, or zeros if there is none.
+pub fn first_and_last(numbers: &[u64]) -> (u64, u64) {
     numbers.first().zip(numbers.last()).map_or((0, 0), |(&first, &last)| (first, last))
 }
 
-/// The columns that an insert names.
+/// The columns of an insert.
 pub const COLUMNS: &str = "event_id, occurred_at, event_type, payload, metadata";
 
-/// What it puts in them.
+/// The values for these columns.
 pub const VALUES: &str = "id, clock_timestamp(), event_type, payload::jsonb, metadata::jsonb";
 
-/// Where that comes from: the first four parameters of the statement.
+/// The source of these values: the first four parameters of the statement.
 pub const SOURCE: &str = "unnest($1, $2, $3, $4) WITH ORDINALITY
-    AS event (id, event_type, payload, metadata, place)";
+    AS event (id, event_type, payload, metadata, ordinal)";

@@ -1,67 +1,67 @@
-//! How often each kind of work was done, by all workers together.
+//! The number of operations of each kind, over all workers.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::fact::{Ending, Form, Server};
 use crate::kind::Kind;
+use crate::message::{Ending, Form, Server};
 
-/// Each worker's counts.
+/// The counts of each worker.
 #[derive(Debug, Default)]
 pub struct Tally {
     workers: BTreeMap<usize, Vec<(Kind, u64)>>,
 }
 
 impl Tally {
-    /// Takes a worker's counts in place of those it gave before.
+    /// Replaces the counts of a worker.
     pub fn set(&mut self, worker: usize, counts: Vec<(Kind, u64)>) {
         self.workers.insert(worker, counts);
     }
 
-    /// Returns how often work was done of the kinds that are asked for.
+    /// Returns the number of operations whose kind satisfies a predicate.
     pub fn sum(&self, asked: impl Fn(Kind) -> bool) -> u64 {
         let counts = self.workers.values().flatten();
         counts.filter(|(kind, _)| asked(*kind)).map(|(_, count)| count).sum()
     }
 
-    /// Returns how often work of the kind was done.
+    /// Returns the number of operations of a kind.
     pub fn of(&self, kind: Kind) -> u64 {
         self.sum(|one| one == kind)
     }
 
-    /// Lists those of the kinds that no work was done of.
+    /// Returns the kinds that did not occur.
     pub fn absent(&self, kinds: &[Kind]) -> Vec<Kind> {
         kinds.iter().copied().filter(|&kind| self.of(kind) == 0).collect()
     }
 
-    /// Returns how many decisions were accepted.
+    /// Returns the number of accepted decisions.
     pub fn decisions(&self) -> u64 {
         self.sum(|kind| match kind {
             Kind::Decision(_) | Kind::FreshStore | Kind::PrivateDecision => true,
-            Kind::Left(ending) => {
-                matches!(ending, Ending::AtOnce | Ending::Later | Ending::Locked)
+            Kind::StoreDecision(ending) => {
+                matches!(ending, Ending::FirstAttempt | Ending::LaterAttempt | Ending::Locked)
             }
             _ => false,
         })
     }
 
-    /// Returns how many conflicts writers were told of; rounds that the store lost and made good
-    /// for are not among them.
+    /// Returns the number of conflicts that writers received. Conflicts after which the store
+    /// repeated a decision successfully are not included.
     pub fn conflicts(&self) -> u64 {
-        self.of(Kind::Conflict) + self.of(Kind::Left(Ending::Lost))
+        self.of(Kind::Conflict) + self.of(Kind::StoreDecision(Ending::Conflict))
     }
 
-    /// Returns how many appends without condition were accepted.
+    /// Returns the number of accepted appends without a condition.
     pub fn unconditional(&self) -> u64 {
         self.sum(|kind| matches!(kind, Kind::Unconditional | Kind::UnconditionalMany))
     }
 
-    /// Returns how many times plain SQL inserted for good.
+    /// Returns the number of inserts by plain SQL that were committed.
     pub fn inserts(&self) -> u64 {
         self.sum(|kind| matches!(kind, Kind::Insert(_, form) if form != Form::RolledBack))
     }
 
-    /// Returns how many times the tailing readers were answered by a server.
+    /// Returns the number of successful reads of a server by tailing readers.
     pub fn tails(&self, server: Server) -> u64 {
         self.sum(|kind| matches!(kind, Kind::Tail(_, one) if one == server))
     }
@@ -84,21 +84,21 @@ impl fmt::Display for Tally {
 mod tests {
     use super::*;
     use crate::boundary::FilterKind;
-    use crate::fact::Isolation;
+    use crate::message::Isolation;
 
     #[test]
-    fn adds_up_what_each_worker_said_last() {
+    fn adds_up_the_last_counts_of_each_worker() {
         let mut tally = Tally::default();
         tally.set(0, vec![(Kind::Conflict, 1)]);
         tally.set(0, vec![(Kind::Conflict, 3), (Kind::Decision(FilterKind::Ids), 5)]);
         tally.set(1, vec![(Kind::Conflict, 4), (Kind::PrivateDecision, 2)]);
-        tally.set(2, Ending::ALL.map(|ending| (Kind::Left(ending), 1)).into());
+        tally.set(2, Ending::ALL.map(|ending| (Kind::StoreDecision(ending), 1)).into());
 
         assert_eq!((tally.conflicts(), tally.decisions()), (8, 10));
     }
 
     #[test]
-    fn counts_no_insert_that_was_rolled_back() {
+    fn does_not_count_inserts_that_were_rolled_back() {
         let insert = |form| (Kind::Insert(Isolation::Serializable, form), 1);
         let mut tally = Tally::default();
         tally.set(0, Form::ALL.map(insert).into());

@@ -1,18 +1,18 @@
-//! A worker process: it plays its part, and tells of it on standard output.
+//! A worker process: it runs its share of the actors, and writes messages to standard output.
 
 use std::io::{BufRead, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::actors::{Assignment, Phase, Race, assemble};
-use crate::fact::{Fact, Order};
+use crate::actors::{Assignment, Phase, Race, start_actors};
 use crate::failure::Failure;
+use crate::message::{Message, Order};
 
-/// Takes part in a race, as standard input says; every failure is told like any other fact.
+/// Runs a worker, controlled by standard input. Failures are reported as messages.
 pub async fn run() -> Result<(), Failure> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::io("read the assignment"))?;
@@ -20,48 +20,48 @@ pub async fn run() -> Result<(), Failure> {
         .map_err(|error| Failure::io("read the assignment")(error.into()))?;
 
     let (orders, phase) = watch::channel(Phase::Waiting);
-    std::thread::spawn(move || obey(&orders));
-    let (facts, told) = mpsc::channel(1_000);
-    let teller = std::thread::spawn(move || tell(told));
+    std::thread::spawn(move || read_orders(&orders));
+    let (messages, receiver) = mpsc::channel(1_000);
+    let output = std::thread::spawn(move || write_messages(receiver));
 
-    if let Err(failure) = play(&assignment, phase, facts.clone()).await {
-        let reason = in_one_line(&failure);
-        let _ = facts.send(Fact::Failed { reason }).await;
+    if let Err(failure) = run_actors(&assignment, phase, messages.clone()).await {
+        let reason = error_chain(&failure);
+        let _ = messages.send(Message::Failed { reason }).await;
     }
-    drop(facts);
-    match tokio::task::spawn_blocking(|| teller.join()).await {
-        Ok(Ok(told)) => told.map_err(Failure::io("tell of the race")),
-        _ => Err(Failure::io("tell of the race")(std::io::ErrorKind::Other.into())),
+    drop(messages);
+    match tokio::task::spawn_blocking(|| output.join()).await {
+        Ok(Ok(written)) => written.map_err(Failure::io("write to the main process")),
+        _ => Err(Failure::io("write to the main process")(std::io::ErrorKind::Other.into())),
     }
 }
 
-async fn play(
+async fn run_actors(
     assignment: &Assignment,
     phase: watch::Receiver<Phase>,
-    facts: mpsc::Sender<Fact>,
+    messages: mpsc::Sender<Message>,
 ) -> Result<(), Failure> {
     let mut orders = phase.clone();
-    let race = Arc::new(Race::prepare(assignment, phase, facts).await?);
-    let mut cast = assemble(&race, assignment).await?;
-    race.tell(Fact::Ready).await;
+    let race = Arc::new(Race::prepare(assignment, phase, messages).await?);
+    let mut actors = start_actors(&race, assignment).await?;
+    race.send(Message::Ready).await;
 
-    // A reader that fails early must not go unnoticed while writers write on.
-    let mut pulse = tokio::time::interval(PULSE);
+    // Readers are watched as well, so that the failure of a reader ends the race at once.
+    let mut interval = tokio::time::interval(TALLY_INTERVAL);
     loop {
         tokio::select! {
-            ended = cast.writers.join_next() => match ended {
+            ended = actors.writers.join_next() => match ended {
                 Some(ended) => check(ended)?,
                 None => break,
             },
-            Some(ended) = cast.readers.join_next() => check(ended)?,
-            _ = pulse.tick() => race.tell(race.tally()).await,
+            Some(ended) = actors.readers.join_next() => check(ended)?,
+            _ = interval.tick() => race.send(race.tally()).await,
         }
     }
-    race.tell(race.tally()).await;
-    race.tell(Fact::Idle).await;
-    // Where it has no reader there is nothing left to do, but somebody to give the last order.
+    race.send(race.tally()).await;
+    race.send(Message::Idle).await;
+    // A worker without readers has nothing left to do, but it must not end before the last order.
     let _ = orders.wait_for(|phase| matches!(phase, Phase::Finishing { .. })).await;
-    finish(cast.readers).await
+    finish(actors.readers).await
 }
 
 async fn finish(mut readers: JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
@@ -71,13 +71,13 @@ async fn finish(mut readers: JoinSet<Result<(), Failure>>) -> Result<(), Failure
     Ok(())
 }
 
-/// Takes the end of an actor; that it panicked is a failure like others.
+/// Returns the result of an actor's task. A panic is a failure like any other.
 fn check(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
-    ended.unwrap_or_else(|error| Err(Failure::io("go on")(error.into())))
+    ended.unwrap_or_else(|error| Err(Failure::io("finish an actor's task")(error.into())))
 }
 
-/// Follows the orders on standard input; without anybody to give them, everything ends.
-fn obey(phase: &watch::Sender<Phase>) {
+/// Follows the orders on standard input. At end of file the process ends.
+fn read_orders(phase: &watch::Sender<Phase>) {
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         let Ok(order) = serde_json::from_str(&line) else { break };
@@ -90,16 +90,16 @@ fn obey(phase: &watch::Sender<Phase>) {
     std::process::exit(1);
 }
 
-fn tell(mut facts: mpsc::Receiver<Fact>) -> std::io::Result<()> {
+fn write_messages(mut messages: mpsc::Receiver<Message>) -> std::io::Result<()> {
     let mut output = BufWriter::new(std::io::stdout().lock());
-    while let Some(fact) = facts.blocking_recv() {
-        serde_json::to_writer(&mut output, &fact)?;
+    while let Some(message) = messages.blocking_recv() {
+        serde_json::to_writer(&mut output, &message)?;
         output.write_all(b"\n")?;
-        if facts.is_empty() {
+        if messages.is_empty() {
             output.flush()?;
         }
     }
     output.flush()
 }
 
-const PULSE: Duration = Duration::from_millis(250);
+const TALLY_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! The worker processes, seen from the process that holds the race.
+//! The worker processes, as the main process sees them.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::actors::Assignment;
-use crate::fact::{Fact, Order};
 use crate::failure::Failure;
+use crate::message::{Message, Order};
 
-/// All worker processes; they end when this is dropped.
+/// All worker processes. They are killed when this is dropped.
 pub struct Workers {
     workers: Vec<Worker>,
-    news: mpsc::Receiver<News>,
+    incoming: mpsc::Receiver<Incoming>,
 }
 
 struct Worker {
@@ -27,10 +27,10 @@ struct Worker {
     ended: bool,
 }
 
-/// What came from a worker.
-struct News {
+/// A message from a worker, or the reason why there are no more.
+struct Incoming {
     worker: usize,
-    fact: Result<Fact, String>,
+    message: Result<Message, String>,
 }
 
 /// A stage that every worker reaches.
@@ -45,7 +45,7 @@ impl Workers {
     /// Starts this program again for each worker.
     pub async fn start(assignment: &Assignment) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(Failure::io("find this program"))?;
-        let (sender, news) = mpsc::channel(1_000);
+        let (sender, incoming) = mpsc::channel(1_000);
         let mut workers = Vec::new();
         for worker in 0..assignment.processes {
             let mut process = Command::new(&program)
@@ -53,21 +53,22 @@ impl Workers {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .kill_on_drop(true)
-                // A signal from the terminal is for the main process, which tells the workers.
+                // Signals from the terminal go to the main process only, which then sends orders to
+                // the workers.
                 .process_group(0)
                 .spawn()
                 .map_err(Failure::io("start a worker"))?;
             let pipes = process.stdin.take().zip(process.stdout.take());
             let (mut orders, output) =
-                pipes.ok_or_else(|| Failure::io("talk to a worker")(NO_PIPE.into()))?;
+                pipes.ok_or_else(|| Failure::io("open the pipes of a worker")(NO_PIPE.into()))?;
             write(&mut orders, &Assignment { worker, ..assignment.clone() }).await?;
-            tokio::spawn(listen(worker, output, sender.clone()));
+            tokio::spawn(read_messages(worker, output, sender.clone()));
             workers.push(Worker { process, orders, idle: false, ready: false, ended: false });
         }
-        Ok(Self { workers, news })
+        Ok(Self { workers, incoming })
     }
 
-    /// Tells every worker.
+    /// Sends an order to every worker.
     pub async fn order(&mut self, order: Order) -> Result<(), Failure> {
         for worker in &mut self.workers {
             write(&mut worker.orders, &order).await?;
@@ -75,36 +76,36 @@ impl Workers {
         Ok(())
     }
 
-    /// Returns the next fact told and by whom, or `None` when the time has come.
-    pub async fn next(&mut self, until: Instant) -> Result<Option<(usize, Fact)>, Failure> {
-        let News { worker, fact } = tokio::select! {
+    /// Returns the next message and its worker, or `None` at the deadline.
+    pub async fn next(&mut self, until: Instant) -> Result<Option<(usize, Message)>, Failure> {
+        let Incoming { worker, message } = tokio::select! {
             biased;
             () = tokio::time::sleep_until(until) => return Ok(None),
-            news = self.news.recv() => match news {
-                Some(news) => news,
-                // Everybody has ended, which every one of them has told.
+            incoming = self.incoming.recv() => match incoming {
+                Some(incoming) => incoming,
+                // All workers have ended, and each has reported it.
                 None => return Ok(None),
             },
         };
         let state = &mut self.workers[worker];
-        let fact = fact.map_err(|reason| failed(worker, reason))?;
-        match &fact {
-            Fact::Ended if !state.idle => return Err(failed(worker, "ended early")),
-            Fact::Ended => state.ended = true,
-            Fact::Failed { reason } => return Err(failed(worker, reason)),
-            Fact::Idle => state.idle = true,
-            Fact::Ready => state.ready = true,
+        let message = message.map_err(|reason| failed(worker, reason))?;
+        match &message {
+            Message::Ended if !state.idle => return Err(failed(worker, "ended early")),
+            Message::Ended => state.ended = true,
+            Message::Failed { reason } => return Err(failed(worker, reason)),
+            Message::Idle => state.idle = true,
+            Message::Ready => state.ready = true,
             _ => {}
         }
-        Ok(Some((worker, fact)))
+        Ok(Some((worker, message)))
     }
 
-    /// Stops a worker's process; returns whether there is one.
+    /// Stops a worker's process. Returns whether it exists.
     pub fn freeze(&self, worker: usize) -> bool {
         self.signal(worker, Signal::STOP)
     }
 
-    /// Lets a stopped process go on.
+    /// Resumes a stopped process.
     pub fn thaw(&self, worker: usize) {
         self.signal(worker, Signal::CONT);
     }
@@ -115,21 +116,21 @@ impl Workers {
         id.is_some_and(|id| kill_process(id, signal).is_ok())
     }
 
-    /// Passes on what is told until every worker has reached the stage.
+    /// Passes messages to `add` until every worker has reached the stage.
     pub async fn wait_for(
         &mut self,
         stage: Stage,
-        mut take: impl FnMut(usize, Fact),
+        mut add: impl FnMut(usize, Message),
     ) -> Result<(), Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !self.workers.iter().all(|worker| worker.has_reached(stage)) {
             match self.next(deadline).await? {
-                Some((worker, fact)) => take(worker, fact),
+                Some((worker, message)) => add(worker, message),
                 None => {
                     return Err(Failure::TimedOut {
-                        who: "the workers".to_owned(),
+                        what: "the workers".to_owned(),
                         action: stage.action(),
-                        seconds: PATIENCE.as_secs(),
+                        seconds: TIMEOUT.as_secs(),
                     });
                 }
             }
@@ -161,21 +162,21 @@ impl Stage {
 async fn write(orders: &mut ChildStdin, order: &impl serde::Serialize) -> Result<(), Failure> {
     let mut line = serde_json::json!(order).to_string();
     line.push('\n');
-    orders.write_all(line.as_bytes()).await.map_err(Failure::io("talk to a worker"))
+    orders.write_all(line.as_bytes()).await.map_err(Failure::io("write to a worker"))
 }
 
-async fn listen(worker: usize, output: ChildStdout, news: mpsc::Sender<News>) {
+async fn read_messages(worker: usize, output: ChildStdout, incoming: mpsc::Sender<Incoming>) {
     let mut lines = BufReader::new(output).lines();
     loop {
-        let fact = match lines.next_line().await {
-            Ok(None) => Ok(Fact::Ended),
+        let message = match lines.next_line().await {
+            Ok(None) => Ok(Message::Ended),
             Ok(Some(line)) => serde_json::from_str(&line)
-                .map_err(|error| format!("cannot be understood: {error}")),
-            Err(error) => Err(format!("cannot be heard: {error}")),
+                .map_err(|error| format!("sent a line that is not a message: {error}")),
+            Err(error) => Err(format!("cannot be read: {error}")),
         };
-        let last = matches!(fact, Ok(Fact::Ended) | Err(_));
-        // Without anybody to hear of it the race is over.
-        if news.send(News { worker, fact }).await.is_err() || last {
+        let last = matches!(message, Ok(Message::Ended) | Err(_));
+        // If the receiver is gone, the race is over.
+        if incoming.send(Incoming { worker, message }).await.is_err() || last {
             break;
         }
     }
@@ -186,4 +187,4 @@ fn failed(worker: usize, reason: impl Into<String>) -> Failure {
 }
 
 const NO_PIPE: std::io::ErrorKind = std::io::ErrorKind::BrokenPipe;
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Holds short races, as a user would.
+//! Runs short races, as a user would.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
@@ -22,26 +22,26 @@ fn outcome(output: &Output) -> String {
 }
 
 #[test]
-fn finds_no_fault_with_the_store() {
+fn finds_no_violation_in_the_store() {
     let output = race(&["--writers", "12", "--processes", "2", "--seconds", "5"]);
 
     assert_eq!(output.status.code(), Some(0), "{}", outcome(&output));
 }
 
-/// A short race need not meet the fault, so it is held again.
+/// A short race may not find a violation, so it is repeated.
 #[test]
-fn finds_the_predecessor_wrong() {
+fn finds_violations_in_the_predecessor() {
     let arguments = ["--protocol", "predecessor", "--writers", "12", "--seconds", "4"];
     let mut outputs = (0..5).map(|_| race(&arguments));
 
-    let found = outputs.find(|output| output.status.code() != Some(0)).expect("a fault");
+    let found = outputs.find(|output| output.status.code() != Some(0)).expect("a violation");
 
     assert_eq!(found.status.code(), Some(1), "{}", outcome(&found));
 }
 
-/// Neither the end of the time nor a reader of what is printed is needed.
+/// A signal ends the race early. The race also works if its standard output is closed.
 #[test]
-fn judges_the_race_after_a_signal() {
+fn checks_the_log_after_a_signal() {
     for signal in [Signal::INT, Signal::TERM] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("outcome.json");
@@ -58,20 +58,20 @@ fn judges_the_race_after_a_signal() {
 
         kill_process(Pid::from_child(&race), signal).unwrap();
 
-        let mut told = String::new();
-        errors.read_to_string(&mut told).unwrap();
-        // Some kind of work may not have occurred yet.
+        let mut text = String::new();
+        errors.read_to_string(&mut text).unwrap();
+        // Some kind of operation may not have occurred yet.
         let code = race.wait().unwrap().code();
-        assert!(code == Some(0) || code == Some(3), "{code:?} {told}");
+        assert!(code == Some(0) || code == Some(3), "{code:?} {text}");
         let outcome: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(outcome["faults"]["WRONG"]["count"], 0);
     }
 }
 
-/// A worker that is stopped keeps the race from its end.
+/// A stopped worker keeps the race from ending by itself.
 #[test]
-fn ends_at_once_by_a_signal_after_the_writers() {
+fn a_signal_after_the_writers_end_terminates_the_program() {
     let mut race = command(&["--writers", "8", "--seconds", "10", "--at-most", "10"]);
     let mut race = race.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut errors = BufReader::new(race.stderr.take().unwrap());
@@ -94,7 +94,7 @@ fn ends_at_once_by_a_signal_after_the_writers() {
     assert_eq!(status.code(), Some(128 + Signal::TERM.as_raw()), "{status}");
 }
 
-/// Returns the worker of a race that has one.
+/// Returns the only worker of a race.
 fn worker_of(race: u32) -> Pid {
     let children = format!("/proc/{race}/task");
     let threads = std::fs::read_dir(children).unwrap().map(|thread| thread.unwrap().path());
@@ -110,7 +110,7 @@ fn worker_of(race: u32) -> Pid {
 }
 
 #[test]
-fn tells_what_it_cannot_reach_in_one_line() {
+fn reports_an_unreachable_server_in_one_line() {
     let output = race(&["--primary", "postgres://127.0.0.1:1/library"]);
 
     assert_eq!(output.status.code(), Some(2), "{}", outcome(&output));

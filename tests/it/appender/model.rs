@@ -1,4 +1,4 @@
-//! What a log that is only a list would have answered.
+//! Random appends compared with a model: a log that is a list in memory.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::Outcome;
 use crate::generate;
 use crate::support::{Log, next};
 
-/// What a condition is since, as far as can be said before it is known what is there.
+/// The position of a condition, relative to the head at the time of the append.
 #[derive(Clone, Copy, Debug)]
 enum Since {
     Now,
@@ -27,14 +27,14 @@ enum Since {
 struct Attempt {
     events: Vec<Event>,
     condition: Option<(Filter, Since)>,
-    /// By which of the stores.
-    by_first: bool,
+    /// Whether the second of the two stores appends.
+    by_second: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Appends(Vec<Attempt>),
-    /// By someone who does not use the crate.
+    /// An INSERT without the crate.
     Insert(Event),
 }
 
@@ -53,7 +53,7 @@ fn filter() -> impl Strategy<Value = Filter> {
 fn event() -> impl Strategy<Value = Event> {
     let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
     (generate::event(), 0..3_i64).prop_map(move |(event, hours)| {
-        // One that was generated may be used again, and its id must not.
+        // Proptest may reuse a generated event, but ids have to be unique.
         let id = uuid::Uuid::from_u128(u128::from(next()) + 1);
         let at = noon + SignedDuration::from_hours(hours);
         event.with_id(id).unwrap().with_occurred_at(at).unwrap()
@@ -68,7 +68,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     ];
     let condition = prop::option::weighted(0.8, (filter(), since));
     (vec(event(), 1..4), condition, any::<bool>())
-        .prop_map(|(events, condition, by_first)| Attempt { events, condition, by_first })
+        .prop_map(|(events, condition, by_second)| Attempt { events, condition, by_second })
 }
 
 fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
@@ -79,14 +79,14 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     vec(step, 4..14)
 }
 
-/// Two stores of one log, and whoever inserts there besides.
-struct Desk {
+/// Two stores of one log, and a session for plain INSERTs.
+struct Fixture {
     log: Log,
     stores: [Store<ReadWrite>; 2],
     sql: Client,
 }
 
-impl Desk {
+impl Fixture {
     async fn new() -> Self {
         let log = Log::new().await;
         let stores = [log.writer().await, log.writer().await];
@@ -94,8 +94,8 @@ impl Desk {
         Self { log, stores, sql }
     }
 
-    fn store(&self, by_first: bool) -> &Store<ReadWrite> {
-        &self.stores[usize::from(by_first)]
+    fn store(&self, by_second: bool) -> &Store<ReadWrite> {
+        &self.stores[usize::from(by_second)]
     }
 
     async fn insert(&self, event: &Event) {
@@ -120,13 +120,13 @@ impl Desk {
             None => AppendCondition::none(),
             Some((filter, _)) => AppendCondition::no_match_after(filter.clone(), after),
         };
-        let store = self.store(attempt.by_first);
+        let store = self.store(attempt.by_second);
         (after, store.append(attempt.events.clone(), condition).await)
     }
 }
 
-/// The first event after a position, and before another one, that a filter matches.
-fn broken<'a>(
+/// Returns the first event between two positions, both exclusive, that a filter matches.
+fn first_match<'a>(
     events: &'a [(u64, Event)],
     filter: &Filter,
     after: SequenceNumber,
@@ -136,7 +136,7 @@ fn broken<'a>(
     events.iter().find(|(number, event)| between(*number) && filter.matches(event))
 }
 
-fn of_seed(cases: u32, most: usize) -> (u64, Vec<Vec<Step>>) {
+fn generate_cases(cases: u32, most: usize) -> (u64, Vec<Vec<Step>>) {
     let seed = std::env::var("MODEL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
     let config = Config { rng_seed: RngSeed::Fixed(seed), ..Config::default() };
@@ -146,18 +146,18 @@ fn of_seed(cases: u32, most: usize) -> (u64, Vec<Vec<Step>>) {
     (seed, cases.collect())
 }
 
-/// One after the other, so that each answer is known beforehand.
+/// The steps run one after the other, so that the model predicts each outcome.
 #[tokio::test]
-async fn answers_as_a_list_would() {
-    let (seed, cases) = of_seed(25, 3);
-    let desk = Desk::new().await;
+async fn sequential_appends_answer_as_the_model_does() {
+    let (seed, cases) = generate_cases(25, 3);
+    let fixture = Fixture::new().await;
     let mut list: Vec<(u64, Event)> = Vec::new();
     for step in cases.into_iter().flatten() {
         let attempts = match step {
             Step::Appends(attempts) => attempts,
             Step::Insert(event) => {
-                desk.insert(&event).await;
-                let head = desk.store(true).head().await.unwrap().value();
+                fixture.insert(&event).await;
+                let head = fixture.store(true).head().await.unwrap().value();
                 list.push((head, event));
                 continue;
             }
@@ -165,10 +165,11 @@ async fn answers_as_a_list_would() {
         for attempt in attempts {
             let head = list.last().map_or(0, |(number, _)| *number);
 
-            let (after, outcome) = desk.append(&attempt, head).await;
+            let (after, outcome) = fixture.append(&attempt, head).await;
 
             let condition = attempt.condition.as_ref();
-            let expected = condition.and_then(|(filter, _)| broken(&list, filter, after, u64::MAX));
+            let expected =
+                condition.and_then(|(filter, _)| first_match(&list, filter, after, u64::MAX));
             match (outcome, expected) {
                 (Ok(appended), None) => {
                     let numbers = appended.first().value()..=appended.last().value();
@@ -176,102 +177,113 @@ async fn answers_as_a_list_would() {
                     list.extend(numbers.zip(attempt.events));
                 }
                 (Err(Error::Conflict { event, event_type, .. }), Some((number, breaking))) => {
-                    let told = (event.value(), event_type.as_str());
-                    assert_eq!(told, (*number, breaking.event_type()), "seed {seed}");
+                    let reported = (event.value(), event_type.as_str());
+                    assert_eq!(reported, (*number, breaking.event_type()), "seed {seed}");
                 }
-                (outcome, expected) => panic!("seed {seed}: {outcome:?}, not {expected:?}"),
+                (outcome, expected) => panic!("seed {seed}: {outcome:?}, expected {expected:?}"),
             }
         }
     }
-    let stored = desk.store(true).query(Filter::everything()).await.unwrap();
+    let stored = fixture.store(true).query(Filter::everything()).await.unwrap();
     let ids = stored.events().iter().map(|event| event.id());
     assert!(ids.eq(list.iter().map(|(_, event)| event.id())), "seed {seed}");
 }
 
 #[tokio::test]
-async fn answers_as_some_order_of_them_allows() {
-    let (seed, cases) = of_seed(20, 24);
-    at_once(seed, cases.into_iter().flatten(), |_| INSERTS).await;
+async fn concurrent_appends_answer_as_some_serial_order_does() {
+    let (seed, cases) = generate_cases(20, 24);
+    check_concurrent_appends(seed, cases.into_iter().flatten(), |_| INSERTS_PER_STEP).await;
 }
 
-/// So that most of what comes is sent before what came earlier is answered.
+/// One store appends almost alone, so that it sends most batches before their predecessors are
+/// answered.
 #[tokio::test]
-async fn answers_so_too_where_there_is_hardly_anybody_else() {
-    let (seed, cases) = of_seed(4, 100);
-    let by_one = |mut step| {
+async fn pipelined_appends_answer_as_some_serial_order_does() {
+    let (seed, cases) = generate_cases(4, 100);
+    let by_second_store = |mut step| {
         match &mut step {
-            Step::Appends(attempts) => attempts.iter_mut().for_each(|one| one.by_first = true),
+            Step::Appends(attempts) => attempts.iter_mut().for_each(|one| one.by_second = true),
             Step::Insert(_) => return None,
         }
         Some(step)
     };
-    at_once(seed, cases.into_iter().flatten().filter_map(by_one), |step| {
-        usize::from(step % RARELY == 0)
-    })
+    check_concurrent_appends(
+        seed,
+        cases.into_iter().flatten().filter_map(by_second_store),
+        |step| usize::from(step % STEPS_PER_INSERT == 0),
+    )
     .await;
 }
 
-/// Makes appends at the same time, so that only the log tells afterwards in which order it was.
-async fn at_once(
+/// Makes appends concurrently, and checks their outcomes against the order of events in the log.
+async fn check_concurrent_appends(
     seed: u64,
     steps: impl Iterator<Item = Step>,
-    inserts_beside: impl Fn(usize) -> usize,
+    inserts_in_step: impl Fn(usize) -> usize,
 ) {
-    let desk = Desk::new().await;
-    let mut told = Vec::new();
+    let fixture = Fixture::new().await;
+    let mut outcomes_by_attempt = Vec::new();
     let mut inserted = 0;
     for (number, step) in steps.enumerate() {
-        let beside = inserts_beside(number);
+        let count = inserts_in_step(number);
         match step {
             Step::Insert(event) => {
-                desk.insert(&event).await;
+                fixture.insert(&event).await;
                 inserted += 1;
             }
             Step::Appends(attempts) => {
-                let head = desk.store(true).head().await.unwrap().value();
+                let head = fixture.store(true).head().await.unwrap().value();
                 let inserts = async {
-                    // In between, by someone who knows nothing of the others.
-                    for _ in 0..beside {
-                        desk.sql.batch_execute(&desk.log.insert("b-1")).await.unwrap();
+                    // These are committed between the appends, by a session that checks no
+                    // condition.
+                    for _ in 0..count {
+                        fixture.sql.batch_execute(&fixture.log.insert("b-1")).await.unwrap();
                     }
                 };
-                let appends = join_all(attempts.iter().map(|one| desk.append(one, head)));
+                let appends = join_all(attempts.iter().map(|one| fixture.append(one, head)));
                 let (outcomes, ()) = tokio::join!(appends, inserts);
-                inserted += beside;
-                told.extend(attempts.into_iter().zip(outcomes));
+                inserted += count;
+                outcomes_by_attempt.extend(attempts.into_iter().zip(outcomes));
             }
         }
     }
 
-    let stored = desk.store(true).query(Query::new(&Filter::everything())).await.unwrap();
+    let stored = fixture.store(true).query(Query::new(&Filter::everything())).await.unwrap();
     let list: Vec<(u64, Event)> = stored
         .events()
         .iter()
-        .map(|event| (event.sequence_number().value(), Event::clone(event)))
+        .map(|event| (event.sequence_number().value(), event.event().clone()))
         .collect();
-    let places: HashMap<_, _> = list.iter().map(|(number, event)| (event.id(), *number)).collect();
-    assert_eq!(places.len(), list.len(), "seed {seed}: stored twice");
+    let positions: HashMap<_, _> =
+        list.iter().map(|(number, event)| (event.id(), *number)).collect();
+    assert_eq!(positions.len(), list.len(), "seed {seed}: stored twice");
     let (mut accepted, mut refused) = (0, 0);
-    for (Attempt { events, condition, .. }, (after, outcome)) in &told {
-        let numbers: Vec<_> = events.iter().filter_map(|event| places.get(&event.id())).collect();
+    for (Attempt { events, condition, .. }, (after, outcome)) in &outcomes_by_attempt {
+        let numbers: Vec<_> =
+            events.iter().filter_map(|event| positions.get(&event.id())).collect();
         match outcome {
             Ok(appended) => {
-                assert_eq!(numbers.len(), events.len(), "seed {seed}: not stored whole");
-                assert!(numbers.is_sorted(), "seed {seed}: in another order");
+                assert_eq!(numbers.len(), events.len(), "seed {seed}: stored in part");
+                assert!(numbers.is_sorted(), "seed {seed}: stored in another order");
                 let ends = (appended.first().value(), appended.last().value());
                 assert_eq!(ends, (*numbers[0], *numbers[numbers.len() - 1]), "seed {seed}");
-                assert_eq!(ends.1 - ends.0 + 1, events.len() as u64, "seed {seed}: torn apart");
+                assert_eq!(
+                    ends.1 - ends.0 + 1,
+                    events.len() as u64,
+                    "seed {seed}: not stored contiguously"
+                );
                 let broken =
-                    condition.as_ref().and_then(|one| broken(&list, &one.0, *after, ends.0));
-                assert!(broken.is_none(), "seed {seed}: {broken:?} came before {ends:?}");
+                    condition.as_ref().and_then(|one| first_match(&list, &one.0, *after, ends.0));
+                assert!(broken.is_none(), "seed {seed}: {broken:?} precedes {ends:?}");
                 accepted += events.len();
             }
             Err(Error::Conflict { event, event_type, .. }) => {
-                assert!(numbers.is_empty(), "seed {seed}: stored though it was refused");
-                let (filter, _) = condition.as_ref().expect("it can be broken");
-                let first = broken(&list, filter, *after, u64::MAX).expect("something broke it");
-                let told = (event.value(), event_type.as_str());
-                assert_eq!(told, (first.0, first.1.event_type()), "seed {seed}");
+                assert!(numbers.is_empty(), "seed {seed}: stored although refused");
+                let (filter, _) = condition.as_ref().expect("only a condition can conflict");
+                let first = first_match(&list, filter, *after, u64::MAX)
+                    .expect("an event breaks the condition");
+                let reported = (event.value(), event_type.as_str());
+                assert_eq!(reported, (first.0, first.1.event_type()), "seed {seed}");
                 refused += 1;
             }
             Err(error) => panic!("seed {seed}: {error:?}"),
@@ -281,7 +293,7 @@ async fn at_once(
     assert!(accepted > 0 && refused > 0, "seed {seed}: {accepted} accepted, {refused} refused");
 }
 
-/// How many events somebody else inserts while appends are made at the same time.
-const INSERTS: usize = 2;
-/// How often somebody else inserts one where that is rare.
-const RARELY: usize = 6;
+/// The number of events that are inserted by plain SQL beside each set of concurrent appends.
+const INSERTS_PER_STEP: usize = 2;
+/// In the pipelining test, one event is inserted beside every sixth set of appends.
+const STEPS_PER_INSERT: usize = 6;

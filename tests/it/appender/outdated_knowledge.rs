@@ -1,4 +1,4 @@
-//! What a store believes of its log, where that is not so any more.
+//! Appends of a store whose in-memory knowledge of the log is outdated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +7,22 @@ use eddyline::{AppendCondition, Config, Error, Filter, Query, QueueFull, RetryPo
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
-use super::Gate;
+use super::Fixture;
 use crate::support::{lent, loans_of, wait_until};
 
-/// Where nothing is asked about the log, nothing is learned of what others appended before.
+/// An unconditional append does not read the head, so that the store does not learn of events that
+/// other sessions appended before.
 #[tokio::test]
-async fn an_append_that_asks_nothing_hides_no_event_of_others() {
-    let gate = Gate::new().await;
-    let (log, store) = (&gate.log, &gate.store);
+async fn an_unconditional_append_hides_no_event_of_other_writers() {
+    let fixture = Fixture::new().await;
+    let (log, store) = (&fixture.log, &fixture.store);
     let policy = RetryPolicy::builder().attempt_timeout(Duration::from_secs(4)).build().unwrap();
-    let hurried = store.with_retry_policy(policy);
+    let bounded = store.with_retry_policy(policy);
     let known = store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
     let condition = AppendCondition::no_match_after(loans_of("b-1"), known.last());
-    gate.sql.batch_execute(&log.insert("b-1")).await.unwrap();
+    fixture.sql.batch_execute(&log.insert("b-1")).await.unwrap();
     let foreign = store.head().await.unwrap();
-    hurried.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
+    bounded.append([lent("b-2", "r-1")], AppendCondition::none()).await.unwrap();
 
     let refused = store.append([lent("b-1", "r-2")], condition).await;
 
@@ -29,22 +30,22 @@ async fn an_append_that_asks_nothing_hides_no_event_of_others() {
     assert_eq!(event, foreign);
 }
 
-/// By itself, and beside others.
+/// The append is alone in its batch, or shares it with others.
 #[tokio::test]
-async fn an_event_of_somebody_else_breaks_what_is_believed_to_hold() {
-    for beside in [0, 3] {
-        let gate = Gate::new().await;
-        let known = gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await;
+async fn an_event_of_another_writer_breaks_a_condition_that_held_in_memory() {
+    for companions in [0, 3] {
+        let fixture = Fixture::new().await;
+        let known = fixture.store.append([lent("b-0", "r-1")], AppendCondition::none()).await;
         let since = |book: &str| {
             AppendCondition::no_match_after(loans_of(book), known.as_ref().unwrap().last())
         };
         for round in 0..2 {
-            gate.sql.batch_execute(&gate.log.insert("b-1")).await.unwrap();
-            let foreign = gate.store.head().await.unwrap();
-            let mut begun = vec![gate.begin(vec![lent("b-1", "r-2")], since("b-1")).await];
-            for other in 0..beside {
+            fixture.sql.batch_execute(&fixture.log.insert("b-1")).await.unwrap();
+            let foreign = fixture.store.head().await.unwrap();
+            let mut begun = vec![fixture.begin(vec![lent("b-1", "r-2")], since("b-1")).await];
+            for other in 0..companions {
                 let book = format!("b-{round}-{other}");
-                begun.push(gate.begin(vec![lent(&book, "r-1")], since(&book)).await);
+                begun.push(fixture.begin(vec![lent(&book, "r-1")], since(&book)).await);
             }
 
             let mut outcomes = join_all(begun).await.into_iter();
@@ -58,42 +59,42 @@ async fn an_event_of_somebody_else_breaks_what_is_believed_to_hold() {
 }
 
 #[tokio::test]
-async fn beside_others_appends_still_go_together() {
+async fn appends_share_a_transaction_beside_other_writers() {
     for _ in 0..20 {
-        let gate = Gate::new().await;
-        let known = gate.meet_others().await;
+        let fixture = Fixture::new().await;
+        let known = fixture.observe_other_writer().await;
         let mut begun = Vec::new();
         for book in 0..10 {
             let book = format!("b-1{book}");
             let condition = AppendCondition::no_match_after(loans_of(&book), known);
-            begun.push(gate.begin(vec![lent(&book, "r-1")], condition).await);
+            begun.push(fixture.begin(vec![lent(&book, "r-1")], condition).await);
         }
         for outcome in join_all(begun).await {
             outcome.unwrap();
         }
-        if gate.transactions_after(known).await == 1 {
+        if fixture.transactions_after(known).await == 1 {
             return;
         }
     }
-    panic!("they never went together");
+    panic!("the appends never shared a transaction");
 }
 
 #[tokio::test]
-async fn appends_go_on_after_the_owner_removed_the_last_events() {
+async fn appends_continue_after_the_owner_deleted_the_last_events() {
     let policy = RetryPolicy::builder().attempts(1).build().unwrap();
-    let gate = Gate::with(|config| config.retry(policy)).await;
-    let kept = gate.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
-    gate.store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    let fixture = Fixture::with(|config| config.retry(policy)).await;
+    let kept = fixture.store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    fixture.store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     let since = |book| AppendCondition::no_match_after(loans_of(book), kept.last());
     let remove = format!(
         "SET eddyline.allow_changes = on; DELETE FROM {} WHERE sequence_number > {}",
-        gate.log.name,
+        fixture.log.name,
         kept.last()
     );
-    gate.sql.batch_execute(&remove).await.unwrap();
+    fixture.sql.batch_execute(&remove).await.unwrap();
     let mut begun = Vec::new();
     for book in ["b-2", "b-3", "b-4"] {
-        begun.push(gate.begin(vec![lent(book, "r-1")], since(book)).await);
+        begun.push(fixture.begin(vec![lent(book, "r-1")], since(book)).await);
     }
 
     for outcome in join_all(begun).await {
@@ -101,70 +102,72 @@ async fn appends_go_on_after_the_owner_removed_the_last_events() {
     }
 }
 
-/// Who waits for the lock longer than that does not keep the queue to itself.
+/// A batch that waits for the lock for more than a second no longer blocks the queue.
 #[tokio::test]
-async fn what_a_late_batch_puts_back_is_taken_up_again() {
+async fn appends_that_a_slow_batch_returns_to_the_queue_are_sent_again() {
     let policy = RetryPolicy::builder().attempts(1).build().unwrap();
-    let gate = Gate::with(|config| config.retry(policy)).await;
-    gate.meet_others().await;
+    let fixture = Fixture::with(|config| config.retry(policy)).await;
+    fixture.observe_other_writer().await;
     let no_match = || AppendCondition::no_match(loans_of("b-1"));
-    gate.close().await;
+    fixture.take_lock().await;
     let mut begun = Vec::new();
     for reader in ["r-1", "r-2", "r-3"] {
-        begun.push(gate.begin(vec![lent("b-1", reader)], no_match()).await);
+        begun.push(fixture.begin(vec![lent("b-1", reader)], no_match()).await);
     }
     let overdue = "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
         WHERE locktype = 'advisory' AND NOT granted
         AND (classid::bigint << 32 | objid::bigint) = $1
         AND clock_timestamp() - query_start > '1.2 s'";
-    let open = async {
-        wait_until(async || !gate.sql.query(overdue, &[&gate.key]).await.unwrap().is_empty()).await;
-        gate.open().await;
+    let release = async {
+        wait_until(async || !fixture.sql.query(overdue, &[&fixture.key]).await.unwrap().is_empty())
+            .await;
+        fixture.release_lock().await;
     };
 
-    let (outcomes, ()) = tokio::join!(join_all(begun), open);
+    let (outcomes, ()) = tokio::join!(join_all(begun), release);
 
     let conflicts = outcomes.iter().filter(|one| matches!(one, Err(Error::Conflict { .. })));
     assert_eq!(conflicts.count(), 2, "{outcomes:?}");
-    let stored = gate.store.query(Query::new(&loans_of("b-1"))).await.unwrap();
+    let stored = fixture.store.query(Query::new(&loans_of("b-1"))).await.unwrap();
     assert_eq!(stored.events().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_runtime_that_ends_with_a_full_queue_keeps_no_append_of_another_one() {
+async fn a_runtime_that_ends_with_a_full_queue_blocks_no_append_of_another_runtime() {
     let full = |config: Config| {
         config.retry(RetryPolicy::never()).append_queue(8).queue_full(QueueFull::Refuse)
     };
-    let gate = Arc::new(Gate::with(full).await);
-    gate.close().await;
+    let fixture = Arc::new(Fixture::with(full).await);
+    fixture.take_lock().await;
     let runtime = Runtime::new().unwrap();
-    let theirs = gate.store.clone();
+    let store = fixture.store.clone();
     let lost = lent("b-0", "r-1");
     let event = lost.clone();
-    runtime.spawn(async move { theirs.append([event], AppendCondition::none()).await });
-    gate.wait_for_waiter().await;
+    runtime.spawn(async move { store.append([event], AppendCondition::none()).await });
+    fixture.wait_for_waiter().await;
     let events: Vec<_> = (1..=8).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
-    let mut patient = Vec::new();
+    let mut waiting = Vec::new();
     for event in &events {
-        patient.push(gate.begin(vec![event.clone()], AppendCondition::none()).await);
+        waiting.push(fixture.begin(vec![event.clone()], AppendCondition::none()).await);
     }
-    let refused = gate.store.append([lent("b-9", "r-1")], AppendCondition::none()).await;
+    let refused = fixture.store.append([lent("b-9", "r-1")], AppendCondition::none()).await;
     assert!(matches!(refused, Err(Error::QueueFull { waiting: 8 })), "{refused:?}");
 
     runtime.shutdown_background();
 
-    for outcome in join_all(patient).await {
+    for outcome in join_all(waiting).await {
         assert!(matches!(outcome, Err(Error::ConnectionLost { .. })), "{outcome:?}");
     }
-    gate.open().await;
-    let again = events.iter().map(|one| gate.store.append([one.clone()], AppendCondition::none()));
+    fixture.release_lock().await;
+    let again =
+        events.iter().map(|one| fixture.store.append([one.clone()], AppendCondition::none()));
     for outcome in join_all(again).await {
         outcome.unwrap();
     }
-    let stored = gate.store.query(Query::new(&Filter::everything())).await.unwrap();
+    let stored = fixture.store.query(Query::new(&Filter::everything())).await.unwrap();
     let count = |book: &str| {
         let loans = loans_of(book);
-        stored.events().iter().filter(|one| loans.matches(one)).count()
+        stored.events().iter().filter(|one| loans.matches(one.event())).count()
     };
     assert!((1..=8).all(|book| count(&format!("b-{book}")) == 1), "{stored:?}");
     assert!(count("b-0") < 2);

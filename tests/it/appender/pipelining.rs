@@ -1,4 +1,4 @@
-//! Appends that are sent before it is known what becomes of those in front of them.
+//! Pipelining: appends that are sent before their predecessors are answered.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use eddyline::{AppendCondition, Error, Event, Filter, RetryPolicy, SequenceNumber};
 use futures_util::future::join_all;
 
-use super::{Append, Gate, Outcome};
+use super::{Append, Fixture, Outcome};
 use crate::support::{cancel_after_commits, lent, loans_of};
 
-/// As many as it takes for some of them to be sent ahead, and others to be left in the queue.
-const WAITING: usize = 40;
+/// The number of successors: enough that some are pipelined and others stay in the queue.
+const SUCCESSORS: usize = 40;
 
 fn none() -> AppendCondition {
     AppendCondition::none()
@@ -20,33 +20,41 @@ fn book(number: usize) -> String {
     format!("b-{number}")
 }
 
-impl Gate {
-    /// Begins an append that comes to the closed lock, on a condition or on none, over a connection
-    /// that has stored something before. Returns where the log ends.
-    async fn in_front(&self, event: Event, filter: Option<Filter>) -> (SequenceNumber, Append<'_>) {
+impl Fixture {
+    /// Begins an append, with or without a condition, that waits for the lock on a connection that
+    /// has appended before. Returns the head as well.
+    async fn begin_predecessor(
+        &self,
+        event: Event,
+        filter: Option<Filter>,
+    ) -> (SequenceNumber, Append<'_>) {
         let known = self.store.append([lent("b-known", "r-1")], none()).await.unwrap().last();
-        self.close().await;
+        self.take_lock().await;
         let condition =
             filter.map_or(none(), |filter| AppendCondition::no_match_after(filter, known));
-        let front = self.begin(vec![event], condition).await;
+        let predecessor = self.begin(vec![event], condition).await;
         self.wait_for_waiter().await;
-        (known, front)
+        (known, predecessor)
     }
 
-    /// Begins appends, each on the condition that nothing came of its book.
-    async fn behind(&self, known: SequenceNumber) -> Vec<Append<'_>> {
+    /// Begins appends, each on the condition that no event of its book was appended.
+    async fn begin_successors(&self, known: SequenceNumber) -> Vec<Append<'_>> {
         let mut begun = Vec::new();
-        for number in 0..WAITING {
+        for number in 0..SUCCESSORS {
             let condition = AppendCondition::no_match_after(loans_of(&book(number)), known);
             begun.push(self.begin(vec![lent(&book(number), "r-1")], condition).await);
         }
         begun
     }
 
-    /// Lets what was begun go on; returns what came of it.
-    async fn go_on(&self, front: Append<'_>, behind: Vec<Append<'_>>) -> (Outcome, Vec<Outcome>) {
-        self.open().await;
-        tokio::join!(front, join_all(behind))
+    /// Releases the lock, and returns the outcomes of the appends.
+    async fn release_lock_and_join(
+        &self,
+        predecessor: Append<'_>,
+        successors: Vec<Append<'_>>,
+    ) -> (Outcome, Vec<Outcome>) {
+        self.release_lock().await;
+        tokio::join!(predecessor, join_all(successors))
     }
 
     async fn count(&self, filter: Filter) -> usize {
@@ -55,79 +63,82 @@ impl Gate {
 }
 
 #[tokio::test]
-async fn some_of_those_that_wait_are_on_their_way_already() {
-    let gate = Gate::new().await;
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(loans_of("b-front"))).await;
-    let behind = gate.behind(known).await;
+async fn waiting_appends_are_sent_before_their_predecessor_is_answered() {
+    let fixture = Fixture::new().await;
+    let (known, predecessor) = fixture
+        .begin_predecessor(lent("b-predecessor", "r-1"), Some(loans_of("b-predecessor")))
+        .await;
+    let successors = fixture.begin_successors(known).await;
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    let places: Vec<_> = behind.into_iter().map(|one| one.unwrap().first()).collect();
-    assert!(front.unwrap().last() < places[0] && places.is_sorted(), "{places:?}");
-    // Had they waited for the first one, they would have gone together.
-    assert!(gate.transactions_after(known).await > 2);
+    let positions: Vec<_> = successors.into_iter().map(|one| one.unwrap().first()).collect();
+    assert!(predecessor.unwrap().last() < positions[0] && positions.is_sorted(), "{positions:?}");
+    // Without pipelining, all successors would share one transaction.
+    assert!(fixture.transactions_after(known).await > 2);
 }
 
 #[tokio::test]
-async fn none_is_stored_that_somebody_else_came_before() {
-    for filter in [Some(loans_of("b-front")), None] {
-        let gate = Gate::new().await;
-        let (known, front) = gate.in_front(lent("b-front", "r-1"), filter).await;
-        let behind = gate.behind(known).await;
-        let taken = [0, 3, WAITING - 1];
-        for number in taken {
-            gate.holder.batch_execute(&gate.log.insert(&book(number))).await.unwrap();
+async fn pipelined_appends_conflict_with_events_that_others_commit_in_between() {
+    for filter in [Some(loans_of("b-predecessor")), None] {
+        let fixture = Fixture::new().await;
+        let (known, predecessor) =
+            fixture.begin_predecessor(lent("b-predecessor", "r-1"), filter).await;
+        let successors = fixture.begin_successors(known).await;
+        let foreign = [0, 3, SUCCESSORS - 1];
+        for number in foreign {
+            fixture.holder.batch_execute(&fixture.log.insert(&book(number))).await.unwrap();
         }
 
-        let (front, behind) = gate.go_on(front, behind).await;
+        let (predecessor, successors) =
+            fixture.release_lock_and_join(predecessor, successors).await;
 
-        front.unwrap();
-        for (number, outcome) in behind.iter().enumerate() {
+        predecessor.unwrap();
+        for (number, outcome) in successors.iter().enumerate() {
             let is_broken = matches!(outcome, Err(Error::Conflict { .. }));
-            assert_eq!(is_broken, taken.contains(&number), "{number}: {outcome:?}");
+            assert_eq!(is_broken, foreign.contains(&number), "{number}: {outcome:?}");
             assert_eq!(outcome.is_ok(), !is_broken, "{number}: {outcome:?}");
-            assert_eq!(gate.count(loans_of(&book(number))).await, 1, "{number}");
+            assert_eq!(fixture.count(loans_of(&book(number))).await, 1, "{number}");
         }
     }
 }
 
 #[tokio::test]
-async fn those_without_a_condition_are_stored_whoever_came_before() {
-    let gate = Gate::new().await;
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), None).await;
-    let mut behind = Vec::new();
-    for number in 0..WAITING {
-        behind.push(gate.begin(vec![lent(&book(number), "r-1")], none()).await);
+async fn pipelined_appends_without_a_condition_ignore_events_committed_in_between() {
+    let fixture = Fixture::new().await;
+    let (known, predecessor) = fixture.begin_predecessor(lent("b-predecessor", "r-1"), None).await;
+    let mut successors = Vec::new();
+    for number in 0..SUCCESSORS {
+        successors.push(fixture.begin(vec![lent(&book(number), "r-1")], none()).await);
     }
-    gate.holder.batch_execute(&gate.log.insert("b-0")).await.unwrap();
+    fixture.holder.batch_execute(&fixture.log.insert("b-0")).await.unwrap();
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    front.unwrap();
-    assert!(behind.iter().all(Result::is_ok), "{behind:?}");
-    // Somebody else's, the first one, and more than one of the others.
-    assert!(gate.transactions_after(known).await > 3);
+    predecessor.unwrap();
+    assert!(successors.iter().all(Result::is_ok), "{successors:?}");
+    // One of the other session, one of the predecessor, and more than one of the successors.
+    assert!(fixture.transactions_after(known).await > 3);
 }
 
-/// The one that came before was canceled after its commit, so that the connection which stored it was told
-/// of an error.
+/// The earlier append was canceled after its commit, so that its connection received an error.
 #[tokio::test]
-async fn none_is_stored_that_one_came_before_of_which_the_answer_was_an_error() {
-    let gate = Gate::new().await;
-    let known = gate.store.append([lent("b-known", "r-1")], none()).await.unwrap().last();
-    let restore = cancel_after_commits(&gate.sql, &gate.log.name).await;
-    gate.store.append([lent("b-7", "r-1")], none()).await.unwrap();
-    gate.sql.batch_execute(&restore).await.unwrap();
-    gate.close().await;
-    let condition = AppendCondition::no_match_after(loans_of("b-front"), known);
-    let front = gate.begin(vec![lent("b-front", "r-1")], condition).await;
-    gate.wait_for_waiter().await;
-    let behind = gate.behind(known).await;
+async fn pipelined_appends_conflict_with_an_event_whose_append_was_answered_with_an_error() {
+    let fixture = Fixture::new().await;
+    let known = fixture.store.append([lent("b-known", "r-1")], none()).await.unwrap().last();
+    let restore = cancel_after_commits(&fixture.sql, &fixture.log.name).await;
+    fixture.store.append([lent("b-7", "r-1")], none()).await.unwrap();
+    fixture.sql.batch_execute(&restore).await.unwrap();
+    fixture.take_lock().await;
+    let condition = AppendCondition::no_match_after(loans_of("b-predecessor"), known);
+    let predecessor = fixture.begin(vec![lent("b-predecessor", "r-1")], condition).await;
+    fixture.wait_for_waiter().await;
+    let successors = fixture.begin_successors(known).await;
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    front.unwrap();
-    for (number, outcome) in behind.iter().enumerate() {
+    predecessor.unwrap();
+    for (number, outcome) in successors.iter().enumerate() {
         let is_broken = matches!(outcome, Err(Error::Conflict { .. }));
         assert_eq!(is_broken, number == 7, "{number}: {outcome:?}");
         assert_eq!(outcome.is_ok(), !is_broken, "{number}: {outcome:?}");
@@ -135,122 +146,138 @@ async fn none_is_stored_that_one_came_before_of_which_the_answer_was_an_error() 
 }
 
 #[tokio::test]
-async fn they_are_stored_though_the_one_in_front_is_refused() {
-    let gate = Gate::new().await;
-    gate.refuse("b-front").await;
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(loans_of("b-front"))).await;
-    let behind = gate.behind(known).await;
+async fn pipelined_appends_are_stored_although_their_predecessor_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.refuse_book("b-predecessor").await;
+    let (known, predecessor) = fixture
+        .begin_predecessor(lent("b-predecessor", "r-1"), Some(loans_of("b-predecessor")))
+        .await;
+    let successors = fixture.begin_successors(known).await;
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    let code = front.as_ref().err().and_then(Error::sqlstate);
-    assert!(code.is_some_and(|code| code.as_str() == "23514"), "{front:?}");
-    let places: BTreeSet<_> = behind.into_iter().map(|one| one.unwrap().first()).collect();
-    assert_eq!((places.len(), gate.count(Filter::everything()).await), (WAITING, WAITING + 1));
+    let code = predecessor.as_ref().err().and_then(Error::sqlstate);
+    assert!(code.is_some_and(|code| code.as_str() == "23514"), "{predecessor:?}");
+    let positions: BTreeSet<_> = successors.into_iter().map(|one| one.unwrap().first()).collect();
+    assert_eq!(
+        (positions.len(), fixture.count(Filter::everything()).await),
+        (SUCCESSORS, SUCCESSORS + 1)
+    );
 }
 
 #[tokio::test]
-async fn one_whose_condition_the_one_in_front_breaks_waits_for_it() {
-    let gate = Gate::new().await;
-    let filter = loans_of("b-front");
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(filter.clone())).await;
+async fn conflicting_append_waits_for_its_predecessor() {
+    let fixture = Fixture::new().await;
+    let filter = loans_of("b-predecessor");
+    let (known, predecessor) =
+        fixture.begin_predecessor(lent("b-predecessor", "r-1"), Some(filter.clone())).await;
     let condition = AppendCondition::no_match_after(filter, known);
-    let mut behind = vec![gate.begin(vec![lent("b-front", "r-2")], condition).await];
-    behind.extend(gate.behind(known).await);
+    let mut successors = vec![fixture.begin(vec![lent("b-predecessor", "r-2")], condition).await];
+    successors.extend(fixture.begin_successors(known).await);
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    let place = front.unwrap().first();
-    let Err(Error::Conflict { event, .. }) = &behind[0] else { panic!("{:?}", behind[0]) };
-    assert_eq!(*event, place);
-    assert!(behind[1..].iter().all(Result::is_ok), "{behind:?}");
-    assert_eq!(gate.count(Filter::everything()).await, WAITING + 2);
+    let position = predecessor.unwrap().first();
+    let Err(Error::Conflict { event, .. }) = &successors[0] else { panic!("{:?}", successors[0]) };
+    assert_eq!(*event, position);
+    assert!(successors[1..].iter().all(Result::is_ok), "{successors:?}");
+    assert_eq!(fixture.count(Filter::everything()).await, SUCCESSORS + 2);
 }
 
 #[tokio::test]
-async fn the_event_of_the_one_in_front_is_stored_once() {
-    let gate = Gate::new().await;
-    let event = lent("b-front", "r-1");
-    let (known, front) = gate.in_front(event.clone(), Some(loans_of("b-front"))).await;
-    let mut behind = vec![gate.begin(vec![event], none()).await];
-    behind.extend(gate.behind(known).await);
+async fn an_event_that_the_predecessor_appends_is_stored_once() {
+    let fixture = Fixture::new().await;
+    let event = lent("b-predecessor", "r-1");
+    let (known, predecessor) =
+        fixture.begin_predecessor(event.clone(), Some(loans_of("b-predecessor"))).await;
+    let mut successors = vec![fixture.begin(vec![event], none()).await];
+    successors.extend(fixture.begin_successors(known).await);
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    let again = behind[0].as_ref().unwrap();
-    assert!(again.is_repeat() && again.first() == front.unwrap().first(), "{again:?}");
-    assert!(behind[1..].iter().all(Result::is_ok), "{behind:?}");
-    assert_eq!(gate.count(Filter::everything()).await, WAITING + 2);
+    let again = successors[0].as_ref().unwrap();
+    assert!(again.is_repeat() && again.first() == predecessor.unwrap().first(), "{again:?}");
+    assert!(successors[1..].iter().all(Result::is_ok), "{successors:?}");
+    assert_eq!(fixture.count(Filter::everything()).await, SUCCESSORS + 2);
 }
 
-/// It has to tell the server how long it may wait for the lock.
+/// Its request has to set the time for which the server may wait for the lock.
 #[tokio::test]
-async fn one_that_may_not_wait_for_long_comes_later() {
-    let gate = Gate::new().await;
+async fn an_append_with_a_short_timeout_is_stored_beside_pipelined_ones() {
+    let fixture = Fixture::new().await;
     let once = RetryPolicy::builder().attempts(1).attempt_timeout(Duration::from_secs(4));
-    let hurried = gate.store.with_retry_policy(once.build().unwrap());
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), None).await;
-    let mut append: Append<'_> = Box::pin(hurried.append([lent("b-hurried", "r-1")], none()));
+    let bounded = fixture.store.with_retry_policy(once.build().unwrap());
+    let (known, predecessor) = fixture.begin_predecessor(lent("b-predecessor", "r-1"), None).await;
+    let mut append: Append<'_> = Box::pin(bounded.append([lent("b-bounded", "r-1")], none()));
     assert!(futures_util::poll!(&mut append).is_pending());
-    let mut behind = vec![append];
-    behind.extend(gate.behind(known).await);
+    let mut successors = vec![append];
+    successors.extend(fixture.begin_successors(known).await);
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    front.unwrap();
-    assert!(behind.iter().all(Result::is_ok), "{behind:?}");
-    assert_eq!(gate.count(Filter::everything()).await, WAITING + 3);
+    predecessor.unwrap();
+    assert!(successors.iter().all(Result::is_ok), "{successors:?}");
+    assert_eq!(fixture.count(Filter::everything()).await, SUCCESSORS + 3);
 }
 
 #[tokio::test]
-async fn one_whose_event_is_refused_fails_alone() {
-    let gate = Gate::new().await;
-    gate.refuse("b-2").await;
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(loans_of("b-front"))).await;
-    let behind = gate.behind(known).await;
+async fn a_pipelined_append_that_is_refused_fails_alone() {
+    let fixture = Fixture::new().await;
+    fixture.refuse_book("b-2").await;
+    let (known, predecessor) = fixture
+        .begin_predecessor(lent("b-predecessor", "r-1"), Some(loans_of("b-predecessor")))
+        .await;
+    let successors = fixture.begin_successors(known).await;
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    front.unwrap();
-    for (number, outcome) in behind.iter().enumerate() {
+    predecessor.unwrap();
+    for (number, outcome) in successors.iter().enumerate() {
         assert_eq!(outcome.is_err(), number == 2, "{number}: {outcome:?}");
     }
-    assert_eq!(gate.count(Filter::everything()).await, WAITING + 1);
+    assert_eq!(fixture.count(Filter::everything()).await, SUCCESSORS + 1);
 }
 
 #[tokio::test]
-async fn all_are_told_where_the_lock_is_not_to_be_had() {
+async fn every_pipelined_append_reports_a_lock_timeout() {
     let policy = RetryPolicy::builder().attempts(1).build().unwrap();
     let adjust =
         |config: eddyline::Config| config.lock_timeout(Duration::from_millis(300)).retry(policy);
-    let gate = Gate::with(adjust).await;
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(loans_of("b-front"))).await;
-    let behind = gate.behind(known).await;
+    let fixture = Fixture::with(adjust).await;
+    let (known, predecessor) = fixture
+        .begin_predecessor(lent("b-predecessor", "r-1"), Some(loans_of("b-predecessor")))
+        .await;
+    let successors = fixture.begin_successors(known).await;
 
-    let (front, behind) = tokio::join!(front, join_all(behind));
+    let (predecessor, successors) = tokio::join!(predecessor, join_all(successors));
 
-    for outcome in behind.iter().chain([&front]) {
+    for outcome in successors.iter().chain([&predecessor]) {
         let code = outcome.as_ref().err().and_then(Error::sqlstate);
         assert!(code.is_some_and(|code| code.as_str() == "55P03"), "{outcome:?}");
     }
-    gate.open().await;
-    gate.store.append([lent("b-0", "r-1")], none()).await.unwrap();
-    assert_eq!(gate.count(Filter::everything()).await, 2);
+    fixture.release_lock().await;
+    fixture.store.append([lent("b-0", "r-1")], none()).await.unwrap();
+    assert_eq!(fixture.count(Filter::everything()).await, 2);
 }
 
 #[tokio::test]
-async fn each_is_stored_once_where_the_connection_is_lost() {
-    let gate = Gate::new().await;
-    let (known, front) = gate.in_front(lent("b-front", "r-1"), Some(loans_of("b-front"))).await;
-    let behind = gate.behind(known).await;
+async fn each_pipelined_append_is_stored_once_if_the_connection_is_lost() {
+    let fixture = Fixture::new().await;
+    let (known, predecessor) = fixture
+        .begin_predecessor(lent("b-predecessor", "r-1"), Some(loans_of("b-predecessor")))
+        .await;
+    let successors = fixture.begin_successors(known).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_locks
         WHERE locktype = 'advisory' AND NOT granted
             AND (classid::bigint << 32 | objid::bigint) = $1";
-    assert_eq!(gate.sql.execute(end, &[&gate.key]).await.unwrap(), 1);
+    assert_eq!(fixture.sql.execute(end, &[&fixture.key]).await.unwrap(), 1);
 
-    let (front, behind) = gate.go_on(front, behind).await;
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
-    let outcomes = behind.into_iter().chain([front]).map(Result::unwrap);
-    let places: BTreeSet<_> = outcomes.map(|appended| appended.first()).collect();
-    assert_eq!((places.len(), gate.count(Filter::everything()).await), (WAITING + 1, WAITING + 2));
+    let outcomes = successors.into_iter().chain([predecessor]).map(Result::unwrap);
+    let positions: BTreeSet<_> = outcomes.map(|appended| appended.first()).collect();
+    assert_eq!(
+        (positions.len(), fixture.count(Filter::everything()).await),
+        (SUCCESSORS + 1, SUCCESSORS + 2)
+    );
 }

@@ -1,12 +1,14 @@
+//! Appends that wait while the primary restarts.
+
 use eddyline::{AppendCondition, Filter, ReadWrite, RetryPolicy, Store};
 use futures_util::future::join_all;
 
 use super::Append;
 use crate::support::{Fragile, connect, lent, wait_for_lock_waiter};
 
-/// They wait while one of them is at the server, which stops at once.
+/// One append waits at the server, the others in the queue, when the server stops immediately.
 #[tokio::test]
-async fn appends_that_wait_while_the_primary_restarts_are_stored_once_each() {
+async fn waiting_appends_are_stored_once_each_if_the_primary_restarts() {
     let fragile = Fragile::new().await;
     let policy = RetryPolicy::builder().attempts(100).no_budget().build().unwrap();
     let store = Store::<ReadWrite>::connect(fragile.config().retry(policy)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Imports beside the appends and reads of others.
+//! Imports concurrent with appends and reads.
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use eddyline::{AppendCondition, Filter, ReadWrite, RetryPolicy, Store};
 use fault_proxy::{Action, Direction, Ending};
 use futures_util::{StreamExt, stream};
 
-use super::{all, line, loans, stored_ids};
+use super::{all, connect_through_proxy, loans, stored_ids};
 use crate::support::{Log, lent, loans_of, wait_for_lock_waiter, wait_until};
 
 #[tokio::test]
-async fn is_seen_by_conditions_that_are_older() {
+async fn imported_events_break_older_conditions() {
     let log = Log::new().await;
     let store = log.writer().await;
     let before = store.query(loans_of("b-7")).await.unwrap();
@@ -24,9 +24,10 @@ async fn is_seen_by_conditions_that_are_older() {
     store.append([lent("b-elsewhere", "r-2")], elsewhere.condition()).await.unwrap();
 }
 
-/// Whatever is decided beside an import is decided from all of it that came before.
+/// An append that is accepted beside an import has seen all matching events that were imported
+/// before it.
 #[tokio::test(flavor = "multi_thread")]
-async fn races_with_appends_of_which_each_saw_everything() {
+async fn appends_concurrent_with_imports_miss_no_event() {
     let log = Log::new().await;
     let store = log.writer().await;
     let imports = (0..2).map(async |_| {
@@ -55,20 +56,20 @@ async fn races_with_appends_of_which_each_saw_everything() {
 
     let stored = all(&store).await;
     for (filter, accepted) in decided {
-        for (seen, place) in accepted {
+        for (read_at, position) in accepted {
             let unseen = stored.iter().find(|event| {
                 let number = event.sequence_number();
-                number > seen && number < place && filter.matches(event)
+                number > read_at && number < position && filter.matches(event.event())
             });
-            assert!(unseen.is_none(), "accepted at {place} after {seen}: {unseen:?}");
+            assert!(unseen.is_none(), "accepted at {position} after {read_at}: {unseen:?}");
         }
     }
     assert!(imported.iter().all(|imported| imported.stored() == 600));
 }
 
-/// An event of the import is in the transaction that the import has to wait for.
+/// The transaction that the import waits for inserts an event of the import.
 #[tokio::test]
-async fn sees_what_it_waited_for_under_every_default_isolation() {
+async fn an_import_sees_the_events_it_waited_for_at_every_default_isolation() {
     let log = Log::isolated().await;
     let (sql, key) = (log.sql().await, log.lock_key().await);
     for level in ["read committed", "repeatable read", "serializable"] {
@@ -103,16 +104,16 @@ async fn sees_what_it_waited_for_under_every_default_isolation() {
         let imported = imported.unwrap();
         assert_eq!((imported.stored(), imported.skipped()), (2, 1), "{level}");
         let stored = stored_ids(&store).await;
-        assert_eq!(stored[stored.len() - 3..], [1, 0, 2].map(|place| events[place].id()));
+        assert_eq!(stored[stored.len() - 3..], [1, 0, 2].map(|index| events[index].id()));
     }
 }
 
-/// Neither a source that stands still nor what is on its way keeps the log's lock.
+/// The import does not hold the log's lock while it waits for its source.
 #[tokio::test]
-async fn holds_nobody_up_while_its_source_stands_still() {
+async fn an_import_whose_source_stalls_blocks_no_append() {
     let log = Log::new().await;
     let store = log.writer().await;
-    let others = hasty(&log).await;
+    let others = store_with_short_lock_timeout(&log).await;
     let source = stream::iter(loans(5)).chain(stream::pending());
     let mut import = store.import(source).chunk(2).into_future();
 
@@ -125,17 +126,17 @@ async fn holds_nobody_up_while_its_source_stands_still() {
     others.append([lent("b-other", "r-2")], AppendCondition::none()).await.unwrap();
 }
 
-/// A store whose appends wait for the log's lock for a second, once.
-async fn hasty(log: &Log) -> Store<ReadWrite> {
+/// Returns a store whose appends wait for the log's lock for one second and are not retried.
+async fn store_with_short_lock_timeout(log: &Log) -> Store<ReadWrite> {
     let config = log.config().lock_timeout(Duration::from_secs(1));
     Store::<ReadWrite>::connect(config.retry(RetryPolicy::never())).await.unwrap()
 }
 
 #[tokio::test]
-async fn holds_nobody_up_wherever_its_events_stop_on_their_way() {
+async fn an_import_whose_events_stall_in_transit_blocks_no_append() {
     let log = Log::new().await;
-    let (proxy, store) = line(&log).await;
-    let others = hasty(&log).await;
+    let (proxy, store) = connect_through_proxy(&log).await;
+    let others = store_with_short_lock_timeout(&log).await;
     let events = loans(200);
     for bytes in [0, 300, 5_000, 20_000] {
         let fault = proxy.inject(Direction::ToServer, bytes, Action::Stall);
@@ -156,7 +157,7 @@ async fn holds_nobody_up_wherever_its_events_stop_on_their_way() {
 }
 
 #[tokio::test]
-async fn is_seen_by_a_replica_that_is_read_at_its_position() {
+async fn a_replica_read_at_the_position_of_an_import_has_its_events() {
     let log = Log::new().await;
     let (store, reader) = (log.writer().await, log.reader().await);
     let events = loans(9);

@@ -1,4 +1,4 @@
-//! Imports that are broken off.
+//! Interrupted imports.
 
 use std::future::IntoFuture;
 
@@ -7,11 +7,11 @@ use eddyline::{AppendCondition, Config, Error, Event, ReadWrite, RetryPolicy, St
 use fault_proxy::{Action, Direction, Ending};
 use futures_util::stream;
 
-use super::{all, ids, line, loans, store_failure, stored_ids};
+use super::{all, connect_through_proxy, ids, loans, store_failure, stored_ids};
 use crate::support::{Log, lent, named, wait_for_lock_waiter, wait_until};
 
 #[tokio::test]
-async fn stores_what_came_before_its_source_failed() {
+async fn an_import_stores_the_events_before_its_source_failed() {
     let log = Log::new().await;
     let store = log.writer().await;
     for (count, chunk) in [(7, 3), (6, 3), (0, 3), (2, 3)] {
@@ -29,7 +29,7 @@ async fn stores_what_came_before_its_source_failed() {
 }
 
 #[tokio::test]
-async fn that_is_refused_says_which_chunk_and_stores_nothing_of_it() {
+async fn a_refused_chunk_is_named_and_not_stored() {
     let log = Log::new().await;
     let store = log.writer().await;
     let check = format!("ALTER TABLE {} ADD CHECK (payload ->> 'BookID' <> 'b-7')", log.name);
@@ -43,18 +43,18 @@ async fn that_is_refused_says_which_chunk_and_stores_nothing_of_it() {
     assert_eq!(error.sqlstate().map(|state| state.as_str()), Some("23514"), "{error:?}");
     assert_eq!(stored_ids(&store).await, ids(&events[..5]));
 
-    // In chunks of one it names the event.
+    // With chunks of one event, the error names the event.
     let rest = events[5..].to_vec();
     let (so_far, chunk, _) = store_failure(store.import(stream::iter(rest)).chunk(1).await);
     assert_eq!((so_far.read(), chunk), (2, 2..3));
     assert_eq!(stored_ids(&store).await, ids(&events[..7]));
 }
 
-/// The answer is lost of what was stored, beside events that were in the log before.
+/// The answer to a chunk is lost. Another chunk has an event that was in the log before.
 #[tokio::test]
-async fn finds_out_what_it_stored_where_the_answer_was_lost() {
+async fn an_import_finds_what_it_stored_after_a_lost_answer() {
     let log = Log::new().await;
-    let (proxy, store) = line(&log).await;
+    let (proxy, store) = connect_through_proxy(&log).await;
     let (sql, key) = (log.sql().await, log.lock_key().await);
     let events = loans(6);
     let others = log.writer().await;
@@ -81,14 +81,14 @@ async fn finds_out_what_it_stored_where_the_answer_was_lost() {
 }
 
 #[tokio::test]
-async fn stores_each_event_once_where_its_process_is_killed() {
+async fn an_import_stores_each_event_once_if_its_backend_is_terminated() {
     let log = Log::new().await;
     let (url, name) = named(&log.primary_url());
     let config = Config::new(&url).unwrap().log(&log.name);
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     let (sql, key) = (log.sql().await, log.lock_key().await);
     let events = loans(20);
-    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE application_name = $1 AND wait_event = 'advisory'";
     let mut insert = log.sql().await;
     let transaction = insert.transaction().await.unwrap();
@@ -98,7 +98,7 @@ async fn stores_each_event_once_where_its_process_is_killed() {
     let (imported, ()) = tokio::join!(import.into_future(), async {
         for _ in 0..2 {
             wait_for_lock_waiter(&sql, key).await;
-            wait_until(async || !sql.query(kill, &[&name]).await.unwrap().is_empty()).await;
+            wait_until(async || !sql.query(terminate, &[&name]).await.unwrap().is_empty()).await;
         }
         transaction.commit().await.unwrap();
     });
@@ -108,7 +108,7 @@ async fn stores_each_event_once_where_its_process_is_killed() {
 }
 
 #[tokio::test]
-async fn is_told_as_it_is_where_nothing_is_to_be_tried_again_and_can_be_run_again() {
+async fn an_import_without_retries_reports_an_unknown_outcome_and_can_be_repeated() {
     let log = Log::new().await;
     let (url, name) = named(&log.primary_url());
     let config = Config::new(&url).unwrap().log(&log.name).retry(RetryPolicy::never());
@@ -118,13 +118,13 @@ async fn is_told_as_it_is_where_nothing_is_to_be_tried_again_and_can_be_run_agai
     store.import(stream::iter(events[..8].to_vec())).await.unwrap();
     let holder = log.sql().await;
     holder.batch_execute(&format!("BEGIN; {}", log.insert("b-held"))).await.unwrap();
-    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE application_name = $1 AND wait_event = 'advisory'";
 
     let import = store.import(stream::iter(events[8..].to_vec())).chunk(6);
     let (result, ()) = tokio::join!(import.into_future(), async {
         wait_for_lock_waiter(&sql, key).await;
-        wait_until(async || !sql.query(kill, &[&name]).await.unwrap().is_empty()).await;
+        wait_until(async || !sql.query(terminate, &[&name]).await.unwrap().is_empty()).await;
         holder.batch_execute("ROLLBACK").await.unwrap();
     });
 
@@ -137,9 +137,9 @@ async fn is_told_as_it_is_where_nothing_is_to_be_tried_again_and_can_be_run_agai
     assert_eq!(stored_ids(&store).await, ids(&events));
 }
 
-/// What an import that fails says is an error of the store's, to whom that is enough.
+/// Callers that need no details convert an `ImportError` with `?`.
 #[tokio::test]
-async fn fails_with_what_becomes_an_error_of_the_store() {
+async fn an_import_error_converts_into_a_store_error() {
     async fn run(store: &Store<ReadWrite>) -> Result<Imported, Error> {
         let event = || Event::from_json("BookCopyLentToReader", "[]");
         store.import(stream::iter([event()])).await?;

@@ -1,4 +1,4 @@
-//! Many events at once.
+//! Imports of many events in chunks.
 
 mod contention;
 mod interrupted;
@@ -28,7 +28,7 @@ fn ids(events: &[Event]) -> Vec<Uuid> {
     events.iter().map(Event::id).collect()
 }
 
-/// Returns the log's events in its order.
+/// Returns the log's events in order.
 async fn all(store: &Store<ReadWrite>) -> Vec<SequencedEvent> {
     store.query(Filter::everything()).await.unwrap().into_events()
 }
@@ -37,7 +37,8 @@ async fn stored_ids(store: &Store<ReadWrite>) -> Vec<Uuid> {
     all(store).await.iter().map(|event| event.id()).collect()
 }
 
-/// Returns how far an import had come whose chunk could not be stored, which chunk, and why.
+/// Returns the progress of an import of which a chunk could not be stored, that chunk, and the
+/// error.
 fn store_failure<E: std::fmt::Debug>(
     result: Result<Imported, ImportError<E>>,
 ) -> (Imported, std::ops::Range<u64>, Error) {
@@ -47,8 +48,8 @@ fn store_failure<E: std::fmt::Debug>(
     }
 }
 
-/// A proxy before a log's server, and a store that has one connection through it.
-async fn line(log: &Log) -> (Proxy, Store<ReadWrite>) {
+/// Starts a proxy in front of a log's server, and connects a store with one connection through it.
+async fn connect_through_proxy(log: &Log) -> (Proxy, Store<ReadWrite>) {
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster().await.primary().port()));
     let proxy = Proxy::start(server).await.unwrap();
     let url = log.primary_url();
@@ -56,13 +57,13 @@ async fn line(log: &Log) -> (Proxy, Store<ReadWrite>) {
     let url = format!("postgres://postgres@{}/{database}", proxy.address());
     let config = Config::new(&url).unwrap().log(&log.name).max_connections(1);
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
-    // Its statements are prepared then.
+    // This prepares the statements.
     store.import(stream::iter(loans(1))).await.unwrap();
     (proxy, store)
 }
 
 #[tokio::test]
-async fn keeps_the_order_of_the_stream_whatever_the_chunks() {
+async fn an_import_keeps_the_order_of_its_stream_with_any_chunk_size() {
     let log = Log::new().await;
     let store = log.writer().await;
     let mut expected = Vec::new();
@@ -89,7 +90,7 @@ async fn keeps_the_order_of_the_stream_whatever_the_chunks() {
 }
 
 #[tokio::test]
-async fn of_nothing_does_nothing() {
+async fn an_import_of_no_events_stores_nothing() {
     let log = Log::new().await;
     let store = log.writer().await;
 
@@ -100,11 +101,11 @@ async fn of_nothing_does_nothing() {
 }
 
 #[tokio::test]
-async fn in_chunks_of_a_size_that_is_not_allowed_reads_nothing() {
+async fn an_invalid_chunk_size_is_refused_before_the_source_is_read() {
     let log = Log::new().await;
     let store = log.writer().await;
     for chunk in [0, eddyline::limits::MAX_APPEND_EVENTS + 1] {
-        let source = stream::iter(loans(1)).inspect(|_| panic!("it was read"));
+        let source = stream::iter(loans(1)).inspect(|_| panic!("the source was read"));
 
         let (so_far, _, error) = store_failure(store.import(source).chunk(chunk).await);
 
@@ -114,7 +115,7 @@ async fn in_chunks_of_a_size_that_is_not_allowed_reads_nothing() {
 }
 
 #[tokio::test]
-async fn passes_over_what_is_in_the_log_wherever_it_is() {
+async fn an_import_skips_events_that_are_in_the_log() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events = loans(9);
@@ -126,8 +127,8 @@ async fn passes_over_what_is_in_the_log_wherever_it_is() {
     let imported = store.import(stream::iter(events.clone())).chunk(4).await.unwrap();
     let again = store.import(stream::iter(events.clone())).chunk(5).await.unwrap();
 
-    let places = [7, 2, 3, 0, 1, 4, 5, 6, 8];
-    assert_eq!(stored_ids(&store).await, places.map(|place| events[place].id()));
+    let order = [7, 2, 3, 0, 1, 4, 5, 6, 8];
+    assert_eq!(stored_ids(&store).await, order.map(|index| events[index].id()));
     assert_eq!((imported.read(), imported.stored(), imported.skipped()), (9, 6, 3));
     assert_eq!((again.read(), again.stored(), again.skipped()), (9, 0, 9));
     assert_eq!((again.first(), again.last()), (None, None));
@@ -135,7 +136,7 @@ async fn passes_over_what_is_in_the_log_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn stores_an_event_once_that_its_stream_has_twice() {
+async fn an_event_that_its_stream_repeats_is_stored_once() {
     let log = Log::new().await;
     let store = log.writer().await;
     let events = loans(5);
@@ -145,7 +146,7 @@ async fn stores_an_event_once_that_its_stream_has_twice() {
             1 => events.clone(),
             _ => loans(5),
         };
-        let source = order.map(|place| events[place].clone());
+        let source = order.map(|index| events[index].clone());
 
         let imported = store.import(stream::iter(source)).chunk(chunk).await.unwrap();
 
@@ -155,15 +156,15 @@ async fn stores_an_event_once_that_its_stream_has_twice() {
     }
 }
 
-/// Whether the two are of one chunk or not.
+/// The two events are in one chunk or in two.
 #[tokio::test]
-async fn refuses_an_id_that_its_stream_has_twice_with_other_contents() {
+async fn an_id_that_its_stream_repeats_with_other_contents_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     for chunk in [1, 2, 3, 100] {
         let mut events = loans(3);
-        let twin = lent("b-other", "r-2").with_id(events[0].id()).unwrap();
-        events.insert(2, twin);
+        let duplicate = lent("b-other", "r-2").with_id(events[0].id()).unwrap();
+        events.insert(2, duplicate);
         let import = store.import(stream::iter(events.clone())).chunk(chunk).into_future();
 
         let failed = import.await.unwrap_err();
@@ -175,9 +176,9 @@ async fn refuses_an_id_that_its_stream_has_twice_with_other_contents() {
     }
 }
 
-/// The order of the keys in its payload is no difference.
+/// The order of the keys in a payload does not matter.
 #[tokio::test]
-async fn stores_an_event_once_that_its_stream_has_in_two_spellings() {
+async fn an_event_in_two_json_spellings_is_stored_once() {
     let log = Log::new().await;
     let store = log.writer().await;
     let first = Event::from_json("BookCopyLentToReader", r#"{"a": 1, "b": 2}"#).unwrap();
@@ -191,7 +192,7 @@ async fn stores_an_event_once_that_its_stream_has_in_two_spellings() {
 }
 
 #[tokio::test]
-async fn tells_its_progress_in_steps_that_end_at_what_it_returns() {
+async fn progress_is_reported_after_each_chunk_and_ends_with_the_result() {
     let log = Log::new().await;
     let store = log.writer().await;
     let mut steps = Vec::new();
@@ -211,9 +212,9 @@ async fn tells_its_progress_in_steps_that_end_at_what_it_returns() {
     assert_eq!(steps.last(), Some(&imported));
 }
 
-/// It reads the chunk after the one that is being stored, and no more.
+/// An import reads the chunk after the one that is being stored, and no further.
 #[tokio::test]
-async fn reads_no_more_than_a_chunk_ahead() {
+async fn an_import_reads_at_most_one_chunk_ahead() {
     let log = Log::new().await;
     let store = log.writer().await;
     let read = AtomicU64::new(0);
@@ -229,7 +230,7 @@ async fn reads_no_more_than_a_chunk_ahead() {
 }
 
 #[tokio::test]
-async fn is_one_operation_that_counts_its_new_events() {
+async fn metrics_count_an_import_as_one_operation_and_its_new_events() {
     let (log, observer) = (Log::new().await, Observer::new());
     let config = log.config().telemetry(observer.telemetry());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
@@ -252,10 +253,10 @@ async fn is_one_operation_that_counts_its_new_events() {
     assert_eq!(outcomes, series([("outcome=first_try scope=import", 3)]));
 }
 
-/// After any imports, in any chunks, of any events with any failures of their sources, the log is
-/// that of a model which goes through the same events one by one.
+/// After any imports, with any chunk sizes, events and failures of their sources, the log equals a
+/// model that stores the same events one by one.
 #[tokio::test(flavor = "multi_thread")]
-async fn agrees_with_one_event_after_the_other() {
+async fn an_import_equals_a_model_that_stores_one_event_at_a_time() {
     let log = Log::new().await;
     let store = log.writer().await;
     let runtime = tokio::runtime::Handle::current();

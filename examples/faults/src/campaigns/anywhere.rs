@@ -1,4 +1,4 @@
-//! Fire at any byte of any connection.
+//! Faults at random bytes of random connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +10,39 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::writers::Writers;
-use crate::site::{Setting, Site};
+use crate::testbed::{Setting, Testbed};
 use crate::{Campaign, Failure};
 
-pub async fn fight(site: &Site) -> Result<(), Failure> {
-    let mut writers = Writers::connect(site, Campaign::Anywhere, &[Setting::DEFAULT]).await?;
-    writers.impatience = 5;
+pub async fn run(testbed: &Testbed) -> Result<(), Failure> {
+    let mut writers = Writers::connect(testbed, Campaign::Anywhere, &[Setting::DEFAULT]).await?;
+    writers.abandoned_percent = 5;
     let proxy = Arc::clone(&writers.proxy);
     writers
-        .hold_out(async |director| {
+        .run_with(async |injector| {
             let mut under_way = JoinSet::new();
-            for _ in director.one_in(4) {
+            for _ in injector.one_in(4) {
                 if under_way.len() == MOST_ARMED {
                     ended(under_way.join_next().await)?;
-                    director.struck(1);
+                    injector.add_faults(1);
                 }
-                director.pace(4).await;
-                under_way.spawn(blow(&proxy, &mut director.random));
+                injector.wait_for_appends(4).await;
+                under_way.spawn(injection(&proxy, &mut injector.random));
             }
             while !under_way.is_empty() {
                 ended(under_way.join_next().await)?;
-                director.struck(1);
+                injector.add_faults(1);
             }
             Ok(())
         })
         .await
 }
 
-fn ended(blow: Option<Result<(), JoinError>>) -> Result<(), Failure> {
-    blow.unwrap_or(Ok(())).map_err(Failure::Task)
+fn ended(injection: Option<Result<(), JoinError>>) -> Result<(), Failure> {
+    injection.unwrap_or(Ok(())).map_err(Failure::Task)
 }
 
-/// Strikes once; some bytes of a new connection are counted from its set-up on.
-fn blow(proxy: &Proxy, random: &mut SmallRng) -> impl Future<Output = ()> + use<> {
+/// Injects one fault. Its byte may belong to the setup of a new connection.
+fn injection(proxy: &Proxy, random: &mut SmallRng) -> impl Future<Output = ()> + use<> {
     let (direction, most) = match random.random() {
         true => (Direction::ToServer, 4_000),
         false => (Direction::ToClient, 2_000),
@@ -65,5 +65,5 @@ fn blow(proxy: &Proxy, random: &mut SmallRng) -> impl Future<Output = ()> + use<
     }
 }
 
-/// How many faults are armed at a time.
+/// The maximum number of faults that are pending at a time.
 const MOST_ARMED: usize = 3;

@@ -1,12 +1,13 @@
-//! The bytes of an exchange with the server, and how blows are spread over them.
+//! The exchange of a request and its answer, and the distribution of injection points over its
+//! bytes.
 
 use fault_proxy::{Direction, Ending, Proxy};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::site::Setting;
+use crate::testbed::Setting;
 
-/// How many bytes a request and its answer have.
+/// The number of bytes of a request and of its answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exchange {
     pub to_server: u64,
@@ -14,7 +15,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Counts the bytes that pass until what is awaited has come about.
+    /// Counts the bytes that pass through the proxy while a future runs.
     pub async fn of<T>(proxy: &Proxy, awaited: impl Future<Output = T>) -> (Self, T) {
         let passed = || Direction::BOTH.map(|direction| proxy.passed(direction));
         let before = passed();
@@ -24,9 +25,9 @@ impl Exchange {
         (Self { to_server, to_client }, output)
     }
 
-    /// Lists all places at which it can be struck, from where another one ends on that it begins
+    /// Returns all injection points of this exchange after `start`, an exchange that it begins
     /// with.
-    pub fn places_from(self, start: Self) -> Vec<(Direction, u64)> {
+    pub fn injection_points_after(self, start: Self) -> Vec<(Direction, u64)> {
         let to_server = (start.to_server..=self.to_server + LONGER_NAMES)
             .map(|after| (Direction::ToServer, after));
         let to_client =
@@ -35,26 +36,27 @@ impl Exchange {
     }
 }
 
-/// Spreads blows over places: returns for each its place, and a turn that is another one for each
-/// blow at a place, and for each seed. If there are fewer places than blows, each place has several.
-pub fn spread(blows: usize, places: usize, seed: u64) -> impl Iterator<Item = (usize, usize)> {
-    let phase = SmallRng::seed_from_u64(seed).random_range(0..places.max(1));
-    (0..blows).map(move |blow| {
-        let place = match blows < places {
-            true => (blow * places / blows + phase) % places,
-            false => blow % places,
+/// Distributes injections over points. Returns for each injection the index of its point and a
+/// variant, which depends on the seed and differs between injections at the same point. If there
+/// are fewer points than injections, each point has several.
+pub fn spread(injections: usize, points: usize, seed: u64) -> impl Iterator<Item = (usize, usize)> {
+    let phase = SmallRng::seed_from_u64(seed).random_range(0..points.max(1));
+    (0..injections).map(move |injection| {
+        let point = match injections < points {
+            true => (injection * points / injections + phase) % points,
+            false => injection % points,
         };
-        (place, place + blow / places + phase)
+        (point, point + injection / points + phase)
     })
 }
 
-/// Runs one to its end, and the other meanwhile.
-pub async fn during(main: impl Future, aside: impl Future) {
-    // It is large, and may be part of another that goes through here.
+/// Runs `main` to its end, and `other` at the same time.
+pub async fn run_alongside(main: impl Future, other: impl Future) {
+    // The future is large and may be nested in another one that is passed to this function.
     let mut main = Box::pin(main);
     tokio::select! {
         _ = &mut main => {}
-        _ = aside => drop(main.await),
+        _ = other => drop(main.await),
     }
 }
 
@@ -62,10 +64,11 @@ pub fn ending(variant: usize) -> Ending {
     if variant.is_multiple_of(2) { Ending::Reset } else { Ending::Close }
 }
 
-/// How many events an append has that is struck, so that its exchange has a known length.
+/// The number of events of each append into which a fault is injected. It is fixed so that the
+/// length of the exchange is known.
 pub const EVENTS: usize = 2;
 
 pub const ONE_CONNECTION: Setting = Setting { max_connections: 1, ..Setting::DEFAULT };
 
-/// By how many bytes the names of prepared statements, which are numbers, may grow.
+/// The number of bytes by which the names of prepared statements may grow, which contain a counter.
 const LONGER_NAMES: u64 = 6;

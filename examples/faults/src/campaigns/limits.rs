@@ -1,4 +1,4 @@
-//! Fire by using up what there is a limit of.
+//! Faults by exhausting a limit of the server.
 
 use std::time::Duration;
 
@@ -7,26 +7,27 @@ use tokio_postgres::Client;
 
 use super::writers::Writers;
 use crate::server_log::ServerLog;
-use crate::site::{Setting, Site};
+use crate::testbed::{Setting, Testbed};
 use crate::{Campaign, Failure};
 
-/// Takes all connection slots, the writers' as well, until the server refused a writer.
-pub async fn slots(site: &Site) -> Result<(), Failure> {
-    let writers = Writers::connect(site, Campaign::Slots, &[Setting::DEFAULT]).await?;
+/// Takes all connection slots, including those of the writers, until the server has refused a
+/// writer.
+pub async fn slots(testbed: &Testbed) -> Result<(), Failure> {
+    let writers = Writers::connect(testbed, Campaign::Slots, &[Setting::DEFAULT]).await?;
     writers
-        .hold_out(async |director| {
-            let control = site.control().await?;
-            for _ in director.one_in(75) {
-                director.pace(60).await;
-                let log = ServerLog::from_now(site.cluster.primary().log())?;
-                let outage = site.notes.outage();
+        .run_with(async |injector| {
+            let control = testbed.control().await?;
+            for _ in injector.one_in(75) {
+                injector.wait_for_appends(60).await;
+                let log = ServerLog::from_now(testbed.cluster.primary().log())?;
+                let outage = testbed.recorder.outage();
                 let mut grabbed = Grabbed::default();
-                // The pool is as quick as they are, but pauses when it is refused.
-                let patience = Instant::now() + PATIENCE;
+                // The pool reconnects as fast as these clients do, but it pauses after a refusal.
+                let deadline = Instant::now() + TIMEOUT;
                 loop {
-                    grabbed.grab(site).await;
-                    let sessions = site.backends(&control).await?;
-                    if sessions.is_empty() || Instant::now() > patience {
+                    grabbed.grab(testbed).await;
+                    let sessions = testbed.backends(&control).await?;
+                    if sessions.is_empty() || Instant::now() > deadline {
                         break;
                     }
                     for session in sessions {
@@ -39,7 +40,7 @@ pub async fn slots(site: &Site) -> Result<(), Failure> {
                 }
                 let refused =
                     wait_for(async || Ok(log.count(&NO_SLOT)?.saturating_sub(grabbed.refusals)));
-                director.struck(refused.await?);
+                injector.add_faults(refused.await?);
                 drop((grabbed, outage));
             }
             Ok(())
@@ -47,44 +48,44 @@ pub async fn slots(site: &Site) -> Result<(), Failure> {
         .await
 }
 
-/// Clients that do nothing but be there.
+/// Idle clients that occupy connection slots.
 #[derive(Default)]
 struct Grabbed {
     clients: Vec<Client>,
-    /// How often they themselves were refused.
+    /// How many times these clients themselves were refused.
     refusals: u64,
 }
 
 impl Grabbed {
-    /// Takes slots until there are none.
-    async fn grab(&mut self, site: &Site) {
-        while let Ok(client) = site.client().await {
+    /// Takes connection slots until none is left.
+    async fn grab(&mut self, testbed: &Testbed) {
+        while let Ok(client) = testbed.client().await {
             self.clients.push(client);
         }
         self.refusals += 1;
     }
 }
 
-/// Holds the log's lock until somebody's patience with it, and somebody's statement, has ended.
-pub async fn timeouts(site: &Site) -> Result<(), Failure> {
+/// Holds the log's lock until a lock timeout and a statement timeout of writers have expired.
+pub async fn timeouts(testbed: &Testbed) -> Result<(), Failure> {
     let (long, short) = (Duration::from_secs(10), Duration::from_millis(150));
     let settings = [
         Setting { lock_timeout: short, statement_timeout: long, ..Setting::DEFAULT },
         Setting { lock_timeout: long, statement_timeout: short, ..Setting::DEFAULT },
     ];
-    let writers = Writers::connect(site, Campaign::Timeouts, &settings).await?;
+    let writers = Writers::connect(testbed, Campaign::Timeouts, &settings).await?;
     writers
-        .hold_out(async |director| {
-            let control = site.control().await?;
+        .run_with(async |injector| {
+            let control = testbed.control().await?;
             let failed = Failure::sql("hold the log's lock");
-            for _ in director.one_in(75) {
-                director.pace(60).await;
-                let log = ServerLog::from_now(site.cluster.primary().log())?;
+            for _ in injector.one_in(75) {
+                injector.wait_for_appends(60).await;
+                let log = ServerLog::from_now(testbed.cluster.primary().log())?;
                 let lock = format!("SELECT pg_advisory_lock({LOCK}), pg_sleep(0.3)");
                 let unlock = format!("SELECT pg_advisory_unlock({LOCK})");
                 control.batch_execute(&lock).await.map_err(&failed)?;
                 for ended in [LOCK_TIMEOUT, STATEMENT_TIMEOUT] {
-                    director.struck(wait_for(async || log.count(&[ended])).await?);
+                    injector.add_faults(wait_for(async || log.count(&[ended])).await?);
                 }
                 control.batch_execute(&unlock).await.map_err(&failed)?;
             }
@@ -93,10 +94,10 @@ pub async fn timeouts(site: &Site) -> Result<(), Failure> {
         .await
 }
 
-/// Waits until a count is more than nothing, and returns it; nothing if that takes too long, which
-/// the report will show.
+/// Waits until a count is positive, and returns it. Returns zero after a timeout, which makes the
+/// report void.
 async fn wait_for(count: impl AsyncFn() -> Result<u64, Failure>) -> Result<u64, Failure> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let counted = count().await?;
         if counted > 0 || Instant::now() > deadline {
@@ -106,7 +107,7 @@ async fn wait_for(count: impl AsyncFn() -> Result<u64, Failure>) -> Result<u64, 
     }
 }
 
-/// The key of the log's lock, as SQL.
+/// The key of the log's lock, in SQL.
 const LOCK: &str = "(x'0edd1e5e'::bigint << 32) | 'events'::regclass::oid::bigint";
 
 const NO_SLOT: [&str; 2] = ["remaining connection slots are reserved", "too many clients already"];
@@ -114,4 +115,4 @@ const LOCK_TIMEOUT: &str = "canceling statement due to lock timeout";
 const STATEMENT_TIMEOUT: &str = "canceling statement due to statement timeout";
 
 const PAUSE: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,34 +1,35 @@
-//! Fire at the server's processes.
+//! Faults of the server's processes.
 
 use std::time::Duration;
 
 use rand::RngExt;
 use tokio::time::sleep;
 
-use super::writers::{Director, Writers};
-use crate::site::{Setting, Site};
+use super::writers::{Injector, Writers};
+use crate::testbed::{Setting, Testbed};
 use crate::{Campaign, Failure};
 
-/// Kills sessions; the server then ends all others and recovers.
-pub async fn kill(site: &Site) -> Result<(), Failure> {
-    let writers = Writers::connect(site, Campaign::Kill, &[Setting::DEFAULT]).await?;
+/// Kills backends. The server then terminates all others and recovers.
+pub async fn kill(testbed: &Testbed) -> Result<(), Failure> {
+    let writers = Writers::connect(testbed, Campaign::Kill, &[Setting::DEFAULT]).await?;
     writers
-        .hold_out(async |director| {
-            for _ in director.one_in(30) {
-                director.pace(40).await;
-                let control = site.control().await?;
-                let Some(victim) = victim(director, &site.backends(&control).await?) else {
+        .run_with(async |injector| {
+            for _ in injector.one_in(30) {
+                injector.wait_for_appends(40).await;
+                let control = testbed.control().await?;
+                let Some(target) = target(injector, &testbed.backends(&control).await?) else {
                     continue;
                 };
-                let outage = site.notes.outage();
-                // It may have ended by itself.
-                if site.cluster.primary().kill_backend(victim).is_ok() {
-                    director.struck(1);
-                    // Until then the server takes connections that it is about to end.
+                let outage = testbed.recorder.outage();
+                // The backend may have ended by itself.
+                if testbed.cluster.primary().kill_backend(target).is_ok() {
+                    injector.add_faults(1);
+                    // Until this connection is closed, the server accepts connections that it is
+                    // about to close.
                     while !control.is_closed() {
                         sleep(PAUSE).await;
                     }
-                    site.control().await?;
+                    testbed.control().await?;
                 }
                 drop(outage);
             }
@@ -37,38 +38,38 @@ pub async fn kill(site: &Site) -> Result<(), Failure> {
         .await
 }
 
-/// Ends sessions, as an administrator does.
-pub async fn terminate(site: &Site) -> Result<(), Failure> {
-    let writers = Writers::connect(site, Campaign::Terminate, &[Setting::DEFAULT]).await?;
+/// Terminates backends, as an administrator does.
+pub async fn terminate(testbed: &Testbed) -> Result<(), Failure> {
+    let writers = Writers::connect(testbed, Campaign::Terminate, &[Setting::DEFAULT]).await?;
     writers
-        .hold_out(async |director| {
-            let control = site.control().await?;
-            for _ in director.one_in(8) {
-                director.pace(10).await;
-                let Some(victim) = victim(director, &site.backends(&control).await?) else {
+        .run_with(async |injector| {
+            let control = testbed.control().await?;
+            for _ in injector.one_in(8) {
+                injector.wait_for_appends(10).await;
+                let Some(target) = target(injector, &testbed.backends(&control).await?) else {
                     continue;
                 };
-                let ended = control.query_one("SELECT pg_terminate_backend($1)", &[&victim]).await;
+                let ended = control.query_one("SELECT pg_terminate_backend($1)", &[&target]).await;
                 let failed = Failure::sql("end a session");
                 let ended: bool = ended.and_then(|row| row.try_get(0)).map_err(failed)?;
-                director.struck(u64::from(ended));
+                injector.add_faults(u64::from(ended));
             }
             Ok(())
         })
         .await
 }
 
-/// Stops the primary at once, and starts it again.
-pub async fn restart(site: &Site) -> Result<(), Failure> {
-    let writers = Writers::connect(site, Campaign::Restart, &[Setting::DEFAULT]).await?;
+/// Stops the primary in immediate mode, and starts it again.
+pub async fn restart(testbed: &Testbed) -> Result<(), Failure> {
+    let writers = Writers::connect(testbed, Campaign::Restart, &[Setting::DEFAULT]).await?;
     writers
-        .hold_out(async |director| {
-            for _ in director.one_in(60) {
-                director.pace(60).await;
-                let outage = site.notes.outage();
-                site.cluster.primary().stop_immediately().await.map_err(Failure::Cluster)?;
-                director.struck(1);
-                site.cluster.primary().start().await.map_err(Failure::Cluster)?;
+        .run_with(async |injector| {
+            for _ in injector.one_in(60) {
+                injector.wait_for_appends(60).await;
+                let outage = testbed.recorder.outage();
+                testbed.cluster.primary().stop_immediately().await.map_err(Failure::Cluster)?;
+                injector.add_faults(1);
+                testbed.cluster.primary().start().await.map_err(Failure::Cluster)?;
                 drop(outage);
             }
             Ok(())
@@ -76,23 +77,24 @@ pub async fn restart(site: &Site) -> Result<(), Failure> {
         .await
 }
 
-/// Stops all of the server for a while: it takes no connections, and its sessions neither read nor
-/// write, but what was sent to them they will find.
-pub async fn freeze(site: &Site) -> Result<(), Failure> {
-    let writers = Writers::connect(site, Campaign::Freeze, &[Setting::DEFAULT]).await?;
+/// Stops all of the server for a while: it accepts no connections, and its backends neither read
+/// nor write. Afterwards they read what was sent to them in the meantime.
+pub async fn freeze(testbed: &Testbed) -> Result<(), Failure> {
+    let writers = Writers::connect(testbed, Campaign::Freeze, &[Setting::DEFAULT]).await?;
     writers
-        .hold_out(async |director| {
-            let control = site.control().await?;
-            for _ in director.one_in(60) {
-                director.pace(60).await;
-                let primary = site.cluster.primary();
-                let outage = site.notes.outage();
-                // First, so that no session begins that would go on.
+        .run_with(async |injector| {
+            let control = testbed.control().await?;
+            for _ in injector.one_in(60) {
+                injector.wait_for_appends(60).await;
+                let primary = testbed.cluster.primary();
+                let outage = testbed.recorder.outage();
+                // The postmaster is stopped first, so that it starts no backend that would keep
+                // running.
                 primary.sigstop().map_err(Failure::Cluster)?;
-                let mut frozen = site.backends(&control).await?;
+                let mut frozen = testbed.backends(&control).await?;
                 frozen.retain(|&session| primary.sigstop_backend(session).is_ok());
-                director.struck(u64::from(!frozen.is_empty() && director.in_flight() > 0));
-                sleep(Duration::from_millis(director.random.random_range(200..2_000))).await;
+                injector.add_faults(u64::from(!frozen.is_empty() && injector.in_flight() > 0));
+                sleep(Duration::from_millis(injector.random.random_range(200..2_000))).await;
                 for session in frozen {
                     primary.sigcont_backend(session).map_err(Failure::Cluster)?;
                 }
@@ -104,10 +106,10 @@ pub async fn freeze(site: &Site) -> Result<(), Failure> {
         .await
 }
 
-/// Chooses a session, rather a busy one.
-fn victim(director: &mut Director<'_>, sessions: &[i32]) -> Option<i32> {
+/// Chooses a backend, preferably a busy one.
+fn target(injector: &mut Injector<'_>, sessions: &[i32]) -> Option<i32> {
     let busiest = sessions.get(..sessions.len().min(3)).filter(|some| !some.is_empty())?;
-    Some(busiest[director.random.random_range(0..busiest.len())])
+    Some(busiest[injector.random.random_range(0..busiest.len())])
 }
 
 const PAUSE: Duration = Duration::from_millis(2);

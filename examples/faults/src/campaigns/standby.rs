@@ -1,7 +1,7 @@
-//! Fire at a synchronous standby, and a failover to it.
+//! Faults of a synchronous standby, and a failover to it.
 //!
-//! The primary and the standby are a cluster of their own. What is told of its log is judged by what
-//! the standby has when it has become the primary.
+//! The primary and the standby are a cluster of their own. The recorded outcomes are compared with
+//! the log of the promoted standby.
 
 use std::time::Duration;
 
@@ -12,66 +12,67 @@ use tokio_postgres::Client;
 
 use super::writers::Writers;
 use crate::checker::Entry;
-use crate::site::{Site, read_log};
+use crate::testbed::{Testbed, read_log};
 use crate::{Campaign, Failure};
 
-pub async fn fight(site: &Site) -> Result<(), Failure> {
-    let cluster = start(site).await?;
+pub async fn run(testbed: &Testbed) -> Result<(), Failure> {
+    let cluster = start(testbed).await?;
     let writers =
-        Writers::of(site, Campaign::Standby, site.replicated_store(&cluster).await?).await?;
+        Writers::of(testbed, Campaign::Standby, testbed.replicated_store(&cluster).await?).await?;
     let (primary, standby) = (cluster.primary(), &cluster.standbys()[0]);
     writers
-        .hold_out(async |director| {
-            let control = site.connect(&cluster.primary().url(NAME)).await?;
-            for _ in director.one_in(100) {
-                director.pace(60).await;
-                let outage = site.notes.outage();
+        .run_with(async |injector| {
+            let control = testbed.connect(&cluster.primary().url(NAME)).await?;
+            for _ in injector.one_in(100) {
+                injector.wait_for_appends(60).await;
+                let outage = testbed.recorder.outage();
                 standby.stop().await.map_err(Failure::Cluster)?;
-                director.struck(u64::from(director.in_flight() > 0));
-                sleep(Duration::from_millis(director.random.random_range(100..3_000))).await;
+                injector.add_faults(u64::from(injector.in_flight() > 0));
+                sleep(Duration::from_millis(injector.random.random_range(100..3_000))).await;
                 standby.start().await.map_err(Failure::Cluster)?;
                 cluster.wait_until_streaming().await.map_err(Failure::Cluster)?;
                 drop(outage);
             }
-            director.pace(60).await;
-            let _outage = site.notes.outage();
+            injector.wait_for_appends(60).await;
+            let _outage = testbed.recorder.outage();
             standby.stop().await.map_err(Failure::Cluster)?;
-            // Longer than an attempt: the store has done what it does about an append that has no answer.
-            sleep(Duration::from_millis(director.random.random_range(100..4_000))).await;
-            seen(site, &control).await?;
+            // This may be longer than an attempt: by then the store has handled appends without an
+            // answer.
+            sleep(Duration::from_millis(injector.random.random_range(100..4_000))).await;
+            add_seen(testbed, &control).await?;
             primary.stop_immediately().await.map_err(Failure::Cluster)?;
             standby.start().await.map_err(Failure::Cluster)?;
             standby.promote().await.map_err(Failure::Cluster)?;
-            director.struck(1);
+            injector.add_faults(1);
             Ok(())
         })
         .await?;
-    let promoted = site.connect(&standby.url(NAME)).await?;
-    site.add_log(read_log(&promoted, LOG).await?);
+    let promoted = testbed.connect(&standby.url(NAME)).await?;
+    testbed.add_log(read_log(&promoted, LOG).await?);
     Ok(())
 }
 
-/// Takes down what a reader of the primary sees: the standby must have it.
-async fn seen(site: &Site, control: &Client) -> Result<(), Failure> {
-    for Entry { number, id } in read_log(control, LOG).await? {
-        site.notes.seen(Campaign::Standby, id, number);
+/// Records the events that a reader of the primary sees: the standby must have them.
+async fn add_seen(testbed: &Testbed, control: &Client) -> Result<(), Failure> {
+    for Entry { position, id } in read_log(control, LOG).await? {
+        testbed.recorder.add_seen(Campaign::Standby, id, position);
     }
     Ok(())
 }
 
-async fn start(site: &Site) -> Result<Cluster, Failure> {
+async fn start(testbed: &Testbed) -> Result<Cluster, Failure> {
     let cluster = Cluster::builder()
-        .programs(site.programs.clone())
+        .programs(testbed.programs.clone())
         .standbys(1)
-        .fsync(site.plan.fsync)
+        .fsync(testbed.plan.fsync)
         .start()
         .await
         .map_err(Failure::Cluster)?;
     cluster.create_database(NAME).await.map_err(Failure::Cluster)?;
-    site.make_log(&cluster.primary().url(NAME), LOG).await?;
+    testbed.create_log(&cluster.primary().url(NAME), LOG).await?;
     cluster.wait_for_replay().await.map_err(Failure::Cluster)?;
-    let control = site.connect(&cluster.primary().url(NAME)).await?;
-    let failed = Failure::sql("make the standby a synchronous one");
+    let control = testbed.connect(&cluster.primary().url(NAME)).await?;
+    let failed = Failure::sql("make the standby synchronous");
     let name = cluster.standbys()[0].name();
     for text in [
         format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"),

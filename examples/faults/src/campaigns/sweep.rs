@@ -1,11 +1,12 @@
-//! Fire at every byte of an append's exchange, in every layout that it can have.
+//! Faults at every byte of an append's exchange, in every layout of the request.
 //!
-//! Each writer has a connection of its own, through a proxy of its own, so that the byte which is
-//! struck is that of its appends. Before each blow some go unharmed: then the connection is there, with
-//! its statements prepared, and only the exchange itself is counted.
+//! Each writer has its own connection through its own proxy, so the byte at which a fault is
+//! injected belongs to its appends. Before each injection it makes some appends without faults.
+//! After these it is connected and its statements are prepared, so only the exchange itself is
+//! counted.
 //!
-//! Half of an append may have taken its log's lock, and keeps it until the server loses patience. So
-//! that this delays nobody else, each writer has a log.
+//! A partly delivered request may take its log's lock and hold it until the server's timeout
+//! expires. Each writer has a log of its own, so that this delays no other writer.
 
 use std::time::Duration;
 
@@ -14,158 +15,177 @@ use futures_util::future::try_join_all;
 use rand::RngExt;
 use tokio::time::sleep;
 
-use super::exchange::{Exchange, during, ending, spread};
-use super::layout::{Lane, Layout};
+use super::exchange::{Exchange, ending, run_alongside, spread};
+use super::layout::{Layout, WriterPair};
 use crate::checker::DEADLINE;
-use crate::draft::{Draft, Form};
-use crate::site::Site;
+use crate::draft::{ConditionKind, Draft};
+use crate::testbed::Testbed;
 use crate::{Campaign, Failure};
 
-/// A fault to come, and the appends that it is for.
+/// A fault to inject, and the appends that it is injected into.
 #[derive(Clone, Copy, Debug)]
-struct Blow {
+struct Injection {
     layout: Layout,
-    form: Form,
+    kind: ConditionKind,
     direction: Direction,
     after: u64,
     variant: usize,
 }
 
-pub async fn fight(site: &Site, campaign: Campaign) -> Result<(), Failure> {
-    let mut places = Vec::new();
-    let mut lane = Lane::enter(site, campaign, site.plan.writers).await?;
+pub async fn run(testbed: &Testbed, campaign: Campaign) -> Result<(), Failure> {
+    let mut points = Vec::new();
+    let mut pair = WriterPair::connect(testbed, campaign, testbed.plan.writers).await?;
     for layout in Layout::ALL {
-        let exchange = lane.measure(layout).await?;
-        site.notes.measured(campaign, layout.name(), exchange.to_server, exchange.to_client);
-        let own = exchange.places_from(Exchange::default());
-        places.extend(own.into_iter().map(|place| (layout, place)));
+        let exchange = pair.measure(layout).await?;
+        testbed.recorder.add_exchange(
+            campaign,
+            layout.name(),
+            exchange.to_server,
+            exchange.to_client,
+        );
+        let own = exchange.injection_points_after(Exchange::default());
+        points.extend(own.into_iter().map(|point| (layout, point)));
     }
-    drop(lane);
-    let blows = blows(site, campaign, &places);
-    let lanes = (0..site.plan.writers).map(|number| {
-        let own = blows.iter().skip(number).step_by(site.plan.writers).copied();
-        strike_all(site, campaign, number, own.collect())
+    drop(pair);
+    let injections = injections(testbed, campaign, &points);
+    let pairs = (0..testbed.plan.writers).map(|number| {
+        let own = injections.iter().skip(number).step_by(testbed.plan.writers).copied();
+        inject_all(testbed, campaign, number, own.collect())
     });
-    try_join_all(lanes).await.map(drop)
+    try_join_all(pairs).await.map(drop)
 }
 
-/// Spreads the campaign's blows over all bytes of all layouts. If there are more blows than bytes,
-/// each byte has several; an append that goes alone is of one form after the other.
-fn blows(site: &Site, campaign: Campaign, places: &[(Layout, (Direction, u64))]) -> Vec<Blow> {
-    let count = (site.plan.share(campaign) / 2).max(1) as usize;
-    let spread = spread(count, places.len(), site.plan.seed);
+/// Distributes the injections of a campaign over all bytes of all layouts. If there are more
+/// injections than bytes, each byte has several. The condition of a single append is of each kind
+/// in rotation.
+fn injections(
+    testbed: &Testbed,
+    campaign: Campaign,
+    points: &[(Layout, (Direction, u64))],
+) -> Vec<Injection> {
+    let count = (testbed.plan.share(campaign) / 2).max(1) as usize;
+    let spread = spread(count, points.len(), testbed.plan.seed);
     spread
-        .map(|(place, turn)| {
-            let (layout, (direction, after)) = places[place];
-            let form = Form::ALL[turn % Form::ALL.len()];
-            Blow { layout, form, direction, after, variant: turn / Form::ALL.len() }
+        .map(|(point, variant)| {
+            let (layout, (direction, after)) = points[point];
+            let kind = ConditionKind::ALL[variant % ConditionKind::ALL.len()];
+            Injection {
+                layout,
+                kind,
+                direction,
+                after,
+                variant: variant / ConditionKind::ALL.len(),
+            }
         })
         .collect()
 }
 
-async fn strike_all(
-    site: &Site,
+async fn inject_all(
+    testbed: &Testbed,
     campaign: Campaign,
     number: usize,
-    blows: Vec<Blow>,
+    injections: Vec<Injection>,
 ) -> Result<(), Failure> {
-    let mut lane = Lane::enter(site, campaign, number).await?;
-    let mut layout = None;
-    for blow in blows.into_iter().take_while(|_| !site.plan.stop.is_set()) {
-        // What arrives late is news, and changes how others go.
-        if campaign == Campaign::Stall || layout.replace(blow.layout) != Some(blow.layout) {
-            lane.begin().await?;
+    let mut pair = WriterPair::connect(testbed, campaign, number).await?;
+    let mut previous_layout = None;
+    for injection in injections.into_iter().take_while(|_| !testbed.plan.stop.is_set()) {
+        // Appends that arrive late change what the store knows of the log, and so the layout of
+        // later ones.
+        if campaign == Campaign::Stall
+            || previous_layout.replace(injection.layout) != Some(injection.layout)
+        {
+            pair.reconnect().await?;
         }
-        let drafts = lane.prepare(blow.layout, blow.form).await?;
+        let drafts = pair.prepare(injection.layout, injection.kind).await?;
         let fault = match campaign {
-            Campaign::Half => half(&mut lane, drafts, blow).await,
-            Campaign::Stall => stall(&mut lane, drafts, blow, site.plan.retry).await?,
-            _ => cut(&lane, drafts, blow).await,
+            Campaign::Half => half(&mut pair, drafts, injection).await,
+            Campaign::Stall => stall(&mut pair, drafts, injection, testbed.plan.retry).await?,
+            _ => cut(&pair, drafts, injection).await,
         };
-        site.notes.struck(campaign, u64::from(fault.has_triggered()));
+        testbed.recorder.add_faults(campaign, u64::from(fault.has_triggered()));
     }
     Ok(())
 }
 
-/// What the callers are told, good or bad, is in the notes.
-async fn cut(lane: &Lane<'_>, drafts: Vec<Draft>, blow: Blow) -> Fault {
-    let ending = ending(blow.variant);
-    let fault = lane.proxy.inject(blow.direction, blow.after, Action::Cut(ending));
-    lane.append(drafts).await;
+/// Cuts the connection. The outcomes are recorded.
+async fn cut(pair: &WriterPair<'_>, drafts: Vec<Draft>, injection: Injection) -> Fault {
+    let ending = ending(injection.variant);
+    let fault = pair.proxy.inject(injection.direction, injection.after, Action::Cut(ending));
+    pair.append(drafts).await;
     fault
 }
 
-async fn half(lane: &mut Lane<'_>, drafts: Vec<Draft>, blow: Blow) -> Fault {
-    let fault = lane.proxy.inject(blow.direction, blow.after, Action::Stall);
-    let pause = Duration::from_micros(lane.writer.random.random_range(0..3_000));
-    let go_on = async {
+async fn half(pair: &mut WriterPair<'_>, drafts: Vec<Draft>, injection: Injection) -> Fault {
+    let fault = pair.proxy.inject(injection.direction, injection.after, Action::Stall);
+    let pause = Duration::from_micros(pair.writer.random.random_range(0..3_000));
+    let proceed = async {
         fault.triggered().await;
         sleep(pause).await;
-        match blow.variant % 3 {
+        match injection.variant % 3 {
             0 => fault.release(),
             variant => fault.cut(ending(variant)),
         }
     };
-    during(lane.append(drafts), go_on).await;
+    run_alongside(pair.append(drafts), proceed).await;
     fault.release();
     fault
 }
 
-/// Holds bytes back; those for the server arrive in any case, sooner or later.
+/// Holds back bytes. Those for the server arrive in any case, sooner or later.
 async fn stall(
-    lane: &mut Lane<'_>,
+    pair: &mut WriterPair<'_>,
     drafts: Vec<Draft>,
-    blow: Blow,
+    injection: Injection,
     retries: bool,
 ) -> Result<Fault, Failure> {
-    let fault = lane.proxy.inject(blow.direction, blow.after, Action::Stall);
-    let known = lane.proxy.accepted();
-    match blow.variant % 4 {
+    let fault = pair.proxy.inject(injection.direction, injection.after, Action::Stall);
+    let known = pair.proxy.accepted();
+    match injection.variant % 4 {
         // They arrive long after the caller was answered.
         0 => {
-            let go_on = async {
+            let proceed = async {
                 fault.triggered().await;
                 fault.disconnect_client(Ending::Reset);
             };
-            during(lane.append(drafts), go_on).await;
+            run_alongside(pair.append(drafts), proceed).await;
         }
-        // They arrive while the store finds out what became of the append.
+        // They arrive while the store finds out the outcome of the append.
         1 => {
-            let further = lane.writer.random.random_range(0..2_000);
-            let go_on = async {
+            let further = pair.writer.random.random_range(0..2_000);
+            let proceed = async {
                 fault.triggered().await;
-                let so_far = lane.proxy.passed(Direction::ToServer);
+                let so_far = pair.proxy.passed(Direction::ToServer);
                 fault.disconnect_client(Ending::Close);
-                while lane.proxy.accepted() == known
-                    || lane.proxy.passed(Direction::ToServer) < so_far + further
+                while pair.proxy.accepted() == known
+                    || pair.proxy.passed(Direction::ToServer) < so_far + further
                 {
                     sleep(Duration::from_micros(200)).await;
                 }
                 fault.release();
             };
-            during(lane.append(drafts), go_on).await;
+            run_alongside(pair.append(drafts), proceed).await;
         }
-        // They arrive after the caller gave up, and appended something else.
+        // They arrive after the caller abandoned the append and made another one.
         2 => {
             tokio::select! {
-                _ = lane.append(drafts) => {}
+                _ = pair.append(drafts) => {}
                 () = fault.triggered() => {}
             }
             fault.disconnect_client(Ending::Reset);
-            lane.writer.append_one(blow.form, None).await?;
+            pair.writer.append_one(injection.kind, None).await?;
         }
-        // They arrive while the caller is still waiting, or after it lost patience.
+        // They arrive while the caller is still waiting, or after its deadline.
         _ => {
-            let patience = match retries && blow.variant % 16 == 3 {
+            let delay = match retries && injection.variant % 16 == 3 {
                 true => DEADLINE,
                 false => Duration::from_millis(10),
             };
-            let go_on = async {
+            let proceed = async {
                 fault.triggered().await;
-                sleep(patience).await;
+                sleep(delay).await;
                 fault.release();
             };
-            during(lane.append(drafts), go_on).await;
+            run_alongside(pair.append(drafts), proceed).await;
         }
     }
     fault.release();

@@ -1,4 +1,4 @@
-//! The judge: compares the final log with what every caller was told.
+//! The history checker: compares the final log with the outcomes that were reported to the callers.
 //!
 //! It shares no code with the store.
 
@@ -13,122 +13,127 @@ use uuid::Uuid;
 
 use crate::Campaign;
 
-/// An event of one of the final logs; no two logs share an event.
+/// An event of a final log. No two logs have an event in common.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub number: u64,
+    pub position: u64,
     pub id: Uuid,
 }
 
-/// An append, or a round of a decision, and what its caller was told of it.
+/// An append, or an attempt of a decision, with its reported outcome.
 #[derive(Clone, Debug)]
-pub struct Fact {
+pub struct Operation {
     pub campaign: Campaign,
-    /// The ids of its events, in their order.
+    /// The ids of its events, in order.
     pub ids: Vec<Uuid>,
-    pub told: Told,
+    pub outcome: Outcome,
 }
 
-/// What a caller was told.
+/// The outcome of an operation, as the store reported it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Told {
-    /// It is in the log, from the first number to the last.
+pub enum Outcome {
+    /// The events are in the log, at positions from `first` to `last`.
     Accepted { first: u64, last: u64 },
-    /// Nothing: it did not wait for the answer.
-    GivenUp,
-    /// It was not applied, and never will be.
+    /// No outcome: the caller did not wait for the answer.
+    Abandoned,
+    /// The events were not stored, and never will be.
     Refused { class: &'static str },
-    /// Of another round of the same decision: this one was not applied, and never will be.
+    /// The answer is about another attempt of the same decision: the events of this one were not
+    /// stored, and never will be.
     Superseded,
-    /// It may have been applied.
+    /// The events may have been stored.
     Unknown { started: Instant },
 }
 
-/// Everything that the judge goes by.
+/// The input of the checker.
 #[derive(Debug, Default)]
-pub struct Testimony {
-    pub facts: Vec<Fact>,
-    /// When the server could not be reached.
+pub struct Observations {
+    pub operations: Vec<Operation>,
+    /// The times during which the server was not reachable.
     pub outages: Vec<(Instant, Instant)>,
 }
 
-impl Testimony {
-    /// Adds what a caller was told of the rounds of a decision, each of which had events of its own;
-    /// an append has one round. The answer is about the last one, or about that of the events which
-    /// it names, and no other one was applied.
+impl Observations {
+    /// Adds the outcome of a decision with all its attempts, each of which had events of its own.
+    /// An append has one attempt. The answer is about the last attempt, or about the one whose
+    /// events it names; the events of the others were not stored.
     pub fn add(
         &mut self,
         campaign: Campaign,
-        mut rounds: Vec<Vec<Uuid>>,
+        mut attempts: Vec<Vec<Uuid>>,
         named: Option<&[Uuid]>,
-        told: Told,
+        outcome: Outcome,
     ) {
         let answered = match named {
-            Some(ids) => rounds.iter().position(|round| round == ids),
-            None => rounds.len().checked_sub(1),
+            Some(ids) => attempts.iter().position(|attempt| attempt == ids),
+            None => attempts.len().checked_sub(1),
         };
-        let ids = answered.map(|round| rounds.remove(round)).unwrap_or_default();
-        self.facts.push(Fact { campaign, ids, told });
-        let others = rounds.into_iter();
-        self.facts.extend(others.map(|ids| Fact { campaign, ids, told: Told::Superseded }));
+        let ids = answered.map(|attempt| attempts.remove(attempt)).unwrap_or_default();
+        self.operations.push(Operation { campaign, ids, outcome });
+        let others = attempts.into_iter();
+        self.operations.extend(others.map(|ids| Operation {
+            campaign,
+            ids,
+            outcome: Outcome::Superseded,
+        }));
     }
 }
 
-/// What was found.
+/// The result of the check.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// Events that were accepted and are not in the log, or not where they were said to be.
-    pub lost: Faults,
-    /// Events in the log of which it was told that they are not, and unknown outcomes of events that
-    /// nobody made.
-    pub ghosts: Faults,
-    /// Events that are in the log again.
-    pub twice: Faults,
-    /// Appends of which a part is in the log.
-    pub torn: Faults,
-    /// Appends whose outcome was not told although the server could be reached.
-    pub needless: Faults,
-    /// Appends whose outcome was not told.
+    /// Events that were accepted but are not in the log, or are at other positions than reported.
+    pub lost: Violations,
+    /// Events in the log that were reported as not stored, and unknown outcomes of events that no
+    /// caller appended.
+    pub ghosts: Violations,
+    /// Further copies of events in the log.
+    pub twice: Violations,
+    /// Appends with only a part of their events in the log.
+    pub torn: Violations,
+    /// Appends with an unknown outcome although the server was reachable.
+    pub unknown_while_reachable: Violations,
+    /// Appends with an unknown outcome.
     pub unknown: u64,
     /// Appends whose callers waited for the answer.
     pub answered: u64,
 }
 
 impl Verdict {
-    /// Returns every kind of fault by its name.
-    pub fn all(&self) -> [(&'static str, &Faults); 5] {
+    /// Returns every kind of violation with its name.
+    pub fn all(&self) -> [(&'static str, &Violations); 5] {
         [
             ("LOST", &self.lost),
             ("GHOST", &self.ghosts),
             ("TWICE", &self.twice),
             ("TORN", &self.torn),
-            ("UNKNOWN WHILE REACHABLE", &self.needless),
+            ("UNKNOWN WHILE REACHABLE", &self.unknown_while_reachable),
         ]
     }
 
-    /// Returns whether what was told is true.
-    pub fn is_true(&self) -> bool {
+    /// Returns whether the log is consistent with the reported outcomes.
+    pub fn is_consistent(&self) -> bool {
         let faults = [&self.lost, &self.ghosts, &self.twice, &self.torn];
         faults.iter().all(|faults| faults.count == 0)
     }
 
-    /// Returns whether enough was told: all but one append in a thousand, and of each for which the
-    /// server could be reached.
-    pub fn is_known(&self) -> bool {
-        self.needless.count == 0 && self.unknown * 1_000 < self.answered.max(1)
+    /// Returns whether enough outcomes are known: all but less than one in a thousand, and all for
+    /// which the server was reachable.
+    pub fn outcomes_are_known(&self) -> bool {
+        self.unknown_while_reachable.count == 0 && self.unknown * 1_000 < self.answered.max(1)
     }
 }
 
-/// The faults of one kind.
+/// The violations of one kind.
 #[derive(Debug, Default)]
-pub struct Faults {
-    /// How many there are.
+pub struct Violations {
+    /// The number of violations.
     pub count: u64,
-    /// The first of them, in words.
+    /// Descriptions of the first few.
     pub examples: Vec<String>,
 }
 
-impl Faults {
+impl Violations {
     fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
@@ -141,101 +146,112 @@ impl Faults {
     }
 }
 
-/// Judges the logs.
-pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
-    let places = Places::of(log);
+/// Checks the logs.
+pub fn check(log: &[Entry], observations: &Observations) -> Verdict {
+    let positions = Positions::of(log);
     let mut verdict = Verdict::default();
-    for fact in &testimony.facts {
-        verdict.judge_presence(fact, &places);
-        match fact.told {
-            Told::Unknown { started } => {
+    for operation in &observations.operations {
+        verdict.check_presence(operation, &positions);
+        match operation.outcome {
+            Outcome::Unknown { started } => {
                 verdict.unknown += 1;
                 verdict.answered += 1;
-                verdict.judge_silence(fact, started, &testimony.outages);
+                verdict.check_unknown(operation, started, &observations.outages);
             }
-            Told::GivenUp | Told::Superseded => {}
-            Told::Accepted { .. } | Told::Refused { .. } => verdict.answered += 1,
+            Outcome::Abandoned | Outcome::Superseded => {}
+            Outcome::Accepted { .. } | Outcome::Refused { .. } => verdict.answered += 1,
         }
     }
-    let known: HashSet<Uuid> =
-        testimony.facts.iter().flat_map(|fact| fact.ids.iter().copied()).collect();
+    let known: HashSet<Uuid> = observations
+        .operations
+        .iter()
+        .flat_map(|operation| operation.ids.iter().copied())
+        .collect();
     for entry in log.iter().filter(|entry| !known.contains(&entry.id)) {
-        verdict.ghosts.add(|| format!("{} is in the log, of nobody", entry.number));
+        let example = || format!("no caller appended the event at {}", entry.position);
+        verdict.ghosts.add(example);
     }
     verdict
 }
 
 impl Verdict {
-    fn judge_presence(&mut self, fact: &Fact, places: &Places) {
-        let Fact { campaign, ids, told } = fact;
-        let numbers: Vec<&[u64]> = ids.iter().map(|id| places.of_event(id)).collect();
-        let present = numbers.iter().filter(|numbers| !numbers.is_empty()).count();
-        for numbers in &numbers {
-            for again in numbers.iter().skip(1) {
-                let example = || format!("{again} is the event of {} again", numbers[0]);
+    fn check_presence(&mut self, operation: &Operation, positions: &Positions) {
+        let Operation { campaign, ids, outcome } = operation;
+        let found: Vec<&[u64]> = ids.iter().map(|id| positions.of_event(id)).collect();
+        let present = found.iter().filter(|found| !found.is_empty()).count();
+        for found in &found {
+            for repeated in found.iter().skip(1) {
+                let example = || format!("{repeated} repeats the event at {}", found[0]);
                 self.twice.add_of(*campaign, example);
             }
         }
         if present > 0 && present < ids.len() {
-            let example = || format!("of {} events {present} are in the log", ids.len());
+            let example = || format!("{present} of {} events are in the log", ids.len());
             self.torn.add_of(*campaign, example);
         }
-        match *told {
-            Told::Accepted { first, last } => {
+        match *outcome {
+            Outcome::Accepted { first, last } => {
                 for _ in present..ids.len() {
                     let example =
-                        || format!("an event of the append at {first} to {last} is not there");
+                        || format!("an event of the append at {first} to {last} is missing");
                     self.lost.add_of(*campaign, example);
                 }
-                let found: Vec<u64> =
-                    numbers.iter().filter_map(|one| one.first().copied()).collect();
-                let as_told = found.first() == Some(&first) && found.last() == Some(&last);
-                if present == ids.len() && !(as_told && found.is_sorted()) {
-                    let example = || format!("the append at {first} to {last} is at {found:?}");
+                let found: Vec<u64> = found.iter().filter_map(|one| one.first().copied()).collect();
+                let as_reported = found.first() == Some(&first) && found.last() == Some(&last);
+                if present == ids.len() && !(as_reported && found.is_sorted()) {
+                    let example =
+                        || format!("the append at {first} to {last} is in the log at {found:?}");
                     self.lost.add_of(*campaign, example);
                 }
             }
-            Told::Refused { class } => {
-                self.judge_absence(fact, &numbers, &format!("was refused ({class})"));
+            Outcome::Refused { class } => {
+                self.check_absence(operation, &found, &format!("was refused ({class})"));
             }
-            Told::Superseded => {
-                self.judge_absence(fact, &numbers, "was superseded by another round");
+            Outcome::Superseded => {
+                self.check_absence(operation, &found, "was superseded by another attempt");
             }
-            Told::Unknown { .. } if ids.is_empty() => {
-                let example = || "an unknown outcome is of nobody's events".to_owned();
+            Outcome::Unknown { .. } if ids.is_empty() => {
+                let example =
+                    || "an unknown outcome names events that the caller did not append".to_owned();
                 self.ghosts.add_of(*campaign, example);
             }
-            Told::GivenUp | Told::Unknown { .. } => {}
+            Outcome::Abandoned | Outcome::Unknown { .. } => {}
         }
     }
 
-    fn judge_absence(&mut self, fact: &Fact, numbers: &[&[u64]], fate: &str) {
-        for number in numbers.iter().filter_map(|numbers| numbers.first()) {
-            self.ghosts.add_of(fact.campaign, || format!("{number} {fate} and is in the log"));
+    fn check_absence(&mut self, operation: &Operation, found: &[&[u64]], reason: &str) {
+        for position in found.iter().filter_map(|found| found.first()) {
+            self.ghosts
+                .add_of(operation.campaign, || format!("{position} {reason}, but is in the log"));
         }
     }
 
-    /// Judges whether an unknown outcome could have been found out: at the end of the time that
-    /// there was for it, the server could be reached.
-    fn judge_silence(&mut self, fact: &Fact, started: Instant, outages: &[(Instant, Instant)]) {
+    /// Checks whether an unknown outcome was unavoidable: the server must have been unreachable at
+    /// the append's deadline.
+    fn check_unknown(
+        &mut self,
+        operation: &Operation,
+        started: Instant,
+        outages: &[(Instant, Instant)],
+    ) {
         let deadline = started + DEADLINE;
         if !outages.iter().any(|(from, to)| (*from..*to).contains(&deadline)) {
-            let example = || format!("an append of {} events", fact.ids.len());
-            self.needless.add_of(fact.campaign, example);
+            let example = || format!("an append of {} events", operation.ids.len());
+            self.unknown_while_reachable.add_of(operation.campaign, example);
         }
     }
 }
 
-/// Where events are, the same one perhaps several times.
-struct Places(HashMap<Uuid, Vec<u64>>);
+/// The positions of events, several if an event is stored more than once.
+struct Positions(HashMap<Uuid, Vec<u64>>);
 
-impl Places {
+impl Positions {
     fn of(log: &[Entry]) -> Self {
-        let mut places: HashMap<Uuid, Vec<u64>> = HashMap::new();
-        for Entry { number, id } in log {
-            places.entry(*id).or_default().push(*number);
+        let mut positions: HashMap<Uuid, Vec<u64>> = HashMap::new();
+        for Entry { position, id } in log {
+            positions.entry(*id).or_default().push(*position);
         }
-        Self(places)
+        Self(positions)
     }
 
     fn of_event(&self, id: &Uuid) -> &[u64] {
@@ -243,7 +259,7 @@ impl Places {
     }
 }
 
-/// How long an append may take to find out what became of it.
+/// The time that an append has to find out its outcome.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
 const EXAMPLES: usize = 3;

@@ -6,18 +6,18 @@ use crate::domain::{
     OccurredAt,
 };
 
-/// Adds a copy to circulation, for the first time or after it was removed.
+/// A command to add a copy to circulation, for the first time or after a removal.
 #[derive(Clone, Debug)]
 pub struct AddBookCopy {
     /// The copy.
     pub book: BookId,
-    /// What it is a copy of.
+    /// The book of which it is a copy.
     pub data: BookData,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Folds what adding a copy depends on.
+/// The decision model for the addition of a copy.
 #[derive(Debug, Default)]
 pub struct Model {
     in_circulation: bool,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn adds_a_copy_that_was_never_there() {
+    fn adds_a_new_copy() {
         assert_eq!(decide(&command(), []), Decision::Success(added(book(1), 9)));
     }
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn is_idempotent_after_adding_and_removing_in_turns() {
+    fn is_idempotent_if_the_last_event_is_an_addition() {
         let history = [
             added(book(1), 1),
             removed(book(1), 2),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_care_for_other_copies() {
+    fn ignores_other_copies() {
         let history = [added(book(2), 1), added(book(1), 2), removed(book(1), 3)];
 
         assert_eq!(decide(&command(), history), Decision::Success(added(book(1), 9)));

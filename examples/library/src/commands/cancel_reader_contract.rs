@@ -8,16 +8,16 @@ use crate::domain::{
     DomainEvent, OccurredAt, ReaderContractCanceled, ReaderId, ReaderRegistered,
 };
 
-/// Cancels a reader's contract.
+/// A command to cancel a reader's contract.
 #[derive(Clone, Debug)]
 pub struct CancelReaderContract {
     /// The reader.
     pub reader: ReaderId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Folds what canceling a contract depends on.
+/// The decision model for the cancellation of a contract.
 #[derive(Debug, Default)]
 pub struct Model {
     ever_registered: bool,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn cancels_once_everything_was_returned() {
+    fn cancels_after_all_copies_were_returned() {
         let history = [
             registered(reader(1), 1),
             lent(book(1), reader(1), 2),
@@ -150,21 +150,21 @@ mod tests {
     }
 
     #[test]
-    fn minds_that_a_reader_never_registered_before_minding_loans() {
+    fn checks_registration_before_loans() {
         let history = [lent(book(1), reader(1), 1)];
 
         assert_eq!(decide(&command(), history), never_registered());
     }
 
     #[test]
-    fn is_idempotent_once_the_contract_is_canceled() {
+    fn is_idempotent_if_the_contract_is_canceled() {
         let history = [registered(reader(1), 1), canceled(reader(1), 2)];
 
         assert_eq!(decide(&command(), history), Decision::Idempotent);
     }
 
     #[test]
-    fn is_idempotent_for_a_canceled_contract_before_minding_loans() {
+    fn is_idempotent_for_a_canceled_contract_even_with_loans() {
         let history =
             [registered(reader(1), 1), lent(book(1), reader(1), 2), canceled(reader(1), 3)];
 
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_while_a_copy_is_lent_once_more() {
+    fn rejects_while_a_copy_is_lent_again() {
         let history = [
             registered(reader(1), 1),
             lent(book(1), reader(1), 2),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_care_for_the_loans_of_other_readers() {
+    fn ignores_the_loans_of_other_readers() {
         let history = [
             registered(reader(1), 1),
             registered(reader(2), 2),

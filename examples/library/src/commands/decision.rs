@@ -2,31 +2,32 @@ use eddyline::{Error, Filter};
 
 use crate::domain::DomainEvent;
 
-/// Asks for a change of the library, and knows the rules by which it is decided.
+/// A command: a request to change the library, with the rules that decide it.
 ///
-/// Everything here is pure: the same command and the same events give the same decision.
+/// All methods are pure: the same command and the same events give the same decision.
 pub trait Command: Sync {
     /// The name of the command.
     const NAME: &'static str;
 
-    /// What is folded from events in order to decide; its default stands for no events.
+    /// The decision model, folded from events. Its default is the model of an empty history.
     type Model: Default + Send;
 
-    /// Returns which events the decision depends on.
+    /// Returns the filter for the events that the decision depends on.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidFilter`], which no command of the library gives cause for.
+    /// [`Error::InvalidFilter`] if the filter is invalid, which does not happen for the commands of
+    /// the library.
     fn filter(&self) -> Result<Filter, Error>;
 
-    /// Takes an event up into the decision model.
+    /// Applies an event to the decision model.
     fn apply(&self, model: &mut Self::Model, event: DomainEvent);
 
-    /// Decides.
+    /// Decides the command from the decision model.
     fn decide(&self, model: &Self::Model) -> Decision;
 }
 
-/// Decides a command from the events that it depends on, in the order of the log.
+/// Decides a command from the events that its filter matches, in the order of the log.
 pub fn decide<C: Command>(command: &C, events: impl IntoIterator<Item = DomainEvent>) -> Decision {
     let mut model = C::Model::default();
     for event in events {
@@ -35,14 +36,14 @@ pub fn decide<C: Command>(command: &C, events: impl IntoIterator<Item = DomainEv
     command.decide(&model)
 }
 
-/// Is what a command comes to.
+/// The decision of a command.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Decision {
-    /// Nothing is to be done: it is already as the command wants it.
+    /// The library is already in the requested state: nothing is appended.
     Idempotent,
-    /// The rules forbid it: the failure event is appended and the caller is told why.
+    /// The rules forbid the change: the failure event is appended, and the caller gets the reason.
     Rejected(DomainEvent, Reason),
-    /// It is done by appending the event.
+    /// The rules allow the change: the event is appended.
     Success(DomainEvent),
 }
 
@@ -56,34 +57,34 @@ impl Decision {
     }
 }
 
-/// Says why a command was rejected.
+/// The reason for which a command is rejected.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Reason {
-    /// Another reader has the copy.
+    /// The copy is lent to another reader.
     #[error("book is already lent")]
     BookAlreadyLent,
-    /// A reader has the copy.
+    /// The copy is lent.
     #[error("book is currently lent")]
     BookCurrentlyLent,
-    /// The library never had the copy.
+    /// The copy was never added to circulation.
     #[error("book was never added to circulation")]
     BookNeverAdded,
-    /// The library does not have the copy, or has it no longer.
+    /// The copy was never added to circulation, or was removed.
     #[error("book is not in circulation")]
     BookNotInCirculation,
     /// The reader never borrowed the copy.
     #[error("book is not lent to this reader")]
     BookNotLentToReader,
-    /// The reader has copies to bring back.
+    /// The reader has not returned all copies.
     #[error("reader has outstanding book loans")]
     LoansOutstanding,
-    /// The library never knew the reader.
+    /// The reader was never registered.
     #[error("reader was never registered")]
     ReaderNeverRegistered,
-    /// The library does not know the reader, or the contract was canceled.
+    /// The reader was never registered, or the contract is canceled.
     #[error("reader is not currently registered")]
     ReaderNotRegistered,
-    /// The reader has as many copies as a reader may have.
+    /// The reader has the maximum number of copies.
     #[error("reader has too many books")]
     TooManyBooks,
 }

@@ -4,34 +4,34 @@ use uuid::Uuid;
 use crate::commands::{Command, Decision, Reason, decide};
 use crate::domain::{DecodeError, DomainEvent};
 
-/// Runs commands: reads what a command depends on, decides, and appends.
+/// A handler that runs commands: it reads the history of a command, decides and appends.
 #[derive(Clone, Debug)]
 pub struct CommandHandler {
     store: Store<ReadWrite>,
 }
 
 impl CommandHandler {
-    /// Makes a handler of commands for a log.
+    /// Creates a handler for the log of a store.
     pub fn new(store: Store<ReadWrite>) -> Self {
         Self { store }
     }
 
     /// Runs a command.
     ///
-    /// What it decided from cannot have changed when its event is stored. Where it did, the command
-    /// is decided anew, as it is after a fault that may pass, as often as the store's
-    /// [`RetryPolicy`](eddyline::RetryPolicy) says.
+    /// The event is stored only if the history on which the decision depends is unchanged. After a
+    /// conflict or a transient error, the handler reads and decides again, within the limits of the
+    /// store's [`RetryPolicy`](eddyline::RetryPolicy).
     ///
     /// # Errors
     ///
-    /// [`CommandError::Rejected`] where the rules forbid it, [`CommandError::Store`] where the
-    /// store fails, or other commands came first each time
-    /// ([`is_conflict`](CommandError::is_conflict)), [`CommandError::Decode`] where the log holds
-    /// what is not the library's.
+    /// - [`CommandError::Rejected`] if the rules forbid the change.
+    /// - [`CommandError::Store`] if the store fails, or if each attempt ended with a conflict
+    ///   ([`is_conflict`](CommandError::is_conflict)).
+    /// - [`CommandError::Decode`] if the log has an event that is not valid for the library.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the command's event was stored or it was not.
+    /// If the future is dropped, the command's event is stored or not: the outcome is unknown.
     pub async fn handle<C: Command>(&self, command: &C) -> Result<Outcome, CommandError> {
         let filter = command.filter()?;
         let store = self.store.with_scope(C::NAME);
@@ -50,8 +50,8 @@ impl CommandHandler {
                     Decision::Success(event) => (event, None),
                 };
                 let event = event.to_event(Uuid::now_v7())?;
-                let told = (event.id(), rejection);
-                Ok::<_, CommandError>(eddyline::Decision::append([event]).with_value(Some(told)))
+                let stored = (event.id(), rejection);
+                Ok::<_, CommandError>(eddyline::Decision::append([event]).with_value(Some(stored)))
             })
             .await?;
         let position = decided.position();
@@ -66,18 +66,18 @@ impl CommandHandler {
     }
 }
 
-/// Says how a command ended that the rules do not forbid.
+/// The outcome of a command that the rules allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum Outcome {
-    /// It was already as the command wants it; nothing was stored.
+    /// The library was already in the requested state. Nothing was stored.
     Idempotent,
-    /// Its event was stored.
+    /// The event of the command was stored.
     Success(Receipt),
 }
 
 impl Outcome {
-    /// Returns where the command's event was stored, if it stored one.
+    /// Returns the stored event, if the command stored one.
     pub fn receipt(&self) -> Option<Receipt> {
         match self {
             Self::Idempotent => None,
@@ -86,40 +86,40 @@ impl Outcome {
     }
 }
 
-/// Says which event a command stored, and where.
+/// The id and position of the event that a command stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
-    /// The event.
+    /// The id of the event.
     pub event_id: Uuid,
-    /// Its place: a query answered at this position or later sees it.
+    /// The position of the event. A query that is answered at this position or later sees it.
     pub position: SequenceNumber,
 }
 
-/// Says why a command did not do what it was asked for.
+/// The error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The log holds an event that is not the library's.
+    /// The log has an event that is not valid for the library.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 
-    /// The rules forbid it. The failure event was stored.
+    /// The rules forbid the change. The failure event was stored.
     #[error("{event_type}: {reason}")]
     Rejected {
         /// The type of the failure event.
         event_type: &'static str,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// The failure event.
+        /// The id and position of the failure event.
         receipt: Receipt,
     },
 
-    /// The store failed.
+    /// The event store failed.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
 impl CommandError {
-    /// Returns whether another command came first: run the command again.
+    /// Returns whether the command failed because of a conflict. The caller can run it again.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_conflict())
     }

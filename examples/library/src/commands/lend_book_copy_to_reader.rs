@@ -9,21 +9,21 @@ use crate::domain::{
     ReaderContractCanceled, ReaderId, ReaderRegistered,
 };
 
-/// The most copies that a reader may have at a time.
+/// The maximum number of copies that a reader may have at a time.
 pub const MAX_LOANS: usize = 10;
 
-/// Lends a copy to a reader.
+/// A command to lend a copy to a reader.
 #[derive(Clone, Debug)]
 pub struct LendBookCopyToReader {
     /// The copy.
     pub book: BookId,
-    /// Who wants it.
+    /// The reader.
     pub reader: ReaderId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Folds what lending a copy depends on.
+/// The decision model for a loan.
 #[derive(Debug, Default)]
 pub struct Model {
     reader_registered: bool,
@@ -162,16 +162,17 @@ mod tests {
         rejected(Reason::TooManyBooks, "reader has too many books")
     }
 
-    /// The copy is in circulation and the reader registered.
+    /// Returns a history in which the copy is in circulation and the reader is registered.
     fn ready() -> Vec<DomainEvent> {
         vec![added(book(1), 1), registered(reader(1), 2)]
     }
 
+    /// Returns the history of [`ready`], followed by these events.
     fn with(events: impl IntoIterator<Item = DomainEvent>) -> Vec<DomainEvent> {
         ready().into_iter().chain(events).collect()
     }
 
-    /// Loans of as many other copies.
+    /// Returns loans of other copies to the reader.
     fn loans(count: u32) -> impl Iterator<Item = DomainEvent> {
         (0..count).map(|n| lent(book(100 + n), reader(1), 3 + n))
     }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn lends_a_copy_to_the_same_reader_once_more() {
+    fn lends_a_copy_to_the_same_reader_again() {
         let history = with([lent(book(1), reader(1), 3), returned(book(1), reader(1), 4)]);
 
         assert_eq!(decide(&command(), history), success());
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_the_loans_that_are_open() {
+    fn counts_only_open_loans() {
         let returns = [
             returned(book(100), reader(1), 50),
             lent(book(100), reader(1), 51),
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_no_loans_of_other_readers() {
+    fn ignores_the_loans_of_other_readers() {
         let history = with((0..10).map(|n| lent(book(100 + n), reader(2), 3)));
 
         assert_eq!(decide(&command(), history), success());
@@ -249,12 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn minds_the_reader_before_the_book() {
+    fn checks_the_reader_before_the_book() {
         assert_eq!(decide(&command(), []), reader_not_registered());
     }
 
     #[test]
-    fn minds_the_reader_before_being_idempotent() {
+    fn checks_the_reader_before_an_existing_loan() {
         let history = with([lent(book(1), reader(1), 3), canceled(reader(1), 4)]);
 
         assert_eq!(decide(&command(), history), reader_not_registered());
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn minds_circulation_before_loans() {
+    fn checks_circulation_before_loans() {
         for borrower in [reader(1), reader(2)] {
             let history = with([lent(book(1), borrower, 3), removed(book(1), 4)]);
 
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn is_idempotent_before_counting_books() {
+    fn is_idempotent_even_if_the_reader_has_too_many_books() {
         let history = with([lent(book(1), reader(1), 3)].into_iter().chain(loans(9)));
 
         assert_eq!(decide(&command(), history), Decision::Idempotent);
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn minds_another_loan_before_counting_books() {
+    fn checks_for_another_borrower_before_counting_books() {
         let history = with(loans(10).chain([lent(book(1), reader(2), 50)]));
 
         assert_eq!(decide(&command(), history), book_already_lent());

@@ -1,4 +1,4 @@
-//! The six commands that change the library.
+//! The six commands, which append to the log.
 
 mod add_book_copy;
 mod cancel_reader_contract;
@@ -28,7 +28,7 @@ mod tests {
     const BOOK_ID: (&str, &str) = ("BookID", "00000000-0000-0000-0000-000000000001");
     const READER_ID: (&str, &str) = ("ReaderID", "00000000-0000-0000-0000-000000000002");
 
-    fn assert_depends_on(command: &impl Command, event_types: &[&str], ids: &[(&str, &str)]) {
+    fn assert_filter(command: &impl Command, event_types: &[&str], ids: &[(&str, &str)]) {
         let ids = ids.iter().map(|(key, id)| Predicate::new(*key, id));
         let expected = Filter::types(event_types.iter().copied()).any_of(ids).build();
 
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn depend_on_the_events_that_their_rules_mention() {
+    fn filters_select_the_documented_events() {
         let (book, reader, occurred_at) = (book(1), reader(2), at(1));
         let name = "Ada Lovelace".to_owned();
         const ADDED: &str = "BookCopyAddedToCirculation";
@@ -46,32 +46,32 @@ mod tests {
         const REGISTERED: &str = "ReaderRegistered";
         const CANCELED: &str = "ReaderContractCanceled";
 
-        assert_depends_on(
+        assert_filter(
             &AddBookCopy { book, data: data(), occurred_at },
             &[ADDED, REMOVED],
             &[BOOK_ID],
         );
-        assert_depends_on(
+        assert_filter(
             &RemoveBookCopy { book, occurred_at },
             &[ADDED, REMOVED, LENT, RETURNED],
             &[BOOK_ID],
         );
-        assert_depends_on(
+        assert_filter(
             &RegisterReader { reader, name, occurred_at },
             &[REGISTERED, CANCELED],
             &[READER_ID],
         );
-        assert_depends_on(
+        assert_filter(
             &CancelReaderContract { reader, occurred_at },
             &[REGISTERED, CANCELED, LENT, RETURNED],
             &[READER_ID],
         );
-        assert_depends_on(
+        assert_filter(
             &LendBookCopyToReader { book, reader, occurred_at },
             &[ADDED, REMOVED, LENT, RETURNED, REGISTERED, CANCELED],
             &[BOOK_ID, READER_ID],
         );
-        assert_depends_on(
+        assert_filter(
             &ReturnBookCopyFromReader { book, reader, occurred_at },
             &[ADDED, LENT, RETURNED, REGISTERED],
             &[BOOK_ID, READER_ID],

@@ -3,18 +3,18 @@ use eddyline::{Error, Filter};
 use crate::commands::{Command, Decision};
 use crate::domain::{DomainEvent, OccurredAt, ReaderContractCanceled, ReaderId, ReaderRegistered};
 
-/// Registers a reader, for the first time or after a cancellation.
+/// A command to register a reader, for the first time or after a cancellation.
 #[derive(Clone, Debug)]
 pub struct RegisterReader {
     /// The reader.
     pub reader: ReaderId,
-    /// How the reader is called.
+    /// The name of the reader.
     pub name: String,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Folds what registering a reader depends on.
+/// The decision model for the registration of a reader.
 #[derive(Debug, Default)]
 pub struct Model {
     registered: bool,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn is_idempotent_after_registering_and_canceling_in_turns() {
+    fn is_idempotent_if_the_last_event_is_a_registration() {
         let history = [
             registered(reader(1), 1),
             canceled(reader(1), 2),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_care_for_other_readers() {
+    fn ignores_other_readers() {
         let history = [registered(reader(2), 1)];
 
         assert_eq!(decide(&command(), history), success());

@@ -6,16 +6,16 @@ use crate::domain::{
     BookCopyReturnedByReader, BookId, DomainEvent, OccurredAt, RemovingBookFromCirculationFailed,
 };
 
-/// Removes a copy from circulation.
+/// A command to remove a copy from circulation.
 #[derive(Clone, Debug)]
 pub struct RemoveBookCopy {
     /// The copy.
     pub book: BookId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Folds what removing a copy depends on.
+/// The decision model for the removal of a copy.
 #[derive(Debug, Default)]
 pub struct Model {
     ever_added: bool,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn minds_that_a_copy_was_never_added_before_minding_a_loan() {
+    fn checks_that_the_copy_was_added_before_its_loan() {
         let history = [lent(book(1), reader(1), 1)];
 
         assert_eq!(
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn is_idempotent_once_the_copy_is_removed() {
+    fn is_idempotent_if_the_copy_is_removed() {
         let history = [added(book(1), 1), removed(book(1), 2)];
 
         assert_eq!(decide(&command(), history), Decision::Idempotent);
     }
 
     #[test]
-    fn is_idempotent_for_a_removed_copy_before_minding_a_loan() {
+    fn is_idempotent_for_a_removed_copy_even_if_it_is_lent() {
         let history = [added(book(1), 1), lent(book(1), reader(1), 2), removed(book(1), 3)];
 
         assert_eq!(decide(&command(), history), Decision::Idempotent);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_a_copy_that_was_lent_once_more() {
+    fn rejects_a_copy_that_was_returned_and_lent_again() {
         let history = [
             added(book(1), 1),
             lent(book(1), reader(1), 2),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_care_for_the_loans_of_other_copies() {
+    fn ignores_the_loans_of_other_copies() {
         let history = [
             added(book(1), 1),
             added(book(2), 2),

@@ -6,18 +6,18 @@ use crate::domain::{
     DomainEvent, OccurredAt, ReaderId, ReaderRegistered, ReturningBookFromReaderFailed,
 };
 
-/// Takes a copy back from a reader.
+/// A command to take a copy back from a reader.
 #[derive(Clone, Debug)]
 pub struct ReturnBookCopyFromReader {
     /// The copy.
     pub book: BookId,
-    /// Who brings it.
+    /// The reader.
     pub reader: ReaderId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Folds what taking a copy back depends on.
+/// The decision model for a return.
 #[derive(Debug, Default)]
 pub struct Model {
     reader_ever_registered: bool,
@@ -25,7 +25,7 @@ pub struct Model {
     loan: Loan,
 }
 
-/// How it stands between this copy and this reader.
+/// The state of the loan of this copy to this reader.
 #[derive(Debug, Default)]
 enum Loan {
     #[default]
@@ -140,10 +140,11 @@ mod tests {
         rejected(Reason::BookNotLentToReader, "book is not lent to this reader")
     }
 
-    /// The copy is in circulation and the reader registered.
+    /// Returns a history in which the copy is in circulation and the reader is registered, followed
+    /// by these events.
     fn with(events: impl IntoIterator<Item = DomainEvent>) -> Vec<DomainEvent> {
-        let ready = [added(book(1), 1), registered(reader(1), 2)];
-        ready.into_iter().chain(events).collect()
+        let start = [added(book(1), 1), registered(reader(1), 2)];
+        start.into_iter().chain(events).collect()
     }
 
     #[test]
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_back_a_copy_that_was_lent_once_more() {
+    fn takes_back_a_copy_that_was_lent_again() {
         let history = with([
             lent(book(1), reader(1), 3),
             returned(book(1), reader(1), 4),
@@ -197,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn minds_the_reader_before_the_book() {
+    fn checks_the_reader_before_the_book() {
         assert_eq!(decide(&command(), []), reader_never_registered());
     }
 
     #[test]
-    fn minds_the_reader_before_the_loan() {
+    fn checks_the_reader_before_the_loan() {
         let history = [added(book(1), 1), lent(book(1), reader(1), 2)];
 
         assert_eq!(decide(&command(), history), reader_never_registered());
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn minds_the_book_before_the_loan() {
+    fn checks_the_book_before_the_loan() {
         let history = [
             registered(reader(1), 1),
             lent(book(1), reader(1), 2),
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_a_copy_that_only_others_had() {
+    fn rejects_a_copy_that_only_other_readers_borrowed() {
         let history = with([
             lent(book(1), reader(2), 3),
             lent(book(2), reader(1), 4),
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn is_idempotent_once_the_copy_is_returned() {
+    fn is_idempotent_if_the_copy_is_returned() {
         let history = with([lent(book(1), reader(1), 3), returned(book(1), reader(1), 4)]);
 
         assert_eq!(decide(&command(), history), Decision::Idempotent);

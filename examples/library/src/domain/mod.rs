@@ -1,4 +1,4 @@
-//! What is said in the library's log: events, and the ids and times in them.
+//! The contents of the log: events with their ids, times and metadata.
 
 mod events;
 mod ids;

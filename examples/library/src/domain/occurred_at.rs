@@ -3,16 +3,16 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Says when something happened: UTC, in whole microseconds.
+/// The time of an event: UTC, in whole microseconds.
 ///
-/// The log keeps no more than microseconds, and what is decided from a time must not change when
-/// the time is stored.
+/// The log stores microseconds. A finer time would change when it is stored, and a decision could
+/// depend on the difference.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[serde(from = "Timestamp")]
 pub struct OccurredAt(Timestamp);
 
 impl OccurredAt {
-    /// Reads the clock.
+    /// Returns the current time.
     pub fn now() -> Self {
         Timestamp::now().into()
     }
@@ -24,7 +24,7 @@ impl OccurredAt {
 }
 
 impl From<Timestamp> for OccurredAt {
-    /// Cuts off what is finer than microseconds, downwards as the log does, also before 1970.
+    /// Rounds down to microseconds, as the log does, also for times before 1970.
     fn from(time: Timestamp) -> Self {
         let finer = time.as_nanosecond().rem_euclid(1_000);
         let finer = SignedDuration::from_nanos(i64::try_from(finer).unwrap_or_default());
@@ -32,7 +32,7 @@ impl From<Timestamp> for OccurredAt {
     }
 }
 
-/// Writes RFC 3339 with all six digits, so that equal times are equal texts.
+/// Writes RFC 3339 with six fractional digits, so that equal times have equal texts.
 impl fmt::Display for OccurredAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.6}", self.0)
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn survives_being_stored() {
+    fn serialization_keeps_the_time() {
         let now = OccurredAt::now();
 
         let stored = serde_json::to_string(&now).unwrap();

@@ -4,39 +4,39 @@ use crate::domain::{
     BookCopyAddedToCirculation, BookCopyLentToReader, BookCopyRemovedFromCirculation,
     BookCopyReturnedByReader, BookData, BookId, DomainEvent, OccurredAt,
 };
-use crate::queries::chronology::Chronology;
-use crate::queries::{Projection, Query, Recorded};
+use crate::queries::chronological_map::ChronologicalMap;
+use crate::queries::{Projection, Query, SequencedDomainEvent};
 
-/// Asks which copies the library has, on its shelves or lent.
+/// A query for the copies in circulation, lent or not.
 #[derive(Clone, Copy, Debug)]
 pub struct BooksInCirculation;
 
-/// Is what [`BooksInCirculation`] is answered.
+/// The answer to [`BooksInCirculation`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Circulation {
-    /// The copies, by the time they were added.
+    /// The copies, in the order of the times when they were added.
     pub books: Vec<BookInCirculation>,
-    /// How many there are.
+    /// The number of copies.
     pub count: usize,
 }
 
-/// Is a copy that the library has.
+/// A copy in circulation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BookInCirculation {
     /// The copy.
     pub book: BookId,
-    /// What it is a copy of.
+    /// The book of which it is a copy.
     pub data: BookData,
-    /// When it was added, the last time if there were several.
+    /// The time when it was last added.
     pub added_at: OccurredAt,
-    /// Whether a reader has it.
+    /// Whether it is lent.
     pub is_currently_lent: bool,
 }
 
-/// Holds the copies in circulation.
+/// The projection of the copies in circulation.
 #[derive(Clone, Debug, Default)]
 pub struct Copies {
-    copies: Chronology<BookId, Copy>,
+    copies: ChronologicalMap<BookId, Copy>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,14 +54,16 @@ impl Copies {
 }
 
 impl Projection for Copies {
-    fn apply(&mut self, recorded: Recorded) {
-        let at = recorded.sequence_number;
-        match recorded.event {
+    fn apply(&mut self, sequenced: SequencedDomainEvent) {
+        let position = sequenced.sequence_number;
+        match sequenced.event {
             DomainEvent::BookCopyAddedToCirculation(added) => {
                 let copy = Copy { data: added.data, is_lent: false };
-                self.copies.begin(added.book, copy, added.occurred_at, at);
+                self.copies.insert(added.book, copy, added.occurred_at, position);
             }
-            DomainEvent::BookCopyRemovedFromCirculation(removed) => self.copies.end(&removed.book),
+            DomainEvent::BookCopyRemovedFromCirculation(removed) => {
+                self.copies.remove(&removed.book)
+            }
             DomainEvent::BookCopyLentToReader(lent) => self.set_lent(lent.book, true),
             DomainEvent::BookCopyReturnedByReader(returned) => self.set_lent(returned.book, false),
             _ => {}
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_nothing_about_an_empty_log() {
+    fn answer_for_an_empty_log_is_empty() {
         assert_answers([], &[]);
     }
 
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_copies_added_at_one_time_by_their_place_in_the_log() {
+    fn orders_copies_added_at_the_same_time_by_position() {
         let events = [added(book(3), 1), added(book(1), 1), added(book(2), 1)];
 
         assert_answers(
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_lent_copies_from_those_on_the_shelves() {
+    fn marks_lent_copies() {
         let events = [
             added(book(1), 1),
             added(book(2), 2),
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_removed_copies_out() {
+    fn excludes_removed_copies() {
         assert_answers(
             [added(book(1), 1), added(book(2), 2), removed(book(1), 3)],
             &[in_circulation(2, 2, false)],
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_a_copy_that_was_added_again_by_the_last_time() {
+    fn has_the_latest_time_of_a_copy_that_was_added_again() {
         let events = [added(book(1), 1), added(book(2), 2), removed(book(1), 3), added(book(1), 4)];
 
         assert_answers(events, &[in_circulation(2, 2, false), in_circulation(1, 4, false)]);

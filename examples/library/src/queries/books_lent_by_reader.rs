@@ -4,19 +4,19 @@ use crate::domain::{BookCopyLentToReader, BookCopyReturnedByReader, BookId, Occu
 use crate::queries::Query;
 use crate::queries::open_loans::OpenLoans;
 
-/// Asks which copies a reader has, the longest lent first.
+/// A query for the copies that are lent to a reader, the oldest loan first.
 #[derive(Clone, Copy, Debug)]
 pub struct BooksLentByReader {
     /// The reader.
     pub reader: ReaderId,
 }
 
-/// Is a copy that the reader has.
+/// A copy that is lent to the reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BookLentByReader {
     /// The copy.
     pub book: BookId,
-    /// Since when.
+    /// The time of the loan.
     pub lent_at: OccurredAt,
 }
 
@@ -52,12 +52,12 @@ mod tests {
     }
 
     #[test]
-    fn answers_nothing_about_a_reader_who_never_borrowed() {
+    fn answer_for_a_reader_without_loans_is_empty() {
         assert_eq!(answer(&query(), []), []);
     }
 
     #[test]
-    fn names_the_copies_the_longest_lent_first() {
+    fn lists_the_oldest_loan_first() {
         let events = log([
             lent(book(1), reader(1), 5),
             lent(book(2), reader(1), 3),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_returned_copies_out() {
+    fn excludes_returned_copies() {
         let events = log([
             lent(book(1), reader(1), 1),
             lent(book(2), reader(1), 2),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_a_copy_that_was_borrowed_once_more_by_the_last_time() {
+    fn has_the_latest_time_of_a_copy_that_was_borrowed_again() {
         let events = log([
             lent(book(1), reader(1), 1),
             returned(book(1), reader(1), 2),

@@ -4,18 +4,18 @@ use crate::domain::{BookCopyLentToReader, BookCopyReturnedByReader, BookId, Occu
 use crate::queries::Query;
 use crate::queries::open_loans::OpenLoans;
 
-/// Asks which copies are lent, the longest lent first.
+/// A query for all lent copies, the oldest loan first.
 #[derive(Clone, Copy, Debug)]
 pub struct BooksLentOut;
 
-/// Is a copy that a reader has.
+/// A lent copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BookLentOut {
     /// The copy.
     pub book: BookId,
-    /// Who has it.
+    /// The borrower.
     pub reader: ReaderId,
-    /// Since when.
+    /// The time of the loan.
     pub lent_at: OccurredAt,
 }
 
@@ -48,12 +48,12 @@ mod tests {
     }
 
     #[test]
-    fn answers_nothing_about_an_empty_log() {
+    fn answer_for_an_empty_log_is_empty() {
         assert_eq!(answer(&BooksLentOut, []), []);
     }
 
     #[test]
-    fn says_who_has_which_copy_since_when_the_longest_lent_first() {
+    fn lists_book_reader_and_time_the_oldest_loan_first() {
         let events = log([
             lent(book(1), reader(1), 5),
             lent(book(2), reader(2), 3),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_loans_of_one_time_by_their_place_in_the_log() {
+    fn orders_loans_of_the_same_time_by_position() {
         let events = log([
             lent(book(2), reader(1), 1),
             lent(book(3), reader(2), 1),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_returned_copies_out() {
+    fn excludes_returned_copies() {
         let events = log([
             lent(book(1), reader(1), 1),
             lent(book(2), reader(1), 2),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_a_copy_that_was_lent_once_more_by_the_last_time() {
+    fn has_the_latest_time_of_a_copy_that_was_lent_again() {
         let events = log([
             lent(book(1), reader(1), 1),
             lent(book(2), reader(1), 2),

@@ -1,36 +1,37 @@
 use eddyline::{Error, Filter};
 
 use crate::domain::{DomainEvent, OccurredAt, ReaderContractCanceled, ReaderId, ReaderRegistered};
-use crate::queries::chronology::Chronology;
-use crate::queries::{Projection, Query, Recorded};
+use crate::queries::chronological_map::ChronologicalMap;
+use crate::queries::{Projection, Query, SequencedDomainEvent};
 
-/// Asks whose contract was canceled and who did not register again, the longest canceled first.
+/// A query for the readers whose contracts are canceled, the oldest cancellation first. Readers who
+/// registered again are excluded.
 #[derive(Clone, Copy, Debug)]
 pub struct CanceledReaders;
 
-/// Is a reader whose contract was canceled.
+/// A reader whose contract is canceled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CanceledReader {
     /// The reader.
     pub reader: ReaderId,
-    /// When, the last time if there were several.
+    /// The time of the last cancellation.
     pub canceled_at: OccurredAt,
 }
 
-/// Holds the cancellations that no registration followed.
+/// The projection of the cancellations that no later registration follows.
 #[derive(Clone, Debug, Default)]
 pub struct Cancellations {
-    readers: Chronology<ReaderId>,
+    readers: ChronologicalMap<ReaderId>,
 }
 
 impl Projection for Cancellations {
-    fn apply(&mut self, recorded: Recorded) {
-        let at = recorded.sequence_number;
-        match recorded.event {
+    fn apply(&mut self, sequenced: SequencedDomainEvent) {
+        let position = sequenced.sequence_number;
+        match sequenced.event {
             DomainEvent::ReaderContractCanceled(canceled) => {
-                self.readers.begin(canceled.reader, (), canceled.occurred_at, at);
+                self.readers.insert(canceled.reader, (), canceled.occurred_at, position);
             }
-            DomainEvent::ReaderRegistered(registered) => self.readers.end(&registered.reader),
+            DomainEvent::ReaderRegistered(registered) => self.readers.remove(&registered.reader),
             _ => {}
         }
     }
@@ -62,13 +63,13 @@ mod tests {
     }
 
     #[test]
-    fn answers_nothing_while_all_contracts_are_in_force() {
+    fn answer_is_empty_if_no_contract_is_canceled() {
         assert_eq!(answer(&CanceledReaders, []), []);
         assert_eq!(answer(&CanceledReaders, log([registered(reader(1), 1)])), []);
     }
 
     #[test]
-    fn names_readers_the_longest_canceled_first() {
+    fn lists_the_oldest_cancellation_first() {
         let events = log([
             registered(reader(1), 1),
             registered(reader(2), 2),
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_who_registered_again() {
+    fn excludes_readers_who_registered_again() {
         let events = log([
             registered(reader(1), 1),
             registered(reader(2), 2),
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_a_contract_that_was_canceled_again_by_the_last_time() {
+    fn has_the_latest_time_of_a_contract_that_was_canceled_again() {
         let events = log([
             registered(reader(1), 1),
             canceled(reader(1), 2),

@@ -1,18 +1,18 @@
 use eddyline::{Error, Filter, SequenceNumber};
 
 use crate::domain::{BookCopyReturnedByReader, BookId, DomainEvent, OccurredAt, ReaderId};
-use crate::queries::{Projection, Query, Recorded};
+use crate::queries::{Projection, Query, SequencedDomainEvent};
 
-/// Asks for the loans that ended.
+/// A query for the finished loans.
 #[derive(Clone, Copy, Debug)]
 pub struct FinishedLendings {
-    /// The most loans to name.
+    /// The maximum number of loans in the answer.
     pub max: usize,
-    /// Which of them to name, and in which order.
+    /// The order, which also selects the loans if there are more than `max`.
     pub order: Order,
 }
 
-/// Says at which end of time to begin.
+/// The order of finished loans.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Order {
     /// The last return comes first.
@@ -21,43 +21,43 @@ pub enum Order {
     OldestFirst,
 }
 
-/// Is what [`FinishedLendings`] is answered.
+/// The answer to [`FinishedLendings`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lendings {
-    /// The loans named.
+    /// The selected loans.
     pub lendings: Vec<FinishedLending>,
-    /// How many are named.
+    /// The number of selected loans.
     pub count: usize,
-    /// How many there are.
+    /// The number of all finished loans.
     pub total: usize,
 }
 
-/// Is a loan that ended. A reader who borrows a copy again and again has many of them.
+/// A finished loan. There is one for each return, also of the same copy by the same reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FinishedLending {
     /// The copy.
     pub book: BookId,
-    /// Who had it.
+    /// The borrower.
     pub reader: ReaderId,
-    /// When it was returned.
+    /// The time of the return.
     pub returned_at: OccurredAt,
 }
 
-/// Holds every return, whatever the limit of who asks.
+/// The projection of all returns. It does not depend on the limit of a query.
 #[derive(Clone, Debug, Default)]
 pub struct Returns {
     returns: Vec<(SequenceNumber, FinishedLending)>,
 }
 
 impl Projection for Returns {
-    fn apply(&mut self, recorded: Recorded) {
-        if let DomainEvent::BookCopyReturnedByReader(returned) = recorded.event {
+    fn apply(&mut self, sequenced: SequencedDomainEvent) {
+        if let DomainEvent::BookCopyReturnedByReader(returned) = sequenced.event {
             let lending = FinishedLending {
                 book: returned.book,
                 reader: returned.reader,
                 returned_at: returned.occurred_at,
             };
-            self.returns.push((recorded.sequence_number, lending));
+            self.returns.push((sequenced.sequence_number, lending));
         }
     }
 }
@@ -78,8 +78,8 @@ impl Query for FinishedLendings {
         if self.order == Order::NewestFirst {
             returns.reverse();
         }
-        let named = returns.into_iter().take(self.max);
-        let lendings: Vec<_> = named.map(|(_, lending)| lending).collect();
+        let selected = returns.into_iter().take(self.max);
+        let lendings: Vec<_> = selected.map(|(_, lending)| lending).collect();
         Lendings { count: lendings.len(), lendings, total }
     }
 }
@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    fn returns() -> Vec<Recorded> {
+    fn returns() -> Vec<SequencedDomainEvent> {
         log([
             returned(book(1), reader(1), 5),
             returned(book(2), reader(2), 3),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_nothing_about_an_empty_log() {
+    fn answer_for_an_empty_log_is_empty() {
         let answered = answer(&query(10, Order::NewestFirst), []);
 
         assert_eq!((answered.count, answered.total), (0, 0));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn ignores_loans_that_go_on() {
+    fn excludes_open_loans() {
         let events = log([
             lent(book(1), reader(1), 1),
             lent(book(2), reader(1), 2),
@@ -133,23 +133,23 @@ mod tests {
     }
 
     #[test]
-    fn names_the_oldest_first_and_each_return_of_a_copy() {
+    fn lists_each_return_of_a_copy_the_oldest_first() {
         let answered = answer(&query(10, Order::OldestFirst), returns());
 
-        let named = [lending(2, 2, 3), lending(3, 1, 3), lending(1, 1, 5), lending(1, 1, 9)];
-        assert_eq!(answered.lendings, named);
+        let expected = [lending(2, 2, 3), lending(3, 1, 3), lending(1, 1, 5), lending(1, 1, 9)];
+        assert_eq!(answered.lendings, expected);
     }
 
     #[test]
-    fn names_the_newest_first() {
+    fn lists_the_newest_first() {
         let answered = answer(&query(10, Order::NewestFirst), returns());
 
-        let named = [lending(1, 1, 9), lending(1, 1, 5), lending(3, 1, 3), lending(2, 2, 3)];
-        assert_eq!(answered.lendings, named);
+        let expected = [lending(1, 1, 9), lending(1, 1, 5), lending(3, 1, 3), lending(2, 2, 3)];
+        assert_eq!(answered.lendings, expected);
     }
 
     #[test]
-    fn cuts_the_answer_and_not_the_total() {
+    fn limits_the_answer_and_not_the_total() {
         let oldest = answer(&query(2, Order::OldestFirst), returns());
         let newest = answer(&query(1, Order::NewestFirst), returns());
         let none = answer(&query(0, Order::NewestFirst), returns());
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn keeps_all_returns_for_whoever_asks_next() {
+    fn projection_keeps_all_returns_for_queries_with_other_limits() {
         let mut projection = Returns::default();
         returns().into_iter().for_each(|event| projection.apply(event));
 
-        let cut = query(1, Order::NewestFirst).answer(projection.clone());
+        let limited = query(1, Order::NewestFirst).answer(projection.clone());
         let whole = query(10, Order::NewestFirst).answer(projection);
 
-        assert_eq!((cut.count, whole.count), (1, 4));
+        assert_eq!((limited.count, whole.count), (1, 4));
     }
 }

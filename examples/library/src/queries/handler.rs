@@ -4,16 +4,16 @@ use eddyline::{Class, Classify, Error, Filter, ReadOnly, RetryPolicy, SequenceNu
 use futures_util::TryStreamExt;
 
 use crate::domain::DecodeError;
-use crate::queries::{Projection, Query, Recorded};
+use crate::queries::{Projection, Query, SequencedDomainEvent};
 
-/// Answers queries. It cannot append.
+/// A handler that answers queries. It cannot append.
 #[derive(Clone, Debug)]
 pub struct QueryHandler {
     store: Store<ReadOnly>,
 }
 
 impl QueryHandler {
-    /// Makes a handler of queries to a log.
+    /// Creates a handler for the log of a store.
     pub fn new(store: Store<ReadOnly>) -> Self {
         Self { store }
     }
@@ -25,23 +25,24 @@ impl QueryHandler {
 
     /// Answers a query.
     ///
-    /// The events are folded as they come and never held all at once: the store of a city has
-    /// millions of them. Where a server fails meanwhile they are folded anew, from another one if
-    /// there is one, as often as the store's [`RetryPolicy`](eddyline::RetryPolicy) says.
+    /// The handler folds the events one by one as they arrive, and never holds all of them in
+    /// memory: a log can have millions. If the server fails during the stream, the handler starts
+    /// again, on another server if there is one, within the limits of the store's
+    /// [`RetryPolicy`](eddyline::RetryPolicy).
     ///
     /// # Errors
     ///
-    /// [`QueryError::Store`] where the store fails, [`QueryError::Decode`] where the log holds
-    /// what is not the library's.
+    /// - [`QueryError::Store`] if the store fails.
+    /// - [`QueryError::Decode`] if the log has an event that is not valid for the library.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing has changed.
+    /// The future can be dropped at any time: a query changes nothing.
     pub async fn handle<Q: Query>(&self, query: &Q) -> Result<Answer<Q::Answer>, QueryError> {
         let filter = query.filter()?;
-        let once = self.store.with_retry_policy(RetryPolicy::never());
-        // A fold may take its time: what limits it is the server's statement timeout.
-        let fold = || fold(&once, &filter, query);
+        let without_retry = self.store.with_retry_policy(RetryPolicy::never());
+        // An attempt has no timeout of its own; the server's statement timeout limits it.
+        let fold = || fold(&without_retry, &filter, query);
         let answered = self.store.with_scope(Q::NAME).retry(fold).await;
         answered.into_result().map_err(|failed| match failed {
             AttemptError::Error(error) => error,
@@ -50,6 +51,7 @@ impl QueryHandler {
     }
 }
 
+/// Folds the events of a stream into a projection, and answers the query from it.
 async fn fold<Q: Query>(
     store: &Store<ReadOnly>,
     filter: &Filter,
@@ -58,36 +60,34 @@ async fn fold<Q: Query>(
     let mut events = store.stream(filter).await?;
     let mut projection = Q::Projection::default();
     while let Some(event) = events.try_next().await? {
-        projection.apply(Recorded::try_from(&event)?);
+        projection.apply(SequencedDomainEvent::try_from(&event)?);
     }
     Ok(Answer {
         value: query.answer(projection),
-        position: events
-            .position()
-            .expect("a stream that ended without an error knows its position"),
+        position: events.position().expect("a stream that ended without an error has a position"),
         served_by: events.served_by().to_owned(),
     })
 }
 
-/// Is what a query was answered.
+/// The answer to a query.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer<T> {
-    /// The answer itself.
+    /// The value of the answer.
     pub value: T,
-    /// The position that it is true at.
+    /// The position at which the answer is true.
     pub position: SequenceNumber,
-    /// The server that it came from.
+    /// The name of the server that answered.
     pub served_by: String,
 }
 
-/// Says why a query was not answered.
+/// The error of a query.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The log holds an event that is not the library's.
+    /// The log has an event that is not valid for the library.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 
-    /// The store failed.
+    /// The event store failed.
     #[error(transparent)]
     Store(#[from] Error),
 }

@@ -1,10 +1,10 @@
-//! The seven queries that only read.
+//! The seven queries, which only read.
 
 mod books_in_circulation;
 mod books_lent_by_reader;
 mod books_lent_out;
 mod canceled_readers;
-mod chronology;
+mod chronological_map;
 mod finished_lendings;
 mod handler;
 mod open_loans;
@@ -18,7 +18,7 @@ pub use self::books_lent_out::{BookLentOut, BooksLentOut};
 pub use self::canceled_readers::{CanceledReader, CanceledReaders};
 pub use self::finished_lendings::{FinishedLending, FinishedLendings, Lendings, Order};
 pub use self::handler::{Answer, QueryError, QueryHandler};
-pub use self::projection::{Projection, Query, Recorded, answer};
+pub use self::projection::{Projection, Query, SequencedDomainEvent, answer};
 pub use self::registered_readers::{RegisteredReader, RegisteredReaders};
 pub use self::removed_books::{RemovedBook, RemovedBooks};
 
@@ -29,14 +29,14 @@ mod tests {
     use super::*;
     use crate::fixtures::reader;
 
-    fn assert_is_made_of(query: &impl Query, event_types: &[&str]) {
+    fn assert_filter(query: &impl Query, event_types: &[&str]) {
         let expected = Filter::types(event_types.iter().copied()).build();
 
         assert_eq!(query.filter().unwrap(), expected.unwrap());
     }
 
     #[test]
-    fn are_made_of_the_events_that_their_rules_mention() {
+    fn filters_select_the_documented_events() {
         const ADDED: &str = "BookCopyAddedToCirculation";
         const REMOVED: &str = "BookCopyRemovedFromCirculation";
         const LENT: &str = "BookCopyLentToReader";
@@ -45,16 +45,16 @@ mod tests {
         const CANCELED: &str = "ReaderContractCanceled";
         let finished = FinishedLendings { max: 1, order: Order::OldestFirst };
 
-        assert_is_made_of(&BooksInCirculation, &[ADDED, REMOVED, LENT, RETURNED]);
-        assert_is_made_of(&BooksLentOut, &[LENT, RETURNED]);
-        assert_is_made_of(&RegisteredReaders, &[REGISTERED, CANCELED]);
-        assert_is_made_of(&CanceledReaders, &[REGISTERED, CANCELED]);
-        assert_is_made_of(&RemovedBooks, &[ADDED, REMOVED]);
-        assert_is_made_of(&finished, &[RETURNED]);
+        assert_filter(&BooksInCirculation, &[ADDED, REMOVED, LENT, RETURNED]);
+        assert_filter(&BooksLentOut, &[LENT, RETURNED]);
+        assert_filter(&RegisteredReaders, &[REGISTERED, CANCELED]);
+        assert_filter(&CanceledReaders, &[REGISTERED, CANCELED]);
+        assert_filter(&RemovedBooks, &[ADDED, REMOVED]);
+        assert_filter(&finished, &[RETURNED]);
     }
 
     #[test]
-    fn about_a_reader_are_made_of_that_readers_loans() {
+    fn filter_for_a_reader_selects_only_the_loans_of_that_reader() {
         let query = BooksLentByReader { reader: reader(2) };
         let expected = Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
             .any_of([("ReaderID", "00000000-0000-0000-0000-000000000002")])

@@ -1,21 +1,21 @@
 use crate::domain::{BookId, DomainEvent, ReaderId};
-use crate::queries::chronology::Chronology;
-use crate::queries::{Projection, Recorded};
+use crate::queries::chronological_map::ChronologicalMap;
+use crate::queries::{Projection, SequencedDomainEvent};
 
-/// Holds which copies are lent, to whom, and since when.
+/// The projection of the open loans: the lent copies with their borrowers and times.
 #[derive(Clone, Debug, Default)]
 pub struct OpenLoans {
-    pub(crate) loans: Chronology<BookId, ReaderId>,
+    pub(crate) loans: ChronologicalMap<BookId, ReaderId>,
 }
 
 impl Projection for OpenLoans {
-    fn apply(&mut self, recorded: Recorded) {
-        let at = recorded.sequence_number;
-        match recorded.event {
+    fn apply(&mut self, sequenced: SequencedDomainEvent) {
+        let position = sequenced.sequence_number;
+        match sequenced.event {
             DomainEvent::BookCopyLentToReader(lent) => {
-                self.loans.begin(lent.book, lent.reader, lent.occurred_at, at);
+                self.loans.insert(lent.book, lent.reader, lent.occurred_at, position);
             }
-            DomainEvent::BookCopyReturnedByReader(returned) => self.loans.end(&returned.book),
+            DomainEvent::BookCopyReturnedByReader(returned) => self.loans.remove(&returned.book),
             _ => {}
         }
     }

@@ -2,41 +2,45 @@ use eddyline::{Error, Filter, SequenceNumber, SequencedEvent};
 
 use crate::domain::{DecodeError, DomainEvent};
 
-/// Asks about the library, and knows how the answer comes about.
+/// A query about the library, with the code that computes its answer.
 ///
-/// Everything here is pure: the same query and the same events give the same answer.
+/// All methods are pure: the same query and the same events give the same answer.
 pub trait Query: Sync {
     /// The name of the query.
     const NAME: &'static str;
 
-    /// What is folded from the events.
+    /// The projection, folded from the events.
     type Projection: Projection;
 
-    /// What is told to who asked.
+    /// The answer to the query.
     type Answer;
 
-    /// Returns which events the answer is made of.
+    /// Returns the filter for the events that the answer depends on.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidFilter`], which no query of the library gives cause for.
+    /// [`Error::InvalidFilter`] if the filter is invalid, which does not happen for the queries of
+    /// the library.
     fn filter(&self) -> Result<Filter, Error>;
 
-    /// Makes the answer.
+    /// Computes the answer from the projection.
     fn answer(&self, projection: Self::Projection) -> Self::Answer;
 }
 
-/// Is a read model folded from events; its default stands for no events.
+/// A read model folded from events. Its default is the model of an empty log.
 ///
-/// It depends on the query's filter alone, so that queries which differ in how they present their
-/// answer can share it.
+/// It depends only on the filter of the query, so that queries with the same filter and different
+/// answers can share it.
 pub trait Projection: Default + Send {
-    /// Takes up an event; they come in the order of the log.
-    fn apply(&mut self, event: Recorded);
+    /// Applies an event. Must be called in the order of the log.
+    fn apply(&mut self, event: SequencedDomainEvent);
 }
 
 /// Answers a query from the events that its filter matches, in the order of the log.
-pub fn answer<Q: Query>(query: &Q, events: impl IntoIterator<Item = Recorded>) -> Q::Answer {
+pub fn answer<Q: Query>(
+    query: &Q,
+    events: impl IntoIterator<Item = SequencedDomainEvent>,
+) -> Q::Answer {
     let mut projection = Q::Projection::default();
     for event in events {
         projection.apply(event);
@@ -44,16 +48,16 @@ pub fn answer<Q: Query>(query: &Q, events: impl IntoIterator<Item = Recorded>) -
     query.answer(projection)
 }
 
-/// Is an event of the library with its place in the log, which orders what happened at one time.
+/// An event of the library with its position in the log, which orders events of the same time.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Recorded {
-    /// What happened.
+pub struct SequencedDomainEvent {
+    /// The event.
     pub event: DomainEvent,
-    /// Where the log has it.
+    /// The position of the event.
     pub sequence_number: SequenceNumber,
 }
 
-impl TryFrom<&SequencedEvent> for Recorded {
+impl TryFrom<&SequencedEvent> for SequencedDomainEvent {
     type Error = DecodeError;
 
     fn try_from(event: &SequencedEvent) -> Result<Self, DecodeError> {

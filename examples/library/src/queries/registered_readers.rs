@@ -1,39 +1,39 @@
 use eddyline::{Error, Filter};
 
 use crate::domain::{DomainEvent, OccurredAt, ReaderContractCanceled, ReaderId, ReaderRegistered};
-use crate::queries::chronology::Chronology;
-use crate::queries::{Projection, Query, Recorded};
+use crate::queries::chronological_map::ChronologicalMap;
+use crate::queries::{Projection, Query, SequencedDomainEvent};
 
-/// Asks who is registered, the longest registered first.
+/// A query for the registered readers, the oldest registration first.
 #[derive(Clone, Copy, Debug)]
 pub struct RegisteredReaders;
 
-/// Is a reader who may borrow.
+/// A registered reader.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RegisteredReader {
     /// The reader.
     pub reader: ReaderId,
-    /// How the reader is called.
+    /// The name of the reader.
     pub name: String,
-    /// Since when, after a cancellation since the last registration.
+    /// The time of the last registration.
     pub registered_at: OccurredAt,
 }
 
-/// Holds the contracts in force, with the readers' names.
+/// The projection of the registered readers, with their names.
 #[derive(Clone, Debug, Default)]
 pub struct Contracts {
-    readers: Chronology<ReaderId, String>,
+    readers: ChronologicalMap<ReaderId, String>,
 }
 
 impl Projection for Contracts {
-    fn apply(&mut self, recorded: Recorded) {
-        let at = recorded.sequence_number;
-        match recorded.event {
+    fn apply(&mut self, sequenced: SequencedDomainEvent) {
+        let position = sequenced.sequence_number;
+        match sequenced.event {
             DomainEvent::ReaderRegistered(registered) => {
                 let ReaderRegistered { reader, name, occurred_at } = registered;
-                self.readers.begin(reader, name, occurred_at, at);
+                self.readers.insert(reader, name, occurred_at, position);
             }
-            DomainEvent::ReaderContractCanceled(canceled) => self.readers.end(&canceled.reader),
+            DomainEvent::ReaderContractCanceled(canceled) => self.readers.remove(&canceled.reader),
             _ => {}
         }
     }
@@ -75,12 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn answers_nothing_about_an_empty_log() {
+    fn answer_for_an_empty_log_is_empty() {
         assert_eq!(answer(&RegisteredReaders, []), []);
     }
 
     #[test]
-    fn names_readers_the_longest_registered_first() {
+    fn lists_the_oldest_registration_first() {
         let events =
             log([registered(reader(1), 5), registered(reader(3), 2), registered(reader(2), 2)]);
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_canceled_readers_out() {
+    fn excludes_canceled_readers() {
         let some =
             log([registered(reader(1), 1), registered(reader(2), 2), canceled(reader(1), 3)]);
         let all = log([registered(reader(1), 1), canceled(reader(1), 2)]);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_a_reader_who_registered_again_by_the_last_time() {
+    fn has_the_latest_time_of_a_reader_who_registered_again() {
         let events = log([
             registered(reader(1), 1),
             registered(reader(2), 2),

@@ -3,36 +3,37 @@ use eddyline::{Error, Filter};
 use crate::domain::{
     BookCopyAddedToCirculation, BookCopyRemovedFromCirculation, BookId, DomainEvent, OccurredAt,
 };
-use crate::queries::chronology::Chronology;
-use crate::queries::{Projection, Query, Recorded};
+use crate::queries::chronological_map::ChronologicalMap;
+use crate::queries::{Projection, Query, SequencedDomainEvent};
 
-/// Asks which copies were removed and not added again, the longest removed first.
+/// A query for the removed copies, the oldest removal first. Copies that were added again are
+/// excluded.
 #[derive(Clone, Copy, Debug)]
 pub struct RemovedBooks;
 
-/// Is a copy that was removed.
+/// A removed copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RemovedBook {
     /// The copy.
     pub book: BookId,
-    /// When, the last time if there were several.
+    /// The time of the last removal.
     pub removed_at: OccurredAt,
 }
 
-/// Holds the removals that no addition followed.
+/// The projection of the removals that no later addition follows.
 #[derive(Clone, Debug, Default)]
 pub struct Removals {
-    books: Chronology<BookId>,
+    books: ChronologicalMap<BookId>,
 }
 
 impl Projection for Removals {
-    fn apply(&mut self, recorded: Recorded) {
-        let at = recorded.sequence_number;
-        match recorded.event {
+    fn apply(&mut self, sequenced: SequencedDomainEvent) {
+        let position = sequenced.sequence_number;
+        match sequenced.event {
             DomainEvent::BookCopyRemovedFromCirculation(removed) => {
-                self.books.begin(removed.book, (), removed.occurred_at, at);
+                self.books.insert(removed.book, (), removed.occurred_at, position);
             }
-            DomainEvent::BookCopyAddedToCirculation(added) => self.books.end(&added.book),
+            DomainEvent::BookCopyAddedToCirculation(added) => self.books.remove(&added.book),
             _ => {}
         }
     }
@@ -68,13 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn answers_nothing_while_all_copies_are_in_circulation() {
+    fn answer_is_empty_if_no_copy_is_removed() {
         assert_eq!(answer(&RemovedBooks, []), []);
         assert_eq!(answer(&RemovedBooks, log([added(book(1), 1)])), []);
     }
 
     #[test]
-    fn names_copies_the_longest_removed_first() {
+    fn lists_the_oldest_removal_first() {
         let events = log([
             added(book(1), 1),
             added(book(2), 2),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_was_added_again() {
+    fn excludes_copies_that_were_added_again() {
         let events = log([
             added(book(1), 1),
             added(book(2), 2),
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_a_copy_that_was_removed_again_by_the_last_time() {
+    fn has_the_latest_time_of_a_copy_that_was_removed_again() {
         let events =
             log([added(book(1), 1), removed(book(1), 2), added(book(1), 3), removed(book(1), 4)]);
 

@@ -4,7 +4,7 @@ use library::domain::Metadata;
 use crate::support::{Library, add, at, cancel, give_back, lend, register, remove};
 
 #[tokio::test]
-async fn adding_a_copy_stores_it_once() {
+async fn adding_a_copy_twice_stores_one_event() {
     let library = Library::open().await;
 
     library.assert_stores(&add(1, 1), "BookCopyAddedToCirculation").await;
@@ -13,7 +13,7 @@ async fn adding_a_copy_stores_it_once() {
 }
 
 #[tokio::test]
-async fn removing_a_copy_stores_it_once() {
+async fn removing_a_copy_twice_stores_one_event() {
     let library = Library::open().await;
     library.run(&add(1, 1)).await;
     library.run(&add(2, 2)).await;
@@ -36,7 +36,7 @@ async fn removing_a_copy_is_rejected_while_it_is_lent() {
 }
 
 #[tokio::test]
-async fn registering_a_reader_stores_it_once() {
+async fn registering_a_reader_twice_stores_one_event() {
     let library = Library::open().await;
 
     library.assert_stores(&register(1, 1), "ReaderRegistered").await;
@@ -45,7 +45,7 @@ async fn registering_a_reader_stores_it_once() {
 }
 
 #[tokio::test]
-async fn canceling_a_contract_stores_it_once() {
+async fn canceling_a_contract_twice_stores_one_event() {
     let library = Library::open().await;
     library.run(&register(1, 1)).await;
     library.run(&register(2, 2)).await;
@@ -55,7 +55,7 @@ async fn canceling_a_contract_stores_it_once() {
 }
 
 #[tokio::test]
-async fn canceling_a_contract_is_rejected_while_a_book_is_out() {
+async fn canceling_a_contract_is_rejected_while_a_book_is_lent() {
     let library = Library::open().await;
     library.run(&add(1, 1)).await;
     library.run(&register(1, 2)).await;
@@ -68,7 +68,7 @@ async fn canceling_a_contract_is_rejected_while_a_book_is_out() {
 }
 
 #[tokio::test]
-async fn lending_a_copy_stores_it_once() {
+async fn lending_a_copy_twice_stores_one_event() {
     let library = Library::open().await;
     library.run(&add(1, 1)).await;
     library.run(&add(2, 2)).await;
@@ -113,7 +113,7 @@ async fn lending_an_eleventh_copy_is_rejected() {
 }
 
 #[tokio::test]
-async fn returning_a_copy_stores_it_once() {
+async fn returning_a_copy_twice_stores_one_event() {
     let library = Library::open().await;
     library.run(&add(1, 1)).await;
     library.run(&add(2, 2)).await;
@@ -142,7 +142,7 @@ async fn returning_a_copy_is_rejected_by_each_rule() {
 }
 
 #[tokio::test]
-async fn a_copy_goes_to_one_of_those_who_ask_at_once() {
+async fn only_one_of_two_concurrent_loans_of_a_copy_succeeds() {
     let library = Library::open().await;
     library.run(&add(1, 1)).await;
     library.run(&register(1, 2)).await;
@@ -160,7 +160,7 @@ async fn a_copy_goes_to_one_of_those_who_ask_at_once() {
 }
 
 #[tokio::test]
-async fn events_carry_their_time_and_where_they_come_from() {
+async fn events_carry_their_time_and_the_id_of_their_command() {
     let library = Library::open().await;
     library.run(&add(1, 7)).await;
 

@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::support::{Library, add, at, book, lend, reader, register};
 
 const SMALL: [&str; 6] = ["--books", "40", "--readers", "9", "--log", "events"];
-const BRIEF: [&str; 4] = ["--seconds", "1", "--clients", "3"];
+const SHORT: [&str; 4] = ["--seconds", "1", "--clients", "3"];
 
-/// Runs the load to its end.
+/// Runs the load generator until it exits.
 async fn run(arguments: &[&str]) -> Output {
     let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
     load.args(arguments);
@@ -23,10 +23,10 @@ async fn run(arguments: &[&str]) -> Output {
 
 async fn run_against(library: &Library, arguments: &[&str]) -> Output {
     let servers = ["--primary", &library.primary, "--replica", &library.replica];
-    run(&[&SMALL[..], &BRIEF, &servers, arguments].concat()).await
+    run(&[&SMALL[..], &SHORT, &servers, arguments].concat()).await
 }
 
-/// Starts the load on a library, with pipes for what it prints.
+/// Starts the load generator against a library, with pipes for its output.
 fn start(library: &Library, arguments: &[&str]) -> Child {
     let servers = ["--primary", &library.primary, "--replica", &library.replica];
     let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
@@ -34,8 +34,8 @@ fn start(library: &Library, arguments: &[&str]) -> Child {
     load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Sends a signal once the load runs; returns what the load then prints.
-fn signal_the_load(mut load: Child, signal: Signal) -> Output {
+/// Sends a signal when the load has started, and returns the output after that.
+fn send_signal(mut load: Child, signal: Signal) -> Output {
     let mut errors = BufReader::new(load.stderr.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("load ") {
@@ -95,7 +95,7 @@ async fn finds_a_book_that_was_lent_twice() {
     library.run(&register(2, 3)).await;
     library.run(&lend(1, 1, 4)).await;
     let (book, reader, occurred_at) = (book(1), reader(2), at(5));
-    library.force(BookCopyLentToReader { book, reader, occurred_at }).await;
+    library.append_unchecked(BookCopyLentToReader { book, reader, occurred_at }).await;
 
     let output = run_against(&library, &[]).await;
 
@@ -105,12 +105,12 @@ async fn finds_a_book_that_was_lent_twice() {
 }
 
 #[tokio::test]
-async fn says_in_one_line_why_it_cannot_run() {
-    let nowhere = "postgres://postgres@127.0.0.1:1/library";
+async fn reports_a_fatal_error_in_one_line() {
+    let unreachable = "postgres://postgres@127.0.0.1:1/library";
     for arguments in [
         &["--clients", "none"][..],
-        &["--primary", nowhere],
-        &["--primary", nowhere, "--replica", nowhere],
+        &["--primary", unreachable],
+        &["--primary", unreachable, "--replica", unreachable],
         &["--pg-bin", "/nowhere"],
     ] {
         let output = run(arguments).await;
@@ -122,10 +122,10 @@ async fn says_in_one_line_why_it_cannot_run() {
 }
 
 #[tokio::test]
-async fn ends_well_without_a_reader_of_standard_error() {
+async fn succeeds_if_standard_error_is_closed() {
     let library = Library::open().await;
 
-    let mut load = start(&library, &BRIEF);
+    let mut load = start(&library, &SHORT);
     drop(load.stderr.take());
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await.unwrap().unwrap();
 
@@ -133,12 +133,12 @@ async fn ends_well_without_a_reader_of_standard_error() {
 }
 
 #[tokio::test]
-async fn audits_the_log_without_a_reader_of_standard_output() {
+async fn audits_the_log_if_standard_output_is_closed() {
     let library = Library::open().await;
     let file = tempfile::NamedTempFile::new().unwrap();
 
     let mut load =
-        start(&library, &[&BRIEF[..], &["--json", file.path().to_str().unwrap()]].concat());
+        start(&library, &[&SHORT[..], &["--json", file.path().to_str().unwrap()]].concat());
     drop(load.stdout.take());
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await.unwrap().unwrap();
 
@@ -155,8 +155,8 @@ async fn audits_the_log_if_the_report_cannot_be_written() {
 
     let last = lines(&output.stdout).last().unwrap().to_string();
     assert!(last.starts_with("audit: no findings in "), "{output:?}");
-    let told = lines(&output.stderr).last().unwrap().to_string();
-    assert!(told.starts_with("error: cannot write /dev/full: "), "{output:?}");
+    let error = lines(&output.stderr).last().unwrap().to_string();
+    assert!(error.starts_with("error: cannot write /dev/full: "), "{output:?}");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
@@ -166,20 +166,20 @@ async fn reports_and_audits_after_a_signal() {
         let library = Library::open().await;
 
         let load = start(&library, &["--seconds", "600", "--clients", "3"]);
-        let output = tokio::task::spawn_blocking(move || signal_the_load(load, signal));
+        let output = tokio::task::spawn_blocking(move || send_signal(load, signal));
 
         assert_clean(&output.await.unwrap());
     }
 }
 
 #[tokio::test]
-async fn keeps_the_file_of_an_earlier_run_if_it_fails() {
+async fn keeps_the_report_of_an_earlier_run_if_it_fails() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     std::fs::write(&file, "earlier").unwrap();
-    let nowhere = "postgres://postgres@127.0.0.1:1/library";
+    let unreachable = "postgres://postgres@127.0.0.1:1/library";
 
-    let servers = ["--primary", nowhere, "--replica", nowhere];
+    let servers = ["--primary", unreachable, "--replica", unreachable];
     let output = run(&[&servers[..], &["--json", file.to_str().unwrap()]].concat()).await;
 
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -188,7 +188,7 @@ async fn keeps_the_file_of_an_earlier_run_if_it_fails() {
 }
 
 #[tokio::test]
-async fn audits_after_a_load_that_took_every_connection() {
+async fn audits_after_a_load_that_used_every_connection() {
     let cluster = Cluster::builder().fsync(false).max_connections(12).start().await.unwrap();
     cluster.create_database("library").await.unwrap();
     let url = cluster.primary().url("library");
@@ -201,7 +201,7 @@ async fn audits_after_a_load_that_took_every_connection() {
 }
 
 #[tokio::test]
-async fn audits_after_a_load_that_took_every_file() {
+async fn audits_after_a_load_that_used_every_file_descriptor() {
     let library = Library::open().await;
 
     let mut load = Command::new("sh");
@@ -214,7 +214,7 @@ async fn audits_after_a_load_that_took_every_file() {
 }
 
 #[tokio::test]
-async fn takes_an_address_of_keys_and_values() {
+async fn accepts_addresses_of_keys_and_values() {
     let library = Library::open().await;
     let [primary, replica] = [&library.primary, &library.replica].map(|url| {
         let (host, database) = url.rsplit_once('/').unwrap();
@@ -223,7 +223,7 @@ async fn takes_an_address_of_keys_and_values() {
     });
     for by_variables in [false, true] {
         let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
-        load.args(SMALL).args(BRIEF);
+        load.args(SMALL).args(SHORT);
         match by_variables {
             true => load.envs([("LIBRARY_PRIMARY", &primary), ("LIBRARY_REPLICA", &replica)]),
             false => load.args(["--primary", &primary, "--replica", &replica]),
@@ -235,9 +235,9 @@ async fn takes_an_address_of_keys_and_values() {
 }
 
 #[tokio::test]
-async fn takes_an_empty_variable_for_none() {
+async fn treats_an_empty_variable_as_unset() {
     let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
-    load.args(BRIEF);
+    load.args(SHORT);
     for name in ["SECONDS", "CLIENTS", "BOOKS", "READERS", "SEED", "LOG", "JSON"] {
         load.env(format!("LIBRARY_{name}"), "");
     }
@@ -252,18 +252,18 @@ async fn takes_an_empty_variable_for_none() {
 }
 
 #[tokio::test]
-async fn runs_in_a_folder_that_is_not_utf_8_and_leaves_only_its_report() {
+async fn runs_in_a_folder_that_is_not_utf_8_and_leaves_only_the_report() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join(OsStr::from_bytes(b"ad\xe9 lovelace"));
     std::fs::create_dir(&folder).unwrap();
-    // The servers' user need not be this one.
+    // The servers may run as another user, who needs access to the folders.
     for folder in [outer.path(), &folder] {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let report = folder.join(OsStr::from_bytes(b"r\xe9port.json"));
 
     let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
-    load.args(SMALL).args(BRIEF).arg("--json").arg(&report).env("TMPDIR", &folder);
+    load.args(SMALL).args(SHORT).arg("--json").arg(&report).env("TMPDIR", &folder);
     let output = tokio::task::spawn_blocking(move || load.output()).await.unwrap().unwrap();
 
     assert_clean(&output);

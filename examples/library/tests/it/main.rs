@@ -1,4 +1,5 @@
-//! The library against a real primary and a real streaming replica: commands, queries, and the load.
+//! Tests of the commands, the queries and the load generator against a real primary and a streaming
+//! replica.
 
 mod commands;
 mod load;

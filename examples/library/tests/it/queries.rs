@@ -8,8 +8,11 @@ use crate::support::{
     Library, NAME, add, at, book, cancel, data, give_back, lend, reader, register, remove,
 };
 
-/// Copy 1 is lent to reader 2, copy 2 returned by reader 1, copy 3 removed, copy 4 removed and
-/// added again; reader 3 canceled, reader 4 canceled and registered again.
+/// Returns a library with this state:
+///
+/// - Copy 1 is lent to reader 2, copy 2 was returned by reader 1.
+/// - Copy 3 is removed, copy 4 was removed and added again.
+/// - Reader 3 is canceled, reader 4 was canceled and registered again.
 async fn library() -> Library {
     let library = Library::open().await;
     library.run(&add(1, 1)).await;
@@ -35,10 +38,10 @@ async fn library() -> Library {
 }
 
 #[tokio::test]
-async fn books_in_circulation_tells_lent_copies_from_others() {
+async fn books_in_circulation_marks_lent_copies() {
     let library = library().await;
 
-    let circulation = library.ask(&BooksInCirculation).await.value;
+    let circulation = library.query(&BooksInCirculation).await.value;
 
     let expected = [(1, 1, true), (2, 2, false), (4, 18, false)];
     let expected = expected.map(|(number, minute, is_currently_lent)| BookInCirculation {
@@ -51,30 +54,30 @@ async fn books_in_circulation_tells_lent_copies_from_others() {
 }
 
 #[tokio::test]
-async fn books_lent_out_names_who_has_them() {
+async fn books_lent_out_lists_copies_with_their_borrowers() {
     let library = library().await;
 
-    let loans = library.ask(&BooksLentOut).await.value;
+    let loans = library.query(&BooksLentOut).await.value;
 
     assert_eq!(loans, [BookLentOut { book: book(1), reader: reader(2), lent_at: at(17) }]);
 }
 
 #[tokio::test]
-async fn books_lent_by_reader_names_the_copies_of_one_reader() {
+async fn books_lent_by_reader_lists_the_copies_of_one_reader() {
     let library = library().await;
 
-    let first = library.ask(&BooksLentByReader { reader: reader(1) }).await.value;
-    let second = library.ask(&BooksLentByReader { reader: reader(2) }).await.value;
+    let first = library.query(&BooksLentByReader { reader: reader(1) }).await.value;
+    let second = library.query(&BooksLentByReader { reader: reader(2) }).await.value;
 
     assert_eq!(first, []);
     assert_eq!(second, [BookLentByReader { book: book(1), lent_at: at(17) }]);
 }
 
 #[tokio::test]
-async fn registered_readers_leaves_canceled_ones_out() {
+async fn registered_readers_excludes_canceled_readers() {
     let library = library().await;
 
-    let readers = library.ask(&RegisteredReaders).await.value;
+    let readers = library.query(&RegisteredReaders).await.value;
 
     let expected = [(1, 5), (2, 6), (4, 19)].map(|(number, minute)| RegisteredReader {
         reader: reader(number),
@@ -85,29 +88,29 @@ async fn registered_readers_leaves_canceled_ones_out() {
 }
 
 #[tokio::test]
-async fn canceled_readers_leaves_out_who_registered_again() {
+async fn canceled_readers_excludes_readers_who_registered_again() {
     let library = library().await;
 
-    let readers = library.ask(&CanceledReaders).await.value;
+    let readers = library.query(&CanceledReaders).await.value;
 
     assert_eq!(readers, [CanceledReader { reader: reader(3), canceled_at: at(15) }]);
 }
 
 #[tokio::test]
-async fn removed_books_leaves_out_what_was_added_again() {
+async fn removed_books_excludes_copies_that_were_added_again() {
     let library = library().await;
 
-    let books = library.ask(&RemovedBooks).await.value;
+    let books = library.query(&RemovedBooks).await.value;
 
     assert_eq!(books, [RemovedBook { book: book(3), removed_at: at(13) }]);
 }
 
 #[tokio::test]
-async fn finished_lendings_names_as_many_as_asked_for() {
+async fn finished_lendings_returns_at_most_the_requested_number() {
     let library = library().await;
 
-    let newest = library.ask(&FinishedLendings { max: 1, order: Order::NewestFirst }).await.value;
-    let oldest = library.ask(&FinishedLendings { max: 9, order: Order::OldestFirst }).await.value;
+    let newest = library.query(&FinishedLendings { max: 1, order: Order::NewestFirst }).await.value;
+    let oldest = library.query(&FinishedLendings { max: 9, order: Order::OldestFirst }).await.value;
 
     let [first, last] = [(2, 11), (1, 12)].map(|(number, minute)| FinishedLending {
         book: book(number),
@@ -119,15 +122,15 @@ async fn finished_lendings_names_as_many_as_asked_for() {
 }
 
 #[tokio::test]
-async fn of_an_empty_library_are_answered_with_nothing() {
+async fn queries_of_an_empty_library_have_empty_answers() {
     let library = Library::open().await;
 
     let all = FinishedLendings { max: 9, order: Order::OldestFirst };
-    assert_eq!(library.ask(&BooksInCirculation).await.value.count, 0);
-    assert_eq!(library.ask(&BooksLentOut).await.value, []);
-    assert_eq!(library.ask(&BooksLentByReader { reader: reader(1) }).await.value, []);
-    assert_eq!(library.ask(&RegisteredReaders).await.value, []);
-    assert_eq!(library.ask(&CanceledReaders).await.value, []);
-    assert_eq!(library.ask(&RemovedBooks).await.value, []);
-    assert_eq!(library.ask(&all).await.value.total, 0);
+    assert_eq!(library.query(&BooksInCirculation).await.value.count, 0);
+    assert_eq!(library.query(&BooksLentOut).await.value, []);
+    assert_eq!(library.query(&BooksLentByReader { reader: reader(1) }).await.value, []);
+    assert_eq!(library.query(&RegisteredReaders).await.value, []);
+    assert_eq!(library.query(&CanceledReaders).await.value, []);
+    assert_eq!(library.query(&RemovedBooks).await.value, []);
+    assert_eq!(library.query(&all).await.value.total, 0);
 }

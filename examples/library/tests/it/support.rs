@@ -1,4 +1,4 @@
-//! One cluster for all tests, and a library in a database of its own for each.
+//! One cluster for all tests, with a database for each test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub(crate) const NAME: &str = "Ada Lovelace";
 
-/// A library with nothing in it: commands go to the primary, queries to the replica.
+/// An empty library. Commands go to the primary, queries to the replica.
 pub(crate) struct Library {
     pub(crate) commands: CommandHandler,
     pub(crate) queries: QueryHandler,
@@ -30,7 +30,7 @@ pub(crate) struct Library {
 impl Library {
     pub(crate) async fn open() -> Self {
         let cluster = cluster().await;
-        let database = format!("library_{}", next());
+        let database = format!("library_{}", next_number());
         cluster.create_database(&database).await.unwrap();
         let (primary, replica) =
             (cluster.primary().url(&database), cluster.standbys()[0].url(&database));
@@ -49,21 +49,21 @@ impl Library {
         }
     }
 
-    /// Appends an event whether the rules allow it or not.
-    pub(crate) async fn force(&self, event: impl Into<DomainEvent>) {
+    /// Appends an event without a check of the rules.
+    pub(crate) async fn append_unchecked(&self, event: impl Into<DomainEvent>) {
         let event = event.into().to_event(Uuid::from_u128(1)).unwrap();
         self.store.append([event], AppendCondition::none()).await.unwrap();
     }
 
-    /// Runs a command on the way to what a test is about.
+    /// Runs a command that prepares a test, and checks that it succeeds.
     pub(crate) async fn run(&self, command: &impl Command) {
         let outcome = self.commands.handle(command).await;
 
         assert!(matches!(outcome, Ok(Outcome::Success(_))), "{outcome:?}");
     }
 
-    /// Asks the replica, once it has all that was stored.
-    pub(crate) async fn ask<Q: Query>(&self, query: &Q) -> Answer<Q::Answer> {
+    /// Runs a query on the replica, at the head of the log or later.
+    pub(crate) async fn query<Q: Query>(&self, query: &Q) -> Answer<Q::Answer> {
         let head = self.store.head().await.unwrap();
         let answer = self.queries.at_least(head).handle(query).await.unwrap();
 
@@ -76,7 +76,7 @@ impl Library {
         self.store.query(&Filter::everything()).await.unwrap().into_events()
     }
 
-    /// Runs a command twice and checks that the second time stores nothing.
+    /// Runs a command twice, and checks that the second run stores nothing.
     pub(crate) async fn assert_idempotent(&self, command: &impl Command) {
         let first = self.commands.handle(command).await.unwrap();
         let stored = self.events().await.len();
@@ -88,7 +88,7 @@ impl Library {
         assert_eq!(self.events().await.len(), stored);
     }
 
-    /// Runs a command and checks that it stores an event of this type as its last.
+    /// Runs a command, and checks that it stores an event of this type as the last one of the log.
     pub(crate) async fn assert_stores(&self, command: &impl Command, event_type: &str) {
         let receipt = self.commands.handle(command).await.unwrap().receipt().unwrap();
 
@@ -98,7 +98,7 @@ impl Library {
         assert_eq!((last.id(), last.sequence_number()), (receipt.event_id, receipt.position));
     }
 
-    /// Runs a command and checks that it is rejected with this text and leaves its failure event.
+    /// Runs a command, and checks that it is rejected with this text and stores its failure event.
     pub(crate) async fn assert_rejected(&self, command: &impl Command, text: &str) {
         let error = self.commands.handle(command).await.unwrap_err();
 
@@ -169,15 +169,15 @@ pub(crate) fn give_back(
     ReturnBookCopyFromReader { book, reader, occurred_at: at(minute) }
 }
 
-/// Returns the cluster, started by whichever test is first. It ends with the process.
+/// Returns the cluster. The first test starts it; it stops when the process ends.
 async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
     let start = || async { Cluster::builder().standbys(1).fsync(false).start().await.unwrap() };
     CLUSTER.get_or_init(start).await
 }
 
-/// Returns a number that no other test gets.
-fn next() -> u32 {
+/// Returns a number that is unique among the tests of this process.
+fn next_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -1,29 +1,29 @@
-//! Writers who decide: they read a boundary, count what they see, and append the count.
+//! Writers that read a boundary, count its events, and append events with that count.
 
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::{Assignment, Race, Trouble};
-use crate::boundary::{Boundary, FilterKind, OLD};
+use super::{Assignment, ConsecutiveErrors, Race};
+use crate::boundary::{Boundary, FULL, FilterKind};
 use crate::event::{Decision, NewEvent, ids, new_events};
-use crate::fact::{Conflict, Fact, Immunity};
 use crate::failure::Failure;
 use crate::filter::FilterSpec;
 use crate::kind::Kind;
-use crate::protocol::{Broken, Outcome, Protocol, Reading};
+use crate::message::{Conflict, Exclusivity, Message};
+use crate::protocol::{Outcome, Protocol, Reading, ReportedConflict};
 
-/// Decides on the shared boundaries, by every kind of filter in turn.
+/// Decides on the shared boundaries, with each kind of filter in rotation.
 pub async fn shared(race: &Race, writer: usize, mut random: SmallRng) -> Result<(), Failure> {
     race.wait_for_start().await;
-    let mut trouble = Trouble::default();
-    for turn in writer.. {
+    let mut errors = ConsecutiveErrors::default();
+    for index in writer.. {
         if !race.is_on() {
             break;
         }
-        let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
+        let kind = FilterKind::ALL[index % FilterKind::ALL.len()];
         let decider = Decider {
             is_fresh: false,
             protocol: &race.protocol,
@@ -31,22 +31,22 @@ pub async fn shared(race: &Race, writer: usize, mut random: SmallRng) -> Result<
             boundary: race.boundaries.any(&mut random),
             kind,
         };
-        if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
-            race.boundaries.retire(&decider.boundary);
+        if let Ended::Full = decider.decide(&mut random, &mut errors).await? {
+            race.boundaries.replace(&decider.boundary);
         }
     }
     Ok(())
 }
 
-/// Decides on the shared boundaries, each time by a store that has just connected.
+/// Decides on the shared boundaries, with a newly connected store for each decision.
 pub async fn fresh(
     race: &Race,
     assignment: &Assignment,
     mut random: SmallRng,
 ) -> Result<(), Failure> {
     race.wait_for_start().await;
-    let mut trouble = Trouble::default();
-    for turn in 0.. {
+    let mut errors = ConsecutiveErrors::default();
+    for index in 0.. {
         if !race.is_on() {
             break;
         }
@@ -54,39 +54,39 @@ pub async fn fresh(
         let protocol = match connected {
             Ok(protocol) => protocol,
             Err(failure) => {
-                trouble.met(race, Vec::new(), in_one_line(&failure)).await?;
+                errors.add(race, Vec::new(), error_chain(&failure)).await?;
                 continue;
             }
         };
-        let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
+        let kind = FilterKind::ALL[index % FilterKind::ALL.len()];
         let boundary = race.boundaries.any(&mut random);
         let decider = Decider { is_fresh: true, protocol: &protocol, race, boundary, kind };
-        if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
-            race.boundaries.retire(&decider.boundary);
+        if let Ended::Full = decider.decide(&mut random, &mut errors).await? {
+            race.boundaries.replace(&decider.boundary);
         }
     }
     Ok(())
 }
 
-/// Decides on boundaries that nobody else writes to.
+/// Decides on boundaries that have no other writer.
 pub async fn private(race: &Race, writer: usize, mut random: SmallRng) -> Result<(), Failure> {
     race.wait_for_start().await;
-    let mut trouble = Trouble::default();
-    let mut age = 0;
-    for turn in 0.. {
+    let mut errors = ConsecutiveErrors::default();
+    let mut generation = 0;
+    for index in 0.. {
         if !race.is_on() {
             break;
         }
-        let kind = FilterKind::ALL[turn % FilterKind::ALL.len()];
+        let kind = FilterKind::ALL[index % FilterKind::ALL.len()];
         let decider = Decider {
             is_fresh: false,
             protocol: &race.protocol,
             race,
-            boundary: Boundary::private(writer, age),
+            boundary: Boundary::private(writer, generation),
             kind,
         };
-        if let Ended::Old = decider.decide(&mut random, &mut trouble).await? {
-            age += 1;
+        if let Ended::Full = decider.decide(&mut random, &mut errors).await? {
+            generation += 1;
         }
     }
     Ok(())
@@ -101,69 +101,74 @@ struct Decider<'a> {
     kind: FilterKind,
 }
 
-/// How a decision ended.
+/// The end of a decision.
 enum Ended {
-    /// The boundary has had its time.
-    Old,
-    /// It was accepted, or it will never be known, or the race is over.
+    /// The boundary is full.
+    Full,
+    /// The decision was accepted, or its outcome is unknown, or the race is over.
     Taken,
 }
 
 impl Decider<'_> {
-    /// Takes a decision, as often as it is refused.
-    async fn decide(&self, random: &mut SmallRng, trouble: &mut Trouble) -> Result<Ended, Failure> {
+    /// Takes a decision, and repeats it after conflicts and errors.
+    async fn decide(
+        &self,
+        random: &mut SmallRng,
+        errors: &mut ConsecutiveErrors,
+    ) -> Result<Ended, Failure> {
         let filter = self.boundary.filter(self.kind);
         while self.race.is_on() {
             let reading = match self.protocol.read(&filter, random).await {
                 Ok(reading) => reading,
-                Err(fault) => {
-                    trouble.met(self.race, Vec::new(), fault).await?;
+                Err(error) => {
+                    errors.add(self.race, Vec::new(), error).await?;
                     continue;
                 }
             };
-            if reading.count >= OLD {
-                return Ok(Ended::Old);
+            if reading.count >= FULL {
+                return Ok(Ended::Full);
             }
             if random.random_ratio(1, 8) {
                 tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
             }
-            if let Some(ended) = self.append(&filter, reading, random, trouble).await? {
+            if let Some(ended) = self.append(&filter, reading, random, errors).await? {
                 return Ok(ended);
             }
         }
         Ok(Ended::Taken)
     }
 
-    /// Appends what was decided; `None` is to start over.
+    /// Appends the events of a decision. Returns `None` if the decision must be repeated.
     async fn append(
         &self,
         filter: &FilterSpec,
         reading: Reading,
         random: &mut SmallRng,
-        trouble: &mut Trouble,
+        errors: &mut ConsecutiveErrors,
     ) -> Result<Option<Ended>, Failure> {
-        let Reading { count, position, basis } = reading;
+        let Reading { count, position, condition } = reading;
         let decision = Decision { filter: filter.clone(), since: 0, count, read_at: position };
         let events = events(&self.boundary, self.kind, decision, random);
-        let outcome = self.race.append_by(self.protocol, &events, basis, random).await;
+        let outcome = self.race.append_by(self.protocol, &events, condition, random).await;
         let Some(outcome) = outcome else {
-            // What may yet be stored would break the next condition on a private boundary.
+            // The events may still be stored, which would break the next condition on a private
+            // boundary.
             let private = self.boundary.is_private();
-            return Ok(Some(if private { Ended::Old } else { Ended::Taken }));
+            return Ok(Some(if private { Ended::Full } else { Ended::Taken }));
         };
         match outcome {
             Outcome::Accepted { first, last } => {
-                trouble.is_over();
+                errors.reset();
                 self.accepted(&events, first, last).await;
                 Ok(Some(Ended::Taken))
             }
-            Outcome::Conflict(broken) => {
-                trouble.is_over();
-                self.refused(&events, filter, position, broken).await;
+            Outcome::Conflict(reported) => {
+                errors.reset();
+                self.refused(&events, filter, position, reported).await;
                 Ok(None)
             }
-            Outcome::Refused(fault) | Outcome::Unknown(fault) => {
-                trouble.met(self.race, ids(&events), fault).await?;
+            Outcome::Refused(error) | Outcome::Unknown(error) => {
+                errors.add(self.race, ids(&events), error).await?;
                 Ok(None)
             }
         }
@@ -180,7 +185,7 @@ impl Decider<'_> {
                 self.race.count(Kind::DecisionOfMany);
             }
         }
-        self.race.tell(Fact::Accepted { ids: ids(events), first, last }).await;
+        self.race.send(Message::Accepted { ids: ids(events), first, last }).await;
     }
 
     async fn refused(
@@ -188,18 +193,18 @@ impl Decider<'_> {
         events: &[NewEvent],
         filter: &FilterSpec,
         read_at: u64,
-        broken: Broken,
+        reported: ReportedConflict,
     ) {
-        let Broken { after, event, head } = broken;
+        let ReportedConflict { after, event, head } = reported;
         let private = self.boundary.is_private();
         if !private {
             self.race.count(Kind::Conflict);
         }
         let filter = filter.clone();
-        let immunity = private.then_some(Immunity::Private);
-        let conflict = Conflict { filter, read_at, after, event, head, immunity };
-        self.race.tell(Fact::Conflict(conflict)).await;
-        self.race.tell(Fact::Refused { ids: ids(events), fault: None }).await;
+        let exclusivity = private.then_some(Exclusivity::Private);
+        let conflict = Conflict { filter, read_at, after, event, head, exclusivity };
+        self.race.send(Message::Conflict(conflict)).await;
+        self.race.send(Message::Refused { ids: ids(events), error: None }).await;
     }
 }
 

@@ -1,10 +1,10 @@
-//! Those who race, and what they have in common.
+//! The actors of a race (writers, importers and tailing readers) and their shared state.
 
-mod contender;
 mod decider;
 mod importer;
 mod inserter;
 mod single_store;
+mod store_decider;
 mod tail;
 mod unconditional;
 
@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 use crate::boundary::Boundaries;
 use crate::event::{NewEvent, ids};
-use crate::fact::{Fact, Way};
 use crate::failure::Failure;
 use crate::kind::Kind;
-use crate::protocol::{Basis, Outcome, Protocol, ProtocolName, Tenacity};
+use crate::message::{Message, TailMethod};
+use crate::protocol::{Condition, DecidePolicy, Outcome, Protocol, ProtocolName};
 use crate::servers::Addresses;
 
-/// What a worker needs to know of the race, and which part of it is its own.
+/// The parameters of a race, and the number of the worker that receives them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Assignment {
     pub worker: usize,
@@ -40,15 +40,15 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Returns how many connections to a server the actors of a process may share: one for each,
-    /// as long as the server has enough.
+    /// Returns how many connections to each server the actors of a process share: one per actor,
+    /// within the limit for all processes.
     fn connections(&self) -> usize {
-        let wanted = self.writers.div_ceil(self.processes) + Way::ALL.len();
+        let wanted = self.writers.div_ceil(self.processes) + TailMethod::ALL.len();
         wanted.min((MOST_CONNECTIONS / self.processes).max(1))
     }
 }
 
-/// How far the race is.
+/// The phase of a race.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
     Waiting,
@@ -57,13 +57,13 @@ pub enum Phase {
     Finishing { head: u64 },
 }
 
-/// What the actors of a process share.
+/// The state that the actors of a process share.
 pub struct Race {
     pub protocol: Protocol,
     pub boundaries: Boundaries,
     writers: usize,
     phase: watch::Receiver<Phase>,
-    facts: mpsc::Sender<Fact>,
+    messages: mpsc::Sender<Message>,
     tally: Mutex<BTreeMap<Kind, u64>>,
 }
 
@@ -72,7 +72,7 @@ impl Race {
     pub async fn prepare(
         assignment: &Assignment,
         phase: watch::Receiver<Phase>,
-        facts: mpsc::Sender<Fact>,
+        messages: mpsc::Sender<Message>,
     ) -> Result<Self, Failure> {
         Ok(Self {
             protocol: Protocol::connect(
@@ -84,12 +84,12 @@ impl Race {
             boundaries: Boundaries::new(assignment.boundaries),
             writers: assignment.writers,
             phase,
-            facts,
+            messages,
             tally: Mutex::default(),
         })
     }
 
-    /// Returns whether writers go on.
+    /// Returns whether writers must continue.
     fn is_on(&self) -> bool {
         self.phase() == Phase::Racing
     }
@@ -99,129 +99,135 @@ impl Race {
     }
 
     async fn wait_for_start(&self) {
-        // Without anybody to start the race the process has ended.
+        // If the sender is gone, the process is about to end.
         let _ = self.phase.clone().wait_for(|phase| *phase != Phase::Waiting).await;
     }
 
-    /// Tells the main process.
-    pub async fn tell(&self, fact: Fact) {
-        // Without anybody to listen the process is about to end.
-        let _ = self.facts.send(fact).await;
+    /// Sends a message to the main process.
+    pub async fn send(&self, message: Message) {
+        // If the receiver is gone, the process is about to end.
+        let _ = self.messages.send(message).await;
     }
 
     fn count(&self, kind: Kind) {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
     }
 
-    /// Returns how often each kind of work was done.
-    pub fn tally(&self) -> Fact {
+    /// Returns the number of operations of each kind.
+    pub fn tally(&self) -> Message {
         let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        Fact::Tally(tally.iter().map(|(&kind, &count)| (kind, count)).collect())
+        Message::Tally(tally.iter().map(|(&kind, &count)| (kind, count)).collect())
     }
 
-    /// Waits for a future, or now and then gives up on it half-way.
-    async fn wait<T>(&self, future: impl Future<Output = T>, random: &mut SmallRng) -> Option<T> {
+    /// Waits for a future, and occasionally drops it before it is complete.
+    async fn wait_or_abandon<T>(
+        &self,
+        future: impl Future<Output = T>,
+        random: &mut SmallRng,
+    ) -> Option<T> {
         if !random.random_ratio(1, 20) {
             return Some(future.await);
         }
-        let patience = Duration::from_micros(random.random_range(0..8_000));
-        tokio::time::timeout(patience, future).await.ok()
+        let timeout = Duration::from_micros(random.random_range(0..8_000));
+        tokio::time::timeout(timeout, future).await.ok()
     }
 
-    /// Appends, or now and then gives up on it half-way; `None` then, and if it is not known
-    /// whether the events were stored.
+    /// Appends with the shared protocol, and occasionally drops the append before it is answered.
+    /// Returns `None` if it was dropped or its outcome is unknown.
     async fn append(
         &self,
         events: &[NewEvent],
-        basis: Basis,
+        condition: Condition,
         random: &mut SmallRng,
     ) -> Option<Outcome> {
-        self.append_by(&self.protocol, events, basis, random).await
+        self.append_by(&self.protocol, events, condition, random).await
     }
 
-    /// The same by another protocol than that which the actors share.
+    /// Appends like [`Self::append`], with the given protocol.
     async fn append_by(
         &self,
         protocol: &Protocol,
         events: &[NewEvent],
-        basis: Basis,
+        condition: Condition,
         random: &mut SmallRng,
     ) -> Option<Outcome> {
-        match self.wait(protocol.append(events, basis), random).await {
+        match self.wait_or_abandon(protocol.append(events, condition), random).await {
             None => self.count(Kind::Abandoned),
             Some(Outcome::Unknown(_)) => {}
             known => return known,
         }
-        self.tell(Fact::Doubtful { ids: ids(events) }).await;
+        self.send(Message::Unknown { ids: ids(events) }).await;
         None
     }
 }
 
-/// The faults that an actor met one after the other.
+/// The number of errors that an actor had in a row.
 #[derive(Default)]
-struct Trouble {
-    in_a_row: u32,
+struct ConsecutiveErrors {
+    count: u32,
 }
 
-impl Trouble {
-    /// Tells of a fault after which nothing was stored, and waits a little; too many in a row are
-    /// a failure.
-    async fn met(&mut self, race: &Race, ids: Vec<Uuid>, fault: String) -> Result<(), Failure> {
-        self.in_a_row += 1;
-        if self.in_a_row > PATIENCE {
-            return Err(Failure::Stuck { faults: self.in_a_row, last: fault });
+impl ConsecutiveErrors {
+    /// Reports an error after which nothing was stored, and pauses. Fails after too many errors in
+    /// a row.
+    async fn add(&mut self, race: &Race, ids: Vec<Uuid>, error: String) -> Result<(), Failure> {
+        self.count += 1;
+        if self.count > MOST_ERRORS {
+            return Err(Failure::Stuck { errors: self.count, last: error });
         }
-        race.tell(Fact::Refused { ids, fault: Some(fault) }).await;
+        race.send(Message::Refused { ids, error: Some(error) }).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         Ok(())
     }
 
-    fn is_over(&mut self) {
-        self.in_a_row = 0;
+    fn reset(&mut self) {
+        self.count = 0;
     }
 }
 
-/// The parts that writers play.
+/// The roles of writers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
-    Contender(Tenacity),
+enum Role {
+    StoreDecider(DecidePolicy),
     Decider,
     Inserter,
     Private,
     Unconditional,
 }
 
-/// The actors of a process: first those whose end is awaited, then those who read to the end.
-pub struct Cast {
+/// The tasks of a process: writers, which end by themselves, and readers, which end when they have
+/// read the whole log.
+pub struct Actors {
     pub writers: JoinSet<Result<(), Failure>>,
     pub readers: JoinSet<Result<(), Failure>>,
 }
 
-/// Lets every actor of the process get ready.
-pub async fn assemble(race: &Arc<Race>, assignment: &Assignment) -> Result<Cast, Failure> {
-    let mut cast = Cast { writers: JoinSet::new(), readers: JoinSet::new() };
+/// Connects and spawns the actors of this process.
+pub async fn start_actors(race: &Arc<Race>, assignment: &Assignment) -> Result<Actors, Failure> {
+    let mut actors = Actors { writers: JoinSet::new(), readers: JoinSet::new() };
     let own = |process: usize| process % assignment.processes == assignment.worker;
     let random = |actor: usize| SmallRng::seed_from_u64(assignment.seed ^ ((actor as u64) << 32));
-    for writer in (0..assignment.writers).filter(|writer| own(writer + writer / PARTS.len())) {
+    for writer in (0..assignment.writers).filter(|writer| own(writer + writer / ROLES.len())) {
         let (race, random) = (Arc::clone(race), random(writer));
-        match PARTS[writer % PARTS.len()] {
-            Part::Contender(tenacity) => {
-                cast.writers
-                    .spawn(async move { contender::run(&race, tenacity, writer, random).await });
+        match ROLES[writer % ROLES.len()] {
+            Role::StoreDecider(policy) => {
+                actors
+                    .writers
+                    .spawn(async move { store_decider::run(&race, policy, writer, random).await });
             }
-            Part::Decider => {
-                cast.writers.spawn(async move { decider::shared(&race, writer, random).await });
+            Role::Decider => {
+                actors.writers.spawn(async move { decider::shared(&race, writer, random).await });
             }
-            Part::Inserter => {
+            Role::Inserter => {
                 let table = assignment.protocol.table();
                 let inserter = inserter::connect(&assignment.addresses, table).await?;
-                cast.writers.spawn(async move { inserter.run(&race, random).await });
+                actors.writers.spawn(async move { inserter.run(&race, random).await });
             }
-            Part::Private => {
-                cast.writers.spawn(async move { decider::private(&race, writer, random).await });
+            Role::Private => {
+                actors.writers.spawn(async move { decider::private(&race, writer, random).await });
             }
-            Part::Unconditional => {
-                cast.writers.spawn(async move { unconditional::run(&race, random).await });
+            Role::Unconditional => {
+                actors.writers.spawn(async move { unconditional::run(&race, random).await });
             }
         }
     }
@@ -230,78 +236,80 @@ pub async fn assemble(race: &Arc<Race>, assignment: &Assignment) -> Result<Cast,
             let (race, random) =
                 (Arc::clone(race), random(assignment.writers + MOST_READERS + number));
             match extra {
-                Extra::Calm => {
+                Extra::SingleStore => {
                     let single_store = single_store::connect(&assignment.addresses).await?;
-                    cast.writers.spawn(async move { single_store.run(&race, random).await });
+                    actors.writers.spawn(async move { single_store.run(&race, random).await });
                 }
                 Extra::FreshStores => {
                     let assignment = assignment.clone();
-                    cast.writers
+                    actors
+                        .writers
                         .spawn(async move { decider::fresh(&race, &assignment, random).await });
                 }
                 Extra::Importer => {
-                    cast.writers.spawn(async move { importer::run(&race, random).await });
+                    actors.writers.spawn(async move { importer::run(&race, random).await });
                 }
             }
         }
     }
-    let readers = Way::ALL
+    let readers = TailMethod::ALL
         .into_iter()
-        .flat_map(|way| assignment.addresses.servers().into_iter().map(move |it| (way, it)));
-    for (number, (way, server)) in readers.enumerate().filter(|(number, _)| own(*number)) {
+        .flat_map(|method| assignment.addresses.servers().into_iter().map(move |it| (method, it)));
+    for (number, (method, server)) in readers.enumerate().filter(|(number, _)| own(*number)) {
         let (race, random) = (Arc::clone(race), random(assignment.writers + number));
-        let reader = tail::connect(assignment, way, server).await?;
-        cast.readers.spawn(async move { reader.run(&race, random).await });
+        let reader = tail::connect(assignment, method, server).await?;
+        actors.readers.spawn(async move { reader.run(&race, random).await });
     }
-    Ok(cast)
+    Ok(actors)
 }
 
-/// How the writers divide up; the first six make a race.
-const PARTS: [Part; 10] = [
-    Part::Decider,
-    Part::Unconditional,
-    Part::Inserter,
-    Part::Private,
-    Part::Contender(Tenacity::Optimistic),
-    Part::Contender(Tenacity::Escalating),
-    Part::Decider,
-    Part::Contender(Tenacity::Optimistic),
-    Part::Contender(Tenacity::Escalating),
-    Part::Decider,
+/// The roles of the writers, in rotation. The first six cover every role.
+const ROLES: [Role; 10] = [
+    Role::Decider,
+    Role::Unconditional,
+    Role::Inserter,
+    Role::Private,
+    Role::StoreDecider(DecidePolicy::Optimistic),
+    Role::StoreDecider(DecidePolicy::Escalating),
+    Role::Decider,
+    Role::StoreDecider(DecidePolicy::Optimistic),
+    Role::StoreDecider(DecidePolicy::Escalating),
+    Role::Decider,
 ];
 
-/// Actors that are there once in a race of the store, beside the writers.
+/// Actors of which a race of the store has one each, in addition to the writers.
 #[derive(Clone, Copy, Debug)]
 enum Extra {
-    Calm,
+    SingleStore,
     FreshStores,
     Importer,
 }
 
-const EXTRAS: [Extra; 3] = [Extra::Calm, Extra::FreshStores, Extra::Importer];
+const EXTRAS: [Extra; 3] = [Extra::SingleStore, Extra::FreshStores, Extra::Importer];
 
-/// More than there are tailing readers, whose choices come of the numbers after the writers'.
+/// An upper bound of the number of tailing readers. It separates the random seeds of the readers
+/// from those of the extra actors.
 const MOST_READERS: usize = 100;
 
-/// The fewest writers among whom every part is played.
+/// The fewest writers that cover every role.
 pub const FEWEST_WRITERS: usize = 6;
 
-/// The most connections to a server that all processes share out.
+/// The most connections to a server, for all processes together.
 const MOST_CONNECTIONS: usize = 200;
 
-/// How many faults in a row an actor takes.
-const PATIENCE: u32 = 200;
+/// How many errors in a row an actor tolerates.
+const MOST_ERRORS: u32 = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_fewest_writers_play_every_part() {
-        let parts = &PARTS[..FEWEST_WRITERS];
+    fn the_fewest_writers_cover_every_role() {
+        let roles = &ROLES[..FEWEST_WRITERS];
 
-        for part in PARTS {
-            assert!(parts.contains(&part));
+        for role in ROLES {
+            assert!(roles.contains(&role));
         }
     }
 }

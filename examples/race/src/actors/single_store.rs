@@ -1,53 +1,54 @@
-//! Decisions in a single_store log: one store appends, and at most one stranger comes between a read and its
-//! append.
+//! Decisions in the single-store log: one store appends, and at most one other write is committed
+//! between its read and its append.
 //!
-//! A store that is alone judges appends by what it knows of the log's end. In a busy log a stranger
-//! comes before every other append, so that a fault of that judgement is hardly met. Here the actor
-//! makes every event of a log of its own, so it knows how each append must end.
+//! A store that is the only writer validates conditions against the events that it has seen,
+//! without asking the server. In a busy log other writers commit before almost every append, so
+//! errors of this validation would rarely show. Here the actor makes every event of a log of its
+//! own, so it knows how each append must end.
 
-mod round;
+mod decision;
 
 use eddyline::{Config, ReadWrite, Schema, Store};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio_postgres::Client;
 
-use self::round::{Case, Round};
-use super::{Race, Trouble};
+use self::decision::{Case, Decision};
+use super::{ConsecutiveErrors, Race};
 use crate::boundary::Boundary;
 use crate::failure::Failure;
 use crate::protocol::{ProtocolName, config};
 use crate::servers::Addresses;
 use crate::sql::{self, Table};
 
-/// A single_store log, and the ways to it.
-pub struct Calm {
+/// The single-store log, with its stores and connections.
+pub struct SingleStore {
     config: Config,
     table: Table,
     /// The store under test.
     store: Store<ReadWrite>,
-    stranger: Store<ReadWrite>,
+    other_store: Store<ReadWrite>,
     client: Client,
-    /// The events of the present boundary.
+    /// The events of the current boundary.
     events: Vec<Stored>,
 }
 
 /// An event of the log.
 struct Stored {
-    number: u64,
+    position: u64,
     event_type: String,
     payload: serde_json::Value,
 }
 
-/// Makes the log, and connects.
-pub async fn connect(addresses: &Addresses) -> Result<Calm, Failure> {
-    let failed = Failure::store("prepare a single_store log");
+/// Creates the log, and connects.
+pub async fn connect(addresses: &Addresses) -> Result<SingleStore, Failure> {
+    let failed = Failure::store("prepare the single-store log");
     let table = Table { schema: ProtocolName::Eddyline.table().schema, name: "single_store" };
     let config = config(&addresses.primary, table)?;
     Schema::new(&config).migrate().await.map_err(&failed)?;
-    Ok(Calm {
+    Ok(SingleStore {
         store: Store::<ReadWrite>::connect(config.clone()).await.map_err(&failed)?,
-        stranger: Store::<ReadWrite>::connect(config.clone()).await.map_err(&failed)?,
+        other_store: Store::<ReadWrite>::connect(config.clone()).await.map_err(&failed)?,
         client: sql::connect(&addresses.primary).await?,
         config,
         table,
@@ -55,27 +56,28 @@ pub async fn connect(addresses: &Addresses) -> Result<Calm, Failure> {
     })
 }
 
-impl Calm {
-    /// Decides in every combination, one after the other.
+impl SingleStore {
+    /// Decides with random cases, one after the other.
     pub async fn run(mut self, race: &Race, mut random: SmallRng) -> Result<(), Failure> {
         race.wait_for_start().await;
-        let mut trouble = Trouble::default();
-        for age in 0.. {
+        let mut errors = ConsecutiveErrors::default();
+        for generation in 0.. {
             if !race.is_on() {
                 break;
             }
             // No filter of one boundary matches an event of another.
             self.events.clear();
-            let boundary = Boundary::private(CALM, age);
-            for _ in 0..ROUNDS {
+            let boundary = Boundary::private(WRITER, generation);
+            for _ in 0..DECISIONS {
                 let case = Case::any(&mut random);
-                let round = Round { race, boundary: &boundary, case };
-                if let Err(fault) = round.play(&mut self, &mut random).await {
-                    // What became of it is not known.
-                    trouble.met(race, Vec::new(), fault).await?;
+                let decision = Decision { race, boundary: &boundary, case };
+                if let Err(error) = decision.run(&mut self, &mut random).await {
+                    // The outcome is unknown, so the known events of this boundary may be
+                    // incomplete.
+                    errors.add(race, Vec::new(), error).await?;
                     break;
                 }
-                trouble.is_over();
+                errors.reset();
                 if random.random_ratio(1, 10) {
                     tokio::task::yield_now().await;
                 }
@@ -85,8 +87,8 @@ impl Calm {
     }
 }
 
-/// How many decisions are taken on a boundary.
-const ROUNDS: usize = 12;
+/// The number of decisions on one boundary.
+const DECISIONS: usize = 12;
 
-/// A number that no writer has.
-const CALM: usize = usize::MAX;
+/// A writer number that no other writer has.
+const WRITER: usize = usize::MAX;

@@ -1,45 +1,49 @@
-//! Readers who follow the log by position and note every number that they see.
+//! Readers that follow the log by position and record every position that they see.
 
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::{Assignment, Phase, Race, Trouble};
-use crate::fact::{Fact, Server, Tail, Way};
+use super::{Assignment, ConsecutiveErrors, Phase, Race};
 use crate::failure::Failure;
 use crate::kind::Kind;
+use crate::message::{Message, Server, Tail, TailMethod};
+use crate::positions::PositionSet;
 use crate::protocol::Page;
-use crate::seen::SeenNumbers;
 use crate::sql::{self, Table};
 
 /// A tailing reader.
 pub struct Reader {
-    way: Way,
+    method: TailMethod,
     server: Server,
-    /// Where it reads by plain SQL.
+    /// The connection, if it reads by plain SQL.
     client: Option<Client>,
     table: Table,
 }
 
-/// Connects as the way demands.
-pub async fn connect(assignment: &Assignment, way: Way, server: Server) -> Result<Reader, Failure> {
-    let client = match (way, assignment.addresses.of(server)) {
-        (Way::Sql, Some(url)) => Some(sql::connect(url).await?),
+/// Connects, if the method needs a connection of its own.
+pub async fn connect(
+    assignment: &Assignment,
+    method: TailMethod,
+    server: Server,
+) -> Result<Reader, Failure> {
+    let client = match (method, assignment.addresses.of(server)) {
+        (TailMethod::Sql, Some(url)) => Some(sql::connect(url).await?),
         _ => None,
     };
-    Ok(Reader { way, server, client, table: assignment.protocol.table() })
+    Ok(Reader { method, server, client, table: assignment.protocol.table() })
 }
 
 impl Reader {
-    /// Follows the log until writers have ended and all that they wrote is read.
+    /// Follows the log until all writers have ended and it has read their last event.
     pub async fn run(self, race: &Race, mut random: SmallRng) -> Result<(), Failure> {
         race.wait_for_start().await;
-        let mut trouble = Trouble::default();
-        let mut seen = SeenNumbers::default();
+        let mut errors = ConsecutiveErrors::default();
+        let mut seen = PositionSet::default();
         let mut position = 0;
         let mut deadline = None;
         loop {
@@ -54,27 +58,27 @@ impl Reader {
             }
             match self.read(race, position, &mut random).await {
                 Ok(page) => {
-                    race.count(Kind::Tail(self.way, self.server));
-                    trouble.is_over();
-                    seen.extend(page.numbers);
+                    race.count(Kind::Tail(self.method, self.server));
+                    errors.reset();
+                    seen.extend(page.positions);
                     position = position.max(page.position);
                 }
-                Err(fault) => trouble.met(race, Vec::new(), fault).await?,
+                Err(error) => errors.add(race, Vec::new(), error).await?,
             }
-            // Often at once: what matters is to read while somebody commits.
+            // Half of the reads follow without a pause: reads during a commit matter most.
             if random.random() {
                 tokio::time::sleep(Duration::from_micros(random.random_range(0..2_000))).await;
             }
         }
-        let Self { way, server, .. } = self;
-        race.tell(Fact::Tailed(Tail { way, server, seen, position })).await;
+        let Self { method, server, .. } = self;
+        race.send(Message::Tailed(Tail { method, server, seen, position })).await;
         Ok(())
     }
 
     fn too_slow(&self) -> Failure {
         Failure::TimedOut {
-            who: format!("a reader of the {} by {}", self.server, self.way.name()),
-            action: "reach the end of the log",
+            what: format!("a reader of the {} by {}", self.server, self.method.name()),
+            action: "reach the head of the log",
             seconds: LAST_WAIT.as_secs(),
         }
     }
@@ -82,14 +86,14 @@ impl Reader {
     async fn read(&self, race: &Race, last: u64, random: &mut SmallRng) -> Result<Page, String> {
         let Some(client) = &self.client else {
             let limit = random.random_ratio(1, 4).then(|| random.random_range(1..20));
-            return race.protocol.tail(self.way, self.server, last, limit).await;
+            return race.protocol.tail(self.method, self.server, last, limit).await;
         };
-        let numbers = sql::numbers_above(client, self.table, last).await;
-        let numbers = numbers.map_err(|error| in_one_line(&error))?;
-        let position = numbers.last().copied().unwrap_or(last);
-        Ok(Page { numbers, position })
+        let positions = sql::positions_above(client, self.table, last).await;
+        let positions = positions.map_err(|error| error_chain(&error))?;
+        let position = positions.last().copied().unwrap_or(last);
+        Ok(Page { positions, position })
     }
 }
 
-/// How long a reader may take to read what is left when all has been written.
+/// How long a reader may take to reach the head after the last append.
 const LAST_WAIT: Duration = Duration::from_secs(20);

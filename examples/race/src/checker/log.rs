@@ -1,4 +1,4 @@
-//! The log as it stands at the end, and which of its events match a filter.
+//! The final log, and an index of the events that match each filter.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,89 +11,90 @@ use crate::filter::{FilterSpec, ItemSpec};
 /// An event of the final log.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub number: u64,
+    pub position: u64,
     pub id: Uuid,
     pub event_type: String,
-    /// As JSON text, which takes less room than what it is parsed to.
+    /// The payload as JSON text, which needs less memory than a parsed value.
     pub payload: String,
     pub stamp: Stamp,
 }
 
-/// The numbers of the events that match each of many filters.
+/// The positions of the events that match each filter.
 pub struct Matches<'a> {
-    numbers: HashMap<&'a FilterSpec, Vec<u64>>,
+    positions: HashMap<&'a FilterSpec, Vec<u64>>,
 }
 
 impl<'a> Matches<'a> {
-    /// Matches every event against every filter.
+    /// Finds the events that match each filter.
     pub fn find(log: &[Entry], filters: impl IntoIterator<Item = &'a FilterSpec>) -> Self {
-        let mut numbers: HashMap<_, _> =
+        let mut positions: HashMap<_, _> =
             filters.into_iter().map(|filter| (filter, Vec::new())).collect();
-        let mut by_clue: HashMap<String, Vec<&FilterSpec>> = HashMap::new();
-        for &filter in numbers.keys() {
-            let clues = BTreeSet::from_iter(filter.items.iter().flat_map(clues_of_item));
-            for clue in clues {
-                by_clue.entry(clue).or_default().push(filter);
+        let mut by_key: HashMap<String, Vec<&FilterSpec>> = HashMap::new();
+        for &filter in positions.keys() {
+            let keys = BTreeSet::from_iter(filter.items.iter().flat_map(index_keys_of_item));
+            for key in keys {
+                by_key.entry(key).or_default().push(filter);
             }
         }
         for entry in log {
-            // A payload that is no JSON came from nobody here; nothing can match it.
+            // The race appends valid JSON only; nothing matches other payloads.
             let payload = serde_json::from_str(&entry.payload).unwrap_or(Value::Null);
-            let candidates: Vec<_> = clues_of_event(&entry.event_type, &payload)
+            let candidates: Vec<_> = index_keys_of_event(&entry.event_type, &payload)
                 .iter()
-                .filter_map(|clue| by_clue.get(clue))
+                .filter_map(|key| by_key.get(key))
                 .flatten()
                 .collect();
             for filter in candidates {
-                let Some(numbers) = numbers.get_mut(filter) else { continue };
-                let is_new = numbers.last().is_none_or(|&last| last < entry.number);
+                let Some(positions) = positions.get_mut(filter) else { continue };
+                let is_new = positions.last().is_none_or(|&last| last < entry.position);
                 if is_new && filter.matches(&entry.event_type, &payload) {
-                    numbers.push(entry.number);
+                    positions.push(entry.position);
                 }
             }
         }
-        Self { numbers }
+        Self { positions }
     }
 
-    /// Counts the events of the filter below a number.
-    pub fn count_below(&self, filter: &FilterSpec, number: u64) -> usize {
-        self.of(filter).partition_point(|&one| one < number)
+    /// Counts the events that match the filter below a position.
+    pub fn count_below(&self, filter: &FilterSpec, position: u64) -> usize {
+        self.of(filter).partition_point(|&one| one < position)
     }
 
-    /// Counts the events of the filter between two numbers.
+    /// Counts the events that match the filter between two positions, both exclusive.
     pub fn count_between(&self, filter: &FilterSpec, above: u64, below: u64) -> usize {
         self.count_below(filter, below).saturating_sub(self.count_below(filter, above + 1))
     }
 
-    /// Returns the first event of the filter above a number.
-    pub fn first_above(&self, filter: &FilterSpec, number: u64) -> Option<u64> {
-        let numbers = self.of(filter);
-        numbers.get(numbers.partition_point(|&one| one <= number)).copied()
+    /// Returns the position of the first event above a position that matches the filter.
+    pub fn first_above(&self, filter: &FilterSpec, position: u64) -> Option<u64> {
+        let positions = self.of(filter);
+        positions.get(positions.partition_point(|&one| one <= position)).copied()
     }
 
-    /// Returns whether the event with the number is of the filter.
-    pub fn contains(&self, filter: &FilterSpec, number: u64) -> bool {
-        self.of(filter).binary_search(&number).is_ok()
+    /// Returns whether the event at a position matches the filter.
+    pub fn contains(&self, filter: &FilterSpec, position: u64) -> bool {
+        self.of(filter).binary_search(&position).is_ok()
     }
 
     fn of(&self, filter: &FilterSpec) -> &[u64] {
-        self.numbers.get(filter).map_or(&[], Vec::as_slice)
+        self.positions.get(filter).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Names traits of which an event must have one to match the item. Comparing every event with
-/// every filter would take longer than the race.
-fn clues_of_item(item: &ItemSpec) -> Vec<String> {
+/// Returns the index keys of an item: an event that matches the item has at least one of them. The
+/// index keeps the check fast: comparing every event with every filter would take longer than the
+/// race.
+fn index_keys_of_item(item: &ItemSpec) -> Vec<String> {
     let predicates = if item.any_of.is_empty() {
         item.all_of.get(..1).unwrap_or_default()
     } else {
         &item.any_of
     };
     if predicates.is_empty() && item.types.is_empty() {
-        return vec![ANY.to_owned()];
+        return vec![EVERY_EVENT.to_owned()];
     }
     if predicates.is_empty() {
-        return item.types.iter().map(|name| type_clue(name)).collect();
+        return item.types.iter().map(|name| type_key(name)).collect();
     }
     predicates
         .iter()
@@ -105,15 +106,15 @@ fn clues_of_item(item: &ItemSpec) -> Vec<String> {
         .collect()
 }
 
-fn clues_of_event(event_type: &str, payload: &Value) -> Vec<String> {
-    let mut clues = vec![ANY.to_owned(), type_clue(event_type)];
+fn index_keys_of_event(event_type: &str, payload: &Value) -> Vec<String> {
+    let mut keys = vec![EVERY_EVENT.to_owned(), type_key(event_type)];
     for (key, value) in payload.as_object().into_iter().flatten() {
-        add_leaves(key, value, &mut clues);
+        add_leaves(key, value, &mut keys);
     }
-    clues
+    keys
 }
 
-fn type_clue(event_type: &str) -> String {
+fn type_key(event_type: &str) -> String {
     format!("type {event_type}")
 }
 
@@ -129,8 +130,8 @@ fn add_leaves(path: &str, value: &Value, leaves: &mut Vec<String>) {
     }
 }
 
-/// What every event has.
-const ANY: &str = "";
+/// The index key that every event has.
+const EVERY_EVENT: &str = "";
 
 #[cfg(test)]
 mod tests {
@@ -142,16 +143,16 @@ mod tests {
     use crate::event::new_events;
 
     #[test]
-    fn finds_what_comparing_everything_finds() {
+    fn agrees_with_matching_every_event_against_every_filter() {
         let mut random = SmallRng::seed_from_u64(3);
         let boundaries = Boundaries::new(3);
         let log: Vec<_> = (1..400)
-            .map(|number| {
-                let kind = FilterKind::ALL[number as usize % FilterKind::ALL.len()];
+            .map(|position| {
+                let kind = FilterKind::ALL[position as usize % FilterKind::ALL.len()];
                 let content = boundaries.any(&mut random).event(kind, &mut random);
                 let Some(event) = new_events([content], None).pop() else { unreachable!() };
                 Entry {
-                    number: number * 2,
+                    position: position * 2,
                     id: event.id,
                     event_type: event.event_type,
                     payload: event.payload.to_string(),
@@ -160,7 +161,7 @@ mod tests {
             })
             .collect();
         let filters: Vec<_> = (0..60)
-            .map(|turn| boundaries.any(&mut random).filter(FilterKind::ALL[turn % 6]))
+            .map(|index| boundaries.any(&mut random).filter(FilterKind::ALL[index % 6]))
             .collect();
 
         let matches = Matches::find(&log, &filters);
@@ -172,7 +173,7 @@ mod tests {
                     let payload = serde_json::from_str(&entry.payload).unwrap();
                     filter.matches(&entry.event_type, &payload)
                 })
-                .map(|entry| entry.number)
+                .map(|entry| entry.position)
                 .collect();
             assert!(!expected.is_empty());
             assert_eq!(matches.of(filter), expected);
@@ -180,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_finds_by_number() {
+    fn counts_and_finds_by_position() {
         let filter = FilterSpec::from(ItemSpec {
             types: vec!["ReaderRegistered".into()],
             ..ItemSpec::default()
         });
-        let matches = Matches { numbers: HashMap::from([(&filter, vec![2, 5, 9])]) };
+        let matches = Matches { positions: HashMap::from([(&filter, vec![2, 5, 9])]) };
 
         assert_eq!(matches.count_below(&filter, 5), 1);
         assert_eq!(matches.count_below(&filter, 6), 2);

@@ -1,6 +1,7 @@
-//! The judge: compares the final log with what everybody was told and saw.
+//! The history checker: compares the final log with the outcomes and reads that workers reported.
 //!
-//! It shares no code with the store. What was decided from what stands in the log itself.
+//! It shares no code with the store. The log itself says what each decision was based on, in the
+//! metadata of the decision's first event.
 
 mod log;
 #[cfg(test)]
@@ -13,18 +14,18 @@ use uuid::Uuid;
 
 pub use self::log::{Entry, Matches};
 use crate::event::Decision;
-use crate::fact::{CalmFault, Conflict, Fact, Immunity, Tail};
+use crate::message::{Conflict, Exclusivity, Message, SingleStoreViolation, Tail};
 
-/// What the workers told.
+/// The outcomes and reads that the workers reported.
 #[derive(Debug, Default)]
-pub struct Testimony {
+pub struct Observations {
     accepted: Vec<Accepted>,
-    single_store: Vec<CalmFault>,
     conflicts: Vec<Conflict>,
     decided_nothing: Vec<Decision>,
-    doubtful: HashSet<Uuid>,
+    single_store: Vec<SingleStoreViolation>,
     stored: HashSet<Uuid>,
     tails: Vec<Tail>,
+    unknown: HashSet<Uuid>,
 }
 
 #[derive(Debug)]
@@ -34,48 +35,52 @@ struct Accepted {
     last: u64,
 }
 
-impl Testimony {
-    /// Takes down what bears on the verdict.
-    pub fn add(&mut self, fact: Fact) {
-        match fact {
-            Fact::Accepted { ids, first, last } => {
+impl Observations {
+    /// Adds a message, if the checker needs it.
+    pub fn add(&mut self, message: Message) {
+        match message {
+            Message::Accepted { ids, first, last } => {
                 self.accepted.push(Accepted { ids, first, last });
             }
-            Fact::CalmFault(fault) => self.single_store.push(fault),
-            Fact::Conflict(conflict) => self.conflicts.push(conflict),
-            Fact::DecidedNothing(decision) => self.decided_nothing.push(decision),
-            Fact::Doubtful { ids } => self.doubtful.extend(ids),
-            Fact::Stored { ids } => self.stored.extend(ids),
-            Fact::Tailed(tail) => self.tails.push(tail),
-            // Whatever was not accepted was refused.
-            Fact::Refused { .. } => {}
-            Fact::Ended | Fact::Failed { .. } | Fact::Idle | Fact::Ready | Fact::Tally(_) => {}
+            Message::Conflict(conflict) => self.conflicts.push(conflict),
+            Message::DecidedNothing(decision) => self.decided_nothing.push(decision),
+            Message::SingleStoreViolation(violation) => self.single_store.push(violation),
+            Message::Stored { ids } => self.stored.extend(ids),
+            Message::Tailed(tail) => self.tails.push(tail),
+            Message::Unknown { ids } => self.unknown.extend(ids),
+            // An event that is neither accepted, stored nor unknown counts as refused.
+            Message::Refused { .. } => {}
+            Message::Ended
+            | Message::Failed { .. }
+            | Message::Idle
+            | Message::Ready
+            | Message::Tally(_) => {}
         }
     }
 }
 
-/// The faults found.
+/// The violations found.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
-    /// Decisions that were accepted, or taken to append nothing, although the log below them is not
-    /// what they were taken from.
-    pub wrong: Faults,
+    /// Accepted decisions, and decisions to append nothing, whose reads differ from the log below
+    /// them.
+    pub wrong: Violations,
     /// Events that a tailing reader passed without seeing them.
-    pub missed: Faults,
-    /// Conflicts for which there was no cause.
-    pub unfounded: Faults,
-    /// Events that were accepted, or seen, and are not in the log, or not where they were said to
-    /// be; and the missing parts of appends.
-    pub lost: Faults,
-    /// Events in the log that nobody was told are there.
-    pub ghosts: Faults,
-    /// Events that are in the log again.
-    pub twice: Faults,
+    pub missed: Violations,
+    /// Conflicts without a cause.
+    pub unfounded: Violations,
+    /// Events that were accepted or seen, but are missing from the log or are at another position
+    /// than reported; and the missing parts of appends.
+    pub lost: Violations,
+    /// Events in the log that were not reported as stored.
+    pub ghosts: Violations,
+    /// Further copies of events in the log.
+    pub twice: Violations,
 }
 
 impl Verdict {
-    /// Returns every kind of fault by its name.
-    pub fn all(&self) -> [(&'static str, &Faults); 6] {
+    /// Returns every kind of violation with its name.
+    pub fn all(&self) -> [(&'static str, &Violations); 6] {
         let Self { wrong, missed, unfounded, lost, ghosts, twice } = self;
         [
             ("WRONG", wrong),
@@ -87,21 +92,21 @@ impl Verdict {
         ]
     }
 
-    /// Returns whether there is no fault.
+    /// Returns whether there is no violation.
     pub fn is_clean(&self) -> bool {
-        self.all().iter().all(|(_, faults)| faults.count == 0)
+        self.all().iter().all(|(_, violations)| violations.count == 0)
     }
 }
 
-/// The faults of one kind.
+/// The violations of one kind.
 #[derive(Debug, Default, Serialize)]
-pub struct Faults {
+pub struct Violations {
     pub count: u64,
-    /// The first of them, in words.
+    /// Descriptions of the first few.
     pub examples: Vec<String>,
 }
 
-impl Faults {
+impl Violations {
     fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
@@ -110,42 +115,42 @@ impl Faults {
     }
 }
 
-/// Judges the log, which is in ascending order.
-pub fn judge(log: &[Entry], testimony: &Testimony) -> Verdict {
+/// Checks the log, which is in ascending order, against the observations.
+pub fn check(log: &[Entry], observations: &Observations) -> Verdict {
     let decided = log.iter().filter_map(|entry| Some(&entry.stamp.decision.as_ref()?.filter));
-    let conflicts = testimony.conflicts.iter().map(|conflict| &conflict.filter);
-    let nothing = testimony.decided_nothing.iter().map(|decision| &decision.filter);
+    let conflicts = observations.conflicts.iter().map(|conflict| &conflict.filter);
+    let nothing = observations.decided_nothing.iter().map(|decision| &decision.filter);
     let matches = Matches::find(log, decided.chain(conflicts).chain(nothing));
     let mut verdict = Verdict {
-        wrong: wrong_decisions(log, &testimony.decided_nothing, &matches),
-        missed: missed_events(log, &testimony.tails),
-        unfounded: unfounded_conflicts(log, &testimony.conflicts, &matches),
-        lost: lost_events(log, testimony),
-        ghosts: ghosts(log, testimony),
+        wrong: wrong_decisions(log, &observations.decided_nothing, &matches),
+        missed: missed_events(log, &observations.tails),
+        unfounded: unfounded_conflicts(log, &observations.conflicts, &matches),
+        lost: lost_events(log, observations),
+        ghosts: ghosts(log, observations),
         twice: repeated_events(log),
     };
-    for fault in &testimony.single_store {
-        match fault {
-            CalmFault::False(text) => verdict.unfounded.add(|| text.clone()),
-            CalmFault::Lost(text) => verdict.lost.add(|| text.clone()),
-            CalmFault::Wrong(text) => verdict.wrong.add(|| text.clone()),
+    for violation in &observations.single_store {
+        match violation {
+            SingleStoreViolation::False(text) => verdict.unfounded.add(|| text.clone()),
+            SingleStoreViolation::Lost(text) => verdict.lost.add(|| text.clone()),
+            SingleStoreViolation::Wrong(text) => verdict.wrong.add(|| text.clone()),
         }
     }
     verdict
 }
 
-fn wrong_decisions(log: &[Entry], nothing: &[Decision], matches: &Matches<'_>) -> Faults {
-    let mut faults = Faults::default();
-    for Entry { number, stamp, .. } in log {
+fn wrong_decisions(log: &[Entry], nothing: &[Decision], matches: &Matches<'_>) -> Violations {
+    let mut violations = Violations::default();
+    for Entry { position, stamp, .. } in log {
         let Some(decision) = &stamp.decision else { continue };
         let Decision { filter, since, count, read_at } = decision;
-        let found = matches.count_between(filter, *since, *number) as u64;
+        let found = matches.count_between(filter, *since, *position) as u64;
         if found != *count {
             let then = matches.count_between(filter, *since, read_at + 1);
-            faults.add(|| {
+            violations.add(|| {
                 format!(
-                    "the decision at {number}, read at {read_at}, was taken from {count} events; \
-                     the log has {then} up to {read_at} and {found} below {number}"
+                    "the decision at {position}, read at {read_at}, was based on {count} events; \
+                     the log has {then} up to {read_at} and {found} below {position}"
                 )
             });
         }
@@ -153,144 +158,155 @@ fn wrong_decisions(log: &[Entry], nothing: &[Decision], matches: &Matches<'_>) -
     for Decision { filter, since, count, read_at } in nothing {
         let found = matches.count_between(filter, *since, read_at + 1) as u64;
         if found != *count {
-            faults.add(|| {
+            violations.add(|| {
                 format!(
-                    "a decision for nothing, read at {read_at}, was taken from {count} events; the \
-                     log has {found} up to there"
+                    "a decision to append nothing, read at {read_at}, was based on {count} events; \
+                     the log has {found} up to that position"
                 )
             });
         }
     }
-    faults
+    violations
 }
 
-fn missed_events(log: &[Entry], tails: &[Tail]) -> Faults {
-    let mut faults = Faults::default();
-    for Tail { way, server, seen, position } in tails {
-        let passed = log.iter().take_while(|entry| entry.number <= *position);
-        for entry in passed.filter(|entry| !seen.contains(entry.number)) {
-            faults.add(|| {
-                let (number, way) = (entry.number, way.name());
+fn missed_events(log: &[Entry], tails: &[Tail]) -> Violations {
+    let mut violations = Violations::default();
+    for Tail { method, server, seen, position } in tails {
+        let passed = log.iter().take_while(|entry| entry.position <= *position);
+        for entry in passed.filter(|entry| !seen.contains(entry.position)) {
+            violations.add(|| {
+                let (missed, method) = (entry.position, method.name());
                 format!(
-                    "a reader of the {server} by {way} passed {number} without seeing it, and went on \
-                     to {position}"
+                    "a reader of the {server} by {method} read up to {position} without seeing \
+                     {missed}"
                 )
             });
         }
     }
-    faults
+    violations
 }
 
-fn unfounded_conflicts(log: &[Entry], conflicts: &[Conflict], matches: &Matches<'_>) -> Faults {
-    let mut faults = Faults::default();
+fn unfounded_conflicts(log: &[Entry], conflicts: &[Conflict], matches: &Matches<'_>) -> Violations {
+    let mut violations = Violations::default();
     for conflict in conflicts {
         if let Some(reason) = lack_of_cause(log, conflict, matches) {
-            faults.add(|| {
+            violations.add(|| {
                 format!("a conflict with a history read at {}: {reason}", conflict.read_at)
             });
         }
     }
-    faults
+    violations
 }
 
-/// Says why a conflict is none.
+/// Returns why a conflict is unfounded, or `None` if it has a cause.
 fn lack_of_cause(log: &[Entry], conflict: &Conflict, matches: &Matches<'_>) -> Option<String> {
-    let Conflict { filter, read_at, after, event, head, immunity } = conflict;
-    match immunity {
-        Some(Immunity::Locked) => return Some("it was decided under the log's lock".to_owned()),
-        Some(Immunity::Private) => return Some("nobody else writes to its boundary".to_owned()),
+    let Conflict { filter, read_at, after, event, head, exclusivity } = conflict;
+    match exclusivity {
+        Some(Exclusivity::Locked) => return Some("it was decided under the log's lock".to_owned()),
+        Some(Exclusivity::Private) => {
+            return Some("its boundary has no other writer".to_owned());
+        }
         None => {}
     }
     let cause = matches.first_above(filter, *read_at);
-    let Some((number, event_type)) = event else {
+    let Some((position, event_type)) = event else {
         let known = head.unwrap_or(u64::MAX);
         return cause
             .is_none_or(|cause| cause > known)
-            .then(|| format!("no event of its filter came up to {known}"));
+            .then(|| format!("no event up to {known} matches its filter"));
     };
     if after != read_at {
-        return Some(format!("it speaks of the position {after}"));
+        return Some(format!("the error names {after} as the position of the condition"));
     }
-    let place = log.binary_search_by_key(number, |entry| entry.number);
-    let Some(entry) = place.ok().and_then(|place| log.get(place)) else {
-        return Some(format!("it names {number}, which is not in the log"));
+    let index = log.binary_search_by_key(position, |entry| entry.position);
+    let Some(entry) = index.ok().and_then(|index| log.get(index)) else {
+        return Some(format!("it names {position}, which is not in the log"));
     };
     if entry.event_type != *event_type {
         return Some(format!(
-            "it names {number} as a {event_type}, which is a {}",
+            "it names {position} as a {event_type}, but the log has a {} there",
             entry.event_type
         ));
     }
-    if number <= read_at || !matches.contains(filter, *number) {
-        return Some(format!("it names {number}, which does not break it"));
+    if position <= read_at || !matches.contains(filter, *position) {
+        return Some(format!("it names {position}, which does not break the condition"));
     }
-    cause
-        .filter(|cause| cause < number)
-        .map(|cause| format!("it names {number} as the first event to break it, which is {cause}"))
+    cause.filter(|cause| cause < position).map(|cause| {
+        format!("it names {position} as the first event that breaks the condition, but {cause} is")
+    })
 }
 
-fn lost_events(log: &[Entry], testimony: &Testimony) -> Faults {
-    let mut faults = Faults::default();
-    let places: HashMap<Uuid, u64> = log.iter().map(|entry| (entry.id, entry.number)).collect();
-    for Accepted { ids, first, last } in &testimony.accepted {
-        let found: Vec<u64> = ids.iter().filter_map(|id| places.get(id).copied()).collect();
+fn lost_events(log: &[Entry], observations: &Observations) -> Violations {
+    let mut violations = Violations::default();
+    let positions: HashMap<Uuid, u64> =
+        log.iter().map(|entry| (entry.id, entry.position)).collect();
+    for Accepted { ids, first, last } in &observations.accepted {
+        let found: Vec<u64> = ids.iter().filter_map(|id| positions.get(id).copied()).collect();
         for _ in found.len()..ids.len() {
-            faults.add(|| format!("an event of the append at {first} to {last} is not in the log"));
+            violations
+                .add(|| format!("an event of the append at {first} to {last} is not in the log"));
         }
-        let as_told = found.first() == Some(first) && found.last() == Some(last);
-        if found.len() == ids.len() && !(as_told && found.is_sorted()) {
-            faults.add(|| format!("the append at {first} to {last} is in the log at {found:?}"));
-        }
-    }
-
-    for id in testimony.stored.iter().filter(|id| !places.contains_key(id)) {
-        faults.add(|| format!("the event {id}, which was stored, is not in the log"));
-    }
-
-    let numbers: HashSet<u64> = log.iter().map(|entry| entry.number).collect();
-    for Tail { server, seen, .. } in &testimony.tails {
-        for number in seen.iter().filter(|number| !numbers.contains(number)) {
-            faults.add(|| format!("{number}, seen on the {server}, is not in the log"));
+        let as_reported = found.first() == Some(first) && found.last() == Some(last);
+        if found.len() == ids.len() && !(as_reported && found.is_sorted()) {
+            violations
+                .add(|| format!("the append at {first} to {last} is in the log at {found:?}"));
         }
     }
 
-    let told: HashSet<Uuid> =
-        testimony.accepted.iter().flat_map(|append| append.ids.iter().copied()).collect();
+    for id in observations.stored.iter().filter(|id| !positions.contains_key(id)) {
+        violations.add(|| format!("the event {id} was stored, but is not in the log"));
+    }
+
+    let stored: HashSet<u64> = log.iter().map(|entry| entry.position).collect();
+    for Tail { server, seen, .. } in &observations.tails {
+        for position in seen.iter().filter(|position| !stored.contains(position)) {
+            violations.add(|| format!("{position}, seen on the {server}, is not in the log"));
+        }
+    }
+    add_missing_parts(log, observations, &mut violations);
+    violations
+}
+
+/// Adds the missing events of appends that are in the log in part. Accepted appends are left out:
+/// their missing events are counted already.
+fn add_missing_parts(log: &[Entry], observations: &Observations, violations: &mut Violations) {
+    let accepted: HashSet<Uuid> =
+        observations.accepted.iter().flat_map(|append| append.ids.iter().copied()).collect();
     let mut parts: HashMap<Uuid, (u64, HashSet<usize>, usize)> = HashMap::new();
-    for entry in log.iter().filter(|entry| entry.stamp.of > 1 && !told.contains(&entry.id)) {
-        let fresh = || (entry.number, HashSet::new(), entry.stamp.of);
-        let (_, indexes, _) = parts.entry(entry.stamp.append).or_insert_with(fresh);
+    for entry in log.iter().filter(|entry| entry.stamp.of > 1 && !accepted.contains(&entry.id)) {
+        let first_part = || (entry.position, HashSet::new(), entry.stamp.of);
+        let (_, indexes, _) = parts.entry(entry.stamp.append).or_insert_with(first_part);
         indexes.insert(entry.stamp.index);
     }
-    for (number, indexes, of) in parts.into_values() {
+    for (position, indexes, of) in parts.into_values() {
         for _ in indexes.len()..of {
-            faults.add(|| format!("of the append at {number} a part is not in the log"));
+            violations.add(|| format!("an event of the append at {position} is not in the log"));
         }
     }
-    faults
 }
 
-fn ghosts(log: &[Entry], testimony: &Testimony) -> Faults {
-    let accepted = testimony.accepted.iter().flat_map(|append| &append.ids);
+fn ghosts(log: &[Entry], observations: &Observations) -> Violations {
+    let accepted = observations.accepted.iter().flat_map(|append| &append.ids);
     let expected: HashSet<&Uuid> =
-        accepted.chain(&testimony.doubtful).chain(&testimony.stored).collect();
-    let mut faults = Faults::default();
+        accepted.chain(&observations.unknown).chain(&observations.stored).collect();
+    let mut violations = Violations::default();
     for entry in log.iter().filter(|entry| !expected.contains(&entry.id)) {
-        faults.add(|| format!("{} is in the log and was not accepted", entry.number));
+        violations.add(|| format!("{} is in the log, but was not accepted", entry.position));
     }
-    faults
+    violations
 }
 
-fn repeated_events(log: &[Entry]) -> Faults {
-    let mut faults = Faults::default();
+fn repeated_events(log: &[Entry]) -> Violations {
+    let mut violations = Violations::default();
     let mut first: HashMap<Uuid, u64> = HashMap::new();
-    for Entry { id, number, .. } in log {
+    for Entry { id, position, .. } in log {
         match first.get(id) {
-            Some(first) => faults.add(|| format!("{number} is the event of {first} again")),
-            None => drop(first.insert(*id, *number)),
+            Some(first) => violations.add(|| format!("{position} repeats the event at {first}")),
+            None => drop(first.insert(*id, *position)),
         }
     }
-    faults
+    violations
 }
 
+/// The number of examples that are kept of each kind of violation.
 const EXAMPLES: usize = 3;

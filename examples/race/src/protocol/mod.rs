@@ -1,4 +1,5 @@
-//! How to read a boundary and append to the log: by the store, or as its predecessor did.
+//! The protocols for reading a boundary and appending to the log: the store's, and its
+//! predecessor's.
 
 mod predecessor;
 mod store;
@@ -10,15 +11,15 @@ use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 
 use self::predecessor::Predecessor;
-pub use self::store::{EventStore, Stop, Tenacity, config, to_event};
+pub use self::store::{DecideError, DecidePolicy, EventStore, config, to_event};
 use crate::event::NewEvent;
-use crate::fact::{Server, Way};
 use crate::failure::Failure;
 use crate::filter::FilterSpec;
+use crate::message::{Server, TailMethod};
 use crate::servers::Addresses;
 use crate::sql::Table;
 
-/// The protocols by name.
+/// The names of the protocols.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ValueEnum)]
 pub enum ProtocolName {
     /// The store of this crate.
@@ -28,7 +29,7 @@ pub enum ProtocolName {
 }
 
 impl ProtocolName {
-    /// Returns the table that it works on, in a schema of its own.
+    /// Returns the table of the protocol, which has a schema of its own.
     pub fn table(self) -> Table {
         match self {
             Self::Eddyline => Table { schema: "eddyline_race", name: "events" },
@@ -36,7 +37,7 @@ impl ProtocolName {
         }
     }
 
-    /// Makes the table, in a schema that exists.
+    /// Creates the table and its schema.
     pub async fn create(self, addresses: &Addresses) -> Result<(), Failure> {
         match self {
             Self::Eddyline => store::create(addresses, self.table()).await,
@@ -45,61 +46,61 @@ impl ProtocolName {
     }
 }
 
-/// A connected protocol; it is shared by all actors of a process.
+/// A connected protocol. All actors of a process share it.
 #[derive(Debug)]
 pub enum Protocol {
     Predecessor(Box<Predecessor>),
     Store(Box<EventStore>),
 }
 
-/// What a reader learned of its boundary.
+/// The result of reading a boundary.
 pub struct Reading {
-    /// How many events the filter matched.
+    /// The number of events that the filter matched.
     pub count: u64,
-    /// What that is true at.
+    /// The position at which that number is exact.
     pub position: u64,
-    pub basis: Basis,
+    pub condition: Condition,
 }
 
-/// What an append stands on.
-pub enum Basis {
-    /// Nothing.
-    Anything,
-    /// The store's condition.
-    Condition(AppendCondition),
-    /// The predecessor's condition: the highest number that the filter matched.
+/// The condition of an append.
+pub enum Condition {
+    /// No condition.
+    Unconditional,
+    /// A condition of the store.
+    Store(AppendCondition),
+    /// A condition of the predecessor: the highest position that the filter matched.
     Highest(FilterSpec, u64),
 }
 
-/// How an append ended.
+/// The outcome of an append.
 pub enum Outcome {
     Accepted {
         first: u64,
         last: u64,
     },
-    Conflict(Broken),
+    Conflict(ReportedConflict),
     /// Nothing was stored, for another reason than a conflict.
     Refused(String),
-    /// It may have been stored.
+    /// The outcome is unknown.
     Unknown(String),
 }
 
-/// What is said of a broken condition.
-pub struct Broken {
+/// The details of a broken condition, as the protocol reports them.
+pub struct ReportedConflict {
     pub after: u64,
     pub event: Option<(u64, String)>,
     pub head: Option<u64>,
 }
 
-/// What a tailing reader got.
+/// The result of a tailing read.
 pub struct Page {
-    pub numbers: Vec<u64>,
-    /// Where to go on from.
+    pub positions: Vec<u64>,
+    /// The position to continue from.
     pub position: u64,
 }
 
 impl Protocol {
-    /// Connects a worker, with up to this many connections to each server.
+    /// Connects, with at most the given number of connections to each server.
     pub async fn connect(
         name: ProtocolName,
         addresses: &Addresses,
@@ -118,7 +119,7 @@ impl Protocol {
         })
     }
 
-    /// Reads what a decision is taken from; an error is told in words, since it ends nothing.
+    /// Reads the boundary of a decision. Errors are texts, because callers only report them.
     pub async fn read(
         &self,
         filter: &FilterSpec,
@@ -130,34 +131,34 @@ impl Protocol {
         }
     }
 
-    /// Reads where the log ends, to append on the condition that nothing comes in between; not every
-    /// protocol can.
-    pub async fn read_end(&self) -> Option<Result<Reading, String>> {
+    /// Reads the head, for an append on the condition that no event at all is committed in between.
+    /// Returns `None` if the protocol has no such condition.
+    pub async fn read_head(&self) -> Option<Result<Reading, String>> {
         match self {
             Self::Predecessor(_) => None,
-            Self::Store(store) => Some(store.read_end().await),
+            Self::Store(store) => Some(store.read_head().await),
         }
     }
 
-    /// Appends.
-    pub async fn append(&self, events: &[NewEvent], basis: Basis) -> Outcome {
+    /// Appends the events under the condition.
+    pub async fn append(&self, events: &[NewEvent], condition: Condition) -> Outcome {
         match self {
-            Self::Predecessor(predecessor) => predecessor.append(events, basis).await,
-            Self::Store(store) => store.append(events, basis).await,
+            Self::Predecessor(predecessor) => predecessor.append(events, condition).await,
+            Self::Store(store) => store.append(events, condition).await,
         }
     }
 
-    /// Reads on from a position, by a query or a stream; at most this many events, if any.
+    /// Reads the events after a position, by a query or a stream.
     pub async fn tail(
         &self,
-        way: Way,
+        method: TailMethod,
         server: Server,
         last: u64,
         limit: Option<u32>,
     ) -> Result<Page, String> {
         match self {
             Self::Predecessor(predecessor) => predecessor.tail(server, last).await,
-            Self::Store(store) => store.tail(way, server, last, limit).await,
+            Self::Store(store) => store.tail(method, server, last, limit).await,
         }
     }
 }

@@ -1,33 +1,34 @@
-//! A protocol that is known to be wrong, to show that the judge can tell.
+//! A protocol that is known to be wrong, to show that the checker finds violations.
 //!
-//! It is written after a published event store: one statement compares the highest number of the
-//! filter's events with the one that was read, and inserts. Two of them at once see the same
-//! highest number; and one that commits late puts its events below a number that others have read.
+//! It follows a published event store: one statement compares the highest position of the filter's
+//! events with the one that was read, and inserts. Two concurrent statements see the same highest
+//! position, so both are accepted. A transaction that commits late inserts its events below a
+//! position that readers have passed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use console::in_one_line;
+use console::error_chain;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{Basis, Broken, Outcome, Page, Reading};
+use super::{Condition, Outcome, Page, Reading, ReportedConflict};
 use crate::event::NewEvent;
-use crate::fact::Server;
 use crate::failure::Failure;
 use crate::filter::{FilterSpec, ItemSpec};
+use crate::message::Server;
 use crate::servers::Addresses;
 use crate::sql::{self, Columns, Table};
 
-/// The predecessor, with a few connections that its users take in turn.
+/// The predecessor, with a few connections that its callers use in rotation.
 #[derive(Debug)]
 pub struct Predecessor {
     table: Table,
     primary: Vec<Client>,
     replica: Option<Client>,
-    turn: AtomicUsize,
+    next: AtomicUsize,
 }
 
-/// Makes the table as the predecessor has it, with an event id for the judge.
+/// Creates the predecessor's table, with an additional event id for the checker.
 pub async fn create(addresses: &Addresses, table: Table) -> Result<(), Failure> {
     let (schema, name) = (table.schema, table.sql());
     let text = format!(
@@ -44,7 +45,7 @@ pub async fn create(addresses: &Addresses, table: Table) -> Result<(), Failure> 
          CREATE INDEX ON {name} USING gin (payload jsonb_path_ops)"
     );
     let client = sql::connect(&addresses.primary).await?;
-    client.batch_execute(&text).await.map_err(Failure::sql("make the predecessor's table"))
+    client.batch_execute(&text).await.map_err(Failure::sql("create the predecessor's table"))
 }
 
 impl Predecessor {
@@ -61,7 +62,7 @@ impl Predecessor {
             None => None,
             Some(url) => Some(sql::connect(url).await?),
         };
-        Ok(Self { table, primary, replica, turn: AtomicUsize::new(0) })
+        Ok(Self { table, primary, replica, next: AtomicUsize::new(0) })
     }
 
     pub async fn read(&self, filter: &FilterSpec) -> Result<Reading, String> {
@@ -71,32 +72,36 @@ impl Predecessor {
         let text = format!(
             "SELECT sequence_number FROM {table} WHERE {matching} ORDER BY sequence_number"
         );
-        let numbers = sql::numbers(self.client(), &text, &params.typed()).await;
-        let numbers = numbers.map_err(|error| in_one_line(&error))?;
-        let (_, highest) = sql::ends(&numbers);
+        let positions = sql::query_numbers(self.client(), &text, &params.typed()).await;
+        let positions = positions.map_err(|error| error_chain(&error))?;
+        let (_, highest) = sql::first_and_last(&positions);
         Ok(Reading {
-            count: numbers.len() as u64,
+            count: positions.len() as u64,
             position: highest,
-            basis: Basis::Highest(filter.clone(), highest),
+            condition: Condition::Highest(filter.clone(), highest),
         })
     }
 
-    pub async fn append(&self, events: &[NewEvent], basis: Basis) -> Outcome {
+    pub async fn append(&self, events: &[NewEvent], condition: Condition) -> Outcome {
         let client = self.client();
-        let answer = match &basis {
-            Basis::Highest(filter, highest) => self.insert(client, events, filter, *highest).await,
-            Basis::Anything => sql::insert(client, self.table, events).await.map(Some),
-            Basis::Condition(_) => return Outcome::Refused("no condition of its".to_owned()),
-        };
-        match (answer, basis) {
-            (Ok(Some((first, last))), _) => Outcome::Accepted { first, last },
-            (Ok(None), Basis::Highest(_, after)) => {
-                let head = sql::head(client, self.table).await.ok();
-                Outcome::Conflict(Broken { after, event: None, head })
+        let answer = match &condition {
+            Condition::Highest(filter, highest) => {
+                self.insert(client, events, filter, *highest).await
             }
-            (Ok(None), _) => Outcome::Refused("nothing was inserted".to_owned()),
-            (Err(error), _) if error.code().is_some() => Outcome::Refused(in_one_line(&error)),
-            (Err(error), _) => Outcome::Unknown(in_one_line(&error)),
+            Condition::Unconditional => sql::insert(client, self.table, events).await.map(Some),
+            Condition::Store(_) => {
+                return Outcome::Refused("the condition is not one of the predecessor".to_owned());
+            }
+        };
+        match (answer, condition) {
+            (Ok(Some((first, last))), _) => Outcome::Accepted { first, last },
+            (Ok(None), Condition::Highest(_, after)) => {
+                let head = sql::head(client, self.table).await.ok();
+                Outcome::Conflict(ReportedConflict { after, event: None, head })
+            }
+            (Ok(None), _) => Outcome::Refused("no row was inserted".to_owned()),
+            (Err(error), _) if error.code().is_some() => Outcome::Refused(error_chain(&error)),
+            (Err(error), _) => Outcome::Unknown(error_chain(&error)),
         }
     }
 
@@ -121,15 +126,15 @@ impl Predecessor {
                  SELECT max(sequence_number) AS highest FROM {table} WHERE {matching}
              )
              INSERT INTO {table} ({})
-             SELECT {} FROM context, {} WHERE coalesce(highest, 0) = $5 ORDER BY place
+             SELECT {} FROM context, {} WHERE coalesce(highest, 0) = $5 ORDER BY ordinal
              RETURNING sequence_number",
             sql::COLUMNS,
             sql::VALUES,
             sql::SOURCE,
             table = self.table.sql()
         );
-        let numbers = sql::numbers(client, &text, &bound).await?;
-        Ok((!numbers.is_empty()).then(|| sql::ends(&numbers)))
+        let positions = sql::query_numbers(client, &text, &bound).await?;
+        Ok((!positions.is_empty()).then(|| sql::first_and_last(&positions)))
     }
 
     pub async fn tail(&self, server: Server, last: u64) -> Result<Page, String> {
@@ -138,19 +143,19 @@ impl Predecessor {
             (Server::Replica, Some(replica)) => replica,
             (Server::Replica, None) => return Err("there is no replica".to_owned()),
         };
-        let numbers = sql::numbers_above(client, self.table, last).await;
-        let numbers = numbers.map_err(|error| in_one_line(&error))?;
-        let position = numbers.last().copied().unwrap_or(last);
-        Ok(Page { numbers, position })
+        let positions = sql::positions_above(client, self.table, last).await;
+        let positions = positions.map_err(|error| error_chain(&error))?;
+        let position = positions.last().copied().unwrap_or(last);
+        Ok(Page { positions, position })
     }
 
     fn client(&self) -> &Client {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        &self.primary[turn % self.primary.len()]
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.primary[next % self.primary.len()]
     }
 }
 
-/// The values of a filter, bound in the order in which its text names them.
+/// The values of a filter, in the order of the parameters in its SQL text.
 struct Params(Vec<Param>);
 
 enum Param {
@@ -163,7 +168,7 @@ impl Params {
         self.condition_after(filter, 0)
     }
 
-    /// Writes the filter as SQL, with its parameters numbered from after those bound before.
+    /// Returns the filter as SQL. Its parameters are numbered after `bound` others.
     fn condition_after(&mut self, filter: &FilterSpec, bound: usize) -> String {
         let items = filter.items.iter().map(|item| self.item(item, bound));
         Vec::from_iter(items).join(" OR ")
@@ -175,17 +180,17 @@ impl Params {
             let number = self.bind(Param::Types(item.types.clone()), bound);
             terms.push(format!("event_type = ANY (${number})"));
         }
-        let mut holds = |predicate: &(String, serde_json::Value)| {
+        let mut contains = |predicate: &(String, serde_json::Value)| {
             let (key, value) = predicate;
             let object = serde_json::json!({ key: value });
             let number = self.bind(Param::Predicate(object.to_string()), bound);
             format!("payload @> ${number}::jsonb")
         };
-        let any_of: Vec<_> = item.any_of.iter().map(&mut holds).collect();
+        let any_of: Vec<_> = item.any_of.iter().map(&mut contains).collect();
         if !any_of.is_empty() {
             terms.push(format!("({})", any_of.join(" OR ")));
         }
-        terms.extend(item.all_of.iter().map(&mut holds));
+        terms.extend(item.all_of.iter().map(&mut contains));
         format!("({})", terms.join(" AND "))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::in_one_line;
+use console::error_chain;
 use eddyline::retry::Jitter;
 use eddyline::{
     AppendCondition, Config, Decided, Decision, Error, Event, Filter, History, Mode, Query,
@@ -10,52 +10,52 @@ use eddyline::{
 };
 use futures_util::{TryStreamExt, pin_mut, stream};
 
-use super::{Basis, Broken, Outcome, Page, Reading};
+use super::{Condition, Outcome, Page, Reading, ReportedConflict};
 use crate::event::NewEvent;
-use crate::fact::{Server, Way};
 use crate::failure::Failure;
 use crate::filter::FilterSpec;
+use crate::message::{Server, TailMethod};
 use crate::servers::Addresses;
 use crate::sql::Table;
 
-/// The store, in both of its modes.
+/// The store, in both modes.
 #[derive(Debug)]
 pub struct EventStore {
-    /// Tries once: a fault is told to whoever met it, and counted.
-    primary: Store<ReadWrite>,
-    /// Tries again by the default policy, after whose retries nothing may be there twice.
-    persistent: Store<ReadWrite>,
-    /// The same with so little time for a try that the server has to be told not to wait for the lock
-    /// as long as it is set to.
-    hurried: Store<ReadWrite>,
-    /// Decide again, as these say.
+    /// Makes one attempt. Its errors are reported and counted.
+    single_attempt: Store<ReadWrite>,
+    /// Retries with the default policy, after which no event may be stored twice.
+    retrying: Store<ReadWrite>,
+    /// Retries like [`Self::retrying`], but an attempt has less time than the configured lock
+    /// timeout, so the store has to set a shorter lock timeout.
+    short_attempts: Store<ReadWrite>,
+    /// Repeat decisions, according to the [`DecidePolicy`] of the same name.
     escalating: Store<ReadWrite>,
     optimistic: Store<ReadWrite>,
     replica: Option<Store<ReadOnly>>,
 }
 
-/// How long a decision that is left to the store goes on.
+/// How the store's `decide` repeats a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Tenacity {
-    /// It takes the log's lock after the first lost round.
+pub enum DecidePolicy {
+    /// It takes the log's lock after the first conflict.
     Escalating,
-    /// It never takes the lock, and gives up after a few lost rounds.
+    /// It never takes the lock, and gives up after a few conflicts.
     Optimistic,
 }
 
-/// Why the store ended a decision without appending.
-pub enum Stop {
-    /// It lost as many rounds as it has.
-    Conflict(Broken),
-    /// The boundary has had its time.
-    Old,
-    /// Nothing was stored, for another reason.
+/// The reason why the store's `decide` failed.
+pub enum DecideError {
+    /// Every attempt failed with a conflict.
+    Conflict(ReportedConflict),
+    /// The boundary is full, so no decision was taken.
+    BoundaryFull,
+    /// Nothing was stored, for another reason than a conflict.
     Refused(String),
-    /// Its events may have been stored.
+    /// The outcome is unknown.
     Unknown(String),
 }
 
-/// Makes the log's tables.
+/// Creates the log's tables.
 pub async fn create(addresses: &Addresses, table: Table) -> Result<(), Failure> {
     let config = config(&addresses.primary, table)?;
     Schema::new(&config).migrate().await.map_err(Failure::store("make the log's tables"))
@@ -70,8 +70,8 @@ impl EventStore {
         let failed = Failure::store("connect");
         let connections = u32::try_from(connections).unwrap_or(u32::MAX);
         let config = |url| Ok(config(url, table)?.max_connections(connections));
-        let persistent = Store::<ReadWrite>::connect(config(&addresses.primary)?);
-        let persistent = persistent.await.map_err(&failed)?;
+        let retrying = Store::<ReadWrite>::connect(config(&addresses.primary)?);
+        let retrying = retrying.await.map_err(&failed)?;
         let replica = match &addresses.replica {
             None => None,
             Some(replica) => {
@@ -79,28 +79,29 @@ impl EventStore {
                 Some(replica.await.map_err(&failed)?.with_retry_policy(RetryPolicy::never()))
             }
         };
-        let tenacious = |tenacity: Tenacity| {
-            Ok(persistent.with_retry_policy(tenacity.policy().map_err(&failed)?))
+        let deciding = |policy: DecidePolicy| {
+            Ok(retrying.with_retry_policy(policy.retry_policy().map_err(&failed)?))
         };
-        let hurried = RetryPolicy::builder().attempt_timeout(HURRIED).build().map_err(&failed)?;
+        let short_attempts = RetryPolicy::builder().attempt_timeout(SHORT_ATTEMPT).build();
+        let short_attempts = short_attempts.map_err(&failed)?;
         Ok(Self {
-            hurried: persistent.with_retry_policy(hurried),
-            primary: persistent.with_retry_policy(RetryPolicy::never()),
-            escalating: tenacious(Tenacity::Escalating)?,
-            optimistic: tenacious(Tenacity::Optimistic)?,
-            persistent,
+            short_attempts: retrying.with_retry_policy(short_attempts),
+            single_attempt: retrying.with_retry_policy(RetryPolicy::never()),
+            escalating: deciding(DecidePolicy::Escalating)?,
+            optimistic: deciding(DecidePolicy::Optimistic)?,
+            retrying,
             replica,
         })
     }
 
-    /// Reads a boundary; the condition comes of the history, or is pieced together of what could
-    /// have travelled through a client: then it stands on the last event, however old that is.
-    pub async fn read(&self, filter: &FilterSpec, travelled: bool) -> Result<Reading, String> {
-        let told = |error| in_one_line(&error);
-        let filter = filter.to_filter().map_err(told)?;
-        let history = self.primary.query(&filter).await.map_err(told)?;
+    /// Reads a boundary. The condition is the history's, or one at the position of the last event,
+    /// as if that position had travelled through a client. The latter may be old.
+    pub async fn read(&self, filter: &FilterSpec, at_last_event: bool) -> Result<Reading, String> {
+        let text = |error| error_chain(&error);
+        let filter = filter.to_filter().map_err(text)?;
+        let history = self.single_attempt.query(&filter).await.map_err(text)?;
         let last = history.events().last().map(|event| event.sequence_number());
-        let (position, condition) = match travelled {
+        let (position, condition) = match at_last_event {
             true => {
                 let last = last.unwrap_or_default();
                 (last, AppendCondition::no_match_after(filter, last))
@@ -110,71 +111,72 @@ impl EventStore {
         Ok(Reading {
             count: history.events().len() as u64,
             position: position.value(),
-            basis: Basis::Condition(condition),
+            condition: Condition::Store(condition),
         })
     }
 
-    pub async fn read_end(&self) -> Result<Reading, String> {
-        let position = self.primary.head().await.map_err(|error| in_one_line(&error))?;
+    pub async fn read_head(&self) -> Result<Reading, String> {
+        let position = self.single_attempt.head().await.map_err(|error| error_chain(&error))?;
         let condition = AppendCondition::no_match_after(Filter::everything(), position);
-        Ok(Reading { count: 0, position: position.value(), basis: Basis::Condition(condition) })
+        Ok(Reading { count: 0, position: position.value(), condition: Condition::Store(condition) })
     }
 
-    pub async fn append(&self, events: &[NewEvent], basis: Basis) -> Outcome {
-        let (store, condition) = match basis {
-            Basis::Anything => {
-                let store = if events.len() > 1 { &self.persistent } else { &self.hurried };
+    pub async fn append(&self, events: &[NewEvent], condition: Condition) -> Outcome {
+        let (store, condition) = match condition {
+            Condition::Unconditional => {
+                let store = if events.len() > 1 { &self.retrying } else { &self.short_attempts };
                 (store, AppendCondition::none())
             }
-            Basis::Condition(condition) => (&self.primary, condition),
-            Basis::Highest(..) => return Outcome::Refused("no condition of the store".to_owned()),
+            Condition::Store(condition) => (&self.single_attempt, condition),
+            Condition::Highest(..) => {
+                return Outcome::Refused("the condition is not one of the store".to_owned());
+            }
         };
         let events = match events.iter().map(to_event).collect::<Result<Vec<_>, _>>() {
             Ok(events) => events,
-            Err(error) => return Outcome::Refused(in_one_line(&error)),
+            Err(error) => return Outcome::Refused(error_chain(&error)),
         };
         match store.append(events, condition).await {
             Ok(appended) => {
                 Outcome::Accepted { first: appended.first().value(), last: appended.last().value() }
             }
             Err(error) => match error.into() {
-                Stop::Conflict(broken) => Outcome::Conflict(broken),
-                Stop::Old => Outcome::Refused("a boundary is old".to_owned()),
-                Stop::Refused(fault) => Outcome::Refused(fault),
-                Stop::Unknown(fault) => Outcome::Unknown(fault),
+                DecideError::Conflict(reported) => Outcome::Conflict(reported),
+                DecideError::BoundaryFull => Outcome::Refused("the boundary is full".to_owned()),
+                DecideError::Refused(error) => Outcome::Refused(error),
+                DecideError::Unknown(error) => Outcome::Unknown(error),
             },
         }
     }
 
-    /// Imports events, in chunks of so many; returns how many of them this import stored, and where the
-    /// first and the last of those are.
+    /// Imports events in chunks of the given size. Returns how many of them this import stored, and
+    /// the positions of the first and the last of those.
     pub async fn import(
         &self,
         events: Vec<Event>,
         chunk: usize,
     ) -> Result<(u64, Option<(u64, u64)>), String> {
-        let told = |error: Error| in_one_line(&error);
-        let import = self.persistent.import(stream::iter(events)).chunk(chunk).await;
-        let imported = import.map_err(|failed| told(failed.into()))?;
-        let ends = imported.first().zip(imported.last());
-        Ok((imported.stored(), ends.map(|(first, last)| (first.value(), last.value()))))
+        let import = self.retrying.import(stream::iter(events)).chunk(chunk).await;
+        let imported = import.map_err(|failed| error_chain(&Error::from(failed)))?;
+        let range = imported.first().zip(imported.last());
+        Ok((imported.stored(), range.map(|(first, last)| (first.value(), last.value()))))
     }
 
-    /// Leaves it to the store to read, to append what is chosen, and to do so again. The choice is
-    /// made from a count and the position that it is true at; there is none if the boundary is old.
+    /// Calls the store's `decide`. `choose` receives the number of events in the history and its
+    /// position, and returns the events to append, or `None` if the boundary is full.
     pub async fn decide(
         &self,
-        tenacity: Tenacity,
+        policy: DecidePolicy,
         filter: &FilterSpec,
         choose: impl Fn(u64, u64) -> Option<Vec<NewEvent>>,
-    ) -> Result<Decided, Stop> {
-        let store = match tenacity {
-            Tenacity::Escalating => &self.escalating,
-            Tenacity::Optimistic => &self.optimistic,
+    ) -> Result<Decided, DecideError> {
+        let store = match policy {
+            DecidePolicy::Escalating => &self.escalating,
+            DecidePolicy::Optimistic => &self.optimistic,
         };
         let decide = |history: &History<ReadWrite>| {
             let (count, position) = (history.events().len() as u64, history.position().value());
-            let events = choose(count, position).ok_or(Stop::Old)?;
+            let events = choose(count, position).ok_or(DecideError::BoundaryFull)?;
             let events = events.iter().map(to_event).collect::<Result<Vec<_>, _>>()?;
             Ok(Decision::append(events))
         };
@@ -183,22 +185,22 @@ impl EventStore {
 
     pub async fn tail(
         &self,
-        way: Way,
+        method: TailMethod,
         server: Server,
         last: u64,
         limit: Option<u32>,
     ) -> Result<Page, String> {
         let answer = match (server, &self.replica) {
-            (Server::Primary, _) => tail(&self.primary, way, last, limit).await,
-            (Server::Replica, Some(replica)) => tail(replica, way, last, limit).await,
+            (Server::Primary, _) => tail(&self.single_attempt, method, last, limit).await,
+            (Server::Replica, Some(replica)) => tail(replica, method, last, limit).await,
             (Server::Replica, None) => return Err("there is no replica".to_owned()),
         };
-        answer.map_err(|error| in_one_line(&error))
+        answer.map_err(|error| error_chain(&error))
     }
 }
 
-impl Tenacity {
-    /// How often it decides at most.
+impl DecidePolicy {
+    /// Returns the maximum number of attempts.
     pub fn attempts(self) -> u32 {
         match self {
             Self::Escalating => 4,
@@ -206,41 +208,42 @@ impl Tenacity {
         }
     }
 
-    /// After how many lost rounds it decides under the log's lock.
+    /// Returns the number of conflicts after which it decides under the log's lock.
     pub fn escalates_after(self) -> Option<u32> {
         (self == Self::Escalating).then_some(1)
     }
 
-    /// Pauses are made after faults only, and without jitter each takes its time: a decision that
-    /// made none has lost every round but the last.
-    fn policy(self) -> Result<RetryPolicy, Error> {
+    /// Returns the retry policy. The store pauses only after errors other than conflicts, and
+    /// without jitter no pause is zero. So if it did not pause, every attempt but the last one
+    /// ended with a conflict.
+    fn retry_policy(self) -> Result<RetryPolicy, Error> {
         let policy = RetryPolicy::builder().attempts(self.attempts()).jitter(Jitter::None);
         match self.escalates_after() {
-            Some(rounds) => policy.escalate_after(rounds),
+            Some(conflicts) => policy.escalate_after(conflicts),
             None => policy.no_escalation(),
         }
         .build()
     }
 }
 
-impl From<Error> for Stop {
+impl From<Error> for DecideError {
     fn from(error: Error) -> Self {
-        let told = in_one_line(&error);
+        let text = error_chain(&error);
         match error {
-            Error::Conflict { after, event, event_type } => Self::Conflict(Broken {
+            Error::Conflict { after, event, event_type } => Self::Conflict(ReportedConflict {
                 after: after.value(),
                 event: Some((event.value(), event_type)),
                 head: None,
             }),
-            error if error.is_outcome_unknown() => Self::Unknown(told),
-            _ => Self::Refused(told),
+            error if error.is_outcome_unknown() => Self::Unknown(text),
+            _ => Self::Refused(text),
         }
     }
 }
 
 async fn tail<M: Mode>(
     store: &Store<M>,
-    way: Way,
+    method: TailMethod,
     last: u64,
     limit: Option<u32>,
 ) -> Result<Page, Error> {
@@ -248,33 +251,33 @@ async fn tail<M: Mode>(
     if let Some(limit) = limit {
         query = query.limit(limit);
     }
-    let mut numbers = Vec::new();
-    if way == Way::Stream {
+    let mut positions = Vec::new();
+    if method == TailMethod::Stream {
         let events = store.stream(query).await?;
         pin_mut!(events);
         while let Some(event) = events.try_next().await? {
-            numbers.push(event.sequence_number().value());
+            positions.push(event.sequence_number().value());
         }
-        let position = numbers.last().copied().unwrap_or(last);
-        return Ok(Page { numbers, position });
+        let position = positions.last().copied().unwrap_or(last);
+        return Ok(Page { positions, position });
     }
     let history: History<M> = store.query(query).await?;
-    numbers.extend(history.events().iter().map(|event| event.sequence_number().value()));
-    Ok(Page { numbers, position: history.position().value() })
+    positions.extend(history.events().iter().map(|event| event.sequence_number().value()));
+    Ok(Page { positions, position: history.position().value() })
 }
 
-/// Makes the store's event of it.
+/// Converts an event to one of the store.
 pub fn to_event(event: &NewEvent) -> Result<Event, Error> {
     Event::new(event.event_type.clone(), &event.payload)?
         .with_metadata(&event.stamp)?
         .with_id(event.id)
 }
 
-/// Makes the configuration of a store.
+/// Returns the configuration of a store.
 pub fn config(url: &str, table: Table) -> Result<Config, Failure> {
     let config = Config::new(url).map_err(Failure::store("use the address"))?;
     Ok(config.schema(table.schema).log(table.name).acquire_timeout(Duration::from_secs(30)))
 }
 
-/// Less than the lock's time leaves of the default.
-const HURRIED: Duration = Duration::from_secs(5);
+/// An attempt timeout that is too short for the default lock timeout.
+const SHORT_ATTEMPT: Duration = Duration::from_secs(5);

@@ -5,57 +5,58 @@ use library::domain::BookId;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// Knows where each copy is, as far as the clients were told.
+/// The state of each copy according to the replies that the clients received.
 ///
-/// It may be mistaken, as a catalogue is: between two clients a copy changes its place before its
-/// entry does.
+/// It can be out of date: a client updates an entry only after its command has completed, and the
+/// commands of other clients run in between.
 #[derive(Default)]
 pub(crate) struct Catalogue(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
-    places: [Vec<BookId>; 3],
-    indexes: HashMap<BookId, (Place, usize)>,
+    books: [Vec<BookId>; 3],
+    indexes: HashMap<BookId, (CopyState, usize)>,
 }
 
-/// Says where a copy is.
+/// The state of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
+pub(crate) enum CopyState {
     /// A reader has it.
     Lent,
-    /// It waits for a reader.
+    /// It is in circulation and not lent.
     OnShelf,
     /// It is no longer in circulation.
     Removed,
 }
 
 impl Catalogue {
-    /// Puts a copy somewhere.
-    pub(crate) fn put(&self, book: BookId, place: Place) {
-        self.entries().put(book, place);
+    /// Adds a copy, or changes its state.
+    pub(crate) fn set(&self, book: BookId, state: CopyState) {
+        self.entries().set(book, state);
     }
 
-    /// Returns any copy at a place.
-    pub(crate) fn any(&self, place: Place, rng: &mut StdRng) -> Option<BookId> {
-        self.among_last(place, usize::MAX, rng)
+    /// Returns a random copy in a state.
+    pub(crate) fn any(&self, state: CopyState, rng: &mut StdRng) -> Option<BookId> {
+        self.any_of_latest(state, usize::MAX, rng)
     }
 
-    /// Returns any of the copies that came last to a place.
-    pub(crate) fn among_last(
+    /// Returns a random copy of the `count` copies that entered a state last.
+    pub(crate) fn any_of_latest(
         &self,
-        place: Place,
+        state: CopyState,
         count: usize,
         rng: &mut StdRng,
     ) -> Option<BookId> {
         let entries = self.entries();
-        let books = &entries.places[place as usize];
+        let books = &entries.books[state as usize];
         books[books.len().saturating_sub(count)..].choose(rng).copied()
     }
 
-    /// Returns how many copies are in circulation.
+    /// Returns the number of copies in circulation.
     pub(crate) fn in_circulation(&self) -> usize {
         let entries = self.entries();
-        [Place::Lent, Place::OnShelf].map(|place| entries.places[place as usize].len()).iter().sum()
+        let states = [CopyState::Lent, CopyState::OnShelf];
+        states.map(|state| entries.books[state as usize].len()).iter().sum()
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -64,16 +65,16 @@ impl Catalogue {
 }
 
 impl Entries {
-    fn put(&mut self, book: BookId, place: Place) {
-        if let Some((before, index)) = self.indexes.remove(&book) {
-            let books = &mut self.places[before as usize];
+    fn set(&mut self, book: BookId, state: CopyState) {
+        if let Some((old, index)) = self.indexes.remove(&book) {
+            let books = &mut self.books[old as usize];
             books.swap_remove(index);
             if let Some(moved) = books.get(index) {
-                self.indexes.insert(*moved, (before, index));
+                self.indexes.insert(*moved, (old, index));
             }
         }
-        let books = &mut self.places[place as usize];
-        self.indexes.insert(book, (place, books.len()));
+        let books = &mut self.books[state as usize];
+        self.indexes.insert(book, (state, books.len()));
         books.push(book);
     }
 }
@@ -86,33 +87,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_copy_only_where_it_was_put_last() {
+    fn a_copy_is_found_only_in_its_latest_state() {
         let mut rng = StdRng::seed_from_u64(1);
         let catalogue = Catalogue::default();
         let books: [BookId; 3] = [1, 2, 3].map(|number| Uuid::from_u128(number).into());
 
         for book in books {
-            catalogue.put(book, Place::OnShelf);
+            catalogue.set(book, CopyState::OnShelf);
         }
-        catalogue.put(books[0], Place::Lent);
-        catalogue.put(books[2], Place::Removed);
+        catalogue.set(books[0], CopyState::Lent);
+        catalogue.set(books[2], CopyState::Removed);
 
-        assert_eq!(catalogue.any(Place::Lent, &mut rng), Some(books[0]));
-        assert_eq!(catalogue.any(Place::OnShelf, &mut rng), Some(books[1]));
-        assert_eq!(catalogue.any(Place::Removed, &mut rng), Some(books[2]));
+        assert_eq!(catalogue.any(CopyState::Lent, &mut rng), Some(books[0]));
+        assert_eq!(catalogue.any(CopyState::OnShelf, &mut rng), Some(books[1]));
+        assert_eq!(catalogue.any(CopyState::Removed, &mut rng), Some(books[2]));
         assert_eq!(catalogue.in_circulation(), 2);
     }
 
     #[test]
-    fn prefers_what_came_last_where_asked_to() {
+    fn any_of_the_latest_one_is_the_last_copy() {
         let mut rng = StdRng::seed_from_u64(1);
         let catalogue = Catalogue::default();
         let books: Vec<BookId> = (1..=9).map(|number| Uuid::from_u128(number).into()).collect();
 
         for book in &books {
-            catalogue.put(*book, Place::OnShelf);
+            catalogue.set(*book, CopyState::OnShelf);
         }
 
-        assert_eq!(catalogue.among_last(Place::OnShelf, 1, &mut rng), books.last().copied());
+        let latest = catalogue.any_of_latest(CopyState::OnShelf, 1, &mut rng);
+        assert_eq!(latest, books.last().copied());
     }
 }

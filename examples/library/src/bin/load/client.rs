@@ -12,58 +12,63 @@ use crate::catalogue::Catalogue;
 use crate::population::{Population, Reader};
 use crate::seed;
 use crate::servers::Stores;
-use crate::session::{Live, Session};
+use crate::session::{ClientSession, LiveCounts};
 
-/// Does what a part of the population wants of the library, one thing after the other.
+/// A client of the library. It runs random operations for its share of the readers, one at a time.
 pub(crate) struct Client {
-    pub(crate) session: Session,
+    pub(crate) session: ClientSession,
     pub(crate) rng: StdRng,
     pub(crate) readers: Vec<Reader>,
-    pub(crate) former: Vec<Reader>,
+    pub(crate) former_readers: Vec<Reader>,
     pub(crate) catalogue: Arc<Catalogue>,
-    live: Arc<Live>,
+    live_counts: Arc<LiveCounts>,
 }
 
 impl Client {
-    /// Makes the clients of a load, each with its own readers and its own random choices.
-    pub(crate) fn crew(
+    /// Creates the clients of a load. Each has its own readers and its own random choices.
+    pub(crate) fn create_all(
         args: &Args,
         stores: &Stores,
         population: Population,
         start: SequenceNumber,
     ) -> Vec<Self> {
-        let live = Arc::new(Live::default());
+        let counts = Arc::new(LiveCounts::default());
         let commands = CommandHandler::new(stores.writer.clone());
         let queries = QueryHandler::new(stores.reader.clone());
         (1..)
-            .zip(population.divide(args.clients))
-            .map(|(number, quarter)| Self {
-                session: Session::new(commands.clone(), queries.clone(), live.clone(), start),
+            .zip(population.split(args.clients))
+            .map(|(number, share)| Self {
+                session: ClientSession::new(
+                    commands.clone(),
+                    queries.clone(),
+                    counts.clone(),
+                    start,
+                ),
                 rng: seed::rng(args, start, number),
-                readers: quarter.readers,
-                former: quarter.former,
-                catalogue: quarter.catalogue,
-                live: live.clone(),
+                readers: share.readers,
+                former_readers: share.former_readers,
+                catalogue: share.catalogue,
+                live_counts: counts.clone(),
             })
             .collect()
     }
 
-    /// Works until told to stop; what was begun is finished first.
-    pub(crate) async fn work(mut self, stop: Stop) -> Session {
+    /// Runs operations until `stop` is set. An operation that has begun is completed.
+    pub(crate) async fn run(mut self, stop: Stop) -> ClientSession {
         while !stop.is_set() {
             match self.rng.random_range(0..100) {
-                0..90 => self.reader_ops().await,
-                90..94 => self.keep_shelves().await,
-                94..96 => self.keep_register().await,
-                _ => self.look_around().await,
+                0..90 => self.serve_reader().await,
+                90..94 => self.change_circulation().await,
+                94..96 => self.change_registrations().await,
+                _ => self.run_list_query().await,
             }
         }
         self.session
     }
 
     /// Returns the counts that all clients share.
-    pub(crate) fn live(&self) -> Arc<Live> {
-        self.live.clone()
+    pub(crate) fn live_counts(&self) -> Arc<LiveCounts> {
+        self.live_counts.clone()
     }
 
     pub(crate) fn chance(&mut self, probability: f64) -> bool {

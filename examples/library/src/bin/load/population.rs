@@ -8,54 +8,61 @@ use library::queries::{
     RemovedBooks,
 };
 
-use crate::catalogue::{Catalogue, Place};
+use crate::catalogue::{Catalogue, CopyState};
 
-/// Holds what the clients know of the library before they start.
+/// The books and readers of the library at the start of the load.
 #[derive(Default)]
 pub(crate) struct Population {
-    /// The copies, known to every client.
+    /// The copies, which all clients share.
     pub(crate) catalogue: Catalogue,
-    /// Who may borrow.
+    /// The registered readers.
     pub(crate) readers: Vec<Reader>,
-    /// Who may no longer.
-    pub(crate) former: Vec<Reader>,
+    /// The readers whose contracts are canceled.
+    pub(crate) former_readers: Vec<Reader>,
 }
 
-/// Is a part of the population: one client's readers, and the catalogue of all.
-pub(crate) struct Quarter {
+/// One client's share of the population: its readers, and the catalogue of all copies.
+pub(crate) struct Share {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) readers: Vec<Reader>,
-    pub(crate) former: Vec<Reader>,
+    pub(crate) former_readers: Vec<Reader>,
 }
 
-/// Is a reader, as far as the client knows that the reader belongs to.
+/// The state of a reader according to the replies that its client received.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(crate) id: ReaderId,
     pub(crate) name: String,
     pub(crate) loans: Vec<BookId>,
-    /// What a query about the reader must see: where the reader's last event is, or lies before.
-    pub(crate) seen: SequenceNumber,
-    /// Whether the loans are known: after an error they may be others.
-    pub(crate) is_certain: bool,
+    /// A position at or above that of the reader's last event. Queries about the reader must be
+    /// answered at this position or later.
+    pub(crate) last_position: SequenceNumber,
+    /// Whether the loans are known: after an error they can differ from the log.
+    pub(crate) loans_are_known: bool,
 }
 
 impl Reader {
     pub(crate) fn new(id: ReaderId, name: String) -> Self {
-        Self { id, name, loans: Vec::new(), seen: SequenceNumber::ZERO, is_certain: true }
+        Self {
+            id,
+            name,
+            loans: Vec::new(),
+            last_position: SequenceNumber::ZERO,
+            loans_are_known: true,
+        }
     }
 }
 
 impl Population {
-    /// Learns what a log says already.
+    /// Reads the population from a log.
     pub(crate) async fn of_log(queries: &QueryHandler) -> Result<Self, QueryError> {
         let mut population = Self::default();
         for copy in queries.handle(&BooksInCirculation).await?.value.books {
-            let place = if copy.is_currently_lent { Place::Lent } else { Place::OnShelf };
-            population.catalogue.put(copy.book, place);
+            let state = if copy.is_currently_lent { CopyState::Lent } else { CopyState::OnShelf };
+            population.catalogue.set(copy.book, state);
         }
         for copy in queries.handle(&RemovedBooks).await?.value {
-            population.catalogue.put(copy.book, Place::Removed);
+            population.catalogue.set(copy.book, CopyState::Removed);
         }
 
         let mut loans: HashMap<ReaderId, Vec<BookId>> = HashMap::new();
@@ -66,32 +73,33 @@ impl Population {
         for known in registered.value {
             let mut reader = Reader::new(known.reader, known.name);
             reader.loans = loans.remove(&reader.id).unwrap_or_default();
-            reader.seen = registered.position;
+            reader.last_position = registered.position;
             population.readers.push(reader);
         }
         for known in queries.handle(&CanceledReaders).await?.value {
-            population.former.push(Reader::new(known.reader, "a former reader".to_owned()));
+            let name = "a former reader".to_owned();
+            population.former_readers.push(Reader::new(known.reader, name));
         }
         Ok(population)
     }
 
-    /// Divides the readers among clients.
-    pub(crate) fn divide(self, clients: u32) -> Vec<Quarter> {
+    /// Distributes the readers among clients.
+    pub(crate) fn split(self, clients: u32) -> Vec<Share> {
         let catalogue = Arc::new(self.catalogue);
-        let mut quarters: Vec<_> = (0..clients)
-            .map(|_| Quarter {
+        let mut shares: Vec<_> = (0..clients)
+            .map(|_| Share {
                 catalogue: catalogue.clone(),
                 readers: Vec::new(),
-                former: Vec::new(),
+                former_readers: Vec::new(),
             })
             .collect();
-        let count = quarters.len();
+        let count = shares.len();
         for (index, reader) in self.readers.into_iter().enumerate() {
-            quarters[index % count].readers.push(reader);
+            shares[index % count].readers.push(reader);
         }
-        for (index, reader) in self.former.into_iter().enumerate() {
-            quarters[index % count].former.push(reader);
+        for (index, reader) in self.former_readers.into_iter().enumerate() {
+            shares[index % count].former_readers.push(reader);
         }
-        quarters
+        shares
     }
 }

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::args::Args;
 use crate::audit::Audit;
-use crate::tally::{Ending, Measured, Tally};
+use crate::metrics::{Metrics, OperationMetrics, Status};
 
-/// Is what a load came to.
+/// The report of a load.
 #[derive(Serialize)]
 pub(crate) struct Report {
     clients: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Report {
     pub(crate) audit: Option<Audit>,
 }
 
-/// Is a line of the table.
+/// A row of the report: one command or query.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
@@ -41,21 +41,21 @@ struct Row {
 }
 
 impl Report {
-    pub(crate) fn new(args: &Args, took: Duration, tally: Tally) -> Self {
-        let Tally { operations: mut measured, reads: mut reads_by_server, errors } = tally;
-        let mut total = Measured::default();
+    pub(crate) fn new(args: &Args, took: Duration, metrics: Metrics) -> Self {
+        let Metrics { operations: mut measured, reads: mut reads_by_server, errors } = metrics;
+        let mut total = OperationMetrics::default();
         let mut rows = |names: &[&'static str]| -> Vec<Row> {
             let row = |name: &&'static str| {
                 let measured = measured.remove(name).unwrap_or_default();
-                total.add(&measured);
+                total.merge(&measured);
                 Row::new(name, &measured)
             };
             names.iter().map(row).collect()
         };
         let (commands, queries) = (rows(&COMMANDS), rows(&QUERIES));
-        // Every command reads once before it decides, and a read-write store has one server.
-        let by_commands = commands.iter().map(Row::answered).sum();
-        reads_by_server.insert("primary".to_owned(), by_commands);
+        // Each command reads once before it decides, always from the primary.
+        let command_reads = commands.iter().map(Row::answered).sum();
+        reads_by_server.insert("primary".to_owned(), command_reads);
         Self {
             clients: args.clients,
             seconds: took.as_secs_f64(),
@@ -71,10 +71,10 @@ impl Report {
 }
 
 impl Row {
-    fn new(name: &'static str, measured: &Measured) -> Self {
+    fn new(name: &'static str, measured: &OperationMetrics) -> Self {
         Self {
             name,
-            counts: Ending::ALL.map(|ending| (ending.name(), measured.count(ending))).into(),
+            counts: Status::ALL.map(|status| (status.name(), measured.count(status))).into(),
             p50_ms: measured.milliseconds(0.50),
             p95_ms: measured.milliseconds(0.95),
             p99_ms: measured.milliseconds(0.99),
@@ -82,8 +82,8 @@ impl Row {
     }
 
     fn answered(&self) -> u64 {
-        let endings = Ending::ALL.into_iter().filter(|ending| *ending != Ending::Error);
-        endings.map(|ending| self.counts[ending.name()]).sum()
+        let statuses = Status::ALL.into_iter().filter(|status| *status != Status::Error);
+        statuses.map(|status| self.counts[status.name()]).sum()
     }
 }
 
@@ -96,7 +96,7 @@ impl fmt::Display for Report {
         for (heading, rows) in
             [("command", self.commands.as_slice()), ("query", &self.queries), ("", total)]
         {
-            heading_of(heading, f)?;
+            write_heading(heading, f)?;
             rows.iter().try_for_each(|row| row.fmt(f))?;
         }
         let reads = self.reads_by_server.iter();
@@ -106,33 +106,34 @@ impl fmt::Display for Report {
     }
 }
 
-fn heading_of(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "\n{name:NAME$}")?;
-    for column in Ending::ALL.map(Ending::name).into_iter().chain(["P50 ms", "P95 ms", "P99 ms"]) {
-        write!(f, "{column:>COUNT$}")?;
+fn write_heading(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "\n{name:NAME_WIDTH$}")?;
+    for column in Status::ALL.map(Status::name).into_iter().chain(["P50 ms", "P95 ms", "P99 ms"]) {
+        write!(f, "{column:>COLUMN_WIDTH$}")?;
     }
     writeln!(f)
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:NAME$}", self.name)?;
-        for ending in Ending::ALL {
-            write!(f, "{:>COUNT$}", self.counts[ending.name()])?;
+        write!(f, "{:NAME_WIDTH$}", self.name)?;
+        for status in Status::ALL {
+            write!(f, "{:>COLUMN_WIDTH$}", self.counts[status.name()])?;
         }
         for milliseconds in [self.p50_ms, self.p95_ms, self.p99_ms] {
             match milliseconds {
-                Some(milliseconds) => write!(f, "{milliseconds:>COUNT$.1}")?,
-                None => write!(f, "{:>COUNT$}", "-")?,
+                Some(milliseconds) => write!(f, "{milliseconds:>COLUMN_WIDTH$.1}")?,
+                None => write!(f, "{:>COLUMN_WIDTH$}", "-")?,
             }
         }
         writeln!(f)
     }
 }
 
-/// The widths of the table's columns.
-const NAME: usize = 26;
-const COUNT: usize = 11;
+/// The width of the first column.
+const NAME_WIDTH: usize = 26;
+/// The width of each other column.
+const COLUMN_WIDTH: usize = 11;
 
 const COMMANDS: [&str; 6] = [
     AddBookCopy::NAME,

@@ -1,4 +1,4 @@
-use console::{Progress, tell};
+use console::{Progress, print_stderr};
 use eddyline::{AppendCondition, Event, Filter, ReadWrite, SequenceNumber, Store};
 use library::domain::{BookCopyAddedToCirculation, DomainEvent, OccurredAt, ReaderRegistered};
 use library::queries::QueryHandler;
@@ -7,13 +7,13 @@ use rand::rngs::StdRng;
 use uuid::Uuid;
 
 use crate::args::Args;
-use crate::books;
-use crate::catalogue::Place;
-use crate::failure::Failure;
-use crate::ledger::Ledger;
+use crate::catalogue::CopyState;
+use crate::error::LoadError;
+use crate::generate;
 use crate::population::{Population, Reader};
+use crate::replies::Replies;
 
-/// Gives the library the books and readers that it lacks.
+/// The books and readers to append before the load, so that the library has as many as requested.
 pub(crate) struct Seed {
     books: usize,
     readers: usize,
@@ -31,37 +31,41 @@ impl Seed {
         }
     }
 
-    /// Learns what the log says already and appends what is missing.
+    /// Reads the population from the log and appends the missing books and readers.
     pub(crate) async fn fill(
         mut self,
         writer: &Store<ReadWrite>,
         queries: &QueryHandler,
-        ledger: &mut Ledger,
-    ) -> Result<Population, Failure> {
+        replies: &mut Replies,
+    ) -> Result<Population, LoadError> {
         if self.start > SequenceNumber::ZERO {
-            tell(&format!("reading what the log says already, up to event {}", self.start));
+            print_stderr(&format!("reading the existing log, up to event {}", self.start));
         }
-        let mut population = Population::of_log(queries).await.map_err(Failure::Query)?;
-        let events = self.missing(&mut population).map_err(Failure::Store)?;
+        let mut population = Population::of_log(queries).await.map_err(LoadError::Query)?;
+        let events = self.generate_missing(&mut population).map_err(LoadError::Store)?;
         if !events.is_empty() {
-            append(writer, self.start, events, ledger).await?;
+            append(writer, self.start, events, replies).await?;
         }
         Ok(population)
     }
 
-    /// Makes the missing events, and adds what they say to what is known.
-    fn missing(&mut self, population: &mut Population) -> Result<Vec<Event>, eddyline::Error> {
+    /// Generates the missing books and readers, and adds them to the population. Returns their
+    /// events.
+    fn generate_missing(
+        &mut self,
+        population: &mut Population,
+    ) -> Result<Vec<Event>, eddyline::Error> {
         let command = Uuid::now_v7();
         let mut events = Vec::new();
         for _ in population.catalogue.in_circulation()..self.books {
-            let (book, data) = books::book(&mut self.rng);
-            population.catalogue.put(book, Place::OnShelf);
+            let (book, data) = generate::book(&mut self.rng);
+            population.catalogue.set(book, CopyState::OnShelf);
             let occurred_at = OccurredAt::now();
             let added = BookCopyAddedToCirculation { book, data, occurred_at };
             events.push(DomainEvent::from(added).to_event(command)?);
         }
         for _ in population.readers.len()..self.readers {
-            let (reader, name) = books::reader(&mut self.rng);
+            let (reader, name) = generate::reader(&mut self.rng);
             population.readers.push(Reader::new(reader, name.clone()));
             let occurred_at = OccurredAt::now();
             let registered = ReaderRegistered { reader, name, occurred_at };
@@ -71,8 +75,8 @@ impl Seed {
     }
 }
 
-/// Makes the random choices of one of several: other ones where a log is continued, so that nothing
-/// is made up twice.
+/// Returns a random number generator. Each `number` has its own sequence, and so has each `start`:
+/// a run that continues a log must not generate the ids of an earlier run again.
 pub(crate) fn rng(args: &Args, start: SequenceNumber, number: u64) -> StdRng {
     let mut bytes = [0; 32];
     for (chunk, word) in bytes.chunks_exact_mut(8).zip([args.seed, start.value(), number]) {
@@ -81,29 +85,30 @@ pub(crate) fn rng(args: &Args, start: SequenceNumber, number: u64) -> StdRng {
     StdRng::from_seed(bytes)
 }
 
-/// Appends many events in a few calls, if nobody else appends meanwhile.
+/// Appends the events in a few calls. A call fails with a conflict if another process appends in
+/// between.
 async fn append(
     writer: &Store<ReadWrite>,
     start: SequenceNumber,
     events: Vec<Event>,
-    ledger: &mut Ledger,
-) -> Result<(), Failure> {
+    replies: &mut Replies,
+) -> Result<(), LoadError> {
     let mut progress = Progress::toward("seed", events.len() as u64);
     let mut head = start;
-    let mut done = 0;
-    for batch in events.chunks(BATCH) {
+    let mut appended_count = 0;
+    for chunk in events.chunks(EVENTS_PER_APPEND) {
         let condition = AppendCondition::no_match_after(Filter::everything(), head);
-        let appended = writer.append(batch.to_vec(), condition).await.map_err(Failure::Store)?;
-        for event in batch {
-            ledger.store(event.id(), appended.first()..=appended.last());
+        let appended = writer.append(chunk.to_vec(), condition).await.map_err(LoadError::Store)?;
+        for event in chunk {
+            replies.add_stored(event.id(), appended.first()..=appended.last());
         }
         head = appended.last();
-        done += batch.len() as u64;
-        progress.show(done, &format!("{done} books and readers"));
+        appended_count += chunk.len() as u64;
+        progress.show(appended_count, &format!("{appended_count} books and readers"));
     }
     drop(progress);
-    tell(&format!("seeded {done} books and readers"));
+    print_stderr(&format!("seeded {appended_count} books and readers"));
     Ok(())
 }
 
-const BATCH: usize = 1_000;
+const EVENTS_PER_APPEND: usize = 1_000;

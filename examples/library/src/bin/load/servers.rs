@@ -1,51 +1,52 @@
 use std::time::Duration;
 
-use console::tell;
+use console::print_stderr;
 use eddyline::retry::Retry;
 use eddyline::{Config, Error, ReadOnly, ReadWrite, RetryPolicy, Schema, Store};
 use local_postgres::Cluster;
 
 use crate::args::Args;
-use crate::failure::Failure;
+use crate::error::LoadError;
 
-/// Knows the servers of the load, and keeps those alive that it started.
+/// The servers of the load. If the load generator started them, they stop when it is dropped.
 pub(crate) struct Servers {
     primary: Config,
     replicas: Vec<Config>,
-    readers: Config,
-    /// Ends the servers when it is dropped.
+    /// The replicas, as one configuration.
+    reader: Config,
+    /// Stops the servers when it is dropped.
     _cluster: Option<Cluster>,
 }
 
-/// Holds the stores that the clients work with.
+/// The stores of the clients.
 pub(crate) struct Stores {
-    /// Works on the primary.
+    /// Writes to the primary.
     pub(crate) writer: Store<ReadWrite>,
-    /// Works on all replicas.
+    /// Reads from all replicas.
     pub(crate) reader: Store<ReadOnly>,
 }
 
-/// Holds stores that read the whole log, each from one server.
-pub(crate) struct Auditors {
+/// Stores that read the whole log, each from one server.
+pub(crate) struct AuditStores {
     pub(crate) primary: Store<ReadOnly>,
     pub(crate) replicas: Vec<Store<ReadOnly>>,
 }
 
 impl Servers {
-    /// Takes the servers that were given, or starts some.
-    pub(crate) async fn open(args: &Args) -> Result<Self, Failure> {
+    /// Uses the servers in the arguments, or starts a primary and replicas if there are none.
+    pub(crate) async fn open(args: &Args) -> Result<Self, LoadError> {
         match &args.primary {
             Some(primary) => Self::at(primary, &args.replica, args, None),
             None => Self::start(args).await,
         }
     }
 
-    async fn start(args: &Args) -> Result<Self, Failure> {
-        let programs = local_postgres::find_or_install(args.pg_bin.as_deref(), tell)
+    async fn start(args: &Args) -> Result<Self, LoadError> {
+        let programs = local_postgres::find_or_install(args.pg_bin.as_deref(), print_stderr)
             .await
-            .map_err(Failure::Cluster)?;
-        tell(&format!(
-            "starting PostgreSQL {} of {} in a temporary folder: a primary and {REPLICAS} replicas",
+            .map_err(LoadError::Cluster)?;
+        print_stderr(&format!(
+            "starting PostgreSQL {} from {} in a temporary folder: a primary and {REPLICAS} replicas",
             programs.version(),
             programs.directory().display(),
         ));
@@ -55,8 +56,8 @@ impl Servers {
             .max_connections(args.clients + SPARE_CONNECTIONS)
             .start()
             .await
-            .map_err(Failure::Cluster)?;
-        cluster.create_database(DATABASE).await.map_err(Failure::Cluster)?;
+            .map_err(LoadError::Cluster)?;
+        cluster.create_database(DATABASE).await.map_err(LoadError::Cluster)?;
 
         let replicas: Vec<_> =
             cluster.standbys().iter().map(|standby| standby.url(DATABASE)).collect();
@@ -68,92 +69,97 @@ impl Servers {
         replicas: &[String],
         args: &Args,
         cluster: Option<Cluster>,
-    ) -> Result<Self, Failure> {
-        let retry = RetryPolicy::from_env().map_err(Failure::Store)?;
+    ) -> Result<Self, LoadError> {
+        let retry = RetryPolicy::from_env().map_err(LoadError::Store)?;
         let config = |url: &str| {
-            let config = Config::new(url).map_err(Failure::Store)?;
+            let config = Config::new(url).map_err(LoadError::Store)?;
             Ok(config.log(&args.log).max_connections(args.clients).retry(retry.clone()))
         };
-        let (first, others) = replicas.split_first().expect("a primary comes with a replica");
-        let readers = others
+        let (first, others) =
+            replicas.split_first().expect("the arguments require a replica if there is a primary");
+        let reader = others
             .iter()
             .try_fold(config(first)?, |config, url| config.replica(url))
-            .map_err(Failure::Store)?;
+            .map_err(LoadError::Store)?;
         Ok(Self {
             primary: config(primary)?,
             replicas: replicas.iter().map(|url| config(url)).collect::<Result<_, _>>()?,
-            readers,
+            reader,
             _cluster: cluster,
         })
     }
 
-    /// Creates the log where there is none, and connects.
-    pub(crate) async fn connect(&self) -> Result<Stores, Failure> {
-        Schema::new(&self.primary).migrate().await.map_err(Failure::Store)?;
+    /// Creates the log if it does not exist, and connects.
+    pub(crate) async fn connect(&self) -> Result<Stores, LoadError> {
+        Schema::new(&self.primary).migrate().await.map_err(LoadError::Store)?;
         let writer = Store::<ReadWrite>::connect(self.primary.clone()).await;
         Ok(Stores {
-            writer: writer.map_err(Failure::Store)?,
-            reader: connect_replica(self.readers.clone()).await?,
+            writer: writer.map_err(LoadError::Store)?,
+            reader: connect_replica(self.reader.clone()).await?,
         })
     }
 
-    /// Connects to each server by itself. The connections are new, so that what the load did to its own
-    /// does not matter.
-    pub(crate) async fn auditors(&self) -> Result<Auditors, Failure> {
+    /// Connects to each server with a store of its own. These connections are new: the state in
+    /// which the load left its connections does not matter.
+    pub(crate) async fn connect_for_audit(&self) -> Result<AuditStores, LoadError> {
         let mut replicas = Vec::new();
         for replica in &self.replicas {
-            replicas.push(connect_auditor(replica).await?);
+            replicas.push(connect_audit_store(replica).await?);
         }
-        Ok(Auditors { primary: connect_auditor(&self.primary).await?, replicas })
+        Ok(AuditStores { primary: connect_audit_store(&self.primary).await?, replicas })
     }
 }
 
-/// Connects to replicas, once they have the log.
-async fn connect_replica(config: Config) -> Result<Store<ReadOnly>, Failure> {
-    connect_when(config, |error| matches!(error, Error::SchemaMissing { .. })).await
+/// Connects to replicas as soon as they have the log.
+async fn connect_replica(config: Config) -> Result<Store<ReadOnly>, LoadError> {
+    connect_with_retry(config, |error| matches!(error, Error::SchemaMissing { .. })).await
 }
 
-/// Connects to a server for the audit. The server may still count connections of the load that have
-/// just been closed, and have none to spare.
-async fn connect_auditor(config: &Config) -> Result<Store<ReadOnly>, Failure> {
-    let passes =
+/// Connects to a server for the audit. Transient errors are retried as well: the server may still
+/// count connections that the load has just closed, and have none free.
+async fn connect_audit_store(config: &Config) -> Result<Store<ReadOnly>, LoadError> {
+    let is_retried =
         |error: &Error| matches!(error, Error::SchemaMissing { .. }) || error.is_transient();
-    connect_when(for_audit(config), passes).await
+    connect_with_retry(audit_config(config), is_retried).await
 }
 
-/// Connects to replicas, again while what is in the way passes by itself.
-async fn connect_when(
+/// Connects a read-only store. Retries the errors for which `is_retried` returns true, up to a
+/// deadline.
+async fn connect_with_retry(
     config: Config,
-    passes: impl Fn(&Error) -> bool,
-) -> Result<Store<ReadOnly>, Failure> {
+    is_retried: impl Fn(&Error) -> bool,
+) -> Result<Store<ReadOnly>, LoadError> {
     let policy = RetryPolicy::builder()
         .attempts(u32::MAX)
-        .base_delay(PAUSE)
-        .max_delay(PAUSE)
-        .deadline(PATIENCE)
+        .base_delay(RETRY_DELAY)
+        .max_delay(RETRY_DELAY)
+        .deadline(REPLAY_TIMEOUT)
         .no_budget()
         .build()
-        .map_err(Failure::Store)?;
+        .map_err(LoadError::Store)?;
     Retry::new(&policy, || Store::<ReadOnly>::connect(config.clone()))
-        .when(passes)
+        .when(is_retried)
         .await
         .into_result()
-        .map_err(|failed| Failure::Store(failed.into()))
+        .map_err(|failed| LoadError::Store(failed.into()))
 }
 
-/// Reads a log from end to end, which takes as long as it takes.
-fn for_audit(config: &Config) -> Config {
+/// Returns the configuration for an audit. Its statement timeout is long, since the audit reads the
+/// whole log.
+fn audit_config(config: &Config) -> Config {
     config
         .clone()
         .max_connections(1)
         .statement_timeout(Duration::from_secs(3_600))
-        .replica_timeout(PATIENCE)
+        .replica_timeout(REPLAY_TIMEOUT)
 }
 
 const DATABASE: &str = "library";
 const REPLICAS: usize = 2;
-/// What the servers themselves, the audit and a curious person need beside the clients.
+/// The connections for replication, the audit and manual queries, in addition to those of the
+/// clients.
 const SPARE_CONNECTIONS: u32 = 30;
-/// How long a replica may take to have what the primary has.
-const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(50);
+/// The longest time for a replica to replay what the primary has committed, and for a connection
+/// attempt to succeed.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY_DELAY: Duration = Duration::from_millis(50);

@@ -2,58 +2,59 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use console::in_one_line;
+use console::error_chain;
 use eddyline::{Error, SequenceNumber};
 use library::commands::{Command, CommandError, CommandHandler, Outcome};
 use library::queries::{Answer, Query, QueryHandler};
 
-use crate::ledger::Ledger;
-use crate::tally::{Ending, Tally};
+use crate::metrics::{Metrics, Status};
+use crate::replies::Replies;
 
-/// Runs one client's commands and queries, measures them, and keeps account of what it was told.
-pub(crate) struct Session {
+/// The handlers of one client, with the metrics of its operations and the replies it received.
+pub(crate) struct ClientSession {
     commands: CommandHandler,
     queries: QueryHandler,
-    live: Arc<Live>,
-    tally: Tally,
-    ledger: Ledger,
+    live_counts: Arc<LiveCounts>,
+    metrics: Metrics,
+    replies: Replies,
 }
 
-/// Counts the operations of all desks while they work.
+/// The number of operations that all clients have completed, updated during the load.
 #[derive(Default)]
-pub(crate) struct Live {
-    counts: [AtomicU64; Ending::ALL.len()],
+pub(crate) struct LiveCounts {
+    counts: [AtomicU64; Status::ALL.len()],
 }
 
-/// Is what a client is told of a command.
-pub(crate) struct Told {
-    /// How it ended.
-    pub(crate) ending: Ending,
-    /// Where its event was stored, if it stored one.
+/// The reply to a command.
+pub(crate) struct Reply {
+    /// The status of the command.
+    pub(crate) status: Status,
+    /// The position of the command's event, if the command stored one.
     pub(crate) position: Option<SequenceNumber>,
 }
 
-impl Session {
+impl ClientSession {
     pub(crate) fn new(
         commands: CommandHandler,
         queries: QueryHandler,
-        live: Arc<Live>,
+        live_counts: Arc<LiveCounts>,
         start: SequenceNumber,
     ) -> Self {
-        Self { commands, queries, live, tally: Tally::default(), ledger: Ledger::after(start) }
+        let (metrics, replies) = (Metrics::default(), Replies::after(start));
+        Self { commands, queries, live_counts, metrics, replies }
     }
 
     /// Runs a command.
-    pub(crate) async fn run<C: Command>(&mut self, command: &C) -> Told {
+    pub(crate) async fn run<C: Command>(&mut self, command: &C) -> Reply {
         let started = Instant::now();
         let result = self.commands.handle(command).await;
-        let told = self.take_down(result);
-        self.record(C::NAME, told.ending, started.elapsed()).await;
-        told
+        let reply = self.record_reply(result);
+        self.record_status(C::NAME, reply.status, started.elapsed()).await;
+        reply
     }
 
-    /// Asks a query that must see everything up to a position.
-    pub(crate) async fn ask<Q: Query>(
+    /// Runs a query that must see every event up to a position. Returns `None` if the query fails.
+    pub(crate) async fn query<Q: Query>(
         &mut self,
         query: &Q,
         position: SequenceNumber,
@@ -63,81 +64,84 @@ impl Session {
         let took = started.elapsed();
         match result {
             Ok(answer) => {
-                *self.tally.reads.entry(answer.served_by.clone()).or_default() += 1;
+                *self.metrics.reads.entry(answer.served_by.clone()).or_default() += 1;
                 if answer.position < position {
-                    let (name, at) = (Q::NAME, answer.position);
-                    self.find(format!("{name} was asked at {position} and answered at {at}"));
+                    let (name, actual) = (Q::NAME, answer.position);
+                    self.add_finding(format!(
+                        "{name} was required at position {position} and answered at {actual}"
+                    ));
                 }
-                self.record(Q::NAME, Ending::Success, took).await;
+                self.record_status(Q::NAME, Status::Success, took).await;
                 Some(answer)
             }
             Err(error) => {
-                self.tally.record_errors(in_one_line(&error), 1);
-                self.record(Q::NAME, Ending::Error, took).await;
+                self.metrics.record_errors(error_chain(&error), 1);
+                self.record_status(Q::NAME, Status::Error, took).await;
                 None
             }
         }
     }
 
-    /// Notes what cannot be right.
-    pub(crate) fn find(&mut self, finding: String) {
-        self.ledger.findings.push(finding);
+    /// Records an error that the client has found.
+    pub(crate) fn add_finding(&mut self, finding: String) {
+        self.replies.findings.push(finding);
     }
 
-    /// Returns what was measured, and the account.
-    pub(crate) fn close(self) -> (Tally, Ledger) {
-        (self.tally, self.ledger)
+    /// Returns the metrics and the replies.
+    pub(crate) fn into_parts(self) -> (Metrics, Replies) {
+        (self.metrics, self.replies)
     }
 
-    fn take_down(&mut self, result: Result<Outcome, CommandError>) -> Told {
-        let (ending, receipt) = match result {
-            Ok(Outcome::Idempotent) => (Ending::Idempotent, None),
-            Ok(Outcome::Success(receipt)) => (Ending::Success, Some(receipt)),
+    fn record_reply(&mut self, result: Result<Outcome, CommandError>) -> Reply {
+        let (status, receipt) = match result {
+            Ok(Outcome::Idempotent) => (Status::Idempotent, None),
+            Ok(Outcome::Success(receipt)) => (Status::Success, Some(receipt)),
             Err(CommandError::Rejected { event_type, receipt, .. }) => {
-                self.ledger.reject(event_type);
-                (Ending::Rejected, Some(receipt))
+                self.replies.add_rejection(event_type);
+                (Status::Rejected, Some(receipt))
             }
-            Err(error) if error.is_conflict() => (Ending::Conflict, None),
+            Err(error) if error.is_conflict() => (Status::Conflict, None),
             Err(error) => {
-                self.tally.record_errors(in_one_line(&error), 1);
+                self.metrics.record_errors(error_chain(&error), 1);
                 if let CommandError::Store(Error::OutcomeUnknown { event_ids, .. }) = error {
-                    self.ledger.unknown.extend(event_ids);
+                    self.replies.unknown.extend(event_ids);
                 }
-                (Ending::Error, None)
+                (Status::Error, None)
             }
         };
         if let Some(receipt) = receipt {
-            self.ledger.store(receipt.event_id, receipt.position..=receipt.position);
+            self.replies.add_stored(receipt.event_id, receipt.position..=receipt.position);
         }
-        Told { ending, position: receipt.map(|receipt| receipt.position) }
+        Reply { status, position: receipt.map(|receipt| receipt.position) }
     }
 
-    async fn record(&mut self, operation: &'static str, ending: Ending, took: Duration) {
-        self.tally.record(operation, ending, took);
-        self.live.counts[ending as usize].fetch_add(1, Ordering::Relaxed);
-        if ending == Ending::Error {
-            // A server that is away fails at once; asking it without pause would count nothing.
+    async fn record_status(&mut self, operation: &'static str, status: Status, took: Duration) {
+        self.metrics.record(operation, status, took);
+        self.live_counts.counts[status as usize].fetch_add(1, Ordering::Relaxed);
+        if status == Status::Error {
+            // Requests to an unavailable server fail at once. Without a pause, the client would
+            // only count errors.
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
     }
 }
 
-impl Live {
-    /// Returns how many operations ended so.
-    pub(crate) fn count(&self, ending: Ending) -> u64 {
-        self.counts[ending as usize].load(Ordering::Relaxed)
+impl LiveCounts {
+    /// Returns the number of operations with this status.
+    pub(crate) fn count(&self, status: Status) -> u64 {
+        self.counts[status as usize].load(Ordering::Relaxed)
     }
 
-    /// Returns how many operations ended.
+    /// Returns the number of completed operations.
     pub(crate) fn total(&self) -> u64 {
-        Ending::ALL.map(|ending| self.count(ending)).iter().sum()
+        Status::ALL.map(|status| self.count(status)).iter().sum()
     }
 }
 
-impl Told {
-    /// Returns whether it is now as the command wanted it.
+impl Reply {
+    /// Returns whether the library is now in the state that the command asked for.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.ending, Ending::Idempotent | Ending::Success)
+        matches!(self.status, Status::Idempotent | Status::Success)
     }
 }
 

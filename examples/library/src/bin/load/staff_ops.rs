@@ -1,3 +1,5 @@
+//! Operations of the staff: change circulation and registrations, and list books and readers.
+
 use eddyline::SequenceNumber;
 use library::commands::{
     AddBookCopy, CancelReaderContract, Command, RegisterReader, RemoveBookCopy,
@@ -9,48 +11,50 @@ use library::queries::{
 };
 use rand::RngExt;
 
-use crate::books;
-use crate::catalogue::Place;
+use crate::catalogue::CopyState;
 use crate::client::Client;
+use crate::generate;
+use crate::metrics::Status;
 use crate::population::Reader;
-use crate::tally::Ending;
 
 impl Client {
-    /// A librarian adds a copy or takes one out of circulation.
-    pub(crate) async fn keep_shelves(&mut self) {
-        let (new, data) = books::book(&mut self.rng);
+    /// Adds a copy to circulation or removes one. Some of the commands break a rule or change
+    /// nothing.
+    pub(crate) async fn change_circulation(&mut self) {
+        let (new, data) = generate::book(&mut self.rng);
         match self.rng.random_range(0..100) {
             0..45 => self.add(new, data).await,
-            45..55 => match self.any_book(Place::Removed) {
+            45..55 => match self.any_book(CopyState::Removed) {
                 Some(book) => self.add(book, data).await,
                 None => self.add(new, data).await,
             },
-            55..90 => self.remove_from(Place::OnShelf).await,
+            55..90 => self.remove_any(CopyState::OnShelf).await,
             90..92 => self.remove(new).await,
-            92..95 => self.remove_from(Place::Lent).await,
-            95..98 => self.remove_from(Place::Removed).await,
+            92..95 => self.remove_any(CopyState::Lent).await,
+            95..98 => self.remove_any(CopyState::Removed).await,
             _ => {
-                if let Some(book) = self.any_book(Place::OnShelf) {
+                if let Some(book) = self.any_book(CopyState::OnShelf) {
                     self.add(book, data).await;
                 }
             }
         }
     }
 
-    /// Someone comes to register, or to cancel.
-    pub(crate) async fn keep_register(&mut self) {
+    /// Registers a reader or cancels a contract. Some of the commands break a rule or change
+    /// nothing.
+    pub(crate) async fn change_registrations(&mut self) {
         match self.rng.random_range(0..100) {
-            0..40 => self.register().await,
-            40..55 => self.register_again().await,
+            0..40 => self.register_new_reader().await,
+            40..55 => self.register_former_reader().await,
             55..85 => self.cancel_any(|reader| reader.loans.is_empty()).await,
             85..90 => self.cancel_any(|reader| !reader.loans.is_empty()).await,
             90..95 => {
-                if let Some(reader) = self.former.last().map(|reader| reader.id) {
+                if let Some(reader) = self.former_readers.last().map(|reader| reader.id) {
                     self.cancel(reader).await;
                 }
             }
             95..98 => {
-                let (reader, _) = books::reader(&mut self.rng);
+                let (reader, _) = generate::reader(&mut self.rng);
                 self.cancel(reader).await;
             }
             _ => {
@@ -63,90 +67,92 @@ impl Client {
         }
     }
 
-    /// Someone in the office wants to know how the library does.
-    pub(crate) async fn look_around(&mut self) {
+    /// Runs a random query that concerns all books or all readers.
+    pub(crate) async fn run_list_query(&mut self) {
         match self.rng.random_range(0..7) {
-            0 => self.ask(&BooksInCirculation).await,
-            1 => self.ask(&BooksLentOut).await,
-            2 => self.ask(&RegisteredReaders).await,
-            3 => self.ask(&CanceledReaders).await,
-            4 => self.ask(&RemovedBooks).await,
+            0 => self.query(&BooksInCirculation).await,
+            1 => self.query(&BooksLentOut).await,
+            2 => self.query(&RegisteredReaders).await,
+            3 => self.query(&CanceledReaders).await,
+            4 => self.query(&RemovedBooks).await,
             _ => {
                 let newest = self.chance(0.5);
                 let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
-                self.ask(&FinishedLendings { max: 100, order }).await;
+                self.query(&FinishedLendings { max: 100, order }).await;
             }
         }
     }
 
-    /// Registers somebody new.
-    pub(crate) async fn register(&mut self) {
-        let (id, name) = books::reader(&mut self.rng);
-        self.enrol(Reader::new(id, name)).await;
+    /// Registers a new reader.
+    pub(crate) async fn register_new_reader(&mut self) {
+        let (id, name) = generate::reader(&mut self.rng);
+        self.register(Reader::new(id, name)).await;
     }
 
-    /// Returns any copy at a place.
-    pub(crate) fn any_book(&mut self, place: Place) -> Option<BookId> {
-        self.catalogue.any(place, &mut self.rng)
+    /// Returns a random copy in a state.
+    pub(crate) fn any_book(&mut self, state: CopyState) -> Option<BookId> {
+        self.catalogue.any(state, &mut self.rng)
     }
 
-    async fn register_again(&mut self) {
-        match self.former.pop() {
-            Some(reader) => self.enrol(reader).await,
-            None => self.register().await,
+    /// Registers a reader whose contract is canceled.
+    async fn register_former_reader(&mut self) {
+        match self.former_readers.pop() {
+            Some(reader) => self.register(reader).await,
+            None => self.register_new_reader().await,
         }
     }
 
-    async fn enrol(&mut self, mut reader: Reader) {
+    async fn register(&mut self, mut reader: Reader) {
         let (id, name, occurred_at) = (reader.id, reader.name.clone(), OccurredAt::now());
-        let told = self.session.run(&RegisterReader { reader: id, name, occurred_at }).await;
-        reader.seen = reader.seen.max(told.position.unwrap_or_default());
-        if told.is_done() {
+        let reply = self.session.run(&RegisterReader { reader: id, name, occurred_at }).await;
+        reader.last_position = reader.last_position.max(reply.position.unwrap_or_default());
+        if reply.is_done() {
             self.readers.push(reader);
         } else {
-            self.former.push(reader);
+            self.former_readers.push(reader);
         }
     }
 
     async fn cancel_any(&mut self, wanted: impl Fn(&Reader) -> bool) {
         match self.readers.iter().position(wanted) {
             Some(index) => {
-                if self.cancel(self.readers[index].id).await == Ending::Success {
-                    self.former.push(self.readers.swap_remove(index));
+                if self.cancel(self.readers[index].id).await == Status::Success {
+                    self.former_readers.push(self.readers.swap_remove(index));
                 }
             }
-            None => self.register().await,
+            None => self.register_new_reader().await,
         }
     }
 
-    async fn cancel(&mut self, reader: ReaderId) -> Ending {
+    async fn cancel(&mut self, reader: ReaderId) -> Status {
         let occurred_at = OccurredAt::now();
-        self.session.run(&CancelReaderContract { reader, occurred_at }).await.ending
+        self.session.run(&CancelReaderContract { reader, occurred_at }).await.status
     }
 
     async fn add(&mut self, book: BookId, data: BookData) {
         let add = AddBookCopy { book, data, occurred_at: OccurredAt::now() };
-        self.shelve(&add, book, Place::OnShelf).await;
+        self.run_book_command(&add, book, CopyState::OnShelf).await;
     }
 
-    async fn remove_from(&mut self, place: Place) {
-        if let Some(book) = self.any_book(place) {
+    async fn remove_any(&mut self, state: CopyState) {
+        if let Some(book) = self.any_book(state) {
             self.remove(book).await;
         }
     }
 
     async fn remove(&mut self, book: BookId) {
         let remove = RemoveBookCopy { book, occurred_at: OccurredAt::now() };
-        self.shelve(&remove, book, Place::Removed).await;
+        self.run_book_command(&remove, book, CopyState::Removed).await;
     }
 
-    async fn shelve(&mut self, command: &impl Command, book: BookId, place: Place) {
-        if self.session.run(command).await.ending == Ending::Success {
-            self.catalogue.put(book, place);
+    /// Runs a command that brings a copy into a state.
+    async fn run_book_command(&mut self, command: &impl Command, book: BookId, state: CopyState) {
+        if self.session.run(command).await.status == Status::Success {
+            self.catalogue.set(book, state);
         }
     }
 
-    async fn ask(&mut self, query: &impl Query) {
-        self.session.ask(query, SequenceNumber::ZERO).await;
+    async fn query(&mut self, query: &impl Query) {
+        self.session.query(query, SequenceNumber::ZERO).await;
     }
 }

@@ -5,50 +5,52 @@ use tokio::task::JoinSet;
 
 use crate::args::Args;
 use crate::client::Client;
-use crate::failure::Failure;
-use crate::session::{Live, Session};
-use crate::tally::Ending;
+use crate::error::LoadError;
+use crate::metrics::Status;
+use crate::session::{ClientSession, LiveCounts};
 
-/// Lets the clients work for as long as was asked for, or until a signal; returns how long that was.
+/// Runs the clients for the requested time or until a signal. Returns their sessions and the time
+/// taken.
 pub(crate) async fn run(
     args: &Args,
     clients: Vec<Client>,
-) -> Result<(Vec<Session>, Duration), Failure> {
+) -> Result<(Vec<ClientSession>, Duration), LoadError> {
     let stop = Stop::on_signals("the load");
-    let live = clients.first().map(Client::live).unwrap_or_default();
+    let counts = clients.first().map(Client::live_counts).unwrap_or_default();
 
     let started = Instant::now();
-    let mut working: JoinSet<Session> =
-        clients.into_iter().map(|client| client.work(stop.clone())).collect();
-    let lasting = Duration::from_secs(args.seconds);
-    watch(started, lasting, &live, &stop).await;
-    let mut desks = Vec::new();
-    while let Some(session) = working.join_next().await {
-        desks.push(session.map_err(Failure::Client)?);
+    let mut tasks: JoinSet<ClientSession> =
+        clients.into_iter().map(|client| client.run(stop.clone())).collect();
+    let duration = Duration::from_secs(args.seconds);
+    show_progress(started, duration, &counts, &stop).await;
+    let mut sessions = Vec::new();
+    while let Some(session) = tasks.join_next().await {
+        sessions.push(session.map_err(LoadError::Client)?);
     }
-    Ok((desks, started.elapsed()))
+    Ok((sessions, started.elapsed()))
 }
 
-/// Shows how the load goes, until it has lasted long enough or is stopped.
-async fn watch(started: Instant, lasting: Duration, live: &Live, stop: &Stop) {
-    let mut progress = Progress::toward("load", lasting.as_millis() as u64);
-    let mut ticks = tokio::time::interval(BETWEEN_LOOKS);
-    let (mut before, mut since) = (0, started);
+/// Shows the progress of the load until its time is over or `stop` is set.
+async fn show_progress(started: Instant, duration: Duration, counts: &LiveCounts, stop: &Stop) {
+    let mut progress = Progress::toward("load", duration.as_millis() as u64);
+    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+    let (mut counted, mut counted_at) = (0, started);
     let mut rate = 0.0;
-    while started.elapsed() < lasting && !stop.is_set() {
+    while started.elapsed() < duration && !stop.is_set() {
         ticks.tick().await;
-        let total = live.total();
-        let passed = since.elapsed();
+        let total = counts.total();
+        let passed = counted_at.elapsed();
         if passed >= RATE_WINDOW {
-            rate = (total - before) as f64 / passed.as_secs_f64();
-            (before, since) = (total, Instant::now());
+            rate = (total - counted) as f64 / passed.as_secs_f64();
+            (counted, counted_at) = (total, Instant::now());
         }
-        let endings = Ending::ALL.map(|ending| format!("{} {}", live.count(ending), ending.name()));
-        let message = format!("{total} operations, {rate:.0}/s: {}", endings.join(", "));
+        let statuses =
+            Status::ALL.map(|status| format!("{} {}", counts.count(status), status.name()));
+        let message = format!("{total} operations, {rate:.0}/s: {}", statuses.join(", "));
         progress.show(started.elapsed().as_millis() as u64, &message);
     }
     stop.set();
 }
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const RATE_WINDOW: Duration = Duration::from_secs(1);

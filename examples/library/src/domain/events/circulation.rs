@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{BookId, OccurredAt};
 
-/// Describes a book, as the catalogue does.
+/// The bibliographic data of a book.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BookData {
@@ -11,50 +11,50 @@ pub struct BookData {
     pub isbn: String,
     /// The title.
     pub title: String,
-    /// The authors, in one line.
+    /// The authors, as one text.
     pub authors: String,
-    /// The edition, as the publisher calls it.
+    /// The edition, as named by the publisher.
     pub edition: String,
     /// The publisher.
     pub publisher: String,
-    /// The year it was published in.
+    /// The year of publication.
     pub publication_year: u16,
 }
 
-/// Says that a copy can be borrowed from now on.
+/// The addition of a copy to circulation. Readers can borrow it from then on.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BookCopyAddedToCirculation {
     /// The copy.
     #[serde(rename = "BookID")]
     pub book: BookId,
-    /// What it is a copy of.
+    /// The book of which it is a copy.
     #[serde(flatten)]
     pub data: BookData,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Says that a copy can no longer be borrowed.
+/// The removal of a copy from circulation. Readers can no longer borrow it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BookCopyRemovedFromCirculation {
     /// The copy.
     #[serde(rename = "BookID")]
     pub book: BookId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Says that a copy should have been removed and was not.
+/// A rejected attempt to remove a copy from circulation.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RemovingBookFromCirculationFailed {
     /// The copy.
     #[serde(rename = "BookID")]
     pub book: BookId,
-    /// Why not.
+    /// The reason.
     pub failure_info: String,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }

@@ -2,62 +2,62 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{BookId, OccurredAt, ReaderId};
 
-/// Says that a reader took a copy home.
+/// The loan of a copy to a reader.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BookCopyLentToReader {
     /// The copy.
     #[serde(rename = "BookID")]
     pub book: BookId,
-    /// Who took it.
+    /// The borrower.
     #[serde(rename = "ReaderID")]
     pub reader: ReaderId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Says that a reader brought a copy back.
+/// The return of a copy by its borrower.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BookCopyReturnedByReader {
     /// The copy.
     #[serde(rename = "BookID")]
     pub book: BookId,
-    /// Who brought it.
+    /// The reader.
     #[serde(rename = "ReaderID")]
     pub reader: ReaderId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Says that a reader asked for a copy and did not get it.
+/// A rejected attempt to lend a copy to a reader.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LendingBookToReaderFailed {
     /// The copy.
     #[serde(rename = "BookID")]
     pub book: BookId,
-    /// Who asked for it.
+    /// The reader.
     #[serde(rename = "ReaderID")]
     pub reader: ReaderId,
-    /// Why not.
+    /// The reason.
     pub failure_info: String,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Says that a reader brought a copy that could not be taken back.
+/// A rejected attempt to return a copy.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ReturningBookFromReaderFailed {
     /// The copy.
     #[serde(rename = "BookID")]
     pub book: BookId,
-    /// Who brought it.
+    /// The reader.
     #[serde(rename = "ReaderID")]
     pub reader: ReaderId,
-    /// Why not.
+    /// The reason.
     pub failure_info: String,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }

@@ -1,4 +1,4 @@
-//! The ten event types: their payloads, and how they come into and out of the log.
+//! The ten event types: their payloads, and the conversion to and from events of the log.
 
 mod circulation;
 mod lending;
@@ -18,14 +18,14 @@ pub use self::lending::{
 pub use self::readers::{CancelingReaderContractFailed, ReaderContractCanceled, ReaderRegistered};
 use crate::domain::{Metadata, OccurredAt};
 
-/// Makes [`DomainEvent`] of payloads that are named like their event types.
+/// Defines [`DomainEvent`] from payload types, each with the name of its event type.
 macro_rules! domain_events {
     ($($payload:ident,)+) => {
-        /// Is something that happened in the library: one variant for each event type.
+        /// An event of the library, with one variant for each event type.
         #[derive(Clone, Debug, Eq, PartialEq)]
         pub enum DomainEvent {
             $(
-                #[doc = concat!("Is a [`", stringify!($payload), "`].")]
+                #[doc = concat!("A [`", stringify!($payload), "`] event.")]
                 $payload($payload),
             )+
         }
@@ -38,20 +38,20 @@ macro_rules! domain_events {
                 }
             }
 
-            /// Returns when it happened.
+            /// Returns the time of the event.
             pub fn occurred_at(&self) -> OccurredAt {
                 match self {
                     $(Self::$payload(payload) => payload.occurred_at,)+
                 }
             }
 
-            fn to_bare_event(&self) -> Result<Event, Error> {
+            fn encode_payload(&self) -> Result<Event, Error> {
                 match self {
                     $(Self::$payload(payload) => Event::new($payload::EVENT_TYPE, payload),)+
                 }
             }
 
-            fn from_payload(event: &Event) -> Option<Result<Self, Error>> {
+            fn decode_payload(event: &Event) -> Option<Result<Self, Error>> {
                 match event.event_type() {
                     $($payload::EVENT_TYPE => Some(event.payload().map(Self::$payload)),)+
                     _ => None,
@@ -88,13 +88,13 @@ domain_events! {
 }
 
 impl DomainEvent {
-    /// Makes the event to append for a command.
+    /// Converts the event to one that a command appends.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where a text holds U+0000, or the time lies before 4713 BC.
+    /// [`Error::InvalidEvent`] if a text contains U+0000, or if the time is before 4713 BC.
     pub fn to_event(&self, command_id: Uuid) -> Result<Event, Error> {
-        let event = self.to_bare_event()?.with_occurred_at(self.occurred_at().timestamp())?;
+        let event = self.encode_payload()?.with_occurred_at(self.occurred_at().timestamp())?;
         let metadata = Metadata::of_command(command_id, event.id());
         event.with_metadata(&metadata)
     }
@@ -104,7 +104,7 @@ impl TryFrom<&SequencedEvent> for DomainEvent {
     type Error = DecodeError;
 
     fn try_from(event: &SequencedEvent) -> Result<Self, DecodeError> {
-        match Self::from_payload(event) {
+        match Self::decode_payload(event.event()) {
             Some(Ok(decoded)) => Ok(decoded),
             Some(Err(source)) => Err(DecodeError::Payload {
                 sequence_number: event.sequence_number(),
@@ -119,26 +119,26 @@ impl TryFrom<&SequencedEvent> for DomainEvent {
     }
 }
 
-/// Says why an event of the log is none of the library's.
+/// An event of the log that is not a valid event of the library.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The payload lacks a field of its event type, or holds it in another form.
-    #[error("event {sequence_number} is no {event_type}")]
+    /// A field of the payload is missing or has the wrong type.
+    #[error("event {sequence_number} has an invalid payload for its type {event_type:?}")]
     Payload {
-        /// The event.
+        /// The position of the event.
         sequence_number: SequenceNumber,
-        /// Its type.
+        /// The type of the event.
         event_type: String,
-        /// What is wrong with it.
+        /// The cause.
         source: Error,
     },
 
-    /// The library knows no such event type.
-    #[error("event {sequence_number} is of the unknown type {event_type:?}")]
+    /// The library has no such event type.
+    #[error("event {sequence_number} has the unknown type {event_type:?}")]
     UnknownType {
-        /// The event.
+        /// The position of the event.
         sequence_number: SequenceNumber,
-        /// Its type.
+        /// The type of the event.
         event_type: String,
     },
 }
@@ -153,7 +153,7 @@ mod tests {
 
     const COMMAND: Uuid = Uuid::from_u128(7);
 
-    /// Every event type, with its name and its payload as the log has them.
+    /// Returns an event of each type, with its type name and its payload in the log.
     fn all() -> Vec<(DomainEvent, &'static str, Value)> {
         let book_id = "00000000-0000-0000-0000-000000000001";
         let reader_id = "00000000-0000-0000-0000-000000000002";
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn are_written_under_their_names_and_with_their_fields() {
+    fn events_have_the_documented_types_and_payloads() {
         for (domain_event, event_type, payload) in all() {
             let event = domain_event.to_event(COMMAND).unwrap();
 
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn survive_being_stored() {
+    fn decoding_a_stored_event_returns_the_same_event() {
         for (domain_event, _, _) in all() {
             let stored = stored(domain_event.to_event(COMMAND).unwrap());
 
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn occur_when_their_payload_says() {
+    fn events_have_the_time_in_their_payload() {
         for (domain_event, _, _) in all() {
             let event = domain_event.to_event(COMMAND).unwrap();
 
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn name_their_command_in_their_metadata() {
+    fn metadata_has_the_id_of_the_command() {
         let event = lent(book(1), reader(1), 3).to_event(COMMAND).unwrap();
 
         let metadata = json!({
@@ -273,20 +273,23 @@ mod tests {
     }
 
     #[test]
-    fn of_an_unknown_type_are_refused_by_name() {
+    fn an_event_of_an_unknown_type_is_an_error() {
         let stored = stored(Event::from_json("BookCopyBurned", "{}").unwrap());
 
         let refused = DomainEvent::try_from(&stored).unwrap_err();
 
-        assert_eq!(refused.to_string(), r#"event 42 is of the unknown type "BookCopyBurned""#);
+        assert_eq!(refused.to_string(), r#"event 42 has the unknown type "BookCopyBurned""#);
     }
 
     #[test]
-    fn that_lack_a_field_are_refused() {
+    fn an_event_without_a_required_field_is_an_error() {
         let stored = stored(Event::from_json("ReaderContractCanceled", "{}").unwrap());
 
         let refused = DomainEvent::try_from(&stored).unwrap_err();
 
-        assert_eq!(refused.to_string(), "event 42 is no ReaderContractCanceled");
+        assert_eq!(
+            refused.to_string(),
+            r#"event 42 has an invalid payload for its type "ReaderContractCanceled""#
+        );
     }
 }

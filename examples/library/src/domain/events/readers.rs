@@ -2,39 +2,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{OccurredAt, ReaderId};
 
-/// Says that a reader may borrow from now on.
+/// The registration of a reader. The reader may borrow copies from then on.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ReaderRegistered {
     /// The reader.
     #[serde(rename = "ReaderID")]
     pub reader: ReaderId,
-    /// How the reader is called.
+    /// The name of the reader.
     pub name: String,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Says that a reader may no longer borrow.
+/// The cancellation of a reader's contract. The reader may no longer borrow copies.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ReaderContractCanceled {
     /// The reader.
     #[serde(rename = "ReaderID")]
     pub reader: ReaderId,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }
 
-/// Says that a reader's contract should have been canceled and was not.
+/// A rejected attempt to cancel a reader's contract.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CancelingReaderContractFailed {
     /// The reader.
     #[serde(rename = "ReaderID")]
     pub reader: ReaderId,
-    /// Why not.
+    /// The reason.
     pub failure_info: String,
-    /// When.
+    /// The time of the event.
     pub occurred_at: OccurredAt,
 }

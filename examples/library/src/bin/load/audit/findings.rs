@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Collects what is wrong.
+/// The errors that an audit has found.
 #[derive(Default, Serialize)]
 pub(crate) struct Findings {
     count: u64,
@@ -12,7 +12,7 @@ pub(crate) struct Findings {
 impl Findings {
     pub(crate) fn add(&mut self, finding: String) {
         self.count += 1;
-        if self.first.len() < MAX_TOLD {
+        if self.first.len() < MAX_LISTED {
             self.first.push(finding);
         }
     }
@@ -36,5 +36,5 @@ impl fmt::Display for Findings {
     }
 }
 
-/// The most findings that are told one by one.
-const MAX_TOLD: usize = 50;
+/// The maximum number of findings that are listed. Further ones are only counted.
+const MAX_LISTED: usize = 50;

@@ -3,7 +3,7 @@ use std::fmt;
 use eddyline::SequencedEvent;
 use sha2::{Digest, Sha256};
 
-/// Identifies what a log holds: how many events, and which ones at which places.
+/// A fingerprint of a log: the number of its events, and a hash of their positions and ids.
 #[derive(Clone, Default)]
 pub(crate) struct Fingerprint {
     events: u64,

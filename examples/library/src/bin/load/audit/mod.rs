@@ -1,9 +1,9 @@
-//! Proves that a log is right, by reading it from end to end.
+//! The audit: reads the whole log and checks it.
 
-mod accounts;
 mod findings;
 mod fingerprint;
-mod rules;
+mod reply_check;
+mod rule_check;
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use eddyline::{Error, Filter, Query, ReadOnly, SequenceNumber, SequencedEvent, S
 use futures_util::TryStreamExt;
 use serde::Serialize;
 
-use self::accounts::Accounts;
 use self::findings::Findings;
 use self::fingerprint::Fingerprint;
-use self::rules::Rules;
-use crate::failure::Failure;
-use crate::ledger::Ledger;
-use crate::servers::Auditors;
+use self::reply_check::ReplyCheck;
+use self::rule_check::RuleCheck;
+use crate::error::LoadError;
+use crate::replies::Replies;
+use crate::servers::AuditStores;
 
-/// Is what the audit came to.
+/// The result of an audit.
 #[derive(Serialize)]
 pub(crate) struct Audit {
     events: u64,
@@ -28,35 +28,37 @@ pub(crate) struct Audit {
     findings: Findings,
 }
 
-/// Audits the primary's log against the rules of the library and against what the clients were
-/// told, and the replicas' logs against the primary's.
-pub(crate) async fn audit(auditors: &Auditors, ledger: Ledger) -> Result<Audit, Failure> {
+/// Checks that the log on the primary keeps the rules of the library and agrees with the replies to
+/// the clients, and that the replicas have the same log.
+pub(crate) async fn audit(stores: &AuditStores, replies: Replies) -> Result<Audit, LoadError> {
     let mut findings = Findings::default();
-    let mut rules = Rules::default();
-    let mut accounts = Accounts::open(ledger, &mut findings);
+    let mut rule_check = RuleCheck::default();
+    let mut reply_check = ReplyCheck::new(replies, &mut findings);
     let all = Query::new(&Filter::everything());
-    let (primary, head) = read("primary", &auditors.primary, &all, |event| {
-        rules.apply(event, &mut findings);
-        accounts.apply(event, &mut findings);
+    let (primary, head) = read("primary", &stores.primary, &all, |event| {
+        rule_check.check(event, &mut findings);
+        reply_check.check(event, &mut findings);
     })
     .await
-    .map_err(Failure::Store)?;
-    accounts.close(&mut findings);
+    .map_err(LoadError::Store)?;
+    reply_check.finish(&mut findings);
 
     let all = all.up_to(head);
-    for (number, replica) in auditors.replicas.iter().enumerate() {
+    for (number, replica) in stores.replicas.iter().enumerate() {
         let name = format!("replica-{number}");
         match read(&name, &replica.at_least(head), &all, |_| {}).await {
-            Ok((held, _)) if held == primary => {}
-            Ok((held, _)) => findings.add(format!("{name} holds {held}, the primary {primary}")),
+            Ok((fingerprint, _)) if fingerprint == primary => {}
+            Ok((fingerprint, _)) => {
+                findings.add(format!("{name} has {fingerprint}, the primary has {primary}"));
+            }
             Err(behind @ Error::ReplicaBehind { .. }) => findings.add(behind.to_string()),
-            Err(error) => return Err(Failure::Store(error)),
+            Err(error) => return Err(LoadError::Store(error)),
         }
     }
-    Ok(Audit { events: primary.events(), replicas: auditors.replicas.len(), findings })
+    Ok(Audit { events: primary.events(), replicas: stores.replicas.len(), findings })
 }
 
-/// Reads a log and returns what it holds, and where it ended.
+/// Reads a log. Returns its fingerprint, and the head that the read saw.
 async fn read(
     name: &str,
     store: &Store<ReadOnly>,
@@ -70,18 +72,18 @@ async fn read(
     while let Some(event) = events.try_next().await? {
         fingerprint.add(&event);
         each(&event);
-        if fingerprint.events().is_multiple_of(EVENTS_BETWEEN_LOOKS) {
+        if fingerprint.events().is_multiple_of(PROGRESS_INTERVAL) {
             let message = format!("{name}: {} events", fingerprint.events());
             progress.show(event.sequence_number().value(), &message);
         }
     }
     drop(progress);
-    let position = events.position().expect("a stream that ended well knows its position");
+    let position = events.position().expect("a stream that ended without an error has a position");
     Ok((fingerprint, position))
 }
 
 impl Audit {
-    /// Returns whether there is nothing to complain of.
+    /// Returns whether the audit has no findings.
     pub(crate) fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
@@ -100,4 +102,5 @@ impl fmt::Display for Audit {
     }
 }
 
-const EVENTS_BETWEEN_LOOKS: u64 = 1_000;
+/// The number of events between two updates of the progress.
+const PROGRESS_INTERVAL: u64 = 1_000;

@@ -3,23 +3,23 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Says how an operation ended.
+/// The status of a completed operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Ending {
-    /// It did what it was asked for. A query has no other good ending.
+pub(crate) enum Status {
+    /// A command stored its event, or a query was answered.
     Success,
-    /// There was nothing to do.
+    /// The command had nothing to change.
     Idempotent,
-    /// The rules forbade it.
+    /// The rules forbid the command.
     Rejected,
-    /// Another command came first.
+    /// The last attempt of the command ended with a conflict.
     Conflict,
-    /// It failed.
+    /// The operation failed.
     Error,
 }
 
-impl Ending {
-    /// All endings, in the order of their declaration.
+impl Status {
+    /// All variants in the order of their declaration.
     pub(crate) const ALL: [Self; 5] =
         [Self::Success, Self::Idempotent, Self::Rejected, Self::Conflict, Self::Error];
 
@@ -34,27 +34,27 @@ impl Ending {
     }
 }
 
-/// Counts and measures operations.
+/// The counts and latencies of operations.
 #[derive(Default)]
-pub(crate) struct Tally {
-    /// Commands and queries by name.
-    pub(crate) operations: BTreeMap<&'static str, Measured>,
-    /// Queries by the server that answered.
+pub(crate) struct Metrics {
+    /// The commands and queries, by name.
+    pub(crate) operations: BTreeMap<&'static str, OperationMetrics>,
+    /// The number of queries, by the server that answered.
     pub(crate) reads: BTreeMap<String, u64>,
-    /// Errors by their text; of many different ones, some.
+    /// The number of errors by text, for the first [`MAX_ERRORS`] different texts.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
-/// Is what was measured of one command or query.
-pub(crate) struct Measured {
-    counts: [u64; Ending::ALL.len()],
+/// The counts and latencies of one command or query.
+pub(crate) struct OperationMetrics {
+    counts: [u64; Status::ALL.len()],
     latency: Histogram<u64>,
 }
 
-impl Tally {
-    pub(crate) fn record(&mut self, operation: &'static str, ending: Ending, took: Duration) {
+impl Metrics {
+    pub(crate) fn record(&mut self, operation: &'static str, status: Status, took: Duration) {
         let measured = self.operations.entry(operation).or_default();
-        measured.counts[ending as usize] += 1;
+        measured.counts[status as usize] += 1;
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         measured.latency.saturating_record(microseconds);
     }
@@ -65,10 +65,10 @@ impl Tally {
         }
     }
 
-    pub(crate) fn add(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         let Self { operations, reads, errors } = other;
         for (operation, measured) in operations {
-            self.operations.entry(operation).or_default().add(&measured);
+            self.operations.entry(operation).or_default().merge(&measured);
         }
         for (server, count) in reads {
             *self.reads.entry(server).or_default() += count;
@@ -79,22 +79,22 @@ impl Tally {
     }
 }
 
-impl Measured {
-    pub(crate) fn count(&self, ending: Ending) -> u64 {
-        self.counts[ending as usize]
+impl OperationMetrics {
+    pub(crate) fn count(&self, status: Status) -> u64 {
+        self.counts[status as usize]
     }
 
     pub(crate) fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Returns the latency that this share of the operations stayed within.
+    /// Returns a quantile of the latency, or `None` if there were no operations.
     pub(crate) fn milliseconds(&self, quantile: f64) -> Option<f64> {
         let microseconds = self.latency.value_at_quantile(quantile);
         (!self.latency.is_empty()).then_some(microseconds as f64 / 1_000.0)
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
@@ -102,16 +102,16 @@ impl Measured {
     }
 }
 
-impl Default for Measured {
+impl Default for OperationMetrics {
     fn default() -> Self {
         let latency = Histogram::new_with_bounds(1, MAX_MICROSECONDS, 3);
         Self { counts: Default::default(), latency: latency.expect("the bounds are valid") }
     }
 }
 
-/// The longest latency told from longer ones: a minute.
+/// The highest latency that the histogram distinguishes: one minute.
 const MAX_MICROSECONDS: u64 = 60_000_000;
-/// The most different errors that are told.
+/// The maximum number of different error texts in the report.
 const MAX_ERRORS: usize = 10;
 
 #[cfg(test)]
@@ -119,16 +119,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adds_up_what_several_clients_measured() {
-        let (mut one, mut other) = (Tally::default(), Tally::default());
-        one.record("AddBookCopy", Ending::Success, Duration::from_millis(1));
-        other.record("AddBookCopy", Ending::Success, Duration::from_millis(9));
-        other.record("AddBookCopy", Ending::Conflict, Duration::from_millis(9));
+    fn merging_adds_counts_and_latencies() {
+        let (mut one, mut other) = (Metrics::default(), Metrics::default());
+        one.record("AddBookCopy", Status::Success, Duration::from_millis(1));
+        other.record("AddBookCopy", Status::Success, Duration::from_millis(9));
+        other.record("AddBookCopy", Status::Conflict, Duration::from_millis(9));
 
-        one.add(other);
+        one.merge(other);
 
         let measured = &one.operations["AddBookCopy"];
-        assert_eq!(Ending::ALL.map(|ending| measured.count(ending)), [2, 0, 0, 1, 0]);
+        assert_eq!(Status::ALL.map(|status| measured.count(status)), [2, 0, 0, 1, 0]);
         assert!((8.9..9.1).contains(&measured.milliseconds(0.5).unwrap()));
     }
 }

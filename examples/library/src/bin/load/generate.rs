@@ -1,10 +1,12 @@
+//! Random books and readers.
+
 use library::domain::{BookData, BookId, ReaderId};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use uuid::Builder;
 
-/// Makes up a copy.
+/// Generates a random copy.
 pub(crate) fn book(rng: &mut StdRng) -> (BookId, BookData) {
     let id = Builder::from_random_bytes(rng.random()).into_uuid().into();
     let (title, authors) = pick(&WORKS, rng);
@@ -19,12 +21,13 @@ pub(crate) fn book(rng: &mut StdRng) -> (BookId, BookData) {
     (id, data)
 }
 
-/// Makes up a reader.
+/// Generates a random reader: an id and a name.
 pub(crate) fn reader(rng: &mut StdRng) -> (ReaderId, String) {
     let id = Builder::from_random_bytes(rng.random()).into_uuid().into();
     (id, format!("{} {}", pick(&FIRST_NAMES, rng), pick(&LAST_NAMES, rng)))
 }
 
+/// Returns a random element.
 fn pick<T: Copy, const N: usize>(choices: &[T; N], rng: &mut StdRng) -> T {
     *choices.choose(rng).expect("the lists are not empty")
 }

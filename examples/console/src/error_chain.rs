@@ -1,13 +1,13 @@
-//! Errors in one line.
+//! Error texts.
 
 use std::error::Error;
 
-/// Returns an error with all its causes, in one line.
-pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
+/// Returns the text of an error and of all its causes, in one line.
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let mut parts: Vec<String> = Vec::new();
     for cause in causes.map(ToString::to_string) {
-        // Some errors repeat their cause in their own text.
+        // The text of some errors already contains that of their cause.
         if !parts.last().is_some_and(|last| last.contains(&cause)) {
             parts.push(cause);
         }
@@ -42,16 +42,16 @@ mod tests {
     }
 
     #[test]
-    fn tells_causes_in_one_line() {
+    fn causes_are_joined_in_one_line() {
         let failure = caused_by("cannot start a worker", "no\n  memory");
 
-        assert_eq!(in_one_line(&failure), "cannot start a worker: no memory");
+        assert_eq!(error_chain(&failure), "cannot start a worker: no memory");
     }
 
     #[test]
-    fn tells_a_cause_once_that_the_error_repeats() {
+    fn a_cause_that_the_error_text_contains_is_not_repeated() {
         let failure = caused_by("cannot connect: refused", "refused");
 
-        assert_eq!(in_one_line(&failure), "cannot connect: refused");
+        assert_eq!(error_chain(&failure), "cannot connect: refused");
     }
 }

@@ -1,11 +1,16 @@
+//! Events, before and after they are stored.
+
+mod sequenced;
+
 use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+pub use self::sequenced::SequencedEvent;
 use crate::error::cause;
 use crate::json;
 use crate::limits::{MAX_EVENT_TYPE_BYTES, MAX_JSON_BYTES};
@@ -13,11 +18,14 @@ use crate::{Error, SequenceNumber};
 
 /// An event to append to a log.
 ///
-/// Payload and metadata are JSON objects. They are held as text and checked when the event is made.
-/// Filters select by the payload, not by the metadata: what a filter asks for belongs in the
-/// payload. Both are stored as `jsonb`, which keeps their meaning and not their spelling: read back, keys are in
-/// another order, of equal keys in one object the last is kept, and numbers are written out (1e2 is
-/// 100). Every number comes back equal, every finite `f64` and `f32` among them.
+/// Payload and metadata are JSON objects. An event holds them as text, which is checked when the event
+/// is made. Filters select by the payload, not by the metadata: put into the payload what filters
+/// need.
+///
+/// The server stores both as `jsonb`, which keeps the meaning of the text and not its spelling. An
+/// event that was read back has its keys in another order, has only the last of several equal keys,
+/// and has its numbers written out (1e2 becomes 100). Every number is equal to the one that was
+/// appended, including every finite `f64` and `f32`.
 ///
 /// ```
 /// use eddyline::Event;
@@ -41,26 +49,34 @@ pub struct Event {
 }
 
 impl Event {
-    /// Makes an event that happens now, with a new id and without metadata.
+    /// Makes an event with a new id, the current time and no metadata.
     ///
-    /// NaN and infinities are refused, since JSON has no number for them. A `serde_json::Value` has
-    /// none either: `serde_json::json!` makes null of them before there is an event, which is taken.
+    /// NaN and infinities are refused, since JSON has no number for them. A `serde_json::Value` cannot
+    /// hold them either: `serde_json::json!` turns them into `null`, which is accepted.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] if the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or holds
+    /// [`Error::InvalidEvent`] if the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or contains
     /// U+0000; if the payload is not a JSON object, is larger than [`MAX_JSON_BYTES`], is nested
-    /// deeper than 127 levels, holds NaN or an infinity, or holds what
-    /// `jsonb` refuses: U+0000, half of a surrogate pair, or a number out of the range of `numeric`.
+    /// deeper than 127 levels, contains NaN or an infinity, or contains what `jsonb` refuses: U+0000,
+    /// an unpaired surrogate, or a number outside the range of `numeric`.
     pub fn new(event_type: impl Into<String>, payload: &impl Serialize) -> Result<Self, Error> {
         Self::from_json(event_type, to_json("payload", payload)?)
     }
 
-    /// Makes an event, as [`new`](Self::new) does, of a payload that is JSON text already.
+    /// Makes an event from a payload that is JSON text already.
+    ///
+    /// ```
+    /// use eddyline::Event;
+    ///
+    /// let event = Event::from_json("ReaderRegistered", r#"{"ReaderID":"r-1"}"#)?;
+    /// assert_eq!(event.event_type(), "ReaderRegistered");
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The same as those of [`new`](Self::new).
     pub fn from_json(
         event_type: impl Into<String>,
         payload: impl Into<String>,
@@ -77,9 +93,22 @@ impl Event {
 
     /// Sets the id. Defaults to a new UUID of version 7.
     ///
+    /// Derive the id from the command's own id to make an append idempotent across restarts: an event
+    /// that is appended again with the same id and contents is stored once.
+    ///
+    /// ```
+    /// use eddyline::Event;
+    /// use eddyline::uuid::Uuid;
+    ///
+    /// let id: Uuid = "018f4e6a-0000-7000-8000-000000000001".parse().unwrap();
+    /// let event = Event::from_json("ReaderRegistered", r#"{"ReaderID":"r-1"}"#)?.with_id(id)?;
+    /// assert_eq!(event.id(), id);
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where the id is nil.
+    /// [`Error::InvalidEvent`] if the id is nil.
     pub fn with_id(self, id: Uuid) -> Result<Self, Error> {
         if id.is_nil() {
             return Err(Error::invalid_event("id", "is nil"));
@@ -87,12 +116,21 @@ impl Event {
         Ok(Self { id, ..self })
     }
 
-    /// Sets when it happened, cut to whole microseconds. Defaults to the time of its making.
+    /// Sets when the event happened, truncated to whole microseconds. Defaults to the time when the
+    /// event was made.
+    ///
+    /// ```
+    /// use eddyline::Event;
+    ///
+    /// let event = Event::from_json("ReaderRegistered", r#"{"ReaderID":"r-1"}"#)?
+    ///     .with_occurred_at("2026-01-01T09:30:00Z".parse().unwrap())?;
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where the time lies before 4713 BC, or after 30 December 9999, 22:00 UTC:
-    /// what the server, and what jiff, can hold.
+    /// [`Error::InvalidEvent`] if the time lies before 4713 BC or after 30 December 9999, 22:00 UTC:
+    /// the range that both the server and jiff can represent.
     pub fn with_occurred_at(self, occurred_at: Timestamp) -> Result<Self, Error> {
         if occurred_at < EARLIEST {
             return Err(Error::invalid_event("occurred at", "lies before 4713 BC"));
@@ -105,16 +143,26 @@ impl Event {
 
     /// Sets the metadata, a JSON object. Defaults to `{}`.
     ///
+    /// ```
+    /// use eddyline::Event;
+    /// use serde_json::json;
+    ///
+    /// let event = Event::new("ReaderRegistered", &json!({ "ReaderID": "r-1" }))?
+    ///     .with_metadata(&json!({ "CorrelationID": "c-42" }))?;
+    /// assert_eq!(event.metadata_json(), r#"{"CorrelationID":"c-42"}"#);
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where the metadata is what a payload may not be.
+    /// [`Error::InvalidEvent`] if the metadata breaks a rule of payloads, see [`new`](Self::new).
     pub fn with_metadata(self, metadata: &impl Serialize) -> Result<Self, Error> {
         let metadata = checked("metadata", to_json("metadata", metadata)?)?;
         let texts = Texts::new(self.event_type(), self.payload_json(), &metadata);
         Ok(Self { texts, ..self })
     }
 
-    /// Returns the id, which no other event should have.
+    /// Returns the id, which is unique in a log.
     pub fn id(&self) -> Uuid {
         self.id
     }
@@ -124,7 +172,7 @@ impl Event {
         self.texts.event_type()
     }
 
-    /// Returns when it happened, by the clock of who made it.
+    /// Returns when the event happened, by the clock of the program that made it.
     pub fn occurred_at(&self) -> Timestamp {
         self.occurred_at
     }
@@ -133,9 +181,9 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where the payload does not have the shape of `T`.
+    /// [`Error::Payload`] if the payload does not have the shape of `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        from_json("payload", self.payload_json())
+        self.decode("payload", self.payload_json(), None)
     }
 
     /// Returns the payload as JSON text.
@@ -147,14 +195,29 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] where the metadata does not have the shape of `T`.
+    /// [`Error::Payload`] if the metadata does not have the shape of `T`.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        from_json("metadata", self.metadata_json())
+        self.decode("metadata", self.metadata_json(), None)
     }
 
     /// Returns the metadata as JSON text.
     pub fn metadata_json(&self) -> &str {
         self.texts.metadata()
+    }
+
+    fn decode<T: DeserializeOwned>(
+        &self,
+        field: &'static str,
+        json: &str,
+        sequence_number: Option<SequenceNumber>,
+    ) -> Result<T, Error> {
+        serde_json::from_str(json).map_err(|error| Error::Payload {
+            event_type: self.event_type().to_owned(),
+            event_id: self.id,
+            sequence_number,
+            field,
+            source: cause(error),
+        })
     }
 }
 
@@ -168,68 +231,8 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Is an [`Event`] as it stands in its log: with its place, and the time it was stored.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SequencedEvent {
-    event: Event,
-    sequence_number: SequenceNumber,
-    recorded_at: Timestamp,
-}
-
-impl SequencedEvent {
-    /// Puts an event at a place of a log, as a read would, for tests of what folds events.
-    pub fn new(event: Event, sequence_number: SequenceNumber, recorded_at: Timestamp) -> Self {
-        Self { event, sequence_number, recorded_at }
-    }
-
-    /// Returns its place in the log.
-    pub fn sequence_number(&self) -> SequenceNumber {
-        self.sequence_number
-    }
-
-    /// Returns when it was stored, by the clock of the server.
-    pub fn recorded_at(&self) -> Timestamp {
-        self.recorded_at
-    }
-
-    /// Decodes the payload.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Decode`] if the payload does not have the shape of `T`. It names the event.
-    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.event.payload().map_err(|fault| self.undecodable(fault))
-    }
-
-    /// Decodes the metadata.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Decode`] if the metadata does not have the shape of `T`. It names the event.
-    pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.event.metadata().map_err(|fault| self.undecodable(fault))
-    }
-
-    fn undecodable(&self, fault: Error) -> Error {
-        Error::Decode {
-            sequence_number: self.sequence_number,
-            event_type: self.event_type().to_owned(),
-            event_id: Some(self.id),
-            source: cause(fault),
-        }
-    }
-}
-
-impl Deref for SequencedEvent {
-    type Target = Event;
-
-    fn deref(&self) -> &Event {
-        &self.event
-    }
-}
-
-/// The fields of an event as the server holds them. They passed its checks; checking them again on
-/// each read would cost more than decoding them.
+/// The fields of an event as a row holds them. They were checked before they were stored, so a read
+/// does not check them again: that would cost more than decoding them.
 pub(crate) struct StoredEvent<'a> {
     pub(crate) id: Uuid,
     pub(crate) event_type: &'a str,
@@ -245,12 +248,11 @@ impl From<StoredEvent<'_>> for Event {
     }
 }
 
-/// Event type, payload and metadata, one behind the other: an event that is read is one allocation,
-/// and not three.
+/// Event type, payload and metadata in one allocation instead of three.
 #[derive(Clone, Eq, PartialEq)]
 struct Texts {
     joined: Box<str>,
-    /// Where the payload begins, and where it ends.
+    /// The byte range of the payload.
     payload: Range<usize>,
 }
 
@@ -278,12 +280,12 @@ impl Texts {
     }
 }
 
-/// Says what is wrong with an event type.
+/// Checks an event type. The error is the reason.
 pub(crate) fn check_event_type(event_type: &str) -> Result<(), &'static str> {
     match event_type {
         "" => Err("is empty"),
         long if long.len() > MAX_EVENT_TYPE_BYTES => Err("is longer than 255 bytes"),
-        nul if nul.contains('\0') => Err("holds U+0000, which PostgreSQL cannot store"),
+        nul if nul.contains('\0') => Err("contains U+0000, which PostgreSQL cannot store"),
         _ => Ok(()),
     }
 }
@@ -292,21 +294,16 @@ fn to_json(field: &'static str, value: &impl Serialize) -> Result<String, Error>
     json::to_text(value).map_err(|reason| Error::invalid_event(field, reason))
 }
 
-fn from_json<T: DeserializeOwned>(field: &'static str, json: &str) -> Result<T, Error> {
-    serde_json::from_str(json)
-        .map_err(|fault| Error::invalid_event(field, format!("cannot be decoded: {fault}")))
-}
-
 fn checked(field: &'static str, json: String) -> Result<String, Error> {
     if json.len() > MAX_JSON_BYTES {
-        let reason = format!("has {} bytes, the most are {MAX_JSON_BYTES}", json.len());
+        let reason = format!("has {} bytes, at most {MAX_JSON_BYTES} are allowed", json.len());
         return Err(Error::invalid_event(field, reason));
     }
     json::check_object(&json).map_err(|reason| Error::invalid_event(field, reason))?;
     Ok(json)
 }
 
-/// Cuts a time to the precision of the server, so that an event does not change by being stored.
+/// Truncates a time to the precision of the server, so that storing an event does not change it.
 pub(crate) fn floor_to_microsecond(time: Timestamp) -> Timestamp {
     let microseconds = time.as_nanosecond().div_euclid(1_000);
     i64::try_from(microseconds)
@@ -315,11 +312,11 @@ pub(crate) fn floor_to_microsecond(time: Timestamp) -> Timestamp {
         .unwrap_or(time)
 }
 
-/// The start of PostgreSQL's calendar, 24 November 4714 BC by the Gregorian calendar; jiff's own
-/// calendar ends before PostgreSQL's does.
+/// The first day of PostgreSQL's calendar, 24 November 4714 BC in the proleptic Gregorian calendar.
 pub(crate) const EARLIEST: Timestamp = Timestamp::constant(-210_866_803_200, 0);
 
-/// The last microsecond that jiff converts from; the schema checks the same.
+/// The last time that jiff can represent in every time zone, before PostgreSQL's own limit. A constraint
+/// of the table checks the same.
 const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 #[cfg(test)]
@@ -336,14 +333,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_payload_that_is_no_object() {
+    fn refuses_a_payload_that_is_not_an_object() {
         for refused in [Event::new("BookLent", &7), Event::new("BookLent", &[1, 2])] {
             assert!(matches!(refused, Err(Error::InvalidEvent { field: "payload", .. })));
         }
     }
 
     #[test]
-    fn refuses_a_payload_beyond_the_largest() {
+    fn refuses_a_payload_above_the_size_limit() {
         let payload = format!(r#"{{"Title":"{}"}}"#, "x".repeat(MAX_JSON_BYTES));
 
         let refused = Event::from_json("BookCopyAddedToCirculation", payload);
@@ -352,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_its_time_to_what_the_server_keeps() {
+    fn truncates_its_time_to_microseconds() {
         let event = Event::from_json("BookLent", "{}").unwrap();
 
         for (given, kept) in [
@@ -365,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_time_before_the_servers_calendar() {
+    fn refuses_a_time_before_postgresqls_calendar() {
         let event = Event::from_json("BookLent", "{}").unwrap();
 
         assert!(event.clone().with_occurred_at(EARLIEST).is_ok());
@@ -373,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_neither_payload_nor_metadata_when_debugged() {
+    fn debug_output_contains_neither_payload_nor_metadata() {
         let event = Event::from_json("ReaderRegistered", r#"{"Name":"Ada"}"#).unwrap();
 
         assert!(!format!("{event:?}").contains("Ada"));

@@ -1,10 +1,10 @@
-//! The server, and the ways to it.
+//! The server under test, its logs, and the connections to it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use console::tell;
+use console::print_stderr;
 use eddyline::{Config, ReadWrite, RetryPolicy, Schema, Store};
 use fault_proxy::{Direction, Proxy};
 use local_postgres::{Cluster, Programs, find_or_install};
@@ -13,30 +13,30 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::checker::{DEADLINE, Entry};
-use crate::notes::Notes;
+use crate::recorder::Recorder;
 use crate::{Campaign, Failure, Plan};
 
-/// A primary, with empty logs on it: one for all, and some more for writers whose locks would be in
-/// the way of too many others.
-pub struct Site {
+/// A primary with empty logs: one that most campaigns share, and further ones for writers whose
+/// locks would otherwise block all others.
+pub struct Testbed {
     pub plan: Plan,
-    pub notes: Arc<Notes>,
+    pub recorder: Arc<Recorder>,
     pub cluster: Cluster,
     pub programs: Programs,
-    /// The events of logs elsewhere.
-    elsewhere: Mutex<Vec<Entry>>,
+    /// The events of logs on other clusters.
+    other_logs: Mutex<Vec<Entry>>,
     proxies: Mutex<Vec<(Campaign, Arc<Proxy>)>>,
 }
 
-/// How the store of a campaign differs from those of others.
+/// The settings of a store that differ between campaigns.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Which of the logs it appends to.
+    /// The number of the log that it appends to.
     pub log: usize,
     pub max_connections: u32,
     pub lock_timeout: Duration,
     pub statement_timeout: Duration,
-    /// How long appends wait for others to go with.
+    /// How long appends wait for others to share a transaction with.
     pub linger: Duration,
 }
 
@@ -50,9 +50,9 @@ impl Setting {
     };
 }
 
-impl Site {
-    pub async fn prepare(plan: Plan, notes: Arc<Notes>) -> Result<Self, Failure> {
-        let programs = find_or_install(plan.pg_bin.as_deref(), tell);
+impl Testbed {
+    pub async fn prepare(plan: Plan, recorder: Arc<Recorder>) -> Result<Self, Failure> {
+        let programs = find_or_install(plan.pg_bin.as_deref(), print_stderr);
         let programs = programs.await.map_err(Failure::Cluster)?;
         let cluster = Cluster::builder()
             .programs(programs.clone())
@@ -62,26 +62,26 @@ impl Site {
             .await
             .map_err(Failure::Cluster)?;
         cluster.create_database(NAME).await.map_err(Failure::Cluster)?;
-        let (elsewhere, proxies) = (Mutex::default(), Mutex::default());
-        let site = Self { plan, notes, cluster, programs, elsewhere, proxies };
-        for log in site.logs() {
-            site.make_log(&site.cluster.primary().url(NAME), &log).await?;
+        let (other_logs, proxies) = (Mutex::default(), Mutex::default());
+        let testbed = Self { plan, recorder, cluster, programs, other_logs, proxies };
+        for log in testbed.logs() {
+            testbed.create_log(&testbed.cluster.primary().url(NAME), &log).await?;
         }
-        // A superuser would be let in where others find all slots taken.
+        // As superusers, the writers could use the reserved connection slots.
         let login = format!("ALTER ROLE {NAME} LOGIN");
-        let control = site.control().await?;
-        control.batch_execute(&login).await.map_err(Failure::sql("make a role"))?;
-        Ok(site)
+        let control = testbed.control().await?;
+        control.batch_execute(&login).await.map_err(Failure::sql("create a role"))?;
+        Ok(testbed)
     }
 
-    /// Makes a log in a database.
-    pub async fn make_log(&self, url: &str, log: &str) -> Result<(), Failure> {
-        let failed = Failure::store("make a log");
+    /// Creates a log in a database.
+    pub async fn create_log(&self, url: &str, log: &str) -> Result<(), Failure> {
+        let failed = Failure::store("create a log");
         let config = Config::new(url).map_err(&failed)?.log(log);
         Schema::new(&config).writer_role(NAME).migrate().await.map_err(failed)
     }
 
-    /// Connects a store to whichever server of another cluster takes writes.
+    /// Connects a store to another cluster, to the server that accepts writes.
     pub async fn replicated_store(&self, cluster: &Cluster) -> Result<Store<ReadWrite>, Failure> {
         let failed = Failure::store("connect a store");
         let hosts: Vec<_> =
@@ -91,19 +91,19 @@ impl Site {
         Store::<ReadWrite>::connect(config).await.map_err(failed)
     }
 
-    /// Adds the events of a log elsewhere to those that are judged.
+    /// Adds the events of a log on another cluster to those that are checked.
     pub fn add_log(&self, entries: Vec<Entry>) {
-        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+        self.other_logs.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
     }
 
     fn policy(&self) -> Result<RetryPolicy, Failure> {
         match self.plan.retry {
-            true => retry().map_err(Failure::store("connect a store")),
+            true => retry_policy().map_err(Failure::store("connect a store")),
             false => Ok(RetryPolicy::never()),
         }
     }
 
-    /// Starts a proxy in front of the server, until the campaign is over.
+    /// Starts a proxy in front of the server. It runs until the campaign ends.
     pub async fn proxy(&self, campaign: Campaign) -> Result<Arc<Proxy>, Failure> {
         let server = SocketAddr::from(([127, 0, 0, 1], self.cluster.primary().port()));
         let proxy = Arc::new(Proxy::start(server).await.map_err(Failure::Proxy)?);
@@ -131,20 +131,20 @@ impl Site {
         Store::<ReadWrite>::connect(config).await.map_err(failed)
     }
 
-    /// Connects as the superuser, not through a proxy; tries for as long as the server is away.
+    /// Connects as the superuser, without a proxy. Retries while the server is not reachable.
     pub async fn control(&self) -> Result<Client, Failure> {
         self.connect(&self.cluster.primary().url(NAME)).await
     }
 
-    /// Connects as any client would, not through a proxy.
+    /// Connects as the writers' role, without a proxy.
     pub async fn client(&self) -> Result<Client, tokio_postgres::Error> {
         let url = self.cluster.primary().url(NAME).replacen("postgres@", &format!("{NAME}@"), 1);
         connect(&url).await
     }
 
-    /// Connects as any client would; tries for as long as the server is away.
+    /// Connects to an address, without a proxy. Retries while the server is not reachable.
     pub async fn connect(&self, url: &str) -> Result<Client, Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match connect(url).await {
                 Err(error) if Instant::now() > deadline => {
@@ -156,7 +156,7 @@ impl Site {
         }
     }
 
-    /// Returns the process ids of the writers' sessions, busy ones first.
+    /// Returns the process ids of the writers' backends, busy ones first.
     pub async fn backends(&self, control: &Client) -> Result<Vec<i32>, Failure> {
         let text = format!(
             "SELECT pid FROM pg_stat_activity WHERE usename = '{NAME}' AND application_name <> ''
@@ -167,15 +167,15 @@ impl Site {
         pids.map_err(Failure::sql("list the sessions"))
     }
 
-    /// Ends a campaign whose stores have been dropped: everything that was held back is delivered,
-    /// and when this returns, nobody is connected who could still append.
-    pub async fn settle(&self) -> Result<(), Failure> {
+    /// Ends a campaign whose stores have been dropped: delivers everything that was held back, and
+    /// waits until all connections of writers are closed, so that no append is pending.
+    pub async fn finish_campaign(&self) -> Result<(), Failure> {
         let proxies =
             std::mem::take(&mut *self.proxies.lock().unwrap_or_else(PoisonError::into_inner));
         let control = self.control().await?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            // What was accepted a moment ago may be held back now.
+            // Connections accepted since the last iteration may hold back bytes, too.
             for (_, proxy) in &proxies {
                 proxy.release_all();
                 proxy.thaw();
@@ -186,29 +186,29 @@ impl Site {
             }
             if Instant::now() > deadline {
                 let what = "the end of the writers' sessions".to_owned();
-                return Err(Failure::TimedOut { what, seconds: PATIENCE.as_secs() });
+                return Err(Failure::TimedOut { what, seconds: TIMEOUT.as_secs() });
             }
             sleep(PAUSE).await;
         }
         for (campaign, proxy) in proxies {
-            self.notes.connected(campaign, proxy.accepted());
+            self.recorder.add_connections(campaign, proxy.accepted());
         }
         Ok(())
     }
 
-    /// Reads the logs, each in order.
+    /// Reads the logs, each in ascending order.
     pub async fn read_logs(&self) -> Result<Vec<Entry>, Failure> {
         let control = self.control().await?;
-        let mut entries = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut entries = self.other_logs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for log in self.logs() {
             entries.extend(read_log(&control, &log).await?);
         }
         Ok(entries)
     }
 
-    /// Returns how many transactions have stored events.
+    /// Returns the number of transactions that stored the given events.
     pub async fn transactions_of(&self, log: usize, ids: &[Uuid]) -> Result<i64, Failure> {
-        let failed = Failure::sql("look for events");
+        let failed = Failure::sql("count transactions");
         let log = log_name(log);
         let text =
             format!("SELECT count(DISTINCT xmin::text) FROM {log} WHERE event_id = ANY ($1)");
@@ -217,15 +217,15 @@ impl Site {
     }
 
     fn logs(&self) -> impl Iterator<Item = String> + use<> {
-        // One for all, one to measure in, and one for each writer.
+        // One log for most campaigns, one for each writer, and one for measurements.
         (0..=self.plan.writers + 1).map(log_name)
     }
 }
 
-/// The policy under which outcomes are found out. A budget is for servers that fail under their
-/// load; here every other append fails on purpose. A decision that has lost a round goes on under
-/// the log's lock, which is under campaigns as well.
-fn retry() -> Result<RetryPolicy, eddyline::Error> {
+/// Returns the retry policy with which outcomes are found out. It has no retry budget: budgets
+/// protect overloaded servers, but here every other append fails on purpose. After a conflict, a
+/// decision takes the log's lock, because decisions under the lock are under test as well.
+fn retry_policy() -> Result<RetryPolicy, eddyline::Error> {
     RetryPolicy::builder()
         .attempts(12)
         .attempt_timeout(Duration::from_secs(1))
@@ -235,9 +235,9 @@ fn retry() -> Result<RetryPolicy, eddyline::Error> {
         .build()
 }
 
-/// Returns how many connections the server allows: enough for two stores of each writer, with two
-/// connections each, and as many again of stores before them that the server has not ended yet; few enough
-/// to be used up soon.
+/// Returns the server's connection limit. It is enough for two stores of each writer with two
+/// connections each, and for as many connections of earlier stores that the server has not closed
+/// yet. It is small enough to be exhausted quickly.
 fn connections(writers: usize) -> u32 {
     20 + 10 * u32::try_from(writers).unwrap_or(u32::MAX / 20)
 }
@@ -246,27 +246,27 @@ fn log_name(log: usize) -> String {
     if log == 0 { "events".to_owned() } else { format!("events_{log}") }
 }
 
-/// Reads a log in order.
+/// Reads a log in ascending order.
 pub async fn read_log(client: &Client, log: &str) -> Result<Vec<Entry>, Failure> {
     let failed = Failure::sql("read a log");
     let text = format!("SELECT sequence_number, event_id FROM {log} ORDER BY sequence_number");
     let rows = client.query(&text, &[]).await.map_err(&failed)?;
     let entry = |row: &tokio_postgres::Row| {
-        let number: i64 = row.try_get(0)?;
-        Ok(Entry { number: number.cast_unsigned(), id: row.try_get(1)? })
+        let position: i64 = row.try_get(0)?;
+        Ok(Entry { position: position.cast_unsigned(), id: row.try_get(1)? })
     };
     rows.iter().map(entry).collect::<Result<_, _>>().map_err(failed)
 }
 
 async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    // Whoever uses the client comes to know of an error of the connection.
+    // The client's calls report errors of the connection.
     tokio::spawn(async move { drop(connection.await) });
     Ok(client)
 }
 
-/// The database, and the role of the writers.
+/// The name of the database and of the writers' role.
 const NAME: &str = "faults";
 
 const PAUSE: Duration = Duration::from_millis(5);
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);

@@ -6,16 +6,16 @@ use uuid::Uuid;
 
 use super::findings::Findings;
 
-/// Holds what a library's log must keep to, whoever appended to it.
+/// Checks that the events of a log keep the rules of the library.
 ///
-/// It shares nothing with the commands' rules, not even their types: what they get wrong, it would
-/// otherwise take for right.
+/// It shares no code with the commands, not even their types: with shared code, it would not find
+/// the errors of the commands.
 #[derive(Default)]
-pub(crate) struct Rules {
-    circulating: HashSet<Uuid>,
-    registered: HashSet<Uuid>,
-    borrowers: HashMap<Uuid, Uuid>,
-    loans: HashMap<Uuid, u32>,
+pub(crate) struct RuleCheck {
+    books_in_circulation: HashSet<Uuid>,
+    registered_readers: HashSet<Uuid>,
+    reader_by_lent_book: HashMap<Uuid, Uuid>,
+    loans_by_reader: HashMap<Uuid, u32>,
 }
 
 #[derive(Deserialize)]
@@ -26,89 +26,89 @@ struct Ids {
     reader: Uuid,
 }
 
-impl Rules {
-    /// Takes an event up, and finds what it breaks.
-    pub(crate) fn apply(&mut self, event: &SequencedEvent, findings: &mut Findings) {
-        let mut find = |finding: String| {
+impl RuleCheck {
+    /// Applies an event and adds a finding for each rule that it breaks.
+    pub(crate) fn check(&mut self, event: &SequencedEvent, findings: &mut Findings) {
+        let mut add_finding = |finding: String| {
             let (at, event_type) = (event.sequence_number(), event.event_type());
             findings.add(format!("event {at}, {event_type}: {finding}"));
         };
         let Ids { book, reader } = match event.payload() {
             Ok(ids) => ids,
-            Err(error) => return find(error.to_string()),
+            Err(error) => return add_finding(error.to_string()),
         };
         match event.event_type() {
-            "BookCopyAddedToCirculation" => self.add(book, find),
-            "BookCopyRemovedFromCirculation" => self.remove(book, find),
-            "BookCopyLentToReader" => self.lend(book, reader, find),
-            "BookCopyReturnedByReader" => self.give_back(book, reader, find),
-            "ReaderRegistered" => self.register(reader, find),
-            "ReaderContractCanceled" => self.cancel(reader, find),
-            failure if FAILURES.contains(&failure) => {}
-            _ => find("the library has no such event type".to_owned()),
+            "BookCopyAddedToCirculation" => self.add(book, add_finding),
+            "BookCopyRemovedFromCirculation" => self.remove(book, add_finding),
+            "BookCopyLentToReader" => self.lend(book, reader, add_finding),
+            "BookCopyReturnedByReader" => self.give_back(book, reader, add_finding),
+            "ReaderRegistered" => self.register(reader, add_finding),
+            "ReaderContractCanceled" => self.cancel(reader, add_finding),
+            failure if FAILURE_EVENTS.contains(&failure) => {}
+            _ => add_finding("the library has no such event type".to_owned()),
         }
     }
 
-    fn add(&mut self, book: Uuid, mut find: impl FnMut(String)) {
-        if !self.circulating.insert(book) {
-            find(format!("book {book} is in circulation already"));
+    fn add(&mut self, book: Uuid, mut add_finding: impl FnMut(String)) {
+        if !self.books_in_circulation.insert(book) {
+            add_finding(format!("book {book} is in circulation already"));
         }
     }
 
-    fn remove(&mut self, book: Uuid, mut find: impl FnMut(String)) {
-        if !self.circulating.remove(&book) {
-            find(format!("book {book} is not in circulation"));
+    fn remove(&mut self, book: Uuid, mut add_finding: impl FnMut(String)) {
+        if !self.books_in_circulation.remove(&book) {
+            add_finding(format!("book {book} is not in circulation"));
         }
-        if self.borrowers.contains_key(&book) {
-            find(format!("book {book} is lent"));
+        if self.reader_by_lent_book.contains_key(&book) {
+            add_finding(format!("book {book} is lent"));
         }
     }
 
-    fn lend(&mut self, book: Uuid, reader: Uuid, mut find: impl FnMut(String)) {
-        if self.borrowers.insert(book, reader).is_some() {
-            find(format!("book {book} is lent already"));
+    fn lend(&mut self, book: Uuid, reader: Uuid, mut add_finding: impl FnMut(String)) {
+        if self.reader_by_lent_book.insert(book, reader).is_some() {
+            add_finding(format!("book {book} is lent already"));
         }
-        let loans = self.loans.entry(reader).or_default();
+        let loans = self.loans_by_reader.entry(reader).or_default();
         *loans += 1;
-        if *loans > MOST_LOANS {
-            find(format!("reader {reader} has {loans} books"));
+        if *loans > MAX_LOANS {
+            add_finding(format!("reader {reader} has {loans} books"));
         }
-        if !self.registered.contains(&reader) {
-            find(format!("reader {reader} is not registered"));
+        if !self.registered_readers.contains(&reader) {
+            add_finding(format!("reader {reader} is not registered"));
         }
-        if !self.circulating.contains(&book) {
-            find(format!("book {book} is not in circulation"));
+        if !self.books_in_circulation.contains(&book) {
+            add_finding(format!("book {book} is not in circulation"));
         }
     }
 
-    fn give_back(&mut self, book: Uuid, reader: Uuid, mut find: impl FnMut(String)) {
-        if self.borrowers.remove(&book) != Some(reader) {
-            return find(format!("book {book} is not lent to reader {reader}"));
+    fn give_back(&mut self, book: Uuid, reader: Uuid, mut add_finding: impl FnMut(String)) {
+        if self.reader_by_lent_book.remove(&book) != Some(reader) {
+            return add_finding(format!("book {book} is not lent to reader {reader}"));
         }
-        if let Some(loans) = self.loans.get_mut(&reader) {
+        if let Some(loans) = self.loans_by_reader.get_mut(&reader) {
             *loans = loans.saturating_sub(1);
         }
     }
 
-    fn register(&mut self, reader: Uuid, mut find: impl FnMut(String)) {
-        if !self.registered.insert(reader) {
-            find(format!("reader {reader} is registered already"));
+    fn register(&mut self, reader: Uuid, mut add_finding: impl FnMut(String)) {
+        if !self.registered_readers.insert(reader) {
+            add_finding(format!("reader {reader} is registered already"));
         }
     }
 
-    fn cancel(&mut self, reader: Uuid, mut find: impl FnMut(String)) {
-        if !self.registered.remove(&reader) {
-            find(format!("reader {reader} is not registered"));
+    fn cancel(&mut self, reader: Uuid, mut add_finding: impl FnMut(String)) {
+        if !self.registered_readers.remove(&reader) {
+            add_finding(format!("reader {reader} is not registered"));
         }
-        match self.loans.get(&reader) {
+        match self.loans_by_reader.get(&reader) {
             None | Some(0) => {}
-            Some(loans) => find(format!("reader {reader} has {loans} books")),
+            Some(loans) => add_finding(format!("reader {reader} has {loans} books")),
         }
     }
 }
 
-const MOST_LOANS: u32 = 10;
-const FAILURES: [&str; 4] = [
+const MAX_LOANS: u32 = 10;
+const FAILURE_EVENTS: [&str; 4] = [
     "CancelingReaderContractFailed",
     "LendingBookToReaderFailed",
     "RemovingBookFromCirculationFailed",
@@ -130,15 +130,16 @@ mod tests {
     const REGISTERED: &str = "ReaderRegistered";
     const CANCELED: &str = "ReaderContractCanceled";
 
-    /// Returns what is found in a log of these types, books and readers.
+    /// Returns the findings in a log of events, each given by its type, book and reader.
     fn findings(log: &[(&str, u128, u128)]) -> Vec<String> {
-        let (mut rules, mut findings) = (Rules::default(), Findings::default());
+        let (mut rule_check, mut findings) = (RuleCheck::default(), Findings::default());
         for (number, (event_type, book, reader)) in (1..).zip(log) {
             let ids =
                 json!({ "BookID": Uuid::from_u128(*book), "ReaderID": Uuid::from_u128(*reader) });
             let event = Event::new(*event_type, &ids).unwrap();
             let number = SequenceNumber::new(number);
-            rules.apply(&SequencedEvent::new(event, number, Timestamp::UNIX_EPOCH), &mut findings);
+            rule_check
+                .check(&SequencedEvent::new(event, number, Timestamp::UNIX_EPOCH), &mut findings);
         }
         let text = findings.to_string();
         text.lines().map(str::to_owned).collect()
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_nothing_in_a_log_that_keeps_the_rules() {
+    fn has_no_findings_if_the_log_keeps_the_rules() {
         let log = [
             (ADDED, 1, 0),
             (REGISTERED, 0, 1),
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_loan_to_whoever_is_not_registered() {
+    fn finds_a_loan_to_a_reader_who_is_not_registered() {
         let canceled = [(ADDED, 1, 0), (REGISTERED, 0, 1), (CANCELED, 0, 1), (LENT, 1, 1)];
 
         assert_finds(&[(ADDED, 1, 0), (LENT, 1, 1)], "is not registered");
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_loan_of_a_book_that_is_not_there() {
+    fn finds_a_loan_of_a_book_that_is_not_in_circulation() {
         let removed = [(REGISTERED, 0, 1), (ADDED, 1, 0), (REMOVED, 1, 0), (LENT, 1, 1)];
 
         assert_finds(&[(REGISTERED, 0, 1), (LENT, 1, 1)], "is not in circulation");
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_return_of_what_is_not_lent_to_the_reader() {
+    fn finds_a_return_of_a_book_that_is_not_lent_to_the_reader() {
         let lent = [(ADDED, 1, 0), (REGISTERED, 0, 1), (LENT, 1, 1), (RETURNED, 1, 2)];
 
         assert_finds(&[(RETURNED, 1, 1)], "is not lent to reader");
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_removal_or_cancellation_amid_a_loan() {
+    fn finds_a_removal_or_cancellation_during_a_loan() {
         let lent = [(ADDED, 1, 0), (REGISTERED, 0, 1), (LENT, 1, 1)];
 
         assert_finds(&[&lent[..], &[(REMOVED, 1, 0)]].concat(), "is lent");
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_was_done_twice() {
+    fn finds_repeated_changes() {
         assert_finds(&[(ADDED, 1, 0), (ADDED, 1, 0)], "is in circulation already");
         assert_finds(&[(REGISTERED, 0, 1), (REGISTERED, 0, 1)], "is registered already");
         assert_finds(&[(REMOVED, 1, 0)], "is not in circulation");
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_an_event_type_that_is_not_the_librarys() {
+    fn finds_an_unknown_event_type() {
         assert_finds(&[("BookCopyBurned", 1, 0)], "no such event type");
     }
 }

@@ -3,36 +3,36 @@ use std::path::{Path, PathBuf};
 
 use library::queries::QueryError;
 
-/// Says why there is nothing to report.
+/// An error that ends the load generator.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// A client did not come to its end.
+pub(crate) enum LoadError {
+    /// The task of a client panicked or was aborted.
     #[error("a client of the load failed")]
     Client(#[source] tokio::task::JoinError),
 
-    /// The embedded cluster could not be made.
+    /// The PostgreSQL cluster of the load generator could not be started.
     #[error(transparent)]
     Cluster(local_postgres::Error),
 
-    /// The report's file could not be written.
+    /// The report file could not be written.
     #[error("cannot write {}", path.display())]
     Json {
-        /// Where to.
+        /// The path of the report file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 
-    /// The log could not be read into what the clients know.
+    /// The existing log could not be read into the population.
     #[error(transparent)]
     Query(QueryError),
 
-    /// The store failed.
+    /// The event store failed.
     #[error(transparent)]
     Store(eddyline::Error),
 }
 
-impl Failure {
+impl LoadError {
     pub(crate) fn json(path: &Path, source: io::Error) -> Self {
         Self::Json { path: path.to_owned(), source }
     }
