@@ -2,13 +2,13 @@ use std::fmt;
 
 use crate::Error;
 
-/// The longest identifier: names derived from it must stay within PostgreSQL's 63 bytes.
+/// The longest identifier. Names derived from it must not exceed PostgreSQL's limit of 63 bytes.
 const MAX_IDENTIFIER_BYTES: usize = 40;
 
-/// The SQLSTATE by which a log refuses an event whose number does not lie above its head.
+/// The SQLSTATE with which a log refuses an event whose position is not above the head.
 pub(crate) const SEQUENCE_BEHIND: &str = "LE001";
 
-/// The name of a log, which is that of its table, with its schema. Both are checked.
+/// The name of a log, which is the name of its table, and of its schema. Both are checked.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct LogName {
     schema: String,
@@ -30,17 +30,17 @@ impl LogName {
         &self.log
     }
 
-    /// Returns the table's name as SQL takes it.
+    /// Returns the quoted, schema-qualified name of the log's table.
     pub(crate) fn table(&self) -> String {
         format!("\"{}\".\"{}\"", self.schema, self.log)
     }
 
-    /// Returns the name of the procedure that appends events.
+    /// Returns the quoted, schema-qualified name of the procedure that appends events.
     pub(crate) fn append_procedure(&self) -> String {
         format!("\"{}\".\"{}_append\"", self.schema, self.log)
     }
 
-    /// Returns the name of the sequence that numbers the events.
+    /// Returns the quoted, schema-qualified name of the sequence that gives positions.
     pub(crate) fn sequence(&self) -> String {
         format!("\"{}\".\"{}_sequence\"", self.schema, self.log)
     }
@@ -52,7 +52,7 @@ impl fmt::Display for LogName {
     }
 }
 
-/// Checks a name that goes into SQL text, always within double quotes.
+/// Checks a name that is inserted into SQL text, always within double quotes.
 pub(crate) fn check_identifier<'a>(setting: &'static str, name: &'a str) -> Result<&'a str, Error> {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     let valid = name.starts_with(letter)
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_names_that_need_quoting() {
+    fn names_with_other_characters_are_refused() {
         for name in ["", "events\"; DROP TABLE x --", "my events", "1st", "évènements", "a.b"] {
             assert!(matches!(
                 LogName::new("public", name),
@@ -87,9 +87,9 @@ mod tests {
     }
 
     proptest! {
-        /// No name that is let through can end the quotes around it.
+        /// No accepted name contains a double quote, which would end the quoted identifier.
         #[test]
-        fn lets_nothing_through_that_ends_the_quotes(name in ".*") {
+        fn no_accepted_name_ends_its_quotes(name in ".*") {
             if let Ok(log) = LogName::new("public", &name) {
                 prop_assert_eq!(log.table().matches('"').count(), 4);
             }

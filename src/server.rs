@@ -9,14 +9,14 @@ use crate::error::{Circumstances, ConnectionFailure, Failure, Phase, SqlState};
 use crate::log_name::{LogName, SEQUENCE_BEHIND};
 use crate::{Class, Error, Role};
 
-/// A server as a store knows it.
+/// A server of a store, with the names that errors and telemetry use.
 pub(crate) struct Server {
-    /// Its name among the store's servers: `primary`, `replica-0`, …
+    /// The server's name within the store: `primary`, `replica-0`, …
     pub(crate) name: Arc<str>,
     pub(crate) role: Role,
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,
-    /// Database and schema, as OpenTelemetry's conventions for PostgreSQL join them.
+    /// The database and the schema, joined as in OpenTelemetry's conventions for PostgreSQL.
     pub(crate) namespace: Arc<str>,
     /// The log's table.
     pub(crate) collection: Arc<str>,
@@ -46,7 +46,7 @@ impl Server {
         }
     }
 
-    /// Returns the same server at one of the hosts of its address.
+    /// Returns the same server with one host of its address.
     pub(crate) fn at_endpoint(&self, endpoint: &Endpoint) -> Self {
         Self {
             name: self.name.clone(),
@@ -59,13 +59,12 @@ impl Server {
         }
     }
 
-    /// Begins the circumstances of a failure that arose at this server.
-    pub(crate) fn at(&self, place: Phase) -> Circumstances {
-        Circumstances::new(place, self.role)
+    /// Returns the circumstances of a failure of this server in a phase.
+    pub(crate) fn at(&self, phase: Phase) -> Circumstances {
+        Circumstances::new(phase, self.role)
     }
 
-    /// Says what a failure of the client means. An unknown outcome does not name its events, which
-    /// whoever appended has to.
+    /// Converts an error of the driver. If the outcome is unknown, the caller adds the ids of the events.
     pub(crate) fn error(
         &self,
         error: tokio_postgres::Error,
@@ -85,34 +84,34 @@ impl Server {
                 Error::SchemaMissing { server, log: self.log.to_string() }
             }
             Failure::Sqlstate(SEQUENCE_BEHIND) => {
-                self.damaged("its sequence does not go on above its events")
+                self.damaged("the next position of its sequence is not above its head")
             }
-            Failure::Sqlstate("23505") if self.repeats_a_number(&error) => {
-                self.damaged("its sequence lies behind its events")
+            Failure::Sqlstate("23505") if self.repeats_a_position(&error) => {
+                self.damaged("its sequence is behind its head")
             }
-            // The store leaves the number out.
+            // The store does not give a position.
             Failure::Sqlstate("428C9") if circumstances.phase() == Phase::Append => {
-                self.damaged("its sequence has a cache, so that numbers do not ascend")
+                self.damaged("its sequence has a cache, so that positions do not ascend")
             }
             Failure::Sqlstate(code) => {
                 let sqlstate = SqlState::new(code);
                 Error::Database { server, sqlstate, class, source: cause(error) }
             }
-            Failure::Connection(ConnectionFailure::ReadOnly) => self.takes_no_writes(),
+            Failure::Connection(ConnectionFailure::ReadOnly) => self.accepts_no_writes(),
             Failure::Connection(_) if circumstances.phase() == Phase::Connect => {
                 let reason = unreachable_because(&error, self.port);
                 Error::Unreachable { server, reason, class, source: cause(error) }
             }
             Failure::Connection(ConnectionFailure::Denied) => {
-                let reason = format!("its answer is not of the type that was asked for: {error}");
+                let reason = format!("its answer is not of the expected type: {error}");
                 Error::UnsuitableServer { server, reason: reason.into(), class }
             }
             Failure::Connection(_) => Error::ConnectionLost { server, source: cause(error) },
         }
     }
 
-    /// Returns whether a row was refused because its number is an event's already.
-    fn repeats_a_number(&self, error: &tokio_postgres::Error) -> bool {
+    /// Returns whether a row was refused because another event has its position.
+    fn repeats_a_position(&self, error: &tokio_postgres::Error) -> bool {
         let constraint = error.as_db_error().and_then(|error| error.constraint());
         constraint.is_some_and(|name| name == format!("{}_pkey", self.log.log()))
     }
@@ -126,10 +125,10 @@ impl Server {
         }
     }
 
-    pub(crate) fn takes_no_writes(&self) -> Error {
+    pub(crate) fn accepts_no_writes(&self) -> Error {
         Error::UnsuitableServer {
             server: self.to_string(),
-            reason: "it takes no writes: it is a replica, or set to read only".into(),
+            reason: "it accepts no writes: it is a replica, or set to read-only".into(),
             class: Class::Transient,
         }
     }
@@ -145,8 +144,8 @@ impl fmt::Display for Server {
     }
 }
 
-/// Returns whether the connection is of no more use. An error that does not say how severe it is,
-/// as some poolers' do not, may be one that ends it.
+/// Returns whether the error ends the connection. An error without a severity, as some poolers send it,
+/// may end the connection.
 pub(crate) fn ends_connection(error: &tokio_postgres::Error) -> bool {
     let severity = error.as_db_error().map(|error| error.parsed_severity());
     severity != Some(Some(Severity::Error))

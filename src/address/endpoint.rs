@@ -8,22 +8,20 @@ use super::Reason;
 /// A host of an address, with its port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Endpoint {
-    /// A name, an address or the directory of a socket: what a certificate is checked for.
+    /// A name, an IP address or the directory of a socket. The server's certificate is checked for it.
     pub(crate) host: Host,
-    /// The address that is connected to, if the host is not to be looked up.
+    /// The IP address to connect to, without a look-up of the host.
     pub(crate) hostaddr: Option<IpAddr>,
     pub(crate) port: u16,
 }
 
 impl Endpoint {
-    /// Joins the lists of hosts, of their addresses and of their ports.
+    /// Joins the lists of hosts, of their IP addresses and of their ports.
     pub(super) fn join(
-        hosts: Option<&str>,
-        hostaddrs: Option<&str>,
-        ports: Option<&str>,
+        hosts: Vec<&str>,
+        hostaddrs: Vec<&str>,
+        ports: Vec<&str>,
     ) -> Result<Vec<Self>, Reason> {
-        let [hosts, hostaddrs, ports] =
-            [hosts, hostaddrs, ports].map(|list| list.map_or(Vec::new(), split));
         let count = hosts.len().max(hostaddrs.len());
         if count == 0 {
             return Err(NO_HOST.into());
@@ -37,7 +35,7 @@ impl Endpoint {
             return Err(format!("port names {ports} ports for {count} hosts").into());
         }
         let endpoint = |index: usize| {
-            Self::of(
+            Self::parse(
                 hosts.get(index).copied().unwrap_or_default(),
                 hostaddrs.get(index).copied().unwrap_or_default(),
                 ports.get(index).or(ports.first()).copied().unwrap_or_default(),
@@ -46,7 +44,7 @@ impl Endpoint {
         (0..count).map(endpoint).collect()
     }
 
-    fn of(host: &str, hostaddr: &str, port: &str) -> Result<Self, Reason> {
+    fn parse(host: &str, hostaddr: &str, port: &str) -> Result<Self, Reason> {
         let hostaddr: Option<IpAddr> = match hostaddr {
             "" => None,
             address if has_zone(address) => return Err(BAD_ZONE.into()),
@@ -70,7 +68,7 @@ impl Endpoint {
         Ok(Self { host, hostaddr, port })
     }
 
-    /// Returns the host as text; instead of a directory the address, if that is connected to.
+    /// Returns the host as text. If the host is a directory with a `hostaddr`, returns the `hostaddr`.
     pub(crate) fn host(&self) -> String {
         match (&self.host, self.hostaddr) {
             (Host::Tcp(host), _) => host.clone(),
@@ -81,12 +79,12 @@ impl Endpoint {
         }
     }
 
-    /// Returns whether it is a socket of this machine, which needs no encryption.
+    /// Returns whether it is a Unix-domain socket of this machine, which needs no encryption.
     pub(crate) fn is_local_socket(&self) -> bool {
         self.is_directory() && self.hostaddr.is_none()
     }
 
-    /// Returns whether the host is a directory, which no certificate names.
+    /// Returns whether the host is a directory. No certificate is issued for a directory.
     pub(crate) fn is_directory(&self) -> bool {
         match &self.host {
             Host::Tcp(_) => false,
@@ -102,17 +100,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-fn split(list: &str) -> Vec<&str> {
-    list.split(',').map(str::trim).collect()
-}
-
-/// Returns whether it may be a host's name, as the name service takes it.
+/// Returns whether the host may be a name of the domain name system.
 fn is_name(host: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     host.len() <= MAX_NAME_BYTES && host.chars().all(letter)
 }
 
-/// Returns whether it is an address of IPv6 with a zone. The driver connects to addresses without one.
+/// Returns whether the host is an IPv6 address with a zone. The driver does not support zones.
 fn has_zone(host: &str) -> bool {
     host.split_once('%').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok())
 }
@@ -122,7 +116,8 @@ const MAX_NAME_BYTES: usize = 253;
 const NO_HOST: &str = "names no host: write a name, an address or the directory of a socket";
 const BAD_HOST: &str = "a host is neither a name, an address nor the directory of a socket: a \
     name has only letters, digits, - . and _";
-const BAD_HOSTADDR: &str = "hostaddr is not an IP address, or a list of them with commas between";
-const BAD_ZONE: &str = "a host is an IPv6 address with a zone (the part behind the %), to which a store \
-    cannot connect: write an address that needs no zone, or a name that stands for one";
+const BAD_HOSTADDR: &str =
+    "hostaddr is not an IP address or a comma-separated list of IP addresses";
+const BAD_ZONE: &str = "a host is an IPv6 address with a zone (the part after the %), which a store does not \
+    support: write an address that needs no zone, or a name that resolves to one";
 const BAD_PORT: &str = "its port is not a number from 1 to 65535";

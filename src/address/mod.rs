@@ -1,6 +1,8 @@
-//! The addresses of servers, written as `libpq` takes them.
+//! The addresses of servers, in the formats of `libpq`.
 
-mod draft;
+mod builder;
+mod certificates;
+mod driver;
 mod endpoint;
 mod parameter;
 mod text;
@@ -8,7 +10,8 @@ mod text;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use self::draft::Draft;
+use self::builder::AddressBuilder;
+pub(crate) use self::certificates::{ClientCertificate, RootCertificates};
 pub(crate) use self::endpoint::Endpoint;
 use crate::Error;
 
@@ -18,16 +21,19 @@ pub(crate) struct Address {
     /// The hosts in the order in which the address names them; at least one.
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) connect_timeout: Option<Duration>,
-    pub(crate) demand: Demand,
+    pub(crate) target_session: TargetSession,
     /// Whether the hosts are tried in a random order.
     pub(crate) is_shuffled: bool,
+    /// The trusted certificates, if the address asks for a server with a verified identity.
+    pub(crate) root_certificates: Option<RootCertificates>,
+    pub(crate) client_certificate: Option<ClientCertificate>,
     /// The driver's settings, without a host.
     pub(crate) driver: tokio_postgres::Config,
 }
 
-/// The state of a server that an address asks for, by `target_session_attrs`.
+/// The state of the server that an address asks for: `target_session_attrs`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Demand {
+pub(crate) enum TargetSession {
     #[default]
     Any,
     PreferStandby,
@@ -37,27 +43,30 @@ pub(crate) enum Demand {
     Standby,
 }
 
-/// The reason for which an address is refused. It repeats nothing of the address but names and
-/// values that the crate itself knows: any other part may be a piece of a password.
+/// The reason for which an address is refused. It contains only names and values that the crate itself
+/// knows: any other part of the address may be a piece of a password.
 type Reason = Cow<'static, str>;
 
 impl Address {
-    /// Reads an address: a URL, or a list of pairs of a name and a value.
+    /// Parses an address: a URL, or a list of names and values.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         Self::read(text).map_err(|reason| Error::invalid_config("url", reason))
     }
 
     fn read(text: &str) -> Result<Self, Reason> {
-        let mut draft = Draft::default();
+        let mut builder = AddressBuilder::default();
         for pair in text::pairs(text)? {
-            // An empty value is none, as for libpq.
+            // As for libpq, a parameter with an empty value is not set.
             if !pair.value.is_empty() {
-                parameter::apply(&mut draft, &pair.name, &pair.value)?;
+                parameter::apply(&mut builder, &pair.name, &pair.value)?;
             }
         }
-        draft.finish()
+        builder.build()
     }
 }
+
+/// 24 days, the longest time that the server can count in milliseconds.
+const MAX_SECONDS: u64 = 24 * 24 * 60 * 60;
 
 #[cfg(test)]
 mod tests;

@@ -1,26 +1,26 @@
 use std::str;
 
 use super::Reason;
-use super::draft::Draft;
+use super::builder::AddressBuilder;
 
-/// What becomes of a parameter that an address may not set freely.
+/// The rule for a parameter that is not honoured.
 enum Rule {
-    /// Only values that ask for what a store does anyway are taken.
+    /// Only these values are accepted: they ask for what a store does anyway.
     Only(&'static [&'static str]),
-    /// No value is taken.
+    /// Every value is refused.
     Refused,
 }
 
-/// Sets what a parameter says.
-pub(super) fn apply(draft: &mut Draft, name: &str, value: &[u8]) -> Result<(), Reason> {
+/// Applies a parameter to the address.
+pub(super) fn apply(builder: &mut AddressBuilder, name: &str, value: &[u8]) -> Result<(), Reason> {
     if name == "password" {
-        draft.driver.password(value);
+        builder.driver.password(value);
         return Ok(());
     }
     let value = str::from_utf8(value).ok();
     if let Some((name, expected)) = HONOURED.iter().find(|(honoured, _)| *honoured == name) {
-        let taken = value.and_then(|value| draft.set(name, value));
-        return taken.ok_or_else(|| format!("the value of {name} is none of {expected}").into());
+        let applied = value.and_then(|value| builder.set(name, value));
+        return applied.ok_or_else(|| format!("the value of {name} is none of {expected}").into());
     }
     let Some((name, rule, advice)) = OTHERS.iter().find(|(other, ..)| *other == name) else {
         return Err(UNKNOWN.into());
@@ -29,45 +29,53 @@ pub(super) fn apply(draft: &mut Draft, name: &str, value: &[u8]) -> Result<(), R
         Rule::Only(values) if value.is_some_and(|value| values.contains(&value)) => Ok(()),
         Rule::Only(values) => {
             let values = values.join(", ");
-            Err(format!("{name} takes only {values} here: {advice}").into())
+            Err(format!("{name} accepts only {values} here: {advice}").into())
         }
-        Rule::Refused => Err(format!("{name} is not taken from an address: {advice}").into()),
+        Rule::Refused => Err(format!("{name} is not accepted in an address: {advice}").into()),
     }
 }
 
-/// The parameters that are honoured, with the values that they take.
-const HONOURED: [(&str, &str); 23] = [
-    ("application_name", "the texts of UTF-8"),
+/// The parameters that are honoured, with the values that they accept.
+const HONOURED: [(&str, &str); 27] = [
+    ("application_name", "any UTF-8 text"),
     ("channel_binding", "disable, prefer, require"),
-    ("connect_timeout", "1 to 2073600 seconds; Config::connect_timeout takes fractions"),
-    ("dbname", "the texts of UTF-8"),
-    ("fallback_application_name", "the texts of UTF-8"),
-    ("host", "the names of hosts, with commas between"),
-    ("hostaddr", "the addresses of hosts, with commas between"),
+    ("connect_timeout", "1 to 2073600 seconds; for fractions set Config::connect_timeout"),
+    ("dbname", "any UTF-8 text"),
+    ("fallback_application_name", "any UTF-8 text"),
+    ("host", "a comma-separated list of hosts"),
+    ("hostaddr", "a comma-separated list of IP addresses"),
     ("keepalives", "0, 1"),
     ("keepalives_count", "1 to 1000"),
     ("keepalives_idle", "1 to 2073600 seconds"),
     ("keepalives_interval", "1 to 2073600 seconds"),
     ("keepalives_retries", "1 to 1000"),
     ("load_balance_hosts", "disable, random"),
-    ("options", "the texts of UTF-8"),
-    ("password", "all texts"),
-    ("port", "the numbers from 1 to 65535, with commas between"),
+    ("options", "any UTF-8 text"),
+    ("password", "any text"),
+    ("port", "a comma-separated list of numbers from 1 to 65535"),
     ("ssl", "true, which is sslmode=require; for others set Config::tls"),
+    ("sslcert", "the paths of PEM files"),
+    (
+        "sslcertmode",
+        "allow, disable: a store cannot require that the server asks for its certificate; if the \
+         server must not accept a password, leave out password",
+    ),
+    ("sslkey", "the paths of PEM files"),
     (
         "sslmode",
-        "disable, prefer, require: for verify-ca and verify-full set \
-         Config::tls(Tls::Verify { ca_file }), for allow take prefer",
+        "disable, prefer, require, verify-full: instead of verify-ca set verify-full or \
+         Config::tls(Tls::Verify { ca_file }), instead of allow set prefer",
     ),
     ("sslnegotiation", "postgres, direct"),
+    ("sslrootcert", "system and the paths of PEM files"),
     ("target_session_attrs", "any, primary, read-write, read-only, standby, prefer-standby"),
     ("tcp_user_timeout", "1 to 2073600000 milliseconds"),
-    ("tty", "the texts of UTF-8, and ignored"),
-    ("user", "the texts of UTF-8"),
+    ("tty", "any UTF-8 text, which is ignored"),
+    ("user", "any UTF-8 text"),
 ];
 
-/// The other parameters of libpq, and some of other drivers, with what to do instead.
-const OTHERS: [(&str, Rule, &str); 47] = [
+/// The other parameters of libpq, and some of other drivers, with the alternative to each.
+const OTHERS: [(&str, Rule, &str); 43] = [
     (
         "client_encoding",
         Rule::Only(&["UTF8", "UTF-8", "utf8", "utf-8", "auto"]),
@@ -76,7 +84,7 @@ const OTHERS: [(&str, Rule, &str); 47] = [
     ("connection_limit", Rule::Refused, "set Config::max_connections"),
     ("currentSchema", Rule::Refused, "set Config::schema"),
     ("gssdelegation", Rule::Only(&["0"]), NO_GSS),
-    ("gssencmode", Rule::Only(&["disable", "prefer"]), "to demand encryption set Config::tls"),
+    ("gssencmode", Rule::Only(&["disable", "prefer"]), "to require encryption set Config::tls"),
     ("gsslib", Rule::Refused, NO_GSS),
     ("krbsrvname", Rule::Refused, NO_GSS),
     ("lock_timeout", Rule::Refused, "set Config::lock_timeout"),
@@ -110,8 +118,8 @@ const OTHERS: [(&str, Rule, &str); 47] = [
     ("scram_client_key", Rule::Refused, "set password"),
     ("scram_server_key", Rule::Refused, "set password"),
     ("search_path", Rule::Refused, "set Config::schema"),
-    ("service", Rule::Refused, "write out what the service file says"),
-    ("servicefile", Rule::Refused, "write out what the service file says"),
+    ("service", Rule::Refused, "write out the parameters of the service file"),
+    ("servicefile", Rule::Refused, "write out the parameters of the service file"),
     ("socket_timeout", Rule::Refused, "set Config::statement_timeout"),
     ("ssl_max_protocol_version", Rule::Only(&["TLSv1.3"]), "limit the version on the server"),
     (
@@ -119,16 +127,12 @@ const OTHERS: [(&str, Rule, &str); 47] = [
         Rule::Only(&["TLSv1", "TLSv1.1", "TLSv1.2"]),
         "a store speaks TLSv1.2 and TLSv1.3; limit the version on the server",
     ),
-    ("sslcert", Rule::Refused, NO_CLIENT_CERTIFICATE),
-    ("sslcertmode", Rule::Only(&["disable", "allow"]), NO_CLIENT_CERTIFICATE),
-    ("sslcompression", Rule::Only(&["0"]), "TLS compresses nothing any more"),
+    ("sslcompression", Rule::Only(&["0"]), "TLS no longer compresses data"),
     ("sslcrl", Rule::Refused, NO_REVOCATION),
     ("sslcrldir", Rule::Refused, NO_REVOCATION),
-    ("sslkey", Rule::Refused, NO_CLIENT_CERTIFICATE),
     ("sslkeylogfile", Rule::Refused, "a store writes no keys to files"),
-    ("sslpassword", Rule::Refused, NO_CLIENT_CERTIFICATE),
-    ("sslrootcert", Rule::Refused, "set Config::tls(Tls::Verify { ca_file })"),
-    ("sslsni", Rule::Only(&["1"]), "name the host by hostaddr alone, and no name is sent"),
+    ("sslpassword", Rule::Refused, "set sslkey to a file that is not encrypted, or set password"),
+    ("sslsni", Rule::Only(&["1"]), "set hostaddr instead of host, and no name is sent"),
     (
         "statement_cache_size",
         Rule::Refused,
@@ -144,7 +148,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 const NO_GSS: &str = "a store does not log in by GSSAPI; set password";
 const NO_OAUTH: &str = "a store does not log in by OAuth; set password";
-const NO_CLIENT_CERTIFICATE: &str = "a store shows no certificate; set password";
-const NO_REVOCATION: &str = "revocations are not looked up; set Config::tls(Tls::Verify { ca_file }) with an authority of your own";
+const NO_REVOCATION: &str = "a store does not check revocation lists; set \
+    Config::tls(Tls::Verify { ca_file }) with the certificate of your own authority";
 const UNKNOWN: &str = "has a parameter that neither PostgreSQL's libpq nor this crate knows: \
-    docs/connections.md has those that an address may set";
+    docs/connections.md lists the parameters of an address";

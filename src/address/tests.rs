@@ -3,7 +3,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio_postgres::config::Host;
 
-use super::{Address, parameter};
+use super::{Address, ClientCertificate, RootCertificates, parameter};
+use crate::Error;
 
 fn read(address: &str) -> Address {
     Address::parse(address).unwrap()
@@ -23,7 +24,7 @@ fn the_documentation_has_each_parameter_once() {
 }
 
 #[test]
-fn the_driver_is_told_what_an_address_says() {
+fn all_parameters_reach_the_driver() {
     let address = read(
         "host=a password=x dbname=d user=u options=-cgeqo=off tcp_user_timeout=1500 keepalives=0 \
          keepalives_idle=7 keepalives_interval=8 keepalives_count=9 connect_timeout=3",
@@ -42,7 +43,7 @@ fn the_driver_is_told_what_an_address_says() {
 }
 
 #[test]
-fn a_password_is_read_to_its_end() {
+fn a_password_may_contain_any_character_that_is_not_ambiguous() {
     for (address, password) in [
         ("postgres://ada:a:b@localhost/library", "a:b"),
         ("postgres://ada:a#b[c] d@localhost/library", "a#b[c] d"),
@@ -57,7 +58,7 @@ fn a_password_is_read_to_its_end() {
 }
 
 #[test]
-fn hosts_have_their_own_ports_and_addresses() {
+fn hosts_have_individual_ports_and_addresses() {
     let endpoints = |address: &str| -> Vec<String> {
         read(address).endpoints.iter().map(ToString::to_string).collect()
     };
@@ -72,11 +73,50 @@ fn hosts_have_their_own_ports_and_addresses() {
     assert_eq!(named.endpoints[0].hostaddr, Some([127, 0, 0, 1].into()));
 }
 
+#[test]
+fn certificates_of_an_address_are_read_as_libpq_reads_them() {
+    let roots = |parameters: &str| read(&format!("host=localhost {parameters}")).root_certificates;
+    let file = Some(RootCertificates::File("root.crt".into()));
+
+    assert_eq!(roots("sslmode=verify-full sslrootcert=root.crt"), file);
+    assert_eq!(roots("sslmode=verify-full sslrootcert=system"), Some(RootCertificates::System));
+    assert_eq!(roots("sslrootcert=system"), Some(RootCertificates::System));
+    assert_eq!(roots("sslmode=require"), None);
+    let client =
+        |parameters: &str| read(&format!("host=localhost {parameters}")).client_certificate;
+    let expected = ClientCertificate {
+        cert_file: "client.crt".into(),
+        key_file: "client.key".into(),
+        setting: "url",
+    };
+    assert_eq!(client("sslcert=client.crt sslkey=client.key"), Some(expected.clone()));
+    assert_eq!(client("sslcert=client.crt sslkey=client.key sslcertmode=allow"), Some(expected));
+    assert_eq!(client("sslcert=client.crt sslkey=client.key sslcertmode=disable"), None);
+}
+
+#[test]
+fn incomplete_or_contradictory_certificate_parameters_are_refused() {
+    for (parameters, remedy) in [
+        ("sslmode=verify-full", "sslrootcert"),
+        ("sslrootcert=root.crt", "sslmode=verify-full"),
+        ("sslrootcert=root.crt sslmode=require", "sslmode=verify-full"),
+        ("sslrootcert=system sslmode=require", "sslmode=verify-full"),
+        ("sslrootcert=system ssl=true", "sslmode=verify-full"),
+        ("sslcert=client.crt", "sslkey"),
+        ("sslkey=client.key", "sslcert"),
+    ] {
+        let refused = Address::parse(&format!("host=localhost {parameters}")).err();
+
+        let Some(Error::InvalidConfig { reason, .. }) = refused else { panic!("{parameters}") };
+        assert!(reason.contains(remedy), "{parameters}: {reason}");
+    }
+}
+
 proptest! {
-    /// A password that was typed as it is is read as it is, or the address is refused: never is a
-    /// part of it taken for a host, a port or a database, which spans and metrics name.
+    /// A password without percent-encoding is read literally, or the address is refused. No part of
+    /// it is read as a host, a port or a database, which appear in spans and metrics.
     #[test]
-    fn a_raw_password_is_taken_right_or_refused(
+    fn a_raw_password_is_read_literally_or_refused(
         password in "([a-z0-9]{1,3}|[@:/?#\\[\\] =&,]|%4[0-9]|%[g-z]){1,8}"
     ) {
         let address = format!("postgres://ada:{password}@localhost:1/library?sslmode=disable");

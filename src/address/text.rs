@@ -3,14 +3,14 @@ use std::str::Chars;
 
 use super::Reason;
 
-/// A parameter of an address, its value decoded.
+/// A parameter of an address, with its decoded value.
 pub(super) struct Pair {
     pub(super) name: String,
     pub(super) value: Vec<u8>,
 }
 
-/// Splits an address into its parameters. The parts of a URL are parameters as well: `host`, `port`,
-/// `user`, `password` and `dbname`. Of a parameter that is set twice, the last value counts.
+/// Splits an address into its parameters, among them the parts of a URL: `host`, `port`, `user`,
+/// `password` and `dbname`. If a parameter is set twice, the last value counts.
 pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, Reason> {
     let text = text.trim();
     for prefix in ["postgres://", "postgresql://"] {
@@ -23,9 +23,9 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, Reason> {
 
 /// Splits a URL without its scheme.
 ///
-/// A raw `@` behind the first `/` or `?` is refused: either it belongs to the path or to a value,
-/// where libpq takes it, or all before it is a password with a raw `/` or `?`, of which the first
-/// part would be taken for a host or a port, and shown.
+/// A raw `@` after the first `/` or `?` is refused, because it is ambiguous. It may belong to the path or
+/// to a value, as libpq reads it. Or the text before it is a password with a raw `/` or `?`, whose
+/// first part would be read as a host or a port, and appear in error messages.
 fn of_url(url: &str) -> Result<Vec<Pair>, Reason> {
     let (authority, rest) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
     let (credentials, hosts) = match authority.split_once('@') {
@@ -71,7 +71,7 @@ fn split_hosts(hosts: &str, pairs: &mut Vec<Pair>) -> Result<(), Reason> {
         ports.push(decode(port)?);
     }
     pairs.push(pair("host", names.join(&b',')));
-    // A port in the query is for all hosts, unless they have ports of their own.
+    // A port in the query applies to all hosts, unless the hosts have ports of their own.
     if ports.iter().any(|port| !port.is_empty()) {
         pairs.push(pair("port", ports.join(&b',')));
     }
@@ -99,8 +99,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Reason> {
     Ok(decoded)
 }
 
-/// Splits a list of `name = value`, where a value may stand in single quotes, and `\` takes the next
-/// character as it is.
+/// Splits a list of `name = value`. A value may be in single quotes; `\` escapes the next character.
 fn of_list(text: &str) -> Result<Vec<Pair>, Reason> {
     let mut pairs = Vec::new();
     let mut chars = text.chars().peekable();
@@ -154,10 +153,10 @@ fn unquoted(chars: &mut Peekable<Chars<'_>>) -> String {
 }
 
 const NO_ADDRESS: &str = "is neither a URL like postgres://user:password@host:5432/database nor a \
-    list like host=localhost dbname=library: a value with a blank stands in single quotes";
-const NO_VALUE: &str = "a parameter behind the ? has no value: write ?name=value&name=value, with \
+    list like host=localhost dbname=library: write a value with a blank in single quotes";
+const NO_VALUE: &str = "a parameter after the ? has no value: write ?name=value&name=value, with \
     %26 for & and %3F for ? within a value or a password";
-const RAW_AT: &str = "has an @ that does not stand between the password and the host: write %40 for \
+const RAW_AT: &str = "has an @ that is not between the password and the host: write %40 for \
     @, %2F for / and %3F for ? within a user name, a password, a database name or a value";
-const RAW_PERCENT: &str = "has a % without two hexadecimal digits behind it: write %25 for %";
-const BAD_BRACKETS: &str = "has brackets that do not hold an address: write [::1] or [::1]:5432";
+const RAW_PERCENT: &str = "has a % without two hexadecimal digits after it: write %25 for %";
+const BAD_BRACKETS: &str = "has brackets that do not contain an address: write [::1] or [::1]:5432";

@@ -3,35 +3,37 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts the attempts that failed.
-pub(super) struct Clock(AtomicU64);
+/// A logical clock that counts the failed attempts.
+pub(super) struct FailureClock(AtomicU64);
 
-impl Default for Clock {
+impl Default for FailureClock {
     fn default() -> Self {
         Self(AtomicU64::new(1))
     }
 }
 
-/// When the last attempt at a host, or at one of its addresses, failed, by a [`Clock`]; 0 if it did not.
+/// The time, by a [`FailureClock`], of a failed last attempt at a host or at one of its addresses; 0
+/// if the last attempt succeeded, or if there was none.
 #[derive(Default)]
 pub(super) struct LastFailure(AtomicU64);
 
 impl LastFailure {
-    /// Returns the rank by which to ask those first that did not fail, and of the others the one that
-    /// has been left alone for longest.
+    /// Returns the sort key for the order of attempts: targets without a failure first, then the
+    /// failed ones, the longest ago first.
     pub(super) fn rank(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// An attempt, which counts as failed unless it succeeds: also if it is dropped.
+/// An attempt to connect. It counts as failed unless [`succeed`](Self::succeed) is called, also if it
+/// is dropped.
 pub(super) struct Attempt<'a> {
-    clock: &'a Clock,
+    clock: &'a FailureClock,
     last_failure: &'a LastFailure,
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(clock: &'a Clock, last_failure: &'a LastFailure) -> Self {
+    pub(super) fn new(clock: &'a FailureClock, last_failure: &'a LastFailure) -> Self {
         Self { clock, last_failure }
     }
 
@@ -48,21 +50,22 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The addresses of a host, as they were found last; a socket of this machine has none.
+/// The addresses that the last look-up of a host returned. A Unix-domain socket has the single address
+/// `None`.
 #[derive(Default)]
 pub(super) struct Addresses(Mutex<HashMap<Option<IpAddr>, Arc<LastFailure>>>);
 
 impl Addresses {
-    /// Returns the addresses that were found in the order in which to ask them: those whose last attempt
+    /// Returns the resolved addresses in the order in which to try them: addresses whose last attempt
     /// failed come last.
     pub(super) fn in_order(
         &self,
-        found: Vec<Option<IpAddr>>,
+        resolved: Vec<Option<IpAddr>>,
     ) -> Vec<(Option<IpAddr>, Arc<LastFailure>)> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A name may stand for other addresses each time.
-        known.retain(|address, _| found.contains(address));
-        let mut order: Vec<_> = found
+        // Each look-up may return other addresses.
+        known.retain(|address, _| resolved.contains(address));
+        let mut order: Vec<_> = resolved
             .into_iter()
             .map(|address| (address, known.entry(address).or_default().clone()))
             .collect();

@@ -4,38 +4,37 @@ use tokio::sync::watch;
 
 use crate::Error;
 
-/// The count of a pool's connections: those that exist, those that are being made, and the callers
-/// that wait for one.
+/// The limit of a pool's connections, with the numbers of open connections, of attempts to connect,
+/// and of callers that wait for a connection.
 ///
-/// Each connection and each attempt holds a [`Slot`]. However it ends, its slot is free again: also
-/// where the runtime that an attempt ran on ends before the attempt does.
+/// Each connection and each attempt holds a [`Slot`]. Dropping the slot frees it, however the
+/// connection or the attempt ends: also if the runtime of an attempt ends before the attempt does.
 pub(super) struct Capacity {
-    most: u32,
+    max: u32,
     counts: Mutex<Counts>,
     changes: watch::Sender<Change>,
 }
 
 #[derive(Default)]
 struct Counts {
-    made: u32,
+    open: u32,
     pending: u32,
     waiting: u32,
 }
 
-/// What the attempts to make connections came to.
+/// The results of the attempts to connect so far.
 #[derive(Default)]
 struct Change {
-    /// How many attempts have failed.
     failures: u64,
     last_failure: Option<Error>,
     /// Whether the last attempt failed.
-    failing: bool,
+    is_failing: bool,
 }
 
 impl Capacity {
-    pub(super) fn new(most: u32) -> Arc<Self> {
+    pub(super) fn new(max: u32) -> Arc<Self> {
         let changes = watch::Sender::new(Change::default());
-        Arc::new(Self { most, counts: Mutex::default(), changes })
+        Arc::new(Self { max, counts: Mutex::default(), changes })
     }
 
     /// Counts a caller that waits for a connection, until the guard is dropped.
@@ -44,39 +43,39 @@ impl Capacity {
         Waiter(self)
     }
 
-    /// Takes a slot for an attempt, if there is one, and if there are fewer attempts than callers
-    /// that wait.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<Slot> {
+    /// Reserves a slot for an attempt to connect. Returns `None` if no slot is free, or if there are as
+    /// many attempts as waiting callers.
+    pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
         let mut counts = self.counts();
-        if counts.pending >= counts.waiting || counts.made + counts.pending >= self.most {
+        if counts.pending >= counts.waiting || counts.open + counts.pending >= self.max {
             return None;
         }
         counts.pending += 1;
-        Some(Slot { capacity: self.clone(), made: false, failure: None })
+        Some(Slot { capacity: self.clone(), is_open: false, failure: None })
     }
 
-    /// Returns whether there are as many connections as there may be.
+    /// Returns whether the number of open connections has reached the limit.
     pub(super) fn is_full(&self) -> bool {
-        self.counts().made >= self.most
+        self.counts().open >= self.max
     }
 
-    /// Returns whether there is no connection.
+    /// Returns whether there is no open connection.
     pub(super) fn is_empty(&self) -> bool {
-        self.counts().made == 0
+        self.counts().open == 0
     }
 
-    /// Returns the most connections that there may be.
-    pub(super) fn most(&self) -> u32 {
-        self.most
+    /// Returns the limit of open connections.
+    pub(super) fn max(&self) -> u32 {
+        self.max
     }
 
-    /// Returns why the last connection could not be made, if it could not.
+    /// Returns the error of the last attempt to connect, if that attempt failed.
     pub(super) fn last_failure(&self) -> Option<Error> {
         let change = self.changes.borrow();
-        change.last_failure.clone().filter(|_| change.failing)
+        change.last_failure.clone().filter(|_| change.is_failing)
     }
 
-    /// Begins to listen for places that become free, and for attempts that fail.
+    /// Subscribes to freed slots and failed attempts.
     pub(super) fn changes(&self) -> Changes {
         let changes = self.changes.subscribe();
         let failures = changes.borrow().failures;
@@ -97,30 +96,30 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// The slot of a connection, or of the attempt to make one.
+/// The slot of an open connection, or of an attempt to connect.
 pub(super) struct Slot {
     capacity: Arc<Capacity>,
-    made: bool,
+    is_open: bool,
     failure: Option<Error>,
 }
 
 impl Slot {
-    /// Turns the slot of an attempt into that of a connection.
-    pub(super) fn made(mut self) -> Self {
+    /// Turns the slot of an attempt into the slot of an open connection.
+    pub(super) fn opened(mut self) -> Self {
         let mut counts = self.capacity.counts();
         counts.pending -= 1;
-        counts.made += 1;
+        counts.open += 1;
         drop(counts);
-        self.made = true;
-        // The slot is as taken as before, so nobody is woken.
+        self.is_open = true;
+        // No slot became free, so no waiting caller is woken.
         self.capacity.changes.send_if_modified(|change| {
-            change.failing = false;
+            change.is_failing = false;
             false
         });
         self
     }
 
-    /// Frees the slot of an attempt that failed.
+    /// Frees the slot of a failed attempt.
     pub(super) fn fail(mut self, error: Error) {
         self.failure = Some(error);
     }
@@ -129,38 +128,38 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.capacity.counts();
-        match self.made {
-            true => counts.made -= 1,
+        match self.is_open {
+            true => counts.open -= 1,
             false => counts.pending -= 1,
         }
         drop(counts);
-        // Only now: a caller that is woken asks for the slot at once.
+        // After the counts, because a woken caller tries to reserve the slot at once.
         self.capacity.changes.send_modify(|change| {
             if let Some(error) = self.failure.take() {
                 change.failures += 1;
                 change.last_failure = Some(error);
-                change.failing = true;
+                change.is_failing = true;
             }
         });
     }
 }
 
-/// The changes of a capacity from some moment on.
+/// A subscription to the changes of a [`Capacity`].
 pub(super) struct Changes {
     changes: watch::Receiver<Change>,
     failures: u64,
 }
 
 impl Changes {
-    /// Waits for a change. Returns the failure if it is that of an attempt.
+    /// Waits for a change. Returns the error if an attempt failed.
     pub(super) async fn next(&mut self) -> Option<Error> {
         if self.changes.changed().await.is_err() {
-            // The pool is gone, and so is what could change.
+            // The pool was dropped: there is nothing left that could change.
             std::future::pending::<()>().await;
         }
         let change = self.changes.borrow_and_update();
-        let failed = change.failures > self.failures;
+        let has_failed = change.failures > self.failures;
         self.failures = change.failures;
-        change.last_failure.clone().filter(|_| failed)
+        change.last_failure.clone().filter(|_| has_failed)
     }
 }

@@ -6,35 +6,36 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
-use super::attempt::{Addresses, Attempt, Clock, LastFailure};
+use super::attempt::{Addresses, Attempt, FailureClock, LastFailure};
 use super::login::{Login, Refusal};
 use super::session::Session;
 use super::session_settings::SessionSettings;
-use crate::address::{Address, Demand, Endpoint};
+use crate::address::{Address, Endpoint, TargetSession};
 use crate::error::{BoxError, cause};
 use crate::error::{ConnectionFailure, Failure, Phase};
 use crate::server::Server;
 use crate::{Class, Config, Error, Role, sql, tls};
 
-/// Connects to the server of an address: to the first of its hosts, and of their addresses, that
-/// answers and is what was asked for.
+/// A dialer of connections to the server of an address: to the first of its hosts, and of their IP
+/// addresses, that answers and is in the requested state.
 pub(super) struct Dialer {
     server: Arc<Server>,
     hosts: Arc<Hosts>,
-    demands: &'static [Demand],
+    /// The accepted states of the server, in the order of preference.
+    targets: &'static [TargetSession],
     is_shuffled: bool,
     connect_timeout: Duration,
     login: Login,
 }
 
-/// The hosts of an address, for all who connect to them.
+/// The hosts of an address. All dialers of a pool share them, so that each knows the failures of all.
 struct Hosts {
-    targets: Vec<Target>,
-    clock: Clock,
+    hosts: Vec<DialedHost>,
+    clock: FailureClock,
 }
 
-/// A host of the address.
-struct Target {
+/// A host of the address, with the results of the last attempts.
+struct DialedHost {
     endpoint: Endpoint,
     server: Arc<Server>,
     driver: tokio_postgres::Config,
@@ -47,67 +48,53 @@ impl Dialer {
         config: &Config,
         address: &Address,
         server: Arc<Server>,
-        terms: Arc<SessionSettings>,
+        settings: Arc<SessionSettings>,
     ) -> Result<Self, Error> {
-        let demands = demands(server.role, address.demand)?;
-        let mut driver = address.driver.clone();
-        tls::apply(config.tls.as_ref(), &mut driver);
-        if server.role == Role::Replica {
-            // Asked before the store has set the session to read only.
-            driver.target_session_attrs(match address.demand {
-                Demand::ReadOnly => TargetSessionAttrs::ReadOnly,
-                Demand::ReadWrite => TargetSessionAttrs::ReadWrite,
-                _ => TargetSessionAttrs::Any,
-            });
-        }
-        set_defaults(&mut driver, server.role);
-        let targets = address.endpoints.iter().map(|endpoint| Target {
+        let targets = targets(server.role, address.target_session)?;
+        let driver = driver_settings(config, address, server.role);
+        let hosts = address.endpoints.iter().map(|endpoint| DialedHost {
             endpoint: endpoint.clone(),
             server: Arc::new(server.at_endpoint(endpoint)),
             driver: driver.clone(),
             addresses: Addresses::default(),
             last_failure: LastFailure::default(),
         });
-        let targets: Vec<_> = targets.collect();
-        for host in targets.iter().filter(|host| !host.endpoint.is_local_socket()) {
-            tls::check(config.tls.as_ref(), &driver, &host.endpoint)?;
+        let hosts: Vec<_> = hosts.collect();
+        for host in hosts.iter().filter(|host| !host.endpoint.is_local_socket()) {
+            tls::check(config, address, &driver, &host.endpoint)?;
         }
         Ok(Self {
-            hosts: Arc::new(Hosts { targets, clock: Clock::default() }),
-            demands,
+            hosts: Arc::new(Hosts { hosts, clock: FailureClock::default() }),
+            targets,
             is_shuffled: address.is_shuffled,
             connect_timeout: config
                 .connect_timeout
                 .or(address.connect_timeout)
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
-            login: Login::new(config, terms)?,
+            login: Login::new(config, address, settings)?,
             server,
         })
     }
 
-    /// Makes a dialer that sets its connections up in another way.
-    pub(super) fn on_terms(
-        &self,
-        config: &Config,
-        terms: Arc<SessionSettings>,
-    ) -> Result<Self, Error> {
-        Ok(Self {
+    /// Returns a dialer to the same hosts with other session settings.
+    pub(super) fn with_settings(&self, settings: Arc<SessionSettings>) -> Self {
+        Self {
             server: self.server.clone(),
             hosts: self.hosts.clone(),
-            demands: self.demands,
+            targets: self.targets,
             is_shuffled: self.is_shuffled,
             connect_timeout: self.connect_timeout,
-            login: Login::new(config, terms)?,
-        })
+            login: self.login.with_settings(settings),
+        }
     }
 
-    /// Makes a connection. Each address has the whole timeout for itself.
+    /// Opens a connection. Each IP address gets the whole connect timeout.
     pub(super) async fn connect(&self) -> Result<Session, Error> {
         let mut failures = Vec::new();
-        for demand in self.demands {
+        for target in self.targets {
             for host in self.in_order() {
                 let attempt = Attempt::new(&self.hosts.clock, &host.last_failure);
-                match self.connect_to(host, *demand).await {
+                match self.connect_to(host, *target).await {
                     Ok(session) => {
                         attempt.succeed();
                         return Ok(session);
@@ -116,11 +103,11 @@ impl Dialer {
                 }
             }
         }
-        Err(most_telling(failures).unwrap_or_else(|| self.timed_out("it has no address")))
+        Err(most_helpful(failures).unwrap_or_else(|| self.timed_out("it has no address")))
     }
 
-    /// Waits for what is asked of a new connection no longer than for the connection itself.
-    pub(super) async fn in_time<T>(
+    /// Waits for the first answers on a new connection for at most the connect timeout.
+    pub(super) async fn with_connect_timeout<T>(
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
@@ -130,12 +117,12 @@ impl Dialer {
         }
     }
 
-    /// Says that a connection was not made in time.
+    /// Returns the error of a server that did not answer in time.
     pub(super) fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
-        self.silent(&self.server, elapsed)
+        self.no_answer(&self.server, elapsed)
     }
 
-    fn silent(&self, server: &Server, elapsed: impl Into<BoxError>) -> Error {
+    fn no_answer(&self, server: &Server, elapsed: impl Into<BoxError>) -> Error {
         let reason = format!(
             "it did not answer within {:?}: check the host, the port and the network",
             self.connect_timeout
@@ -143,10 +130,10 @@ impl Dialer {
         unreachable(server, ConnectionFailure::TimedOut, reason, elapsed)
     }
 
-    /// Returns the hosts in the order in which to ask them. Those whose last attempt failed come
-    /// last; among those, the one that has been left alone for longest comes first.
-    fn in_order(&self) -> Vec<&Target> {
-        let mut hosts: Vec<_> = self.hosts.targets.iter().collect();
+    /// Returns the hosts in the order in which to try them. Hosts whose last attempt failed come last,
+    /// the longest ago first.
+    fn in_order(&self) -> Vec<&DialedHost> {
+        let mut hosts: Vec<_> = self.hosts.hosts.iter().collect();
         if self.is_shuffled {
             fastrand::shuffle(&mut hosts);
         }
@@ -154,28 +141,32 @@ impl Dialer {
         hosts
     }
 
-    /// Looks a host up, and asks one of its addresses after the other.
-    async fn connect_to(&self, host: &Target, demand: Demand) -> Result<Session, Vec<Error>> {
+    /// Resolves a host, and tries its IP addresses one after the other.
+    async fn connect_to(
+        &self,
+        host: &DialedHost,
+        target: TargetSession,
+    ) -> Result<Session, Vec<Error>> {
         let addresses = match timeout(self.connect_timeout, host.addresses()).await {
             Ok(addresses) => addresses,
-            Err(elapsed) => Err(self.silent(&host.server, elapsed)),
+            Err(elapsed) => Err(self.no_answer(&host.server, elapsed)),
         };
         let addresses = addresses.map_err(|failure| vec![failure])?;
-        self.connect_to_one_of(host, addresses, demand).await
+        self.connect_to_one_of(host, addresses, target).await
     }
 
-    /// Asks one address of a host after the other, those whose last attempt failed last. So a new
-    /// connection does not wait again for an address that is silent, or that is not what is asked for.
+    /// Tries the IP addresses of a host one after the other. Addresses whose last attempt failed come
+    /// last, so that a new connection does not wait again for an address that does not answer.
     async fn connect_to_one_of(
         &self,
-        host: &Target,
+        host: &DialedHost,
         addresses: Vec<Option<IpAddr>>,
-        demand: Demand,
+        target: TargetSession,
     ) -> Result<Session, Vec<Error>> {
         let mut failures = Vec::new();
         for (address, last_failure) in host.addresses.in_order(addresses) {
             let attempt = Attempt::new(&self.hosts.clock, &last_failure);
-            match self.connect_at(host, address, demand).await {
+            match self.connect_at(host, address, target).await {
                 Ok(session) => {
                     attempt.succeed();
                     return Ok(session);
@@ -186,67 +177,67 @@ impl Dialer {
         Err(failures)
     }
 
-    /// Connects to one address; in plain text, if encryption is only preferred and fails there.
+    /// Connects to one IP address. If encryption is only preferred and fails, connects without it.
     async fn connect_at(
         &self,
-        host: &Target,
+        host: &DialedHost,
         address: Option<IpAddr>,
-        demand: Demand,
+        target: TargetSession,
     ) -> Result<Session, Vec<Error>> {
         let mut driver = host.driver_at(address);
-        let refusal = match self.log_in(host, driver.clone(), demand).await {
+        let refusal = match self.log_in(host, driver.clone(), target).await {
             Ok(session) => return Ok(session),
             Err(refusal) => refusal,
         };
-        if driver.get_ssl_mode() != SslMode::Prefer || !refusal.is_of_encryption {
+        if driver.get_ssl_mode() != SslMode::Prefer || !refusal.may_succeed_unencrypted {
             return Err(vec![refusal.error]);
         }
         driver.ssl_mode(SslMode::Disable);
-        let plain = self.log_in(host, driver, demand).await;
+        let plain = self.log_in(host, driver, target).await;
         plain.map_err(|plain| vec![refusal.error, plain.error])
     }
 
     async fn log_in(
         &self,
-        host: &Target,
+        host: &DialedHost,
         driver: tokio_postgres::Config,
-        demand: Demand,
+        target: TargetSession,
     ) -> Result<Session, Refusal> {
-        let session = self.login.to(&host.server, driver, demand);
+        let session = self.login.connect(&host.server, driver, target);
         match timeout(self.connect_timeout, session).await {
             Ok(session) => session,
-            Err(elapsed) => Err(self.silent(&host.server, elapsed).into()),
+            Err(elapsed) => Err(self.no_answer(&host.server, elapsed).into()),
         }
     }
 }
 
-impl Target {
-    /// Returns the addresses of the host; a socket of this machine has none.
+impl DialedHost {
+    /// Returns the IP addresses of the host. A Unix-domain socket has the single address `None`.
     async fn addresses(&self) -> Result<Vec<Option<IpAddr>>, Error> {
         if self.endpoint.hostaddr.is_some() {
             return Ok(vec![self.endpoint.hostaddr]);
         }
         let Host::Tcp(name) = &self.endpoint.host else { return Ok(vec![None]) };
-        let unknown = |fault: BoxError| {
+        let unresolved = |source: BoxError| {
             let reason = "its name stands for no address that can be connected to: check the host";
             let reason = reason.to_owned();
-            unreachable(&self.server, ConnectionFailure::Unreachable, reason, fault)
+            unreachable(&self.server, ConnectionFailure::Unreachable, reason, source)
         };
         let found = lookup_host((name.as_str(), self.endpoint.port)).await;
-        let found = found.map_err(|fault| unknown(fault.into()))?;
-        // The driver would lose the zone.
+        let found = found.map_err(|error| unresolved(error.into()))?;
+        // The driver would drop the zone.
         let has_zone =
-            |found: &SocketAddr| matches!(found, SocketAddr::V6(one) if one.scope_id() > 0);
+            |found: &SocketAddr| matches!(found, SocketAddr::V6(found) if found.scope_id() > 0);
         let found = found.filter(|found| !has_zone(found));
         let addresses: Vec<_> = found.map(|found| Some(found.ip())).collect();
         match addresses.is_empty() {
-            true => Err(unknown("each of its addresses needs a zone".into())),
+            true => Err(unresolved("each of its addresses needs a zone".into())),
             false => Ok(addresses),
         }
     }
 
-    /// Returns the driver's settings for one address. The host's name is what a certificate is
-    /// checked for. A directory with an address is no socket: as for libpq, the address counts.
+    /// Returns the driver's settings for one IP address. The server's certificate is checked for the
+    /// host's name. As for libpq, a directory with a `hostaddr` is not a socket: the `hostaddr` counts.
     fn driver_at(&self, address: Option<IpAddr>) -> tokio_postgres::Config {
         let mut driver = self.driver.clone();
         driver.port(self.endpoint.port);
@@ -258,7 +249,7 @@ impl Target {
         if let Some(address) = address {
             driver.hostaddr(address);
         }
-        // As for libpq: nobody listens in on a socket of this machine, and it offers no encryption.
+        // As for libpq: PostgreSQL offers no encryption on Unix-domain sockets, which need none.
         if self.endpoint.is_local_socket() {
             driver.ssl_mode(SslMode::Disable);
         }
@@ -266,24 +257,39 @@ impl Target {
     }
 }
 
-/// Returns what a store asks of a server, in the order in which to ask for it.
-fn demands(role: Role, demand: Demand) -> Result<&'static [Demand], Error> {
-    match (role, demand) {
-        (Role::Primary, Demand::Any | Demand::Primary | Demand::ReadWrite) => {
-            Ok(&[Demand::ReadWrite])
-        }
-        (Role::Primary, _) => Err(Error::invalid_config(
+/// Returns the accepted states of a server, in the order of preference.
+fn targets(role: Role, target: TargetSession) -> Result<&'static [TargetSession], Error> {
+    use TargetSession::{Any, PreferStandby, Primary, ReadOnly, ReadWrite, Standby};
+    match (role, target) {
+        (Role::Primary, Any | Primary | ReadWrite) => Ok(&[ReadWrite]),
+        (Role::Primary, PreferStandby | ReadOnly | Standby) => Err(Error::invalid_config(
             "url",
-            "target_session_attrs asks for a server that takes no writes: leave it out, since a \
-             read-write store works on the server that takes them",
+            "target_session_attrs asks for a server that accepts no writes: leave it out, because a \
+             read-write store uses the server that accepts them",
         )),
-        (Role::Replica, Demand::PreferStandby) => Ok(&[Demand::Standby, Demand::Any]),
-        (Role::Replica, Demand::Any) => Ok(&[Demand::Any]),
-        (Role::Replica, Demand::Primary) => Ok(&[Demand::Primary]),
-        (Role::Replica, Demand::ReadOnly) => Ok(&[Demand::ReadOnly]),
-        (Role::Replica, Demand::ReadWrite) => Ok(&[Demand::ReadWrite]),
-        (Role::Replica, Demand::Standby) => Ok(&[Demand::Standby]),
+        (Role::Replica, PreferStandby) => Ok(&[Standby, Any]),
+        (Role::Replica, Any) => Ok(&[Any]),
+        (Role::Replica, Primary) => Ok(&[Primary]),
+        (Role::Replica, ReadOnly) => Ok(&[ReadOnly]),
+        (Role::Replica, ReadWrite) => Ok(&[ReadWrite]),
+        (Role::Replica, Standby) => Ok(&[Standby]),
     }
+}
+
+/// Returns the settings that all hosts of an address share.
+fn driver_settings(config: &Config, address: &Address, role: Role) -> tokio_postgres::Config {
+    let mut driver = address.driver.clone();
+    tls::apply(config.tls.as_ref(), &mut driver);
+    if role == Role::Replica {
+        // The driver checks it before the store sets the session to read-only.
+        driver.target_session_attrs(match address.target_session {
+            TargetSession::ReadOnly => TargetSessionAttrs::ReadOnly,
+            TargetSession::ReadWrite => TargetSessionAttrs::ReadWrite,
+            _ => TargetSessionAttrs::Any,
+        });
+    }
+    set_defaults(&mut driver, role);
+    driver
 }
 
 fn set_defaults(driver: &mut tokio_postgres::Config, role: Role) {
@@ -301,13 +307,13 @@ fn set_defaults(driver: &mut tokio_postgres::Config, role: Role) {
     }
 }
 
-/// Returns the failure that says most of what to do: one that may pass, if there is one, and else the
-/// first. It notes the others.
-fn most_telling(mut failures: Vec<Error>) -> Option<Error> {
-    let passing = failures.iter().rposition(|failure| failure.class().is_retryable());
-    let told = passing.or(failures.first().map(|_| 0))?;
-    let told = failures.remove(told);
-    Some(told.noting(&failures))
+/// Returns the failure that helps most: the last retryable one if there is one, otherwise the first. It
+/// mentions the others.
+fn most_helpful(mut failures: Vec<Error>) -> Option<Error> {
+    let retryable = failures.iter().rposition(|failure| failure.class().is_retryable());
+    let chosen = retryable.or(failures.first().map(|_| 0))?;
+    let chosen = failures.remove(chosen);
+    Some(chosen.noting(&failures))
 }
 
 fn unreachable(
@@ -322,7 +328,7 @@ fn unreachable(
 }
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the driver takes if an address does not say.
+/// The driver's default, by which an unset value is recognised.
 const UNSET_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[cfg(test)]

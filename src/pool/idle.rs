@@ -10,22 +10,22 @@ use super::capacity::Slot;
 use super::manager::Manager;
 use super::session::Session;
 
-/// A connection of a pool, with its slot there.
+/// A connection of a pool, with its slot.
 pub(super) struct Pooled {
     session: Session,
-    made: Instant,
+    opened_at: Instant,
     /// Dropped after the connection.
-    _place: Slot,
+    _slot: Slot,
 }
 
 impl Pooled {
     pub(super) fn new(session: Session, slot: Slot) -> Self {
-        Self { session, made: Instant::now(), _place: slot }
+        Self { session, opened_at: Instant::now(), _slot: slot }
     }
 
-    /// Returns whether it is to be closed rather than used again.
-    pub(super) fn is_over(&self) -> bool {
-        self.session.is_spent() || self.made.elapsed() >= MAX_LIFETIME
+    /// Returns whether to close the connection instead of reusing it.
+    pub(super) fn is_expired(&self) -> bool {
+        self.session.is_spent() || self.opened_at.elapsed() >= MAX_LIFETIME
     }
 }
 
@@ -43,77 +43,78 @@ impl DerefMut for Pooled {
     }
 }
 
-/// The connections that are not in use, and the queue of those who wait for one.
+/// The idle connections of a pool, and the queue of the callers that wait for one.
 ///
-/// bb8 keeps the connections, but makes none: the tasks by which it makes them may end with their
-/// runtime, and are counted as under way for ever then. So it is asked for a connection only when it
-/// has one, and told of no age at which it would close one meanwhile.
+/// bb8 stores the connections, but opens none: if a runtime ends, bb8 counts the connections that its
+/// tasks were opening there as pending for ever. So a connection is requested from bb8 only if it has an
+/// idle one, and bb8 has no maximum lifetime or idle timeout by which it would close one meanwhile.
 #[derive(Clone)]
 pub(super) struct Idle {
     connections: bb8::Pool<Manager>,
-    /// At least one permit for each connection that is not in use. The first to wait is the first
-    /// to get one.
+    /// At least one permit for each idle connection. Callers get permits in the order in which they
+    /// began to wait.
     permits: Arc<Semaphore>,
-    asking: Arc<Mutex<()>>,
+    /// Held while the number of idle connections is checked and one is taken.
+    checkout_lock: Arc<Mutex<()>>,
 }
 
 impl Idle {
     pub(super) fn new(connections: bb8::Pool<Manager>) -> Self {
-        Self { connections, permits: Arc::new(Semaphore::new(0)), asking: Arc::default() }
+        Self { connections, permits: Arc::new(Semaphore::new(0)), checkout_lock: Arc::default() }
     }
 
-    /// Takes a connection, if there is one.
-    pub(super) fn try_take(&self) -> Option<Taken> {
+    /// Takes an idle connection, if there is one.
+    pub(super) fn try_take(&self) -> Option<CheckedOut> {
         while let Ok(permit) = self.permits.try_acquire() {
             permit.forget();
-            if let Some(taken) = self.pop() {
-                return Some(taken);
+            if let Some(connection) = self.check_out() {
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Waits for a connection.
-    pub(super) async fn take(&self) -> Taken {
+    /// Waits for an idle connection, and takes it.
+    pub(super) async fn take(&self) -> CheckedOut {
         loop {
             match self.permits.acquire().await {
                 Ok(permit) => permit.forget(),
                 Err(_closed) => std::future::pending().await,
             }
-            if let Some(taken) = self.pop() {
-                return taken;
+            if let Some(connection) = self.check_out() {
+                return connection;
             }
         }
     }
 
-    /// Adds a connection that was made.
+    /// Adds a new connection.
     pub(super) fn add(&self, connection: Pooled) {
-        // It has a slot, so there is capacity. One that is closed by now is of no use.
+        // The slot guarantees capacity, so bb8 refuses only a connection that is closed already.
         if self.connections.add(connection).is_ok() {
             self.permits.add_permits(1);
         }
     }
 
-    /// A permit may be left of a connection that was closed.
-    fn pop(&self) -> Option<Taken> {
-        let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns `None` if the caller's permit was left over from a connection that was closed.
+    fn check_out(&self) -> Option<CheckedOut> {
+        let guard = self.checkout_lock.lock().unwrap_or_else(PoisonError::into_inner);
         if self.connections.state().idle_connections == 0 {
             return None;
         }
         let connection = self.connections.get_owned().now_or_never()?.ok()?;
-        drop(asking);
-        Some(Taken { connection, _returned: Returned(self.permits.clone()) })
+        drop(guard);
+        Some(CheckedOut { connection, _permit: ReturnPermit(self.permits.clone()) })
     }
 }
 
-/// A connection in use; dropped, it goes back.
-pub(super) struct Taken {
+/// A connection in use. Dropping it returns it to the pool.
+pub(super) struct CheckedOut {
     connection: PooledConnection<'static, Manager>,
     /// Dropped after the connection.
-    _returned: Returned,
+    _permit: ReturnPermit,
 }
 
-impl Deref for Taken {
+impl Deref for CheckedOut {
     type Target = Session;
 
     fn deref(&self) -> &Session {
@@ -121,20 +122,20 @@ impl Deref for Taken {
     }
 }
 
-impl DerefMut for Taken {
+impl DerefMut for CheckedOut {
     fn deref_mut(&mut self) -> &mut Session {
         &mut self.connection
     }
 }
 
-/// Tells the first who waits that a connection came back.
-struct Returned(Arc<Semaphore>);
+/// A guard that adds a permit when it is dropped, which wakes the first waiting caller.
+struct ReturnPermit(Arc<Semaphore>);
 
-impl Drop for Returned {
+impl Drop for ReturnPermit {
     fn drop(&mut self) {
         self.0.add_permits(1);
     }
 }
 
-/// How old a connection grows: what the server's process has gathered is freed with it.
+/// The age at which a connection is closed, so that its backend's memory is freed.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);

@@ -7,75 +7,88 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::session::Session;
 use super::session_settings::SessionSettings;
-use crate::address::Demand;
+use crate::address::{Address, TargetSession};
 use crate::error::{ConnectionFailure, Phase, Reason};
 use crate::server::Server;
-use crate::{Class, Config, Error, Role, tls};
+use crate::tls::Connector;
+use crate::{Class, Config, Error, Role};
 
 /// The oldest major version of PostgreSQL that the crate supports.
 const OLDEST_SERVER: u32 = 14;
 
-/// Logs in to servers, sets connections up, and refuses servers that cannot be used.
+/// The login to a server: connects, applies the session settings, and refuses unsuitable servers.
 pub(super) struct Login {
-    connector: tls::Connector,
-    terms: Arc<SessionSettings>,
+    connector: Connector,
+    settings: Arc<SessionSettings>,
     statement_timeout: Duration,
 }
 
-/// A login that failed.
+/// A failed login.
 pub(super) struct Refusal {
     pub(super) error: Error,
-    /// Whether it may succeed in plain text: the handshake of TLS failed, or the server does not let
-    /// the role in over an encrypted connection.
-    pub(super) is_of_encryption: bool,
+    /// Whether a login without encryption may succeed: the TLS handshake failed, or the server rejects
+    /// the role on encrypted connections.
+    pub(super) may_succeed_unencrypted: bool,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { error, is_of_encryption: false }
+        Self { error, may_succeed_unencrypted: false }
     }
 }
 
 impl Login {
-    pub(super) fn new(config: &Config, terms: Arc<SessionSettings>) -> Result<Self, Error> {
-        let connector = tls::connector(config.tls.as_ref())?;
-        Ok(Self { connector, terms, statement_timeout: config.statement_timeout })
+    pub(super) fn new(
+        config: &Config,
+        address: &Address,
+        settings: Arc<SessionSettings>,
+    ) -> Result<Self, Error> {
+        let connector = Connector::new(config, address)?;
+        Ok(Self { connector, settings, statement_timeout: config.statement_timeout })
     }
 
-    /// Connects to the one address that the driver's settings name.
-    pub(super) async fn to(
+    /// Returns the same login with other session settings.
+    pub(super) fn with_settings(&self, settings: Arc<SessionSettings>) -> Self {
+        let (connector, statement_timeout) = (self.connector.clone(), self.statement_timeout);
+        Self { connector, settings, statement_timeout }
+    }
+
+    /// Connects to the single address in the driver's settings.
+    pub(super) async fn connect(
         &self,
         server: &Arc<Server>,
         driver: tokio_postgres::Config,
-        demand: Demand,
+        target: TargetSession,
     ) -> Result<Session, Refusal> {
-        let (connector, is_encrypted) = self.connector.watched();
+        let (connector, handshake_started) = self.connector.tracked();
         let postgres = PostgresConnectionManager::new(driver, connector);
         let client = postgres.connect().await.map_err(|error| Refusal {
-            is_of_encryption: is_encrypted.get() && is_of_encryption(&error),
-            error: refused(server, demand, error),
+            may_succeed_unencrypted: handshake_started.get() && may_succeed_unencrypted(&error),
+            error: connect_error(server, target, error),
         })?;
-        if let Some(settings) = &self.terms.session {
-            let set = client.batch_execute(settings).await;
-            set.map_err(|error| refused(server, demand, error))?;
+        if let Some(settings) = &self.settings.session {
+            let applied = client.batch_execute(settings).await;
+            applied.map_err(|error| connect_error(server, target, error))?;
         }
-        check(&client, server, demand).await?;
-        let (server, terms) = (server.clone(), self.terms.clone());
-        Ok(Session::new(client, server, self.statement_timeout, terms))
+        check(&client, server, target).await?;
+        let (server, settings) = (server.clone(), self.settings.clone());
+        Ok(Session::new(client, server, self.statement_timeout, settings))
     }
 }
 
-fn refused(server: &Server, demand: Demand, error: tokio_postgres::Error) -> Error {
-    let refused = server.error(error, server.at(Phase::Connect));
-    match refused {
-        // The driver says the same of either demand that it knows.
-        Error::UnsuitableServer { .. } if demand == Demand::ReadOnly => unwanted(server, demand),
-        refused => refused,
+fn connect_error(server: &Server, target: TargetSession, error: tokio_postgres::Error) -> Error {
+    let error = server.error(error, server.at(Phase::Connect));
+    match error {
+        // The driver has the same error for `read-only` and `read-write`.
+        Error::UnsuitableServer { .. } if target == TargetSession::ReadOnly => {
+            wrong_target(server, target)
+        }
+        error => error,
     }
 }
 
-/// Returns whether what failed on an encrypted connection may succeed on another one.
-fn is_of_encryption(error: &tokio_postgres::Error) -> bool {
+/// Returns whether a login that failed after the start of a handshake may succeed without encryption.
+fn may_succeed_unencrypted(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => code.code() == "28000",
         None => match ConnectionFailure::of(error) {
@@ -89,16 +102,16 @@ fn is_of_encryption(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// Refuses a server that the store's promises cannot be kept on, or that is not the one that was asked
-/// for.
-async fn check(client: &Client, server: &Server, demand: Demand) -> Result<(), Error> {
-    let unfit = |reason: String| Error::UnsuitableServer {
+/// Refuses a server on which the store cannot keep its promises, or that is not in the state that
+/// `target_session_attrs` asks for.
+async fn check(client: &Client, server: &Server, target: TargetSession) -> Result<(), Error> {
+    let unsuitable = |reason: String| Error::UnsuitableServer {
         server: server.to_string(),
         reason: reason.into(),
         class: Class::Permanent(Reason::Resource),
     };
-    let answer = client.simple_query(FACTS).await;
-    let answer = answer.map_err(|error| refused(server, demand, error))?;
+    let answer = client.simple_query(SERVER_FACTS).await;
+    let answer = answer.map_err(|error| connect_error(server, target, error))?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
@@ -108,30 +121,34 @@ async fn check(client: &Client, server: &Server, demand: Demand) -> Result<(), E
     let version: u32 = fact(0).parse().unwrap_or(0);
     if version / 10_000 < OLDEST_SERVER {
         let version = fact(1);
-        return Err(unfit(format!(
+        return Err(unsuitable(format!(
             "it is PostgreSQL {version}, the oldest supported is {OLDEST_SERVER}"
         )));
     }
     let encoding = fact(2);
     if encoding != "UTF8" {
-        return Err(unfit(format!("its encoding is {encoding}, events need UTF8")));
+        return Err(unsuitable(format!("its encoding is {encoding}, events need UTF8")));
     }
     let (is_standby, is_read_only) = (fact(3) == "t", fact(4) == "on");
     if server.role == Role::Primary && (is_standby || is_read_only) {
-        return Err(server.takes_no_writes());
+        return Err(server.accepts_no_writes());
     }
-    if (demand == Demand::Standby) != is_standby
-        && matches!(demand, Demand::Primary | Demand::Standby)
+    if (target == TargetSession::Standby) != is_standby
+        && matches!(target, TargetSession::Primary | TargetSession::Standby)
     {
-        return Err(unwanted(server, demand));
+        return Err(wrong_target(server, target));
     }
     Ok(())
 }
 
-fn unwanted(server: &Server, demand: Demand) -> Error {
-    let reason = match demand {
-        Demand::Primary => "it is a standby, and the address asks for target_session_attrs=primary",
-        Demand::ReadOnly => "it takes writes, and the address asks for one that is read-only",
+fn wrong_target(server: &Server, target: TargetSession) -> Error {
+    let reason = match target {
+        TargetSession::Primary => {
+            "it is a standby, and the address asks for target_session_attrs=primary"
+        }
+        TargetSession::ReadOnly => {
+            "it accepts writes, and the address asks for target_session_attrs=read-only"
+        }
         _ => "it is no standby, and the address asks for one by target_session_attrs",
     };
     Error::UnsuitableServer {
@@ -141,8 +158,8 @@ fn unwanted(server: &Server, demand: Demand) -> Error {
     }
 }
 
-/// What is asked of each new connection.
-const FACTS: &str =
+/// The query for the facts that each new connection is checked for.
+const SERVER_FACTS: &str =
     "SELECT current_setting('server_version_num'), current_setting('server_version'),
      current_setting('server_encoding'), pg_is_in_recovery(),
      current_setting('default_transaction_read_only')";

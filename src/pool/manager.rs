@@ -11,13 +11,13 @@ use crate::address::Address;
 use crate::server::Server;
 use crate::{Config, Error};
 
-/// Makes the connections of a pool, and keeps count of them.
+/// The dialer and the capacity of a pool, and bb8's interface to them.
 #[derive(Clone)]
 pub(super) struct Manager {
     server: Arc<Server>,
     pub(super) dialer: Arc<Dialer>,
     pub(super) capacity: Arc<Capacity>,
-    /// Whether the connections only append.
+    /// Whether the connections are used for appends only.
     pub(super) only_appends: bool,
 }
 
@@ -27,28 +27,27 @@ impl Manager {
         address: &Address,
         server: Arc<Server>,
     ) -> Result<Self, Error> {
-        let terms = Arc::new(SessionSettings::new(config, server.role));
-        let dialer = Dialer::new(config, address, server.clone(), terms)?;
+        let settings = Arc::new(SessionSettings::new(config, server.role));
+        let dialer = Dialer::new(config, address, server.clone(), settings)?;
         let capacity = Capacity::new(config.max_connections);
         Ok(Self { server, dialer: Arc::new(dialer), capacity, only_appends: false })
     }
 
-    /// Makes connections to the same server that only append: what they run is planned once, and not for
-    /// its values.
-    pub(super) fn for_appends(&self, config: &Config) -> Result<Self, Error> {
-        let dialer =
-            self.dialer.on_terms(config, Arc::new(SessionSettings::for_appends(config)))?;
+    /// Returns a manager of connections to the same server that only append. Their statements have
+    /// generic plans.
+    pub(super) fn for_appends(&self, config: &Config) -> Self {
+        let settings = Arc::new(SessionSettings::for_appends(config));
+        let dialer = Arc::new(self.dialer.with_settings(settings));
         let capacity = Capacity::new(super::MAX_APPEND_CONNECTIONS);
-        let server = self.server.clone();
-        Ok(Self { server, dialer: Arc::new(dialer), capacity, only_appends: true })
+        Self { server: self.server.clone(), dialer, capacity, only_appends: true }
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {
         &self.server
     }
 
-    /// Makes a connection apart from the pool.
-    pub(super) async fn attempt(&self) -> Result<Session, Error> {
+    /// Opens a connection outside of the pool.
+    pub(super) async fn open(&self) -> Result<Session, Error> {
         self.dialer.connect().await
     }
 }
@@ -57,9 +56,9 @@ impl ManageConnection for Manager {
     type Connection = Pooled;
     type Error = Error;
 
-    /// Is never called: the pool asks bb8 for no connection while it has none.
+    /// Fails. It is never called, because a connection is requested from bb8 only if it has an idle one.
     async fn connect(&self) -> Result<Pooled, Error> {
-        Err(self.dialer.timed_out("connections are made apart from bb8"))
+        Err(self.dialer.timed_out("connections are opened outside of bb8"))
     }
 
     async fn is_valid(&self, connection: &mut Pooled) -> Result<(), Error> {
@@ -67,6 +66,6 @@ impl ManageConnection for Manager {
     }
 
     fn has_broken(&self, connection: &mut Pooled) -> bool {
-        connection.is_over()
+        connection.is_expired()
     }
 }

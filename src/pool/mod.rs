@@ -1,4 +1,4 @@
-//! A pool of connections per server, and what a connection remembers.
+//! Connections to servers: pools, logins, and the state of each session.
 
 mod attempt;
 mod capacity;
@@ -10,6 +10,7 @@ mod reading;
 mod recent_failure;
 mod session;
 mod session_settings;
+mod session_state;
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use bb8::QueueStrategy;
 use tokio::time::timeout;
 
-use self::idle::{Idle, Pooled, Taken};
+use self::idle::{CheckedOut, Idle, Pooled};
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
 use self::recent_failure::RecentFailure;
@@ -29,20 +30,20 @@ use crate::log_name::LogName;
 use crate::server::Server;
 use crate::{Class, Config, Error, Role};
 
-/// The connections to one server.
+/// A pool of connections to one server.
 #[derive(Clone)]
 pub(crate) struct Pool {
     server: Arc<Server>,
     manager: Manager,
     idle: Idle,
     acquire_timeout: Duration,
-    /// Whether to give up at the first connection that fails, because another server may answer.
+    /// Whether to return the first failed attempt to connect, because the store can try another server.
     fail_fast: bool,
     recent_failure: Arc<RecentFailure>,
 }
 
 impl Pool {
-    /// Makes a pool for each server of a store. No connection is made yet.
+    /// Creates a pool for each server of a store. No connection is opened yet.
     pub(crate) fn for_store(
         config: &Config,
         log: &LogName,
@@ -58,22 +59,21 @@ impl Pool {
             .collect()
     }
 
-    /// Makes the pool of the connections that only append. No connection is made yet.
+    /// Creates the pool of the connections that only append. No connection is opened yet.
     ///
-    /// They are apart from the store's others, so that appends which wait for the log's lock keep
-    /// nobody from reading. Mostly one is in use, and always the same, since it is known what that
-    /// one saw.
-    pub(crate) fn for_appends(&self, config: &Config) -> Result<Self, Error> {
-        let manager = self.manager.for_appends(config)?;
+    /// They are separate from the store's other connections, so that appends which wait for the log's
+    /// lock do not block reads. Usually one connection is in use, and always the same one, because the
+    /// store knows which events that connection has seen.
+    pub(crate) fn for_appends(&self, config: &Config) -> Self {
         let builder = bb8::Pool::builder().queue_strategy(QueueStrategy::Lifo);
-        Ok(Self::new(config, manager, builder))
+        Self::new(config, self.manager.for_appends(config), builder)
     }
 
     fn new(config: &Config, manager: Manager, builder: bb8::Builder<Manager>) -> Self {
         let connections = builder
-            .max_size(manager.capacity.most())
+            .max_size(manager.capacity.max())
             .connection_timeout(config.acquire_timeout)
-            // Whether a connection still lives shows when it is used; to ask before would cost
+            // The use of a connection shows whether it is alive. A test before each use would cost
             // each operation a round trip.
             .test_on_check_out(false)
             .idle_timeout(None)
@@ -93,26 +93,27 @@ impl Pool {
         &self.server
     }
 
-    /// Makes a connection apart from the pool, which tells why it cannot be had.
+    /// Opens a connection outside of the pool. Unlike [`acquire`](Self::acquire), it returns the error
+    /// of its own attempt.
     pub(crate) async fn connect(&self) -> Result<Session, Error> {
-        self.manager.attempt().await
+        self.manager.open().await
     }
 
-    /// Adds a connection that was made apart from the pool, if there is capacity for it.
-    pub(crate) fn keep(&self, session: Session) {
+    /// Adds a connection that was opened outside of the pool, if there is capacity for it.
+    pub(crate) fn add(&self, session: Session) {
         let capacity = &self.manager.capacity;
         let _waiting = capacity.wait();
-        if let Some(slot) = capacity.begin() {
-            self.idle.add(Pooled::new(session, slot.made()));
+        if let Some(slot) = capacity.reserve() {
+            self.idle.add(Pooled::new(session, slot.opened()));
         }
     }
 
-    /// Waits for what is asked of a new connection no longer than for the connection itself.
-    pub(crate) async fn in_time<T>(
+    /// Waits for the first answers on a new connection for at most the connect timeout.
+    pub(crate) async fn with_connect_timeout<T>(
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.manager.dialer.in_time(answer).await
+        self.manager.dialer.with_connect_timeout(answer).await
     }
 
     /// Takes a connection from the pool.
@@ -121,31 +122,31 @@ impl Pool {
             Ok(acquired) => acquired,
             Err(elapsed) => Err(self.timed_out(elapsed)),
         };
-        // One that is had is no sign that the server will answer.
+        // A connection from the pool is no evidence that the server answers, so success clears nothing.
         if acquired.is_err() {
-            self.note(true);
+            self.set_failed(true);
         }
         acquired
     }
 
-    /// Waits until a connection comes back or can be made.
+    /// Waits until a connection is returned or opened.
     ///
-    /// The callers that wait take turns: the first one takes what comes back or is made. While an
-    /// attempt fails it is made again after a pause.
+    /// Callers get connections in the order in which they began to wait. A failed attempt to connect is
+    /// repeated after a pause.
     async fn wait(&self) -> Result<Lease, Error> {
-        if let Some(taken) = self.idle.try_take()
-            && let Some(lease) = self.lease(taken)
+        if let Some(connection) = self.idle.try_take()
+            && let Some(lease) = self.lease(connection)
         {
             return Ok(lease);
         }
         let capacity = &self.manager.capacity;
-        // It listens before an attempt is begun.
+        // Subscribe before the attempt starts, so that its failure is not missed.
         let mut changes = capacity.changes();
         let _waiting = capacity.wait();
-        let mut pause = SHORTEST_PAUSE;
+        let mut pause = MIN_PAUSE;
         let mut taken = pin!(self.take());
         loop {
-            self.begin_attempt();
+            self.start_attempt();
             let change = tokio::select! {
                 biased;
                 lease = &mut taken => return Ok(lease),
@@ -158,21 +159,22 @@ impl Pool {
             if let Ok(lease) = timeout(pause, &mut taken).await {
                 return Ok(lease);
             }
-            pause = LONGEST_PAUSE.min(2 * pause);
+            pause = MAX_PAUSE.min(2 * pause);
         }
     }
 
-    /// Begins to make a connection, unless as many are being made as callers wait, or there is no
-    /// capacity for it.
+    /// Starts an attempt to connect, unless there are as many attempts as waiting callers, or no
+    /// capacity.
     ///
-    /// The attempt goes on if the caller is gone: what is half made is of use to the next one. If its
-    /// runtime ends, so does the attempt, and others begin one in its slot.
-    fn begin_attempt(&self) {
-        let Some(slot) = self.manager.capacity.begin() else { return };
+    /// The attempt runs in a task of its own, which goes on if the caller is dropped: the next caller
+    /// can use the connection. If the runtime ends, the attempt ends with it, and its slot is free for
+    /// attempts on other runtimes.
+    fn start_attempt(&self) {
+        let Some(slot) = self.manager.capacity.reserve() else { return };
         let (dialer, idle) = (self.manager.dialer.clone(), self.idle.clone());
         tokio::spawn(async move {
             match dialer.connect().await {
-                Ok(session) => idle.add(Pooled::new(session, slot.made())),
+                Ok(session) => idle.add(Pooled::new(session, slot.opened())),
                 Err(error) => slot.fail(error),
             }
         });
@@ -186,37 +188,37 @@ impl Pool {
         }
     }
 
-    /// Leases a connection that still lives, as far as is known without asking.
-    fn lease(&self, connection: Taken) -> Option<Lease> {
-        // Dropped, a spent one makes capacity for another one.
+    /// Leases a connection, unless it is known to be unusable. No request is sent to find out.
+    fn lease(&self, connection: CheckedOut) -> Option<Lease> {
+        // Dropping a spent connection frees its slot.
         (!connection.is_spent())
             .then(|| Lease { connection, recent_failure: self.recent_failure.clone() })
     }
 
-    /// Returns whether to give up rather than wait for what may come back or be made later.
+    /// Returns whether to fail with this error instead of waiting for another connection.
     fn is_final(&self, error: &Error) -> bool {
-        let is_lasting = matches!(error.class(), Class::Permanent(_));
-        self.fail_fast || is_lasting && self.manager.capacity.is_empty()
+        let is_permanent = matches!(error.class(), Class::Permanent(_));
+        self.fail_fast || is_permanent && self.manager.capacity.is_empty()
     }
 
-    /// Returns whether the server failed a moment ago, so that another one should be asked first.
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.recent_failure.is_fresh()
+    /// Returns whether the server failed within the last second, so that others should be tried first.
+    pub(crate) fn has_failed_recently(&self) -> bool {
+        self.recent_failure.is_recent()
     }
 
-    /// Notes whether the server failed.
-    pub(crate) fn note(&self, failed: bool) {
-        self.recent_failure.note(failed);
+    /// Records whether the server failed.
+    pub(crate) fn set_failed(&self, has_failed: bool) {
+        self.recent_failure.set(has_failed);
     }
 
-    /// Says what holds all of the connections.
-    fn in_use(&self) -> String {
-        let connections = self.manager.capacity.most();
+    /// Renders what the connections are in use for.
+    fn usage(&self) -> String {
+        let connections = self.manager.capacity.max();
         match self.manager.only_appends {
-            true => format!("all {connections} that append wait for the server"),
+            true => format!("all {connections} append connections wait for the server"),
             false => format!(
                 "all {connections} of Config::max_connections are in use; raise it, or drop open \
-                 streams, each of which holds one to its end"
+                 streams, each of which holds a connection until it ends"
             ),
         }
     }
@@ -230,32 +232,33 @@ impl Pool {
             false => self.manager.dialer.timed_out(elapsed),
             true => Error::PoolExhausted {
                 server: self.server.to_string(),
-                reason: self.in_use().into(),
+                reason: self.usage().into(),
                 waited: self.acquire_timeout,
             },
         }
     }
 }
 
-/// A connection out of the pool; dropped, it goes back.
+/// A connection that is leased from the pool. Dropping it returns it.
 pub(crate) struct Lease {
-    connection: Taken,
+    connection: CheckedOut,
     recent_failure: Arc<RecentFailure>,
 }
 
 impl Lease {
-    /// Notes how the server failed, if it did: where another might not have, that one is asked first.
-    pub(crate) fn note(&self, failure: Option<&Error>) {
+    /// Records the outcome of a request. After a failure that another server might not have, other
+    /// servers are tried first.
+    pub(crate) fn record_outcome(&self, failure: Option<&Error>) {
         match failure {
-            None => self.recent_failure.note(false),
-            Some(error) if error.is_of_server() => self.suspect(),
+            None => self.recent_failure.set(false),
+            Some(error) if error.is_of_server() => self.record_server_failure(),
             Some(_) => {}
         }
     }
 
-    /// Notes that another server is to be asked first.
-    pub(crate) fn suspect(&self) {
-        self.recent_failure.note(true);
+    /// Records a failure of the server, so that other servers are tried first.
+    pub(crate) fn record_server_failure(&self) {
+        self.recent_failure.set(true);
     }
 }
 
@@ -273,9 +276,9 @@ impl DerefMut for Lease {
     }
 }
 
-/// The most connections of a store that append: one, and some for when that one stands still.
+/// The limit of a store's append connections: one, and a few more for when that one is stuck.
 const MAX_APPEND_CONNECTIONS: u32 = 4;
-/// How long to wait before a connection is tried again, at first.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-/// How long to wait before a connection is tried again, in the end.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after the first failed attempt to connect. Each further pause is twice as long.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts to connect.
+const MAX_PAUSE: Duration = Duration::from_secs(1);

@@ -7,21 +7,21 @@ use tokio_postgres::{Client, Row, RowStream};
 use super::session::{MAX_PREPARED_TEXT, STALE, Session, StatementHandle, send, sent};
 use crate::Error;
 use crate::error::Phase;
-use crate::sql::{self, Planning};
+use crate::sql::{self, StatementPlan};
 
 /// The rows of a read.
 pub(crate) type Rows = Pin<Box<RowStream>>;
 
 impl Session {
-    /// Reads, in one round trip as a rule; returns the row of the log's end, and the rows of the
-    /// events if they were asked for. Until [`finish_reading`](Self::finish_reading) the connection
-    /// counts as busy, and is closed if it is given up.
+    /// Reads, usually in one round trip. Returns the row with the log's head, and the rows of the events
+    /// if the read asks for events. If the connection is dropped before
+    /// [`finish_reading`](Self::finish_reading), it is closed.
     pub(crate) async fn read(
         &mut self,
         reading: &sql::Reading<'_>,
     ) -> Result<(Row, Option<Rows>), Error> {
         match self.try_read(reading).await {
-            // The statements that it had prepared are no more, or answer otherwise than they did.
+            // The prepared statements no longer exist, or would return other columns.
             Err(error) if self.prepared.is_empty() && is_stale(&error) => {
                 self.try_read(reading).await
             }
@@ -30,7 +30,7 @@ impl Session {
     }
 
     async fn try_read(&mut self, reading: &sql::Reading<'_>) -> Result<(Row, Option<Rows>), Error> {
-        if self.terms.are_shared() {
+        if self.settings.is_backend_shared() {
             return self.read_in_transaction(reading).await;
         }
         if let Some(few) = reading.few()
@@ -39,28 +39,28 @@ impl Session {
         {
             return Ok(answer);
         }
-        let end = reading.end();
-        let end_form = self.prepare(&end.text).await?;
+        let head = reading.end();
+        let head_handle = self.prepare(&head.text).await?;
         let Some(all) = reading.all() else {
             self.start_clock();
-            self.reading = true;
-            let row = sent(&self.client, &end_form, &end).await;
-            self.reading = false;
-            return Ok((self.only(row)?, None));
+            self.state.start_reading();
+            let row = sent(&self.client, &head_handle, &head).await;
+            self.state.finish_reading();
+            return Ok((self.single_row(row)?, None));
         };
-        let form = self.prepare(&all.text).await?;
-        let plan = self.plan(Planning::ByValue).await?;
+        let handle = self.prepare(&all.text).await?;
+        let set_plan = self.prepare_plan(StatementPlan::Custom).await?;
         self.start_clock();
-        self.reading = true;
+        self.state.start_reading();
         let client = &self.client;
-        let (planned, row, rows) = join3(
-            planned(client, plan.as_ref()),
-            sent(client, &end_form, &end),
-            send(client, &form, &all),
+        let (plan_set, row, rows) = join3(
+            send_plan(client, set_plan.as_ref()),
+            sent(client, &head_handle, &head),
+            send(client, &handle, &all),
         )
         .await;
-        self.note_planning(planned, Planning::ByValue)?;
-        let row = self.only(row)?;
+        self.record_plan(plan_set, StatementPlan::Custom)?;
+        let row = self.single_row(row)?;
         Ok((row, Some(Box::pin(rows.map_err(|error| self.failed(error))?))))
     }
 
@@ -69,113 +69,120 @@ impl Session {
         &mut self,
         reading: &sql::Reading<'_>,
     ) -> Result<(Row, Option<Rows>), Error> {
-        let (end, all) = (reading.end(), reading.all());
+        let (head, all) = (reading.end(), reading.all());
         self.start_clock();
-        self.reading = true;
+        self.state.start_reading();
         let client = &self.client;
         let rows = async {
             let Some(all) = &all else { return Ok(None) };
             send(client, &StatementHandle::Unnamed, all).await.map(Some)
         };
-        // Nothing waits for the answer to `COMMIT`, which comes after the last row: whatever is asked
-        // next comes after that.
+        // The answer to `COMMIT`, which comes after the last row, is not awaited: the answer to the next
+        // request comes after it.
         let (begun, row, rows, committed) = join4(
-            client.batch_execute(self.terms.begin_reading()),
-            sent(client, &StatementHandle::Unnamed, &end),
+            client.batch_execute(self.settings.begin_reading()),
+            sent(client, &StatementHandle::Unnamed, &head),
             rows,
             client.simple_query_raw("COMMIT"),
         )
         .await;
         begun.map_err(|error| self.failed(error))?;
-        let row = self.only(row)?;
+        let row = self.single_row(row)?;
         let rows = rows.map_err(|error| self.failed(error))?;
         committed.map_err(|error| self.failed(error))?;
-        self.reading = rows.is_some();
+        if rows.is_none() {
+            self.state.finish_reading();
+        }
         Ok((row, rows.map(|rows| -> Rows { Box::pin(rows) })))
     }
 
-    /// Returns whether a read of few events is worth a try. Where it found too many, those that come
-    /// next with a filter of the same shape are likely to find them too.
+    /// Returns whether to try the statement for few events. If that statement found too many events,
+    /// further reads with a filter of the same shape probably find too many as well.
     fn expects_few(&mut self, text: &str) -> bool {
         match self.prepared.get_mut(text) {
-            Some(prepared) if prepared.many > 0 => {
-                prepared.many -= 1;
+            Some(prepared) if prepared.skips > 0 => {
+                prepared.skips -= 1;
                 false
             }
             _ => text.len() <= MAX_PREPARED_TEXT,
         }
     }
 
-    /// Reads few events, or returns `None` where there may be many.
+    /// Reads few events. Returns `None` if there may be many.
     async fn read_few(
         &mut self,
         few: &sql::Statement<'_>,
     ) -> Result<Option<(Row, Option<Rows>)>, Error> {
-        let form = self.prepare(&few.text).await?;
-        let plan = self.plan(Planning::Once).await?;
+        let handle = self.prepare(&few.text).await?;
+        let set_plan = self.prepare_plan(StatementPlan::Generic).await?;
         self.start_clock();
-        self.reading = true;
+        self.state.start_reading();
         let client = &self.client;
-        let (planned, rows) = join(planned(client, plan.as_ref()), send(client, &form, few)).await;
-        self.note_planning(planned, Planning::Once)?;
+        let (plan_set, rows) =
+            join(send_plan(client, set_plan.as_ref()), send(client, &handle, few)).await;
+        self.record_plan(plan_set, StatementPlan::Generic)?;
         let mut rows = Box::pin(rows.map_err(|error| self.failed(error))?);
         match rows.next().await {
             Some(Ok(row)) if sql::is_head(&row) => Ok(Some((row, Some(rows)))),
-            Some(Ok(_)) => Err(self.server.lost("the log's end does not come first")),
+            Some(Ok(_)) => Err(self.server.lost("the first row is not the log's head")),
             Some(Err(error)) => Err(self.failed(error)),
             None => {
-                self.reading = false;
+                self.state.finish_reading();
                 if let Some(prepared) = self.prepared.get_mut(&few.text) {
-                    prepared.many = READS_OF_MANY;
+                    prepared.skips = SKIPPED_READS;
                 }
                 Ok(None)
             }
         }
     }
 
-    /// Prepares the setting of how statements are planned, where they are planned otherwise now.
-    async fn plan(
+    /// Prepares the statement that sets the kind of plan. Returns `None` if the session is set to it.
+    async fn prepare_plan(
         &mut self,
-        planning: Planning,
+        plan: StatementPlan,
     ) -> Result<Option<(StatementHandle, sql::Statement<'static>)>, Error> {
-        if self.planning == Some(planning) {
+        if self.plan == Some(plan) {
             return Ok(None);
         }
-        let plan = sql::plan(planning);
-        let form = self.prepare(&plan.text).await?;
-        self.planning = None;
-        Ok(Some((form, plan)))
+        let set_plan = plan.set();
+        let handle = self.prepare(&set_plan.text).await?;
+        self.plan = None;
+        Ok(Some((handle, set_plan)))
     }
 
-    fn note_planning(
+    fn record_plan(
         &mut self,
-        planned: Result<(), tokio_postgres::Error>,
-        planning: Planning,
+        plan_set: Result<(), tokio_postgres::Error>,
+        plan: StatementPlan,
     ) -> Result<(), Error> {
-        planned.map_err(|error| self.failed(error))?;
-        self.planning = Some(planning);
+        plan_set.map_err(|error| self.failed(error))?;
+        self.plan = Some(plan);
         Ok(())
     }
 
-    fn only(&mut self, row: Result<Option<Row>, tokio_postgres::Error>) -> Result<Row, Error> {
+    fn single_row(
+        &mut self,
+        row: Result<Option<Row>, tokio_postgres::Error>,
+    ) -> Result<Row, Error> {
         let row = row.map_err(|error| self.fail(error, self.server.at(Phase::Read)))?;
         row.ok_or_else(|| self.server.lost("the answer has no row"))
     }
 }
 
-/// Sends the setting of how statements are planned, if there is one to be sent.
-async fn planned(
+/// Sends the statement that sets the kind of plan, if there is one.
+async fn send_plan(
     client: &Client,
-    plan: Option<&(StatementHandle, sql::Statement<'static>)>,
+    set_plan: Option<&(StatementHandle, sql::Statement<'static>)>,
 ) -> Result<(), tokio_postgres::Error> {
-    let Some((form, plan)) = plan else { return Ok(()) };
-    sent(client, form, plan).await.map(drop)
+    let Some((handle, set_plan)) = set_plan else { return Ok(()) };
+    sent(client, handle, set_plan).await.map(drop)
 }
 
-/// Returns whether the server does not know a prepared statement any more, or only of other columns.
+/// Returns whether the server does not know a prepared statement any more, or would return other
+/// columns.
 fn is_stale(error: &Error) -> bool {
     error.sqlstate().is_some_and(|code| STALE.contains(&code.as_str()))
 }
 
-/// For how many reads of a shape that had many events they are not expected to have few.
-const READS_OF_MANY: u32 = 100;
+/// The number of reads of one shape that skip the statement for few events after it found too many.
+const SKIPPED_READS: u32 = 100;

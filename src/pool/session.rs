@@ -7,50 +7,47 @@ use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{Client, Row, RowStream};
 
 use super::session_settings::SessionSettings;
+use super::session_state::SessionState;
 use crate::error::{Circumstances, Phase};
 use crate::server::{Server, ends_connection};
-use crate::sql::{self, Planning};
+use crate::sql::{self, StatementPlan};
 use crate::{Error, Role};
 
-/// How many statements a connection keeps prepared. A program has a few shapes of filter; one that
-/// makes up shapes without end must not fill the server's memory.
+/// The limit of prepared statements per connection. Most programs use few shapes of filters; a program
+/// that generates ever new shapes must not exhaust the server's memory.
 const MAX_PREPARED: usize = 128;
-/// The longest text that is worth keeping prepared, in bytes.
+/// The length in bytes above which a statement is not prepared, but sent as text each time.
 pub(super) const MAX_PREPARED_TEXT: usize = 8 << 10;
 
-/// What the server says where it does not know a prepared statement (any more), and where that would
-/// answer with other columns than before.
+/// The SQLSTATEs of a prepared statement that the server does not know (any more), or that would return
+/// other columns than before.
 pub(super) const STALE: [&str; 2] = ["26000", "0A000"];
 
-/// A connection, with the statements that are prepared on it.
+/// A connection to a server, with its prepared statements.
 pub(crate) struct Session {
     pub(super) client: Arc<Client>,
     pub(super) server: Arc<Server>,
     id: ConnectionId,
-    pub(super) terms: Arc<SessionSettings>,
+    pub(super) settings: Arc<SessionSettings>,
     pub(super) prepared: HashMap<String, Prepared>,
-    /// How many times a prepared statement was asked for, to tell which one is used least.
-    asked: u64,
-    /// How the server plans statements now; `None` where that is not known.
-    pub(super) planning: Option<Planning>,
-    pub(super) reading: bool,
-    /// While a transaction is open: how long each of its statements may take.
-    held: Option<Duration>,
-    /// Whether the connection ended, or leads to a server that is not the right one any more.
-    spent: bool,
+    /// Counts the uses of prepared statements, to find the least recently used one.
+    uses: u64,
+    /// The kind of plan that the session is set to; `None` if that is unknown.
+    pub(super) plan: Option<StatementPlan>,
+    pub(super) state: SessionState,
     statement_timeout: Duration,
-    begun: Instant,
+    request_sent_at: Instant,
 }
 
 pub(super) struct Prepared {
     statement: tokio_postgres::Statement,
-    /// When it was asked for last.
-    asked: u64,
-    /// How many reads of this shape are not to be taken for reads of few events.
-    pub(super) many: u32,
+    /// The value of [`Session::uses`] at the last use.
+    last_use: u64,
+    /// The number of further reads of this shape that skip the statement for few events.
+    pub(super) skips: u32,
 }
 
-/// Identifies a connection among all that this process makes.
+/// The identity of a connection within this process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ConnectionId(u64);
 
@@ -61,7 +58,7 @@ impl ConnectionId {
     }
 }
 
-/// How a statement is sent: by its name, or whole.
+/// A statement to send: the name of a prepared statement, or none if its text is sent.
 pub(crate) enum StatementHandle {
     Named(tokio_postgres::Statement),
     Unnamed,
@@ -72,21 +69,19 @@ impl Session {
         client: Client,
         server: Arc<Server>,
         statement_timeout: Duration,
-        terms: Arc<SessionSettings>,
+        settings: Arc<SessionSettings>,
     ) -> Self {
         Self {
             client: Arc::new(client),
             server,
             id: ConnectionId::next(),
-            terms,
             prepared: HashMap::new(),
-            asked: 0,
-            planning: Some(Planning::ByValue),
-            reading: false,
-            held: None,
-            spent: false,
+            uses: 0,
+            plan: Some(settings.plan),
+            settings,
+            state: SessionState::default(),
             statement_timeout,
-            begun: Instant::now(),
+            request_sent_at: Instant::now(),
         }
     }
 
@@ -94,57 +89,53 @@ impl Session {
         &self.server
     }
 
-    /// Returns what identifies the connection, unless a pooler lets each of its transactions go to
-    /// whichever server it likes.
+    /// Returns the connection's identity. `None` behind a pooler in transaction mode, which may run each
+    /// transaction of the connection in another backend.
     pub(crate) fn own_id(&self) -> Option<ConnectionId> {
-        (!self.terms.are_shared()).then_some(self.id)
+        (!self.settings.is_backend_shared()).then_some(self.id)
     }
 
-    /// Returns the begin of a transaction that appends.
+    /// Returns the statements that begin a transaction which appends.
     pub(crate) fn begin_text(&self) -> &str {
-        self.terms.begin()
+        self.settings.begin()
     }
 
-    /// Returns what a transaction that was begun otherwise has to be set to.
+    /// Returns the settings for a transaction that was not begun by
+    /// [`begin_text`](Self::begin_text).
     pub(crate) fn local_settings(&self) -> Option<String> {
-        self.terms.local()
+        self.settings.local()
     }
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Returns the client, for a request that is not waited for yet when the next one is sent.
+    /// Returns a handle to the client, for a request that is pipelined with others.
     pub(crate) fn shared_client(&self) -> Arc<Client> {
         self.client.clone()
     }
 
     pub(crate) fn client_mut(&mut self) -> &mut Client {
-        Arc::get_mut(&mut self.client).expect("nothing that was sent is waited for")
+        Arc::get_mut(&mut self.client).expect("no request is under way")
     }
 
-    /// Returns whether the connection cannot be used again: it is closed, in a transaction, leads to
-    /// a primary that takes no writes any more, or is still busy with rows that nobody waits for any
-    /// more.
+    /// Returns whether the connection cannot be reused: it is closed or discarded, in a transaction, or
+    /// still receives rows that are no longer read.
     pub(crate) fn is_spent(&self) -> bool {
-        self.reading || self.is_lost()
+        !self.state.is_idle() || self.client.is_closed()
     }
 
-    /// Returns whether nobody can say what the server's process at the other end does now.
-    pub(super) fn is_lost(&self) -> bool {
-        self.held.is_some() || self.spent || self.client.is_closed()
-    }
-
-    /// Notes that a request is about to be sent. The server's clock for it starts later than this
-    /// one, so that a statement is never canceled for its time before that time has passed here.
+    /// Starts to measure the time of the request that is sent next. The server starts to measure later,
+    /// so it never cancels a statement for its timeout before this clock shows the timeout.
     pub(crate) fn start_clock(&mut self) -> Instant {
-        self.begun = Instant::now();
-        self.begun
+        self.request_sent_at = Instant::now();
+        self.request_sent_at
     }
 
-    /// Notes that what is answered next was sent then, and others after it.
-    pub(crate) fn restore_clock(&mut self, begun: Instant) {
-        self.begun = begun;
+    /// Sets the time at which the request was sent whose answer is handled next. Later requests may have
+    /// been sent since.
+    pub(crate) fn restore_clock(&mut self, sent_at: Instant) {
+        self.request_sent_at = sent_at;
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
@@ -154,27 +145,28 @@ impl Session {
             .map_err(|error| self.server.error(error, self.server.at(Phase::Read)))
     }
 
-    /// Prepares a statement, unless it is so long that it is better sent whole each time.
+    /// Prepares a statement, unless its text is so long that it is sent each time.
     pub(crate) async fn prepare(&mut self, text: &str) -> Result<StatementHandle, Error> {
-        if self.terms.are_shared() || text.len() > MAX_PREPARED_TEXT {
+        if self.settings.is_backend_shared() || text.len() > MAX_PREPARED_TEXT {
             return Ok(StatementHandle::Unnamed);
         }
-        self.asked += 1;
+        self.uses += 1;
         if let Some(prepared) = self.prepared.get_mut(text) {
-            prepared.asked = self.asked;
+            prepared.last_use = self.uses;
             return Ok(StatementHandle::Named(prepared.statement.clone()));
         }
         if self.prepared.len() >= MAX_PREPARED {
-            let least = self.prepared.values().map(|prepared| prepared.asked).min();
-            self.prepared.retain(|_, prepared| Some(prepared.asked) != least);
+            let oldest = self.prepared.values().map(|prepared| prepared.last_use).min();
+            self.prepared.retain(|_, prepared| Some(prepared.last_use) != oldest);
         }
-        // Dropped while it waits, the statement would stay on the server without a name here.
+        // If this future is dropped here, the server may keep a statement that `prepared` does not
+        // list. So the connection is not reused then.
         self.start_clock();
-        self.reading = true;
+        self.state.start_reading();
         let statement = self.client.prepare(text).await;
-        self.reading = false;
+        self.state.finish_reading();
         let statement = statement.map_err(|error| self.failed(error))?;
-        let prepared = Prepared { statement: statement.clone(), asked: self.asked, many: 0 };
+        let prepared = Prepared { statement: statement.clone(), last_use: self.uses, skips: 0 };
         self.prepared.insert(text.to_owned(), prepared);
         Ok(StatementHandle::Named(statement))
     }
@@ -184,40 +176,40 @@ impl Session {
         self.prepared.contains_key(text)
     }
 
-    /// Notes that the last row has come.
+    /// Marks the answer of a read as received completely.
     pub(crate) fn finish_reading(&mut self) {
-        self.reading = false;
+        self.state.finish_reading();
     }
 
-    /// Notes that a transaction is about to be opened. Until it is [released](Self::release) the
-    /// connection is closed if it is dropped.
+    /// Marks the connection as in a transaction, before the transaction is opened. If the connection is
+    /// dropped before [`leave_transaction`](Self::leave_transaction), it is closed.
     pub(crate) fn enter_transaction(&mut self) {
-        self.held = Some(self.statement_timeout);
+        self.state.enter_transaction(self.statement_timeout);
     }
 
-    /// Notes the same of a transaction whose statements may take so long each.
+    /// Marks the connection as in a transaction whose statements have this timeout.
     pub(crate) fn set_transaction_timeout(&mut self, statement_timeout: Duration) {
-        self.held = Some(statement_timeout);
+        self.state.enter_transaction(statement_timeout);
     }
 
-    /// Notes that no transaction is open any more.
+    /// Marks the transaction as ended.
     pub(crate) fn leave_transaction(&mut self) {
-        self.held = None;
+        self.state.leave_transaction();
     }
 
-    /// Notes that nobody knows when the server will answer, so that it is not to be used again.
+    /// Prevents the reuse of the connection, because an answer is outstanding that is no longer awaited.
     pub(crate) fn discard(&mut self) {
-        self.spent = true;
+        self.state.discard();
     }
 
-    /// Notes that the server refused, or that the connection broke.
+    /// Records the failure of a request, and returns its error.
     pub(crate) fn failed(&mut self, error: tokio_postgres::Error) -> Error {
-        self.reading = false;
+        self.state.finish_reading();
         self.fail(error, self.server.at(Phase::Read))
     }
 
-    /// Says what the failure of an append that had been sent means; if its outcome is unknown, the
-    /// events have yet to be named.
+    /// Records the failure of an append that had been sent, and returns its error. If the outcome is
+    /// unknown, the caller adds the ids of the events.
     pub(crate) fn failed_append(&mut self, error: tokio_postgres::Error) -> Error {
         self.fail(error, self.server.at(Phase::Append).sent(true))
     }
@@ -227,10 +219,13 @@ impl Session {
         error: tokio_postgres::Error,
         circumstances: Circumstances,
     ) -> Error {
-        let overdue = self.begun.elapsed() >= self.held.unwrap_or(self.statement_timeout);
+        let allowed = self.state.transaction_timeout().unwrap_or(self.statement_timeout);
+        let overdue = self.request_sent_at.elapsed() >= allowed;
         let replaced = self.server.role == Role::Primary
             && error.code().is_some_and(|code| code.code() == "25006");
-        self.spent |= replaced || ends_connection(&error);
+        if replaced || ends_connection(&error) {
+            self.state.discard();
+        }
         if error.code().is_some_and(|code| STALE.contains(&code.code())) {
             self.prepared.clear();
         }
@@ -238,7 +233,7 @@ impl Session {
     }
 }
 
-/// Sends a statement whole at its first poll.
+/// Sends a statement. The whole request is written at the first poll.
 pub(crate) async fn send(
     client: &Client,
     form: &StatementHandle,
@@ -252,7 +247,8 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends a statement whole at its first poll, and waits for its end and its last row.
+/// Sends a statement, whose request is written at the first poll, and returns the last row of its
+/// answer.
 pub(crate) async fn sent(
     client: &Client,
     form: &StatementHandle,
@@ -261,7 +257,7 @@ pub(crate) async fn sent(
     last_row(send(client, form, statement).await).await
 }
 
-/// Waits for the end of an answer. Returns its last row.
+/// Receives an answer to its end. Returns the last row.
 pub(crate) async fn last_row(
     rows: Result<RowStream, tokio_postgres::Error>,
 ) -> Result<Option<Row>, tokio_postgres::Error> {

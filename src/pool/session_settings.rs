@@ -1,59 +1,65 @@
+use std::time::Duration;
+
+use crate::sql::StatementPlan;
 use crate::{Config, Pooler, Role, sql};
 
-/// On which terms a connection is used: by nobody else, or by others between its transactions.
+/// The settings of connections, and the statements that apply them: once for each session, or, behind
+/// a pooler in transaction mode, in each transaction.
 pub(super) struct SessionSettings {
-    /// What the connection is set to at its start, where it is nobody else's.
+    /// The kind of plan that sessions are set to at first.
+    pub(super) plan: StatementPlan,
+    /// The statements that a new connection runs first. `None` behind a pooler in transaction mode.
     pub(super) session: Option<String>,
-    /// What a transaction of somebody else's process is set to.
-    settings: Option<sql::Settings>,
+    /// The settings of each transaction behind a pooler in transaction mode.
+    transaction: Option<sql::Settings>,
     begin: String,
     begin_reading: String,
 }
 
 impl SessionSettings {
     pub(super) fn new(config: &Config, role: Role) -> Self {
-        let settings = sql::Settings::new(config.statement_timeout, config.lock_timeout);
-        Self::of(config, role, settings)
+        Self::with(config, role, StatementPlan::Custom, config.lock_timeout)
     }
 
-    /// Makes those of connections that only append: what they run is planned once.
+    /// Returns the settings of connections that only append. Their statements have generic plans.
     pub(super) fn for_appends(config: &Config) -> Self {
-        let settings = sql::Settings::new(config.statement_timeout, config.append_lock_timeout());
-        let mut terms = Self::of(config, Role::Primary, settings.planned_once());
-        if let Some(session) = &mut terms.session {
+        let lock_timeout = config.append_lock_timeout();
+        let mut settings = Self::with(config, Role::Primary, StatementPlan::Generic, lock_timeout);
+        if let Some(session) = &mut settings.session {
             *session += "; ";
             *session += sql::Settings::uncanceled_commits();
         }
-        terms
+        settings
     }
 
-    fn of(config: &Config, role: Role, settings: sql::Settings) -> Self {
-        let (session, settings) = match config.pooler {
+    fn with(config: &Config, role: Role, plan: StatementPlan, lock_timeout: Duration) -> Self {
+        let settings = sql::Settings::new(plan, config.statement_timeout, lock_timeout);
+        let (session, transaction) = match config.pooler {
             Pooler::None => (Some(settings.session(role, config.statement_timeout)), None),
             Pooler::Transaction => (None, Some(settings)),
         };
-        let begin = sql::begin(false, settings.as_ref());
-        let begin_reading = sql::begin(true, settings.as_ref());
-        Self { session, settings, begin, begin_reading }
+        let begin = sql::begin(false, transaction.as_ref());
+        let begin_reading = sql::begin(true, transaction.as_ref());
+        Self { plan, session, transaction, begin, begin_reading }
     }
 
-    /// Returns whether others use the server's process between transactions.
-    pub(super) fn are_shared(&self) -> bool {
-        self.settings.is_some()
+    /// Returns whether other clients use the backend between transactions.
+    pub(super) fn is_backend_shared(&self) -> bool {
+        self.transaction.is_some()
     }
 
-    /// Returns the begin of a transaction.
+    /// Returns the statements that begin a transaction.
     pub(super) fn begin(&self) -> &str {
         &self.begin
     }
 
-    /// Returns the begin of a transaction in which the server refuses writes.
+    /// Returns the statements that begin a read-only transaction.
     pub(super) fn begin_reading(&self) -> &str {
         &self.begin_reading
     }
 
-    /// Returns what a transaction that was begun otherwise has to be set to.
+    /// Returns the settings for a transaction that was not begun by [`begin`](Self::begin).
     pub(super) fn local(&self) -> Option<String> {
-        self.settings.as_ref().map(sql::Settings::local)
+        self.transaction.as_ref().map(sql::Settings::local)
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::param::Statement;
+use super::plan::StatementPlan;
 use crate::log_name::LogName;
 
 /// The upper half of the key of a log's advisory lock; the lower half is the oid of its table.
@@ -34,7 +35,8 @@ pub(crate) struct HeldTimeouts {
 pub(crate) fn lock_to_decide(log: &LogName, timeouts: HeldTimeouts) -> Statement<'static> {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     // A plan that does not know the values may read the whole log while all other appends wait.
-    let mut settings = vec![("plan_cache_mode", "force_custom_plan".to_owned())];
+    let (plan_cache_mode, custom) = StatementPlan::Custom.setting();
+    let mut settings = vec![(plan_cache_mode, custom.to_owned())];
     // The lock's own statement is still under the limit of the connection.
     settings.push(("statement_timeout", milliseconds(timeouts.statement)));
     settings.push(("idle_in_transaction_session_timeout", milliseconds(timeouts.client)));

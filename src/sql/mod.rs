@@ -9,6 +9,7 @@ mod lock;
 mod newer;
 mod objects;
 mod param;
+mod plan;
 mod procedure;
 mod read;
 mod schema;
@@ -29,9 +30,8 @@ pub(crate) use self::lock::{
 };
 pub(crate) use self::objects::{Kind, Object, objects};
 pub(crate) use self::param::Statement;
-pub(crate) use self::read::{
-    Planning, Reading, decode_event, decode_head, head, is_head, plan, read,
-};
+pub(crate) use self::plan::StatementPlan;
+pub(crate) use self::read::{Reading, decode_event, decode_head, head, is_head, read};
 pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};
 pub(crate) use self::search::{Finding, HeldEvent, SearchBatch, held_events, search};
 pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};

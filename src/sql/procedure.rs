@@ -1,5 +1,6 @@
 use super::lock::lock_key;
 use super::newer::first_matches;
+use super::plan::StatementPlan;
 use crate::log_name::{LogName, SEQUENCE_BEHIND};
 
 /// How many events above a condition's position the procedure reads at most while it holds the log's
@@ -128,6 +129,7 @@ pub(super) fn append(log: &LogName) -> String {
     let (procedure, table) = (log.append_procedure(), log.table());
     let (key, mark, own) = (lock_key(log), mark(log), own_setting(log));
     let refusal = sequence_behind(log);
+    let (plan_cache_mode, generic) = StatementPlan::Generic.setting();
     let matches = first_matches(log, Some(MAX_NEWER_EVENTS));
     let all_matches = first_matches(log, None);
     format!(
@@ -168,7 +170,7 @@ pub(super) fn append(log: &LogName) -> String {
                  END IF;
                  IF wait IS NOT NULL THEN
                      PERFORM pg_catalog.set_config('lock_timeout', wait::pg_catalog.text, true),
-                         pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+                         pg_catalog.set_config('{plan_cache_mode}', '{generic}', true),
                          pg_catalog.set_config('enable_seqscan', 'off', true),
                          pg_catalog.set_config('jit', 'off', true);
                  END IF;

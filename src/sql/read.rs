@@ -64,31 +64,13 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// How the server plans a statement that it knows already.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Planning {
-    /// Each time, for the values at hand.
-    ByValue,
-    /// Once for all values.
-    Once,
-}
-
-/// Renders the setting of how statements are planned from now on.
-pub(crate) fn plan(planning: Planning) -> Statement<'static> {
-    let mode = match planning {
-        Planning::ByValue => "force_custom_plan",
-        Planning::Once => "force_generic_plan",
-    };
-    let text = format!("SELECT set_config('plan_cache_mode', '{mode}', false)");
-    Statement { text, params: Vec::new() }
-}
-
 /// How many events the payload's index may find for a boundary of few.
 const FEW: u32 = 1_000;
 
-/// Renders the read of a boundary's events, to be [planned once](Planning::Once). The first row is
-/// the log's end. There is no row at all where the payload's index finds more than [`FEW`] events,
-/// of whatever type and time: then the plan has to depend on the values.
+/// Renders the read of a boundary's events, to be executed with a
+/// [generic plan](super::StatementPlan::Generic). The first row is the log's end. There is no row at
+/// all where the payload's index finds more than [`FEW`] events, of whatever type and time: then the
+/// plan has to depend on the values.
 ///
 /// The plan is the same whatever is known of the table when it is made, and right however the table
 /// grows: of what stands in the materialised part only the payload's index can answer anything, and
@@ -119,8 +101,8 @@ fn few<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     Statement { text, params: params.into_vec() }
 }
 
-/// Renders the read of a query's events, in the order asked for, to be planned
-/// [by value](Planning::ByValue).
+/// Renders the read of a query's events, in the order asked for, to be executed
+/// with a [custom plan](super::StatementPlan::Custom).
 pub(crate) fn read<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     let table = log.table();
     let mut params = Params::default();

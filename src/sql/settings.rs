@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::lock::IDLE_TIMEOUT;
+use super::plan::StatementPlan;
 use crate::Role;
 
 /// What statements run under, in order.
@@ -20,11 +21,15 @@ use crate::Role;
 pub(crate) struct Settings(Vec<(&'static str, String)>);
 
 impl Settings {
-    pub(crate) fn new(statement_timeout: Duration, lock_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        plan: StatementPlan,
+        statement_timeout: Duration,
+        lock_timeout: Duration,
+    ) -> Self {
         let milliseconds = |time: Duration| time.as_millis().to_string();
         let fixed = [
             ("search_path", "pg_catalog"),
-            ("plan_cache_mode", "force_custom_plan"),
+            plan.setting(),
             ("enable_seqscan", "off"),
             ("enable_bitmapscan", "on"),
             ("jit", "off"),
@@ -36,12 +41,6 @@ impl Settings {
         settings.push(("lock_timeout", milliseconds(lock_timeout)));
         settings.push(("idle_in_transaction_session_timeout", milliseconds(IDLE_TIMEOUT)));
         Self(settings)
-    }
-
-    /// Lets statements be planned once, and not for their values.
-    pub(crate) fn planned_once(mut self) -> Self {
-        self.0.push(("plan_cache_mode", "force_generic_plan".to_owned()));
-        self
     }
 
     /// Adds what only a connection can be set to that nobody else uses.

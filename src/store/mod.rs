@@ -80,7 +80,7 @@ impl Writing {
     /// Makes the appender and its searches. Their connections are apart from the primary's pool, so that
     /// appends which wait for the log's lock keep no reader waiting.
     fn new(config: &Config, primary: &Pool, log: &Arc<Log>) -> Result<Self, Error> {
-        let pool = primary.for_appends(config)?;
+        let pool = primary.for_appends(config);
         let searches = Searches::new(log.clone(), pool.clone(), primary.clone());
         Ok(Self { appender: Appender::new(config, pool, log.clone()), searches })
     }
@@ -281,7 +281,7 @@ impl Store<ReadOnly> {
         let checks = shared.pools.iter().map(|pool| shared.check(pool));
         let outcomes = futures_util::future::join_all(checks).await;
         for (pool, outcome) in shared.pools.iter().zip(&outcomes) {
-            pool.note(outcome.is_err());
+            pool.set_failed(outcome.is_err());
         }
         if outcomes.iter().any(Result::is_ok) {
             return Ok(store);
@@ -317,7 +317,7 @@ impl Shared {
 
     async fn check(&self, pool: &Pool) -> Result<Session, Error> {
         let session = pool.connect().await?;
-        let head = pool.in_time(schema::check(&session, &self.log.name)).await?;
+        let head = pool.with_connect_timeout(schema::check(&session, &self.log.name)).await?;
         self.log.note_newest(head);
         Ok(session)
     }
@@ -326,9 +326,9 @@ impl Shared {
     async fn check_to_write(&self) -> Result<(), Error> {
         let pool = self.appender().pool();
         let session = self.check(pool).await?;
-        pool.keep(session);
+        pool.add(session);
         // What it makes ready is of use, but not needed.
-        let _ = pool.in_time(self.writing().warm_up(&self.log)).await;
+        let _ = pool.with_connect_timeout(self.writing().warm_up(&self.log)).await;
         Ok(())
     }
 
@@ -337,7 +337,7 @@ impl Shared {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.pools.len();
         let mut pools: Vec<_> = (0..count).map(|i| &self.pools[(start + i) % count]).collect();
-        pools.sort_by_key(|pool| pool.is_suspect());
+        pools.sort_by_key(|pool| pool.has_failed_recently());
         pools
     }
 }

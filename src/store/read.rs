@@ -238,7 +238,7 @@ impl<M: Mode> Store<M> {
         let mut lease = match limit.run(pool.acquire()).await {
             Ok(lease) => lease?,
             Err(waited) => {
-                pool.note(true);
+                pool.set_failed(true);
                 return Err(timed_out(server, waited));
             }
         };
@@ -246,7 +246,7 @@ impl<M: Mode> Store<M> {
             Ok(answer) => answer,
             Err(waited) => return Err(overdue(&mut lease, waited)),
         };
-        lease.note(answer.as_ref().err());
+        lease.record_outcome(answer.as_ref().err());
         let (row, rows) = answer?;
         let head = sql::decode_head(&row)?;
         Ok(Answer { lease, rows, head })
@@ -256,7 +256,7 @@ impl<M: Mode> Store<M> {
 /// Gives a connection up whose server did not answer in time; the next attempt asks another first.
 fn overdue(lease: &mut Lease, waited: Duration) -> Error {
     lease.discard();
-    lease.suspect();
+    lease.record_server_failure();
     timed_out(lease.server(), waited)
 }
 
@@ -334,7 +334,7 @@ impl Stream for Answer {
             Some(Ok(row)) => sql::decode_event(&row),
             Some(Err(error)) => {
                 let error = this.lease.failed(error);
-                this.lease.note(Some(&error));
+                this.lease.record_outcome(Some(&error));
                 Err(error)
             }
         };

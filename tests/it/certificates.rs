@@ -1,4 +1,4 @@
-//! Certificates as servers have them, and what encryption falls back to.
+//! Kinds of server certificates, and the fallback to connections without encryption.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,10 +14,10 @@ use tokio_postgres::config::SslMode;
 
 use crate::support::{as_user, connect, next, secure_server, wait_until};
 
-/// A server with TLS whose certificate and rules a test replaces.
-struct Exchangeable(Cluster);
+/// A server with TLS. Tests replace its certificate and its `pg_hba.conf`.
+struct TlsServer(Cluster);
 
-impl Exchangeable {
+impl TlsServer {
     async fn new() -> Self {
         let (certificate, key) = generated(KeyPair::generate().unwrap(), |_| {});
         let builder = Cluster::builder().fsync(false).tls(certificate, key);
@@ -38,19 +38,19 @@ impl Exchangeable {
         self.server().url("postgres") + options
     }
 
-    /// Restarts the server with another certificate, and TLS of at most this version.
-    async fn show(&self, certificate: &str, key: &str, version: &str) {
+    /// Restarts the server with another certificate and a maximum version of TLS.
+    async fn restart_with(&self, certificate: &str, key: &str, version: &str) {
         let set = format!("ALTER SYSTEM SET ssl_max_protocol_version = '{version}'");
         connect(&self.url("")).await.batch_execute(&set).await.unwrap();
         self.server().stop().await.unwrap();
-        // The files stay the server's own.
+        // Overwriting keeps the owner of the files.
         fs::write(self.0.directory().join("tls.crt"), certificate).unwrap();
         fs::write(self.0.directory().join("tls.key"), key).unwrap();
         self.server().start().await.unwrap();
     }
 }
 
-/// Makes a certificate, and its key, in PEM.
+/// Generates a certificate and its key, in PEM.
 fn generated(key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     change(&mut params);
@@ -68,7 +68,7 @@ fn expired(params: &mut CertificateParams) {
     params.not_after = rcgen::date_time_ymd(1999, 12, 31);
 }
 
-/// Connects, and returns whether the connection is encrypted.
+/// Connects, and returns whether the server sees the connection as encrypted.
 async fn is_encrypted(url: &str, tls: Option<Tls>) -> Result<bool, Error> {
     let name = format!("branch_{}", next());
     let separator = if url.contains('?') { '&' } else { '?' };
@@ -95,22 +95,22 @@ async fn connect_as_owner(url: &str) -> tokio_postgres::Client {
 }
 
 #[tokio::test]
-async fn a_certificate_that_goes_unchecked_may_be_any() {
-    let server = Exchangeable::new().await;
+async fn an_unverified_certificate_may_have_any_content() {
+    let server = TlsServer::new().await;
     let key = |algorithm| KeyPair::generate_for(algorithm).unwrap();
     let version_1 = (
         include_str!("certificates/version_1.pem").to_owned(),
         include_str!("certificates/version_1.key.pem").to_owned(),
     );
     for (name, (certificate, key)) in [
-        // As the manual of PostgreSQL made them for long; it has expired, too.
+        // From the command that PostgreSQL's manual had for long. It has also expired.
         ("version 1, RSA", version_1),
         ("critical", generated(KeyPair::generate().unwrap(), unknown_critical_extension)),
         ("expired", generated(KeyPair::generate().unwrap(), expired)),
         ("P-384", generated(key(&PKCS_ECDSA_P384_SHA384), unknown_critical_extension)),
     ] {
         for version in ["TLSv1.2", "TLSv1.3"] {
-            server.show(&certificate, &key, version).await;
+            server.restart_with(&certificate, &key, version).await;
             for tls in [None, Some(Tls::Prefer), Some(Tls::Require)] {
                 let encrypted = is_encrypted(&server.url(""), tls.clone()).await;
 
@@ -123,14 +123,14 @@ async fn a_certificate_that_goes_unchecked_may_be_any() {
     }
 }
 
-/// No provider of rustls that the crate uses checks a key on that curve.
+/// The rustls provider of the crate does not support P-521.
 #[tokio::test]
-async fn a_key_that_cannot_be_checked_is_refused_unless_plain_text_will_do() {
-    let server = Exchangeable::new().await;
+async fn a_key_on_an_unsupported_curve_is_refused_unless_encryption_is_optional() {
+    let server = TlsServer::new().await;
     let (certificate, key) =
         (include_str!("certificates/p521.pem"), include_str!("certificates/p521.key.pem"));
     for version in ["TLSv1.2", "TLSv1.3"] {
-        server.show(certificate, key, version).await;
+        server.restart_with(certificate, key, version).await;
 
         let preferred = is_encrypted(&server.url(""), None).await;
         let required = is_encrypted(&server.url(""), Some(Tls::Require)).await;
@@ -142,10 +142,10 @@ async fn a_key_that_cannot_be_checked_is_refused_unless_plain_text_will_do() {
     }
 }
 
-/// As libpq does, and without a second try where the first one was not encrypted.
+/// As libpq does. An unencrypted attempt is not repeated.
 #[tokio::test]
-async fn prefer_does_without_encryption_where_the_server_lets_a_role_in_by_plain_text_only() {
-    let server = Exchangeable::new().await;
+async fn prefer_falls_back_to_plain_text_if_encrypted_logins_are_rejected() {
+    let server = TlsServer::new().await;
     let sql = connect(&server.url("")).await;
     sql.batch_execute("CREATE ROLE plain SUPERUSER LOGIN; CREATE ROLE out LOGIN").await.unwrap();
     let rules = server.server().data().join("pg_hba.conf");
@@ -168,9 +168,8 @@ async fn prefer_does_without_encryption_where_the_server_lets_a_role_in_by_plain
     }
 }
 
-/// The parts of an address by which a server is reached, and by which it is known.
 #[tokio::test]
-async fn a_server_with_tls_is_reached_by_each_combination_of_host_and_hostaddr() {
+async fn each_combination_of_host_and_hostaddr_connects() {
     let server = secure_server().await;
     let url: tokio_postgres::Config = server.url().parse().unwrap();
     let port = url.get_ports()[0];
@@ -198,9 +197,9 @@ async fn a_server_with_tls_is_reached_by_each_combination_of_host_and_hostaddr()
     }
 }
 
-/// No certificate is for a directory. What the error offers instead connects.
+/// No certificate is issued for a directory. The alternative that the error names connects.
 #[tokio::test]
-async fn verify_refuses_a_directory_with_an_address_and_asks_for_the_name() {
+async fn verify_refuses_a_directory_with_a_hostaddr() {
     let server = secure_server().await;
     let url: tokio_postgres::Config = server.url().parse().unwrap();
     let verified = |host: &str| {
@@ -217,12 +216,12 @@ async fn verify_refuses_a_directory_with_an_address_and_asks_for_the_name() {
 }
 
 #[tokio::test]
-async fn verify_takes_an_address_that_the_certificate_names() {
-    let server = Exchangeable::new().await;
+async fn verify_accepts_a_certificate_for_the_ip_address() {
+    let server = TlsServer::new().await;
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
-    server.show(&certificate, &key.serialize_pem(), "TLSv1.3").await;
+    server.restart_with(&certificate, &key.serialize_pem(), "TLSv1.3").await;
     let ca_file = server.0.directory().join("authority.pem");
     fs::write(&ca_file, certificate).unwrap();
     let port = server.server().port();
@@ -236,11 +235,11 @@ async fn verify_takes_an_address_that_the_certificate_names() {
     }
 }
 
-/// As for libpq, a socket of the same machine needs no encryption, and offers none.
+/// As for libpq, a Unix-domain socket needs no encryption, and offers none.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_socket_of_this_machine_is_used_whatever_the_mode() {
-    let server = Exchangeable::new().await;
+async fn a_unix_socket_connects_with_every_tls_mode() {
+    let server = TlsServer::new().await;
     let directory = server.server().data().display().to_string();
     let port = server.server().port();
     let ca_file = server.0.directory().join("tls.crt");
@@ -260,7 +259,7 @@ async fn a_socket_of_this_machine_is_used_whatever_the_mode() {
     }
 }
 
-/// Accepts one connection that begins with TLS; returns the protocol that was agreed on.
+/// Accepts one connection that begins with TLS. Returns the negotiated ALPN protocol.
 fn accept_direct(listener: &TcpListener) -> Option<Vec<u8>> {
     let (certificate, key) = generated(KeyPair::generate().unwrap(), |_| {});
     let certificate = rustls::pki_types::CertificateDer::from_pem_slice(certificate.as_bytes());
@@ -273,7 +272,7 @@ fn accept_direct(listener: &TcpListener) -> Option<Vec<u8>> {
     let mut server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     let mut tls = rustls::Stream::new(&mut server, &mut stream);
-    // The first request comes once the handshake is done.
+    // The first request comes after the handshake.
     let mut request = [0; 8];
     tls.read_exact(&mut request).ok()?;
     tls.write_all(b"N").ok()?;
@@ -281,7 +280,7 @@ fn accept_direct(listener: &TcpListener) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn direct_encryption_names_its_protocol() {
+fn direct_negotiation_sends_the_alpn_protocol() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || accept_direct(&listener));
@@ -296,7 +295,7 @@ fn direct_encryption_names_its_protocol() {
 }
 
 #[tokio::test]
-async fn direct_encryption_that_is_only_preferred_is_refused_with_what_to_set() {
+async fn direct_negotiation_needs_required_encryption() {
     let server = secure_server().await;
     for tls in [None, Some(Tls::Prefer)] {
         let url = server.url() + "?sslnegotiation=direct";

@@ -1,4 +1,4 @@
-//! Settings, addresses and servers that a store refuses, and how it says so.
+//! Settings, addresses and servers that a store refuses, and the errors.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -27,7 +27,7 @@ fn setting(error: &Error) -> &'static str {
     }
 }
 
-/// Listens, and hands each connection to a function.
+/// Listens, and passes each connection to a function.
 fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -36,7 +36,7 @@ fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> String {
 }
 
 #[test]
-fn an_address_that_cannot_be_read_is_refused_without_its_password() {
+fn an_invalid_address_is_refused_without_showing_its_password() {
     for url in [
         "",
         "shelf-mark",
@@ -60,7 +60,7 @@ fn an_address_that_cannot_be_read_is_refused_without_its_password() {
         let second = Config::new("postgres://localhost").unwrap().replica(url).err();
 
         for error in [first, second] {
-            let error = error.unwrap_or_else(|| panic!("taken: {url}"));
+            let error = error.unwrap_or_else(|| panic!("accepted: {url}"));
             assert_eq!(setting(&error), "url", "{url}");
             assert!(!format!("{error} {error:?}").contains("shelf-mark"), "{error:?}");
         }
@@ -68,7 +68,7 @@ fn an_address_that_cannot_be_read_is_refused_without_its_password() {
 }
 
 #[tokio::test]
-async fn nothing_shows_a_password() {
+async fn no_output_contains_a_password() {
     let url = as_user(&Log::new().await.primary_url(), &format!("postgres:{PASSWORD}"));
     let log = Log::new().await;
     let config = Config::new(&url).unwrap().log(&log.name).replica(&url).unwrap();
@@ -141,7 +141,7 @@ async fn a_read_write_store_has_one_server() {
 }
 
 #[tokio::test]
-async fn an_address_that_nobody_listens_at_is_unreachable_at_once() {
+async fn an_address_without_a_listener_is_unreachable_at_once() {
     for url in [unreachable_url(), "postgres://postgres@no-such-host.invalid/library".to_owned()] {
         let config = Config::new(&url).unwrap().connect_timeout(FOREVER);
 
@@ -170,7 +170,7 @@ async fn a_server_that_never_answers_is_unreachable_within_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_about_its_log_is_unreachable_within_the_timeout() {
+async fn a_server_that_does_not_answer_the_schema_check_is_unreachable_within_the_timeout() {
     let log = Log::isolated().await;
     let holder = log.sql().await;
     holder.batch_execute("BEGIN; LOCK TABLE eddyline_schema").await.unwrap();
@@ -182,7 +182,7 @@ async fn a_server_that_falls_silent_about_its_log_is_unreachable_within_the_time
 }
 
 #[tokio::test]
-async fn what_is_no_postgresql_server_is_unreachable() {
+async fn a_program_other_than_postgresql_is_unreachable() {
     let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     let closing = listen(|mut stream| {
         let _ = stream.read(&mut [0; 1024]);
@@ -190,7 +190,7 @@ async fn what_is_no_postgresql_server_is_unreachable() {
     });
     let staying = listen(|mut stream| {
         let _ = stream.write_all(answer);
-        // Until the client goes away.
+        // Until the client closes the connection.
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let mute = listen(|stream| stream.shutdown(Shutdown::Both).unwrap());
@@ -202,7 +202,7 @@ async fn what_is_no_postgresql_server_is_unreachable() {
             let error = write_error(Config::new(&url).unwrap().connect_timeout(timeout)).await;
 
             assert!(matches!(error, Error::Unreachable { .. }), "{url}: {error:?}");
-            // An answer that is not about encryption says that there is none.
+            // An answer that does not belong to the negotiation of encryption means no encryption.
             assert!(mode == "require" || error.class().is_retryable(), "{url}: {error:?}");
         }
     }
@@ -227,7 +227,7 @@ async fn a_refused_login_has_the_reason_of_the_server() {
     }
 }
 
-/// The driver does not even ask.
+/// The driver fails without a request to the server.
 #[tokio::test]
 async fn a_login_without_a_password_is_denied() {
     let url = as_user(&secure_server().await.url(), MEMBER);
@@ -239,7 +239,7 @@ async fn a_login_without_a_password_is_denied() {
 }
 
 #[tokio::test]
-async fn a_login_with_the_right_password_is_let_in() {
+async fn a_login_with_the_right_password_succeeds() {
     let url = as_user(&secure_server().await.url(), &format!("{MEMBER}:{PASSWORD}"));
 
     assert!(Store::<ReadWrite>::connect(Config::new(&url).unwrap()).await.is_ok());
@@ -324,7 +324,30 @@ async fn a_database_of_another_encoding_is_refused() {
     }
 }
 
-/// Between the store and the server stands one that says it is older.
+#[tokio::test]
+async fn a_configuration_of_the_driver_connects_like_an_address() {
+    let log = Log::new().await;
+    let driver: tokio_postgres::Config = log.primary_url().parse().unwrap();
+
+    let config = Config::try_from(driver).unwrap().log(&log.name);
+
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+}
+
+#[test]
+fn a_configuration_of_the_driver_that_cannot_be_honoured_is_refused_without_its_password() {
+    let mut driver = tokio_postgres::Config::new();
+    driver.host("localhost").password(PASSWORD).connect_timeout(Duration::ZERO);
+
+    let error = Config::try_from(driver).unwrap_err();
+
+    assert_eq!(setting(&error), "tokio_postgres::Config");
+    assert!(error.to_string().contains("connect_timeout"), "{error}");
+    assert!(!format!("{error} {error:?}").contains(PASSWORD), "{error:?}");
+}
+
+/// A proxy between the store and the server reports an older version.
 #[tokio::test]
 async fn a_server_that_is_too_old_is_refused() {
     let log = Log::new().await;
@@ -338,7 +361,7 @@ async fn a_server_that_is_too_old_is_refused() {
             let (mut requests, mut to_server) =
                 (client.try_clone().unwrap(), server.try_clone().unwrap());
             std::thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
-            disguise(server, client, real.as_bytes(), version);
+            forward_replacing(server, client, real.as_bytes(), version);
         });
 
         let error = write_error(Config::new(&url).unwrap().log(&log.name)).await;
@@ -349,14 +372,14 @@ async fn a_server_that_is_too_old_is_refused() {
     }
 }
 
-/// Passes on what a server says, with one text instead of another of the same length.
-fn disguise(mut server: TcpStream, mut client: TcpStream, real: &[u8], feigned: &[u8]) {
+/// Forwards what a server sends, and replaces one text by another of the same length.
+fn forward_replacing(mut server: TcpStream, mut client: TcpStream, real: &[u8], other: &[u8]) {
     let mut bytes = [0; 8192];
     while let Ok(read @ 1..) = server.read(&mut bytes) {
         let bytes = &mut bytes[..read];
         for at in 0..=read.saturating_sub(real.len()) {
             if bytes[at..].starts_with(real) {
-                bytes[at..at + real.len()].copy_from_slice(feigned);
+                bytes[at..at + real.len()].copy_from_slice(other);
             }
         }
         if client.write_all(bytes).is_err() {

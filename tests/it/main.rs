@@ -9,6 +9,7 @@ mod architecture;
 mod cancel;
 mod canonical;
 mod certificates;
+mod client_certificates;
 mod codes;
 mod connect;
 mod containment;

@@ -5,27 +5,27 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
-use super::key::PublicKey;
+use super::public_key::PublicKey;
 
-/// Takes any certificate: encryption without knowing who is at the other end, as `sslmode=require`
-/// means it.
+/// A certificate verifier that does not verify the server's identity, as with `sslmode=require`. It
+/// accepts every certificate.
 ///
-/// The signature of the handshake is checked all the same, by the key alone. Without it another
-/// server could show the certificate of the right one, and a password that is bound to the
-/// certificate would be bound to nothing. All else that a certificate holds is not looked at: its
-/// version, its extensions, its dates, who signed it.
+/// It does verify the signature of the handshake, with the certificate's public key. Without this check,
+/// another server could present the right server's certificate, and channel binding, which binds a
+/// password to the certificate, would protect nothing. All other contents of the certificate are
+/// ignored: its version, extensions, validity and issuer.
 #[derive(Debug)]
-pub(super) struct Unchecked {
+pub(super) struct KeyOnlyVerifier {
     provider: Arc<CryptoProvider>,
 }
 
-impl Unchecked {
+impl KeyOnlyVerifier {
     pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
         Self { provider }
     }
 }
 
-impl ServerCertVerifier for Unchecked {
+impl ServerCertVerifier for KeyOnlyVerifier {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -45,7 +45,7 @@ impl ServerCertVerifier for Unchecked {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let key = PublicKey::of(certificate).ok_or(CertificateError::BadEncoding)?;
         let known = self.provider.signature_verification_algorithms.mapping.iter();
-        // Until TLS 1.3 a scheme of ECDSA leaves the curve to the key.
+        // In TLS 1.2, an ECDSA signature scheme does not determine the curve; the key does.
         let mut algorithms = known
             .filter(|(scheme, _)| *scheme == signature.scheme)
             .flat_map(|(_, algorithms)| algorithms.iter())

@@ -1,8 +1,8 @@
-//! The public key of a certificate, whatever else the certificate holds.
+//! A parser for the public key of a certificate. It ignores the certificate's other contents.
 
 /// The public key of a certificate.
 pub(super) struct PublicKey<'a> {
-    /// The whole `SubjectPublicKeyInfo`, as TLS takes a raw key.
+    /// The encoded `SubjectPublicKeyInfo`, which TLS uses as a raw public key.
     pub(super) info: &'a [u8],
     /// The content of its `AlgorithmIdentifier`.
     pub(super) algorithm: &'a [u8],
@@ -10,31 +10,31 @@ pub(super) struct PublicKey<'a> {
 }
 
 impl<'a> PublicKey<'a> {
-    /// Finds the key in a certificate, of any version, in DER.
+    /// Parses the key of a certificate of any version, in DER.
     pub(super) fn of(certificate: &'a [u8]) -> Option<Self> {
         let (certificate, _) = Element::read(certificate)?;
         let (signed, _) = Element::read(certificate.of(SEQUENCE)?)?;
         let mut rest = signed.of(SEQUENCE)?;
-        // One of version 1 does not say its version.
-        if let Some((Element { tag: VERSION, .. }, behind)) = Element::read(rest) {
-            rest = behind;
+        // A certificate of version 1 has no version field.
+        if let Some((Element { tag: VERSION, .. }, remainder)) = Element::read(rest) {
+            rest = remainder;
         }
         for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
             // Serial number, signature algorithm, issuer, validity, subject.
-            let (element, behind) = Element::read(rest)?;
+            let (element, remainder) = Element::read(rest)?;
             element.of(tag)?;
-            rest = behind;
+            rest = remainder;
         }
         let (info, _) = Element::read(rest)?;
         let (algorithm, rest) = Element::read(info.of(SEQUENCE)?)?;
         let (bits, _) = Element::read(rest)?;
-        // The first byte counts the unused bits of the last one.
+        // The first byte is the number of unused bits in the last one.
         let bits = bits.of(BIT_STRING)?.strip_prefix(&[0])?;
         Some(Self { info: info.whole, algorithm: algorithm.of(SEQUENCE)?, bits })
     }
 }
 
-/// An element of DER.
+/// A DER element.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
@@ -42,25 +42,25 @@ struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// Reads the first element; returns what is behind it as well.
+    /// Parses the first element. Returns it with the bytes after it.
     fn read(der: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&tag, rest) = der.split_first()?;
         let (&length, rest) = rest.split_first()?;
         let (length, rest) = match length {
             0..=0x7f => (usize::from(length), rest),
-            // The length of the length, which is at most that of 16 MB.
+            // The number of bytes of the length; three bytes allow for 16 MB.
             0x81..=0x83 => {
                 let (length, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
                 (length.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte)), rest)
             }
             _ => return None,
         };
-        let (content, behind) = rest.split_at_checked(length)?;
-        let whole = der.get(..der.len() - behind.len())?;
-        Some((Self { tag, content, whole }, behind))
+        let (content, remainder) = rest.split_at_checked(length)?;
+        let whole = der.get(..der.len() - remainder.len())?;
+        Some((Self { tag, content, whole }, remainder))
     }
 
-    /// Returns the content, if the element is of that tag.
+    /// Returns the content if the element has this tag.
     fn of(&self, tag: u8) -> Option<&'a [u8]> {
         (self.tag == tag).then_some(self.content)
     }
@@ -96,9 +96,9 @@ mod tests {
     }
 
     proptest! {
-        /// What is no certificate has no key, and panics nowhere.
+        /// Damaged input never panics, and truncated input has no key.
         #[test]
-        fn damaged_certificates_are_read_to_their_end(
+        fn damaged_certificates_do_not_panic(
             at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()
         ) {
             let (mut certificate, _) = certificate();
