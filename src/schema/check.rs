@@ -3,7 +3,7 @@ use postgres_types::Type;
 use tokio_postgres::Row;
 
 use super::differences::{self, Difference};
-use super::unknown;
+use super::unknown_version;
 use crate::error::MIGRATE;
 use crate::error::Phase;
 use crate::log_name::{LogName, check_identifier};
@@ -11,50 +11,51 @@ use crate::pool::Session;
 use crate::sql::{self, Found, Inspection, Standing};
 use crate::{Error, Role, SequenceNumber};
 
-/// Checks in one round trip that a log is as this crate's migration makes it, and that the role may use
-/// it. Returns the head of a log that is to be appended to.
+/// Checks in one round trip that a log has the objects that this crate's migration creates, and that the
+/// role has the rights to use it. Returns the head of a log on the primary.
 ///
-/// A migration that ends meanwhile may look like a damage, since catalogs are read partly by a snapshot
-/// and partly as they are. So damage is believed when it is found twice.
+/// A migration that commits during the check may look like damage, because some catalog functions read
+/// by the statement's snapshot and others read the latest state. So damage is reported only if a second
+/// check finds damage as well.
 pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
-    match look(session, log).await {
-        Err(Error::SchemaDamaged { .. }) => look(session, log).await,
+    match check_once(session, log).await {
+        Err(Error::SchemaDamaged { .. }) => check_once(session, log).await,
         outcome => outcome,
     }
 }
 
-/// Where the log stands is asked before what is there of it, so that a migration which ends in between
-/// has created all that its version needs.
-async fn look(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
+/// The version is read before the objects. If a migration commits in between, the objects are at least
+/// those of the version that was read.
+async fn check_once(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     let (server, client) = (session.server(), session.client());
     let failed = |error| server.error(error, server.at(Phase::Read));
-    let (standing, inspection) = (sql::standing(log, server.role), Inspection::new(log));
+    let (status, inspection) = (sql::standing(log, server.role), Inspection::new(log));
     let params = [(&log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
-    let (standing, found) = join(
-        client.query_typed(&standing, &params),
+    let (status, found) = join(
+        client.query_typed(&status, &params),
         client.query_typed(sql::INSPECTION, &inspection.params()),
     )
     .await;
     let found = decode_all(&found.map_err(failed)?).map_err(failed)?;
 
-    let place = Where { server: server.to_string(), log };
-    place.check_existence(&found)?;
-    place.check_rights(&found, server.role)?;
-    let standing = standing.and_then(|rows| rows.first().map(Standing::decode).transpose());
-    let standing = match standing {
-        Ok(standing) => standing,
+    let location = LogLocation { server: server.to_string(), log };
+    location.check_existence(&found)?;
+    location.check_rights(&found, server.role)?;
+    let status = status.and_then(|rows| rows.first().map(Standing::decode).transpose());
+    let status = match status {
+        Ok(status) => status,
         Err(error) => {
-            // What it asked for is missing. If it is not, the failure has another reason.
-            place.check_faults(place.faults(&found, None, server.role))?;
+            // Usually an object that the statement names is missing. If none is, return its error.
+            location.refuse_damage(location.differences(&found, None, server.role))?;
             return Err(failed(error));
         }
     };
-    let version = standing.as_ref().and_then(|standing| standing.version);
+    let version = status.as_ref().and_then(|status| status.version);
     if let Some(version) = version.filter(|version| *version != sql::VERSION) {
-        return Err(unknown(log, version));
+        return Err(unknown_version(log, version));
     }
-    place.check_faults(place.faults(&found, standing.as_ref(), server.role))?;
-    let numbers = standing.and_then(|standing| standing.numbers);
+    location.refuse_damage(location.differences(&found, status.as_ref(), server.role))?;
+    let numbers = status.and_then(|status| status.numbers);
     Ok(numbers.map_or(SequenceNumber::ZERO, |numbers| numbers.head))
 }
 
@@ -62,22 +63,22 @@ pub(super) fn decode_all(rows: &[Row]) -> Result<Vec<Found>, tokio_postgres::Err
     rows.iter().map(Found::decode).collect()
 }
 
-/// The log of an error, and the server on which it is.
-pub(super) struct Where<'a> {
+/// A log and its server, as errors name them.
+pub(super) struct LogLocation<'a> {
     pub(super) server: String,
     pub(super) log: &'a LogName,
 }
 
-impl Where<'_> {
+impl LogLocation<'_> {
     fn check_existence(&self, found: &[Found]) -> Result<(), Error> {
-        if is_there(found) {
+        if has_table(found) {
             return Ok(());
         }
         Err(Error::SchemaMissing { server: self.server.clone(), log: self.log.to_string() })
     }
 
-    /// Refuses a role that cannot use the log, or to which the log shows a part of its events only: an
-    /// append would be judged without the others.
+    /// Refuses a role that lacks a right, or from which row-level security hides events: its appends
+    /// would be checked without the hidden events.
     fn check_rights(&self, found: &[Found], role: Role) -> Result<(), Error> {
         for found in found {
             let (role, reason) = match found {
@@ -112,45 +113,50 @@ impl Where<'_> {
         Ok(())
     }
 
-    fn faults(&self, found: &[Found], standing: Option<&Standing>, role: Role) -> Vec<Difference> {
+    fn differences(
+        &self,
+        found: &[Found],
+        status: Option<&Standing>,
+        role: Role,
+    ) -> Vec<Difference> {
         let log = self.log;
-        let newest = standing.and_then(|standing| standing.newest_version);
-        let mut faults = match role {
+        let newest = status.and_then(|status| status.newest_version);
+        let mut differences = match role {
             Role::Primary => differences::of_objects(log, found, newest > Some(sql::VERSION)),
             Role::Replica => differences::of_columns(log, found),
         };
         let has_versions = found.iter().any(|found| matches!(found, Found::Versions));
-        if !has_versions || standing.is_some_and(|standing| standing.version.is_none()) {
-            faults.push(Difference::Unversioned);
+        if !has_versions || status.is_some_and(|status| status.version.is_none()) {
+            differences.push(Difference::Unversioned);
         }
-        let numbers = standing.and_then(|standing| standing.numbers);
-        faults.extend(numbers.and_then(|numbers| differences::of_numbers(log, numbers)));
-        faults
+        let numbers = status.and_then(|status| status.numbers);
+        differences.extend(numbers.and_then(|numbers| differences::of_numbers(log, numbers)));
+        differences
     }
 
-    /// Refuses a log that has faults.
-    pub(super) fn check_faults(&self, faults: Vec<Difference>) -> Result<(), Error> {
-        if faults.is_empty() {
+    /// Refuses a log that has differences.
+    pub(super) fn refuse_damage(&self, differences: Vec<Difference>) -> Result<(), Error> {
+        if differences.is_empty() {
             return Ok(());
         }
-        let remedy = if faults.iter().all(Difference::is_repaired_by_migration) {
+        let remedy = if differences.iter().all(Difference::is_repaired_by_migration) {
             MIGRATE
         } else {
             "restore it by hand, or from a backup: eddyline::Schema::migrate cannot"
         };
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
         Err(Error::SchemaDamaged {
             server: self.server.clone(),
             log: self.log.to_string(),
-            reason: faults.join("; "),
+            reason: differences.join("; "),
             remedy,
         })
     }
 }
 
-/// Says how a role gets the rights that it needs on a server. The settings of
-/// [`Schema`](crate::Schema) do not take every name: a role of another name becomes a member of one that
-/// they take.
+/// Returns the advice on how to give a role the rights that it lacks on a server. The settings of
+/// [`Schema`](crate::Schema) do not accept every name: a role with another name has to become a member
+/// of a role that they accept.
 fn grant(server: Role, role: &str) -> String {
     let (setting, group) = match server {
         Role::Primary => ("Schema::writer_role", "library_writer"),
@@ -168,7 +174,7 @@ fn grant(server: Role, role: &str) -> String {
     }
 }
 
-/// Returns whether the log's table, or a view in its place, is there.
-pub(super) fn is_there(found: &[Found]) -> bool {
+/// Returns whether the log's table exists, or a view instead of it.
+pub(super) fn has_table(found: &[Found]) -> bool {
     found.iter().any(|found| matches!(found, Found::Object { kind: sql::Kind::Table, .. }))
 }

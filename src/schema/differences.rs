@@ -3,13 +3,13 @@ use std::fmt;
 use crate::log_name::LogName;
 use crate::sql::{self, Found, Kind, Numbers, Object};
 
-/// A difference between what is there of a log and what has to be there.
+/// A difference between an existing log and the log that a migration creates.
 pub(super) enum Difference {
-    /// An object is missing, or is other than it has to be.
+    /// An object is missing, or is not in the expected state.
     Object { object: Object, found: Option<String> },
     /// The table of versions is missing, or has no row for the log.
     Unversioned,
-    /// The sequence gives a number next that does not lie above the head.
+    /// The next position of the sequence is not above the head.
     SequenceBehind { sequence: String, numbers: Numbers },
     /// The sequence has reached its maximum.
     SequenceExhausted { sequence: String },
@@ -54,15 +54,15 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Lists the differences of a log's objects, each after those that its repair needs.
+/// Lists the differences of a log's objects, in an order in which they can be repaired.
 ///
-/// Objects that belong to a log of a newer version as well are only looked for.
+/// Objects that the log shares with a log of a newer version only have to exist.
 pub(super) fn of_objects(log: &LogName, found: &[Found], has_newer: bool) -> Vec<Difference> {
     let objects = sql::objects(log).into_iter();
     objects.filter_map(|object| of_object(object, found, has_newer)).collect()
 }
 
-/// Lists the differences that matter to who reads only: the log may as well be a view.
+/// Lists the differences that matter for reads. For reads, the log may also be a view.
 pub(super) fn of_columns(log: &LogName, found: &[Found]) -> Vec<Difference> {
     let objects = sql::objects(log).into_iter().filter(|object| object.kind == Kind::Column);
     objects.filter_map(|object| of_object(object, found, false)).collect()
@@ -75,16 +75,16 @@ fn of_object(object: Object, found: &[Found], has_newer: bool) -> Option<Differe
         }
         _ => None,
     });
-    let is_right = |state: &String| *state == object.state || (object.is_shared && has_newer);
-    // Routines of one name may differ in their parameters: one of them has to be right.
-    if states.clone().any(is_right) {
+    let is_expected = |state: &String| *state == object.state || (object.is_shared && has_newer);
+    // There may be several routines of one name with other parameters: one of them has to match.
+    if states.clone().any(is_expected) {
         return None;
     }
     let found = states.clone().next().cloned();
     Some(Difference::Object { object, found })
 }
 
-/// Finds what is wrong with the numbers that a log's sequence gives.
+/// Returns the difference of a log's sequence whose next position is missing or not above the head.
 pub(super) fn of_numbers(log: &LogName, numbers: Numbers) -> Option<Difference> {
     let sequence = log.sequence();
     match numbers.next() {
@@ -96,5 +96,5 @@ pub(super) fn of_numbers(log: &LogName, numbers: Numbers) -> Option<Difference> 
     }
 }
 
-/// The state of a table that a crash empties, as an inspection finds it.
+/// The state of an unlogged table, which a crash empties, as an inspection shows it.
 const UNLOGGED: &str = "an unlogged table";

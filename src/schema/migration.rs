@@ -1,9 +1,9 @@
 use postgres_types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
 
-use super::check::{Where, decode_all, is_there};
+use super::check::{LogLocation, decode_all, has_table};
 use super::differences::{self, Difference};
-use super::unknown;
+use super::unknown_version;
 use crate::error::Phase;
 use crate::log_name::LogName;
 use crate::pool::Session;
@@ -11,7 +11,7 @@ use crate::server::Server;
 use crate::sql::{self, Found, Inspection, Numbers, Standing};
 use crate::{Error, Role};
 
-/// Brings a log to the newest version in one transaction, and gives roles their rights.
+/// Creates, upgrades or repairs a log in one transaction, and gives roles their rights.
 pub(super) async fn migrate(
     session: &mut Session,
     log: &LogName,
@@ -20,8 +20,8 @@ pub(super) async fn migrate(
     let server = session.server().clone();
     let failed = |error| server.error(error, server.at(Phase::Read));
     let settings = session.local_settings();
-    // Dropped, the connection closes, and with it the transaction. Each statement has to see what was
-    // committed before it.
+    // If the future is dropped, the connection is closed, and the transaction is rolled back. At READ
+    // COMMITTED, each statement sees all that was committed before it.
     let transaction = session.client_mut().build_transaction();
     let transaction = transaction.isolation_level(IsolationLevel::ReadCommitted).start().await;
     let migration = Migration { transaction: transaction.map_err(failed)?, server: &server, log };
@@ -43,21 +43,21 @@ struct Migration<'a> {
 }
 
 impl Migration<'_> {
-    /// Looks at what is there, and does what is left to do.
+    /// Inspects the log, and makes the changes that are needed.
     async fn run_all(&self) -> Result<(), Error> {
-        let versions = self.standing(Role::Replica).await?;
+        let versions = self.status(Role::Replica).await?;
         let version = versions.version;
         if let Some(newer) = version.filter(|version| *version > sql::VERSION) {
-            return Err(unknown(self.log, newer));
+            return Err(unknown_version(self.log, newer));
         }
         let has_newer = versions.newest_version > Some(sql::VERSION);
         let found = self.inspect().await?;
-        let is_new = !is_there(&found);
+        let is_new = !has_table(&found);
         if is_new {
             self.run(&sql::create_table(self.log)).await?;
         } else if version == Some(sql::VERSION)
             && differences::of_objects(self.log, &found, has_newer).is_empty()
-            && self.number_fault(&found).await?.is_none()
+            && self.sequence_difference(&found).await?.is_none()
         {
             return Ok(());
         } else {
@@ -77,12 +77,12 @@ impl Migration<'_> {
         if let Some(rename) = sql::rename(self.log, &self.inspect().await?) {
             self.run(&rename).await?;
         }
-        let faults = differences::of_objects(self.log, &self.inspect().await?, has_newer);
-        if !faults.iter().all(Difference::is_repaired_by_migration) {
-            return self.place().check_faults(faults);
+        let differences = differences::of_objects(self.log, &self.inspect().await?, has_newer);
+        if !differences.iter().all(Difference::is_repaired_by_migration) {
+            return self.location().refuse_damage(differences);
         }
-        for fault in &faults {
-            let Difference::Object { object, found } = fault else { continue };
+        for difference in &differences {
+            let Difference::Object { object, found } = difference else { continue };
             let remove = object.remove.as_deref().filter(|_| found.is_some());
             for statements in [remove, object.repair.as_deref()].into_iter().flatten() {
                 self.run(statements).await?;
@@ -90,15 +90,15 @@ impl Migration<'_> {
         }
         self.advance_sequence().await?;
         let found = self.inspect().await?;
-        let mut faults = differences::of_objects(self.log, &found, has_newer);
-        faults.extend(self.number_fault(&found).await?);
-        self.place().check_faults(faults)
+        let mut differences = differences::of_objects(self.log, &found, has_newer);
+        differences.extend(self.sequence_difference(&found).await?);
+        self.location().refuse_damage(differences)
     }
 
-    /// Has the sequence go on behind the head. The table is locked, so that no number is given
+    /// Sets the sequence to the head if it is behind. The table is locked, so no position is given
     /// meanwhile.
     async fn advance_sequence(&self) -> Result<(), Error> {
-        let Some(numbers) = self.standing(Role::Primary).await?.numbers else { return Ok(()) };
+        let Some(numbers) = self.status(Role::Primary).await?.numbers else { return Ok(()) };
         match differences::of_numbers(self.log, numbers) {
             Some(Difference::SequenceBehind { numbers: Numbers { head, .. }, .. }) => {
                 self.run(&sql::set_sequence(self.log, head)).await
@@ -111,13 +111,13 @@ impl Migration<'_> {
         }
     }
 
-    /// Looks at the numbers, unless the role may not.
-    async fn number_fault(&self, found: &[Found]) -> Result<Option<Difference>, Error> {
+    /// Compares the sequence with the head, unless the role lacks the right to read them.
+    async fn sequence_difference(&self, found: &[Found]) -> Result<Option<Difference>, Error> {
         let lacks = |found: &Found| matches!(found, Found::MissingRight { .. });
         if found.iter().any(lacks) {
             return Ok(None);
         }
-        let numbers = self.standing(Role::Primary).await?.numbers;
+        let numbers = self.status(Role::Primary).await?.numbers;
         Ok(numbers.and_then(|numbers| differences::of_numbers(self.log, numbers)))
     }
 
@@ -127,20 +127,20 @@ impl Migration<'_> {
         rows.and_then(|rows| decode_all(&rows)).map_err(|error| self.failed(error))
     }
 
-    async fn standing(&self, role: Role) -> Result<Standing, Error> {
+    async fn status(&self, role: Role) -> Result<Standing, Error> {
         let statement = sql::standing(self.log, role);
         let params = [(&self.log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
         let rows = self.transaction.query_typed(&statement, &params).await;
-        let standing = rows.and_then(|rows| rows.first().map(Standing::decode).transpose());
-        Ok(standing.map_err(|error| self.failed(error))?.unwrap_or_default())
+        let status = rows.and_then(|rows| rows.first().map(Standing::decode).transpose());
+        Ok(status.map_err(|error| self.failed(error))?.unwrap_or_default())
     }
 
     async fn run(&self, statements: &str) -> Result<(), Error> {
         self.transaction.batch_execute(statements).await.map_err(|error| self.failed(error))
     }
 
-    fn place(&self) -> Where<'_> {
-        Where { server: self.server.to_string(), log: self.log }
+    fn location(&self) -> LogLocation<'_> {
+        LogLocation { server: self.server.to_string(), log: self.log }
     }
 
     fn failed(&self, error: tokio_postgres::Error) -> Error {

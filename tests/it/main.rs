@@ -45,6 +45,7 @@ mod rights;
 mod roles;
 mod runtimes;
 mod schema;
+mod schema_script;
 mod sequence;
 mod sequence_numbers;
 mod support;

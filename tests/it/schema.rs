@@ -1,4 +1,4 @@
-//! The log's tables: how they come to be, and what they refuse whoever asks.
+//! The creation and the upgrade of a log's tables, and the rows that they refuse.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn everything() -> Filter {
 }
 
 #[tokio::test]
-async fn many_who_migrate_at_once_make_one_schema() {
+async fn concurrent_migrations_create_one_schema() {
     let log = Log::missing().await;
     let (schema, role) = (format!("branch_{}", next()), format!("librarian_{}", next()));
     let config = log.config().schema(&schema);
@@ -30,7 +30,7 @@ async fn many_who_migrate_at_once_make_one_schema() {
 }
 
 #[tokio::test]
-async fn databases_that_migrate_at_once_share_their_roles() {
+async fn concurrent_migrations_of_several_databases_share_roles() {
     let role = format!("librarian_{}", next());
     let databases = [format!("library_{}", next()), format!("library_{}", next())];
     let mut migrations = Vec::new();
@@ -45,9 +45,9 @@ async fn databases_that_migrate_at_once_share_their_roles() {
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
 }
 
-/// The work of another process may take longer than any append is let wait.
+/// Another migration may take longer than any append may wait.
 #[tokio::test]
-async fn a_migration_waits_for_another_however_long_that_takes() {
+async fn a_migration_waits_for_another_without_a_timeout() {
     let log = Log::isolated().await;
     let (holder, sql) = (log.sql().await, log.sql().await);
     let lock = "SELECT pg_advisory_lock(x'0edd1e5e'::bigint << 32)";
@@ -89,10 +89,10 @@ async fn migrating_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_migration_that_fails_leaves_nothing_behind() {
+async fn a_failed_migration_changes_nothing() {
     let log = Log::missing().await;
     let sql = log.sql().await;
-    // The name of an index that the migration makes after the table.
+    // The name of an index that the migration creates after the table.
     let name = &log.name;
     sql.batch_execute(&format!("CREATE VIEW {name}_payload_idx AS SELECT 1")).await.unwrap();
 
@@ -108,7 +108,7 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn names_the_remedy_where_the_log_is_missing() {
+async fn a_missing_log_is_an_error_that_names_the_remedy() {
     let log = Log::missing().await;
     Log::new().await;
     let elsewhere = Config::new(&cluster().await.primary().url("postgres")).unwrap();
@@ -124,7 +124,7 @@ async fn names_the_remedy_where_the_log_is_missing() {
 }
 
 #[tokio::test]
-async fn says_that_the_log_is_missing_where_its_table_was_dropped() {
+async fn operations_on_a_dropped_table_fail_with_schema_missing() {
     let log = Log::new().await;
     let store = log.writer().await;
     log.sql().await.batch_execute(&format!("DROP TABLE {}", log.name)).await.unwrap();
@@ -141,7 +141,7 @@ async fn says_that_the_log_is_missing_where_its_table_was_dropped() {
 }
 
 #[tokio::test]
-async fn refuses_a_log_of_a_version_that_it_does_not_know() {
+async fn a_log_of_an_unknown_version_is_refused() {
     for (version, remedy) in [(0, "migrate"), (1_000, "newer")] {
         let log = Log::new().await;
         let name = &log.name;
@@ -158,9 +158,9 @@ async fn refuses_a_log_of_a_version_that_it_does_not_know() {
     }
 }
 
-/// The scripts are what earlier versions of this crate ran.
+/// The scripts are the statements of earlier versions of this crate.
 #[tokio::test]
-async fn brings_a_log_of_each_earlier_version_to_the_newest() {
+async fn a_migration_upgrades_a_log_of_each_earlier_version() {
     let scripts = [include_str!("versions/1.sql"), include_str!("versions/2.sql")];
     for (version, steps) in [(1, &scripts[..1]), (2, &scripts[..])] {
         let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
@@ -190,7 +190,7 @@ async fn brings_a_log_of_each_earlier_version_to_the_newest() {
 }
 
 #[tokio::test]
-async fn leaves_a_log_alone_that_a_newer_version_has_migrated() {
+async fn a_migration_leaves_a_log_of_a_newer_version_unchanged() {
     let log = Log::new().await;
     let sql = log.sql().await;
     let newer = format!("UPDATE eddyline_schema SET version = 1000 WHERE log = '{}'", log.name);
@@ -205,7 +205,7 @@ async fn leaves_a_log_alone_that_a_newer_version_has_migrated() {
 }
 
 #[tokio::test]
-async fn takes_names_that_sql_would_fold_or_reserve() {
+async fn names_that_sql_folds_or_reserves_are_accepted() {
     let database = Log::isolated().await;
     let longest = "L".repeat(40);
     for (schema, log) in [("Branch", "Loans"), ("select", "table"), ("_1", &longest)] {
@@ -220,9 +220,9 @@ async fn takes_names_that_sql_would_fold_or_reserve() {
     }
 }
 
-/// How a server shows what it keeps depends on these.
+/// These settings change how the server shows definitions.
 #[tokio::test]
-async fn finds_a_log_sound_whatever_the_database_is_set_to() {
+async fn database_settings_do_not_make_a_log_look_damaged() {
     let log = Log::isolated().await;
     let sql = log.sql().await;
     let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
@@ -246,7 +246,7 @@ async fn finds_a_log_sound_whatever_the_database_is_set_to() {
 }
 
 #[tokio::test]
-async fn refuses_what_could_not_be_read() {
+async fn the_table_refuses_rows_that_a_store_cannot_read() {
     let log = Log::new().await;
     let sql = log.sql().await;
     let long = "B".repeat(256);
@@ -273,14 +273,13 @@ async fn refuses_what_could_not_be_read() {
         );
         let outcome = sql.batch_execute(&statement).await;
 
-        assert!(outcome.is_err(), "taken: {statement}");
+        assert!(outcome.is_err(), "accepted: {statement}");
         assert_eq!(refusal(outcome), "23514", "{statement}");
     }
 }
 
-/// Whatever time the tables take, an event of that time can be read.
 #[tokio::test]
-async fn reads_whatever_time_the_tables_take() {
+async fn every_time_that_the_table_accepts_can_be_read() {
     let log = Log::new().await;
     let sql = log.sql().await;
     for time in [
