@@ -64,7 +64,8 @@ impl Server {
         Circumstances::new(phase, self.role)
     }
 
-    /// Converts an error of the driver. If the outcome is unknown, the caller adds the ids of the events.
+    /// Converts an error of the driver. If the outcome is unknown, the caller adds the ids of the
+    /// events.
     pub(crate) fn error(
         &self,
         error: tokio_postgres::Error,
@@ -144,8 +145,8 @@ impl fmt::Display for Server {
     }
 }
 
-/// Returns whether the error ends the connection. An error without a severity, as some poolers send it,
-/// may end the connection.
+/// Returns whether the error ends the connection. An error without a severity, as some poolers send
+/// it, may end the connection.
 pub(crate) fn ends_connection(error: &tokio_postgres::Error) -> bool {
     let severity = error.as_db_error().map(|error| error.parsed_severity());
     severity != Some(Some(Severity::Error))

@@ -44,8 +44,8 @@ impl CertificateParameters {
     /// Returns the trusted certificates. As for libpq, `sslrootcert=system` implies
     /// `sslmode=verify-full`, and contradicts a weaker mode.
     ///
-    /// Other files than `system` need `sslmode=verify-full`. With weaker modes, libpq would check the
-    /// authority but not the host's name, which the store does not offer.
+    /// Other files than `system` need `sslmode=verify-full`. With weaker modes, libpq would check
+    /// the authority but not the host's name, which the store does not offer.
     pub(super) fn root_certificates(&self) -> Result<Option<RootCertificates>, Reason> {
         match (self.sslmode, self.sslrootcert.as_deref()) {
             (Some(RequestedMode::Verified) | None, Some("system")) => {

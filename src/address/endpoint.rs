@@ -8,7 +8,8 @@ use super::Reason;
 /// A host of an address, with its port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Endpoint {
-    /// A name, an IP address or the directory of a socket. The server's certificate is checked for it.
+    /// A name, an IP address or the directory of a socket. The server's certificate is checked for
+    /// it.
     pub(crate) host: Host,
     /// The IP address to connect to, without a look-up of the host.
     pub(crate) hostaddr: Option<IpAddr>,
@@ -68,7 +69,8 @@ impl Endpoint {
         Ok(Self { host, hostaddr, port })
     }
 
-    /// Returns the host as text. If the host is a directory with a `hostaddr`, returns the `hostaddr`.
+    /// Returns the host as text. If the host is a directory with a `hostaddr`, returns the
+    /// `hostaddr`.
     pub(crate) fn host(&self) -> String {
         match (&self.host, self.hostaddr) {
             (Host::Tcp(host), _) => host.clone(),

@@ -23,9 +23,9 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, Reason> {
 
 /// Splits a URL without its scheme.
 ///
-/// A raw `@` after the first `/` or `?` is refused, because it is ambiguous. It may belong to the path or
-/// to a value, as libpq reads it. Or the text before it is a password with a raw `/` or `?`, whose
-/// first part would be read as a host or a port, and appear in error messages.
+/// A raw `@` after the first `/` or `?` is refused, because it is ambiguous. It may belong to the
+/// path or to a value, as libpq reads it. Or the text before it is a password with a raw `/` or
+/// `?`, whose first part would be read as a host or a port, and appear in error messages.
 fn of_url(url: &str) -> Result<Vec<Pair>, Reason> {
     let (authority, rest) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
     let (credentials, hosts) = match authority.split_once('@') {
@@ -99,7 +99,8 @@ fn decode(text: &str) -> Result<Vec<u8>, Reason> {
     Ok(decoded)
 }
 
-/// Splits a list of `name = value`. A value may be in single quotes; `\` escapes the next character.
+/// Splits a list of `name = value`. A value may be in single quotes; `\` escapes the next
+/// character.
 fn of_list(text: &str) -> Result<Vec<Pair>, Reason> {
     let mut pairs = Vec::new();
     let mut chars = text.chars().peekable();

@@ -15,7 +15,8 @@ use crate::{Error, RetryPolicy, Telemetry};
 
 /// The servers and the name of a log, and the settings of a store.
 ///
-/// Only the address is required; every setting has a default. Values are checked when a store connects.
+/// Only the address is required; every setting has a default. Values are checked when a store
+/// connects.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,14 +59,14 @@ impl Config {
     /// Creates a configuration from the address of a server: the primary for a read-write store, a
     /// replica for a read-only store.
     ///
-    /// The address has a format of `libpq`: a URL (`postgres://user:password@host:5432/database`) or a
-    /// list of names and values (`host=localhost dbname=library`). `docs/connections.md` lists the
-    /// parameters. A parameter that a store does not honour is refused, never ignored.
+    /// The address has a format of `libpq`: a URL (`postgres://user:password@host:5432/database`)
+    /// or a list of names and values (`host=localhost dbname=library`). `docs/connections.md` lists
+    /// the parameters. A parameter that a store does not honour is refused, never ignored.
     ///
-    /// The address may name several hosts (`postgres://host-a,host-b/library`), and a host's name may
-    /// resolve to several IP addresses. A read-write store uses the host that accepts writes, and finds
-    /// the new primary after a promotion. A host that does not answer is tried after the others until it
-    /// answers again.
+    /// The address may name several hosts (`postgres://host-a,host-b/library`), and a host's name
+    /// may resolve to several IP addresses. A read-write store uses the host that accepts writes,
+    /// and finds the new primary after a promotion. A host that does not answer is tried after the
+    /// others until it answers again.
     ///
     /// ```
     /// use eddyline::Config;
@@ -78,9 +79,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if the address cannot be parsed, names no host, or has a parameter that
-    /// is not honoured. The error names the parameter and the alternative. It contains no part of the
-    /// address that could be a piece of a password.
+    /// [`Error::InvalidConfig`] if the address cannot be parsed, names no host, or has a parameter
+    /// that is not honoured. The error names the parameter and the alternative. It contains no part
+    /// of the address that could be a piece of a password.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(Self::with_server(Address::parse(url)?))
     }
@@ -139,8 +140,8 @@ impl Config {
         Self { schema: schema.into(), ..self }
     }
 
-    /// Sets the name of the log, which is the name of its table. Defaults to `events`. A database may
-    /// contain any number of logs.
+    /// Sets the name of the log, which is the name of its table. Defaults to `events`. A database
+    /// may contain any number of logs.
     pub fn log(self, log: impl Into<String>) -> Self {
         Self { log: log.into(), ..self }
     }
@@ -160,13 +161,13 @@ impl Config {
         Self { tls: Some(tls), ..self }
     }
 
-    /// Sets the certificate by which the store identifies itself to the server, and its private key.
-    /// Defaults to `sslcert` and `sslkey` in the address, or else to none.
+    /// Sets the certificate by which the store identifies itself to the server, and its private
+    /// key. Defaults to `sslcert` and `sslkey` in the address, or else to none.
     ///
     /// Both are PEM files. The first contains the certificate, followed by its intermediate
     /// certificates; the second a private key that is not encrypted. The certificate is sent over
-    /// encrypted connections if the server asks for it, as with the authentication method `cert` or the
-    /// option `clientcert` in `pg_hba.conf`. A password may be required in addition.
+    /// encrypted connections if the server asks for it, as with the authentication method `cert` or
+    /// the option `clientcert` in `pg_hba.conf`. A password may be required in addition.
     ///
     /// ```
     /// use eddyline::{Config, Tls};
@@ -179,8 +180,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Connecting fails with [`Error::InvalidConfig`], which names the file, if a file cannot be used,
-    /// if the key does not belong to the certificate, or if encryption is disabled.
+    /// Connecting fails with [`Error::InvalidConfig`], which names the file, if a file cannot be
+    /// used, if the key does not belong to the certificate, or if encryption is disabled.
     pub fn client_certificate(
         self,
         cert_file: impl Into<PathBuf>,
@@ -200,37 +201,37 @@ impl Config {
         Self { pooler, ..self }
     }
 
-    /// Sets the maximum number of connections to each server, without the append connections. Defaults
-    /// to 16.
+    /// Sets the maximum number of connections to each server, without the append connections.
+    /// Defaults to 16.
     ///
     /// A decision under the log's lock holds one connection, and so does a stream until it ends. A
-    /// read-write store has further connections for appends: one from the start, and up to four if one
-    /// is stuck.
+    /// read-write store has further connections for appends: one from the start, and up to four if
+    /// one is stuck.
     pub fn max_connections(self, connections: u32) -> Self {
         Self { max_connections: connections, ..self }
     }
 
-    /// Sets how long each attempt of an operation waits for a connection from the pool. Defaults to 5
-    /// seconds.
+    /// Sets how long each attempt of an operation waits for a connection from the pool. Defaults to
+    /// 5 seconds.
     pub fn acquire_timeout(self, timeout: Duration) -> Self {
         Self { acquire_timeout: timeout, ..self }
     }
 
-    /// Sets how long an attempt to connect to one IP address may take. Defaults to `connect_timeout` in
-    /// the server's address, or else to 5 seconds.
+    /// Sets how long an attempt to connect to one IP address may take. Defaults to
+    /// `connect_timeout` in the server's address, or else to 5 seconds.
     ///
     /// Each host, and each IP address of a host, gets the whole timeout.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         Self { connect_timeout: Some(timeout), ..self }
     }
 
-    /// Sets how long a decision that holds the log's lock may take, and then the arrival of its events
-    /// at the server. Defaults to 2 seconds.
+    /// Sets how long a decision that holds the log's lock may take, and then the arrival of its
+    /// events at the server. Defaults to 2 seconds.
     ///
     /// A decision takes the lock after as many conflicts as
-    /// [`escalate_after`](crate::retry::RetryPolicyBuilder::escalate_after) allows. All other appends
-    /// wait meanwhile. If the decision takes longer, [`decide`](crate::Store::decide) fails with
-    /// [`Error::DecisionTimedOut`].
+    /// [`escalate_after`](crate::retry::RetryPolicyBuilder::escalate_after) allows. All other
+    /// appends wait meanwhile. If the decision takes longer, [`decide`](crate::Store::decide) fails
+    /// with [`Error::DecisionTimedOut`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -246,24 +247,24 @@ impl Config {
         Self { decision_timeout: timeout, ..self }
     }
 
-    /// Sets how long the server may work on a statement, and so how long a stream may take. Defaults to
-    /// 30 seconds.
+    /// Sets how long the server may work on a statement, and so how long a stream may take.
+    /// Defaults to 30 seconds.
     pub fn statement_timeout(self, timeout: Duration) -> Self {
         Self { statement_timeout: timeout, ..self }
     }
 
-    /// Sets how long each attempt of an append waits for the log's lock. Defaults to 10 seconds. The
-    /// wait is also limited to three quarters of the time that an attempt may take.
+    /// Sets how long each attempt of an append waits for the log's lock. Defaults to 10 seconds.
+    /// The wait is also limited to three quarters of the time that an attempt may take.
     pub fn lock_timeout(self, timeout: Duration) -> Self {
         Self { lock_timeout: timeout, ..self }
     }
 
-    /// Sets the maximum number of appends in a batch, which share one transaction. Defaults to 256. With
-    /// 1, each append has a transaction of its own.
+    /// Sets the maximum number of appends in a batch, which share one transaction. Defaults to 256.
+    /// With 1, each append has a transaction of its own.
     ///
-    /// Appends that arrive while a batch is under way wait, and form the next batch. The condition of
-    /// each is checked individually, and an append that the server refuses fails alone. An append of
-    /// more than 64 kB of JSON or 256 events is never batched.
+    /// Appends that arrive while a batch is under way wait, and form the next batch. The condition
+    /// of each is checked individually, and an append that the server refuses fails alone. An
+    /// append of more than 64 kB of JSON or 256 events is never batched.
     ///
     /// ```
     /// use std::time::Duration;
@@ -288,13 +289,15 @@ impl Config {
         Self { queue_full, ..self }
     }
 
-    /// Sets how long an append waits for further appends to join its batch if no other batch is under
-    /// way. Defaults to zero. While a batch is under way, appends form the next batch in any case.
+    /// Sets how long an append waits for further appends to join its batch if no other batch is
+    /// under way. Defaults to zero. While a batch is under way, appends form the next batch in any
+    /// case.
     pub fn linger(self, linger: Duration) -> Self {
         Self { linger, ..self }
     }
 
-    /// Sets how long a read waits for a replica to reach the requested position. Defaults to 2 seconds.
+    /// Sets how long a read waits for a replica to reach the requested position. Defaults to 2
+    /// seconds.
     ///
     /// [`Store::at_least`](crate::Store::at_least) requests a position.
     pub fn replica_timeout(self, timeout: Duration) -> Self {
@@ -304,8 +307,8 @@ impl Config {
     /// Sets which failures are retried, how often, and after which pauses. Defaults to
     /// [`RetryPolicy::default`].
     ///
-    /// The policy's attempt timeout and deadline limit every call of the store, also if a server does
-    /// not answer.
+    /// The policy's attempt timeout and deadline limit every call of the store, also if a server
+    /// does not answer.
     ///
     /// ```
     /// use eddyline::{Config, RetryPolicy};
@@ -322,8 +325,8 @@ impl Config {
         Self { telemetry, ..self }
     }
 
-    /// Returns the lock timeout of append connections. It is at most three quarters of the time of an
-    /// attempt, so that the attempt receives the server's answer that the lock timed out.
+    /// Returns the lock timeout of append connections. It is at most three quarters of the time of
+    /// an attempt, so that the attempt receives the server's answer that the lock timed out.
     pub(crate) fn append_lock_timeout(&self) -> Duration {
         let attempt = self.retry.attempt_timeout().into_iter().chain(self.retry.deadline()).min();
         let allowed = attempt.map(|attempt| (attempt / 4 * 3).max(Duration::from_millis(1)));
@@ -341,10 +344,10 @@ impl Config {
 
 /// Converts the driver's configuration, of version 0.7 of `tokio-postgres`.
 ///
-/// The same rules apply as for the address of [`Config::new`]: every value is honoured or refused, none
-/// is ignored. That is why the conversion can fail. A configuration without a host is refused, and so
-/// are zero timeouts, keepalive times that are no whole seconds, and relative directories of sockets.
-/// The driver's default of two hours for `keepalives_idle` counts as not set.
+/// The same rules apply as for the address of [`Config::new`]: every value is honoured or refused,
+/// none is ignored. That is why the conversion can fail. A configuration without a host is refused,
+/// and so are zero timeouts, keepalive times that are no whole seconds, and relative directories of
+/// sockets. The driver's default of two hours for `keepalives_idle` counts as not set.
 ///
 /// ```
 /// use eddyline::Config;
@@ -364,8 +367,8 @@ impl TryFrom<tokio_postgres::Config> for Config {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] of the setting `tokio_postgres::Config`. It names the value that cannot
-    /// be honoured, and contains no password.
+    /// [`Error::InvalidConfig`] of the setting `tokio_postgres::Config`. It names the value that
+    /// cannot be honoured, and contains no password.
     fn try_from(driver: tokio_postgres::Config) -> Result<Self, Error> {
         Ok(Self::with_server(Address::from_driver(&driver)?))
     }

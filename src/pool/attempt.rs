@@ -12,8 +12,8 @@ impl Default for FailureClock {
     }
 }
 
-/// The time, by a [`FailureClock`], of a failed last attempt at a host or at one of its addresses; 0
-/// if the last attempt succeeded, or if there was none.
+/// The time, by a [`FailureClock`], of a failed last attempt at a host or at one of its addresses;
+/// 0 if the last attempt succeeded, or if there was none.
 #[derive(Default)]
 pub(super) struct LastFailure(AtomicU64);
 
@@ -25,8 +25,8 @@ impl LastFailure {
     }
 }
 
-/// An attempt to connect. It counts as failed unless [`succeed`](Self::succeed) is called, also if it
-/// is dropped.
+/// An attempt to connect. It counts as failed unless [`succeed`](Self::succeed) is called, also if
+/// it is dropped.
 pub(super) struct Attempt<'a> {
     clock: &'a FailureClock,
     last_failure: &'a LastFailure,
@@ -50,14 +50,14 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The addresses that the last look-up of a host returned. A Unix-domain socket has the single address
-/// `None`.
+/// The addresses that the last look-up of a host returned. A Unix-domain socket has the single
+/// address `None`.
 #[derive(Default)]
 pub(super) struct Addresses(Mutex<HashMap<Option<IpAddr>, Arc<LastFailure>>>);
 
 impl Addresses {
-    /// Returns the resolved addresses in the order in which to try them: addresses whose last attempt
-    /// failed come last.
+    /// Returns the resolved addresses in the order in which to try them: addresses whose last
+    /// attempt failed come last.
     pub(super) fn in_order(
         &self,
         resolved: Vec<Option<IpAddr>>,

@@ -43,8 +43,8 @@ impl Capacity {
         Waiter(self)
     }
 
-    /// Reserves a slot for an attempt to connect. Returns `None` if no slot is free, or if there are as
-    /// many attempts as waiting callers.
+    /// Reserves a slot for an attempt to connect. Returns `None` if no slot is free, or if there
+    /// are as many attempts as waiting callers.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
         let mut counts = self.counts();
         if counts.pending >= counts.waiting || counts.open + counts.pending >= self.max {

@@ -28,7 +28,8 @@ pub(super) struct Dialer {
     login: Login,
 }
 
-/// The hosts of an address. All dialers of a pool share them, so that each knows the failures of all.
+/// The hosts of an address. All dialers of a pool share them, so that each knows the failures of
+/// all.
 struct Hosts {
     hosts: Vec<DialedHost>,
     clock: FailureClock,
@@ -130,8 +131,8 @@ impl Dialer {
         unreachable(server, ConnectionFailure::TimedOut, reason, elapsed)
     }
 
-    /// Returns the hosts in the order in which to try them. Hosts whose last attempt failed come last,
-    /// the longest ago first.
+    /// Returns the hosts in the order in which to try them. Hosts whose last attempt failed come
+    /// last, the longest ago first.
     fn in_order(&self) -> Vec<&DialedHost> {
         let mut hosts: Vec<_> = self.hosts.hosts.iter().collect();
         if self.is_shuffled {
@@ -155,8 +156,8 @@ impl Dialer {
         self.connect_to_one_of(host, addresses, target).await
     }
 
-    /// Tries the IP addresses of a host one after the other. Addresses whose last attempt failed come
-    /// last, so that a new connection does not wait again for an address that does not answer.
+    /// Tries the IP addresses of a host one after the other. Addresses whose last attempt failed
+    /// come last, so that a new connection does not wait again for an address that does not answer.
     async fn connect_to_one_of(
         &self,
         host: &DialedHost,
@@ -236,8 +237,9 @@ impl DialedHost {
         }
     }
 
-    /// Returns the driver's settings for one IP address. The server's certificate is checked for the
-    /// host's name. As for libpq, a directory with a `hostaddr` is not a socket: the `hostaddr` counts.
+    /// Returns the driver's settings for one IP address. The server's certificate is checked for
+    /// the host's name. As for libpq, a directory with a `hostaddr` is not a socket: the `hostaddr`
+    /// counts.
     fn driver_at(&self, address: Option<IpAddr>) -> tokio_postgres::Config {
         let mut driver = self.driver.clone();
         driver.port(self.endpoint.port);
@@ -307,8 +309,8 @@ fn set_defaults(driver: &mut tokio_postgres::Config, role: Role) {
     }
 }
 
-/// Returns the failure that helps most: the last retryable one if there is one, otherwise the first. It
-/// mentions the others.
+/// Returns the failure that helps most: the last retryable one if there is one, otherwise the
+/// first. It mentions the others.
 fn most_helpful(mut failures: Vec<Error>) -> Option<Error> {
     let retryable = failures.iter().rposition(|failure| failure.class().is_retryable());
     let chosen = retryable.or(failures.first().map(|_| 0))?;

@@ -26,8 +26,8 @@ pub(super) struct Login {
 /// A failed login.
 pub(super) struct Refusal {
     pub(super) error: Error,
-    /// Whether a login without encryption may succeed: the TLS handshake failed, or the server rejects
-    /// the role on encrypted connections.
+    /// Whether a login without encryption may succeed: the TLS handshake failed, or the server
+    /// rejects the role on encrypted connections.
     pub(super) may_succeed_unencrypted: bool,
 }
 
@@ -87,7 +87,8 @@ fn connect_error(server: &Server, target: TargetSession, error: tokio_postgres::
     }
 }
 
-/// Returns whether a login that failed after the start of a handshake may succeed without encryption.
+/// Returns whether a login that failed after the start of a handshake may succeed without
+/// encryption.
 fn may_succeed_unencrypted(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => code.code() == "28000",

@@ -56,7 +56,8 @@ impl ManageConnection for Manager {
     type Connection = Pooled;
     type Error = Error;
 
-    /// Fails. It is never called, because a connection is requested from bb8 only if it has an idle one.
+    /// Fails. It is never called, because a connection is requested from bb8 only if it has an idle
+    /// one.
     async fn connect(&self) -> Result<Pooled, Error> {
         Err(self.dialer.timed_out("connections are opened outside of bb8"))
     }

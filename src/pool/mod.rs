@@ -37,7 +37,8 @@ pub(crate) struct Pool {
     manager: Manager,
     idle: Idle,
     acquire_timeout: Duration,
-    /// Whether to return the first failed attempt to connect, because the store can try another server.
+    /// Whether to return the first failed attempt to connect, because the store can try another
+    /// server.
     fail_fast: bool,
     recent_failure: Arc<RecentFailure>,
 }
@@ -61,9 +62,9 @@ impl Pool {
 
     /// Creates the pool of the connections that only append. No connection is opened yet.
     ///
-    /// They are separate from the store's other connections, so that appends which wait for the log's
-    /// lock do not block reads. Usually one connection is in use, and always the same one, because the
-    /// store knows which events that connection has seen.
+    /// They are separate from the store's other connections, so that appends which wait for the
+    /// log's lock do not block reads. Usually one connection is in use, and always the same one,
+    /// because the store knows which events that connection has seen.
     pub(crate) fn for_appends(&self, config: &Config) -> Self {
         let builder = bb8::Pool::builder().queue_strategy(QueueStrategy::Lifo);
         Self::new(config, self.manager.for_appends(config), builder)
@@ -93,8 +94,8 @@ impl Pool {
         &self.server
     }
 
-    /// Opens a connection outside of the pool. Unlike [`acquire`](Self::acquire), it returns the error
-    /// of its own attempt.
+    /// Opens a connection outside of the pool. Unlike [`acquire`](Self::acquire), it returns the
+    /// error of its own attempt.
     pub(crate) async fn connect(&self) -> Result<Session, Error> {
         self.manager.open().await
     }
@@ -122,7 +123,8 @@ impl Pool {
             Ok(acquired) => acquired,
             Err(elapsed) => Err(self.timed_out(elapsed)),
         };
-        // A connection from the pool is no evidence that the server answers, so success clears nothing.
+        // A connection from the pool is no evidence that the server answers, so success clears
+        // nothing.
         if acquired.is_err() {
             self.set_failed(true);
         }
@@ -131,8 +133,8 @@ impl Pool {
 
     /// Waits until a connection is returned or opened.
     ///
-    /// Callers get connections in the order in which they began to wait. A failed attempt to connect is
-    /// repeated after a pause.
+    /// Callers get connections in the order in which they began to wait. A failed attempt to
+    /// connect is repeated after a pause.
     async fn wait(&self) -> Result<Lease, Error> {
         if let Some(connection) = self.idle.try_take()
             && let Some(lease) = self.lease(connection)
@@ -166,9 +168,9 @@ impl Pool {
     /// Starts an attempt to connect, unless there are as many attempts as waiting callers, or no
     /// capacity.
     ///
-    /// The attempt runs in a task of its own, which goes on if the caller is dropped: the next caller
-    /// can use the connection. If the runtime ends, the attempt ends with it, and its slot is free for
-    /// attempts on other runtimes.
+    /// The attempt runs in a task of its own, which goes on if the caller is dropped: the next
+    /// caller can use the connection. If the runtime ends, the attempt ends with it, and its slot
+    /// is free for attempts on other runtimes.
     fn start_attempt(&self) {
         let Some(slot) = self.manager.capacity.reserve() else { return };
         let (dialer, idle) = (self.manager.dialer.clone(), self.idle.clone());
@@ -201,7 +203,8 @@ impl Pool {
         self.fail_fast || is_permanent && self.manager.capacity.is_empty()
     }
 
-    /// Returns whether the server failed within the last second, so that others should be tried first.
+    /// Returns whether the server failed within the last second, so that others should be tried
+    /// first.
     pub(crate) fn has_failed_recently(&self) -> bool {
         self.recent_failure.is_recent()
     }

@@ -13,8 +13,8 @@ use crate::sql::{self, StatementPlan};
 pub(crate) type Rows = Pin<Box<RowStream>>;
 
 impl Session {
-    /// Reads, usually in one round trip. Returns the row with the log's head, and the rows of the events
-    /// if the read asks for events. If the connection is dropped before
+    /// Reads, usually in one round trip. Returns the row with the log's head, and the rows of the
+    /// events if the read asks for events. If the connection is dropped before
     /// [`finish_reading`](Self::finish_reading), it is closed.
     pub(crate) async fn read(
         &mut self,
@@ -77,8 +77,8 @@ impl Session {
             let Some(all) = &all else { return Ok(None) };
             send(client, &StatementHandle::Unnamed, all).await.map(Some)
         };
-        // The answer to `COMMIT`, which comes after the last row, is not awaited: the answer to the next
-        // request comes after it.
+        // The answer to `COMMIT`, which comes after the last row, is not awaited: the answer to the
+        // next request comes after it.
         let (begun, row, rows, committed) = join4(
             client.batch_execute(self.settings.begin_reading()),
             sent(client, &StatementHandle::Unnamed, &head),
@@ -96,8 +96,8 @@ impl Session {
         Ok((row, rows.map(|rows| -> Rows { Box::pin(rows) })))
     }
 
-    /// Returns whether to try the statement for few events. If that statement found too many events,
-    /// further reads with a filter of the same shape probably find too many as well.
+    /// Returns whether to try the statement for few events. If that statement found too many
+    /// events, further reads with a filter of the same shape probably find too many as well.
     fn expects_few(&mut self, text: &str) -> bool {
         match self.prepared.get_mut(text) {
             Some(prepared) if prepared.skips > 0 => {
@@ -136,7 +136,8 @@ impl Session {
         }
     }
 
-    /// Prepares the statement that sets the kind of plan. Returns `None` if the session is set to it.
+    /// Prepares the statement that sets the kind of plan. Returns `None` if the session is set to
+    /// it.
     async fn prepare_plan(
         &mut self,
         plan: StatementPlan,

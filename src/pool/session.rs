@@ -13,14 +13,14 @@ use crate::server::{Server, ends_connection};
 use crate::sql::{self, StatementPlan};
 use crate::{Error, Role};
 
-/// The limit of prepared statements per connection. Most programs use few shapes of filters; a program
-/// that generates ever new shapes must not exhaust the server's memory.
+/// The limit of prepared statements per connection. Most programs use few shapes of filters; a
+/// program that generates ever new shapes must not exhaust the server's memory.
 const MAX_PREPARED: usize = 128;
 /// The length in bytes above which a statement is not prepared, but sent as text each time.
 pub(super) const MAX_PREPARED_TEXT: usize = 8 << 10;
 
-/// The SQLSTATEs of a prepared statement that the server does not know (any more), or that would return
-/// other columns than before.
+/// The SQLSTATEs of a prepared statement that the server does not know (any more), or that would
+/// return other columns than before.
 pub(super) const STALE: [&str; 2] = ["26000", "0A000"];
 
 /// A connection to a server, with its prepared statements.
@@ -89,8 +89,8 @@ impl Session {
         &self.server
     }
 
-    /// Returns the connection's identity. `None` behind a pooler in transaction mode, which may run each
-    /// transaction of the connection in another backend.
+    /// Returns the connection's identity. `None` behind a pooler in transaction mode, which may run
+    /// each transaction of the connection in another backend.
     pub(crate) fn own_id(&self) -> Option<ConnectionId> {
         (!self.settings.is_backend_shared()).then_some(self.id)
     }
@@ -119,21 +119,21 @@ impl Session {
         Arc::get_mut(&mut self.client).expect("no request is under way")
     }
 
-    /// Returns whether the connection cannot be reused: it is closed or discarded, in a transaction, or
-    /// still receives rows that are no longer read.
+    /// Returns whether the connection cannot be reused: it is closed or discarded, in a
+    /// transaction, or still receives rows that are no longer read.
     pub(crate) fn is_spent(&self) -> bool {
         !self.state.is_idle() || self.client.is_closed()
     }
 
-    /// Starts to measure the time of the request that is sent next. The server starts to measure later,
-    /// so it never cancels a statement for its timeout before this clock shows the timeout.
+    /// Starts to measure the time of the request that is sent next. The server starts to measure
+    /// later, so it never cancels a statement for its timeout before this clock shows the timeout.
     pub(crate) fn start_clock(&mut self) -> Instant {
         self.request_sent_at = Instant::now();
         self.request_sent_at
     }
 
-    /// Sets the time at which the request was sent whose answer is handled next. Later requests may have
-    /// been sent since.
+    /// Sets the time at which the request was sent whose answer is handled next. Later requests may
+    /// have been sent since.
     pub(crate) fn restore_clock(&mut self, sent_at: Instant) {
         self.request_sent_at = sent_at;
     }
@@ -181,8 +181,8 @@ impl Session {
         self.state.finish_reading();
     }
 
-    /// Marks the connection as in a transaction, before the transaction is opened. If the connection is
-    /// dropped before [`leave_transaction`](Self::leave_transaction), it is closed.
+    /// Marks the connection as in a transaction, before the transaction is opened. If the
+    /// connection is dropped before [`leave_transaction`](Self::leave_transaction), it is closed.
     pub(crate) fn enter_transaction(&mut self) {
         self.state.enter_transaction(self.statement_timeout);
     }
@@ -197,7 +197,8 @@ impl Session {
         self.state.leave_transaction();
     }
 
-    /// Prevents the reuse of the connection, because an answer is outstanding that is no longer awaited.
+    /// Prevents the reuse of the connection, because an answer is outstanding that is no longer
+    /// awaited.
     pub(crate) fn discard(&mut self) {
         self.state.discard();
     }
@@ -208,8 +209,8 @@ impl Session {
         self.fail(error, self.server.at(Phase::Read))
     }
 
-    /// Records the failure of an append that had been sent, and returns its error. If the outcome is
-    /// unknown, the caller adds the ids of the events.
+    /// Records the failure of an append that had been sent, and returns its error. If the outcome
+    /// is unknown, the caller adds the ids of the events.
     pub(crate) fn failed_append(&mut self, error: tokio_postgres::Error) -> Error {
         self.fail(error, self.server.at(Phase::Append).sent(true))
     }

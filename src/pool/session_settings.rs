@@ -3,8 +3,8 @@ use std::time::Duration;
 use crate::sql::StatementPlan;
 use crate::{Config, Pooler, Role, sql};
 
-/// The settings of connections, and the statements that apply them: once for each session, or, behind
-/// a pooler in transaction mode, in each transaction.
+/// The settings of connections, and the statements that apply them: once for each session, or,
+/// behind a pooler in transaction mode, in each transaction.
 pub(super) struct SessionSettings {
     /// The kind of plan that sessions are set to at first.
     pub(super) plan: StatementPlan,

@@ -11,12 +11,12 @@ use crate::pool::Session;
 use crate::sql::{self, Found, Inspection, Standing};
 use crate::{Error, Role, SequenceNumber};
 
-/// Checks in one round trip that a log has the objects that this crate's migration creates, and that the
-/// role has the rights to use it. Returns the head of a log on the primary.
+/// Checks in one round trip that a log has the objects that this crate's migration creates, and
+/// that the role has the rights to use it. Returns the head of a log on the primary.
 ///
-/// A migration that commits during the check may look like damage, because some catalog functions read
-/// by the statement's snapshot and others read the latest state. So damage is reported only if a second
-/// check finds damage as well.
+/// A migration that commits during the check may look like damage, because some catalog functions
+/// read by the statement's snapshot and others read the latest state. So damage is reported only if
+/// a second check finds damage as well.
 pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     match check_once(session, log).await {
         Err(Error::SchemaDamaged { .. }) => check_once(session, log).await,
@@ -24,8 +24,8 @@ pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNu
     }
 }
 
-/// The version is read before the objects. If a migration commits in between, the objects are at least
-/// those of the version that was read.
+/// The version is read before the objects. If a migration commits in between, the objects are at
+/// least those of the version that was read.
 async fn check_once(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     let (server, client) = (session.server(), session.client());
     let failed = |error| server.error(error, server.at(Phase::Read));
@@ -77,8 +77,8 @@ impl LogLocation<'_> {
         Err(Error::SchemaMissing { server: self.server.clone(), log: self.log.to_string() })
     }
 
-    /// Refuses a role that lacks a right, or from which row-level security hides events: its appends
-    /// would be checked without the hidden events.
+    /// Refuses a role that lacks a right, or from which row-level security hides events: its
+    /// appends would be checked without the hidden events.
     fn check_rights(&self, found: &[Found], role: Role) -> Result<(), Error> {
         for found in found {
             let (role, reason) = match found {
@@ -155,8 +155,8 @@ impl LogLocation<'_> {
 }
 
 /// Returns the advice on how to give a role the rights that it lacks on a server. The settings of
-/// [`Schema`](crate::Schema) do not accept every name: a role with another name has to become a member
-/// of a role that they accept.
+/// [`Schema`](crate::Schema) do not accept every name: a role with another name has to become a
+/// member of a role that they accept.
 fn grant(server: Role, role: &str) -> String {
     let (setting, group) = match server {
         Role::Primary => ("Schema::writer_role", "library_writer"),

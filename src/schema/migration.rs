@@ -20,8 +20,8 @@ pub(super) async fn migrate(
     let server = session.server().clone();
     let failed = |error| server.error(error, server.at(Phase::Read));
     let settings = session.local_settings();
-    // If the future is dropped, the connection is closed, and the transaction is rolled back. At READ
-    // COMMITTED, each statement sees all that was committed before it.
+    // If the future is dropped, the connection is closed, and the transaction is rolled back. At
+    // READ COMMITTED, each statement sees all that was committed before it.
     let transaction = session.client_mut().build_transaction();
     let transaction = transaction.isolation_level(IsolationLevel::ReadCommitted).start().await;
     let migration = Migration { transaction: transaction.map_err(failed)?, server: &server, log };

@@ -14,9 +14,9 @@ use crate::{Config, Error, Role, sql};
 /// The schema of a log: the database objects that a log consists of.
 ///
 /// [`migrate`](Self::migrate) creates the objects, upgrades them to the version of this crate, and
-/// repairs them. Any number of processes may migrate at once: one does the work, and the others find it
-/// done. There are no downgrades. If migrations are run by other tools, [`sql`](Self::sql) returns the
-/// statements that create a log.
+/// repairs them. Any number of processes may migrate at once: one does the work, and the others
+/// find it done. There are no downgrades. If migrations are run by other tools, [`sql`](Self::sql)
+/// returns the statements that create a log.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), eddyline::Error> {
@@ -49,41 +49,41 @@ impl Schema {
         Self { config: config.clone(), writer_role: None, reader_role: None }
     }
 
-    /// Sets a role that gets the rights to read and append. The role is created if it does not exist.
-    /// Defaults to none: then only the owner of the tables has these rights.
+    /// Sets a role that gets the rights to read and append. The role is created if it does not
+    /// exist. Defaults to none: then only the owner of the tables has these rights.
     pub fn writer_role(self, role: impl Into<String>) -> Self {
         Self { writer_role: Some(role.into()), ..self }
     }
 
-    /// Sets a role that gets the right to read. The role is created if it does not exist. Defaults to
-    /// none.
+    /// Sets a role that gets the right to read. The role is created if it does not exist. Defaults
+    /// to none.
     pub fn reader_role(self, role: impl Into<String>) -> Self {
         Self { reader_role: Some(role.into()), ..self }
     }
 
-    /// Creates the log, or upgrades it to the version of this crate; repairs it; and gives the roles
-    /// their rights.
+    /// Creates the log, or upgrades it to the version of this crate; repairs it; and gives the
+    /// roles their rights.
     ///
-    /// It compares each object of the log: the table with its columns and constraints, the indexes, the
-    /// functions and triggers, the sequence, and the row of the version. It creates missing objects,
-    /// replaces different ones, and sets a sequence that is behind the log's head to that head. So it is
-    /// the remedy for [`Error::SchemaDamaged`], for [`Error::SchemaMissing`] and, for an older log, for
-    /// [`Error::SchemaVersion`].
+    /// It compares each object of the log: the table with its columns and constraints, the indexes,
+    /// the functions and triggers, the sequence, and the row of the version. It creates missing
+    /// objects, replaces different ones, and sets a sequence that is behind the log's head to that
+    /// head. So it is the remedy for [`Error::SchemaDamaged`], for [`Error::SchemaMissing`] and,
+    /// for an older log, for [`Error::SchemaVersion`].
     ///
-    /// The events are in the log's table alone: if the table was dropped, the new log is empty, and its
-    /// first event gets the position 1. A table keeps its events if it was renamed together with the
-    /// setting [`Config::log`], or if its schema was renamed.
+    /// The events are in the log's table alone: if the table was dropped, the new log is empty, and
+    /// its first event gets the position 1. A table keeps its events if it was renamed together
+    /// with the setting [`Config::log`], or if its schema was renamed.
     ///
-    /// If there are changes to make to an existing log, the table is locked until they are made: appends
-    /// and reads wait. Otherwise it only reads.
+    /// If there are changes to make to an existing log, the table is locked until they are made:
+    /// appends and reads wait. Otherwise it only reads.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if a name is invalid, [`Error::SchemaVersion`] if the log has a newer
-    /// version than this crate knows, [`Error::SchemaDamaged`] if only the log's owner can repair it (a
-    /// column is missing or has another type), [`Error::Unreachable`] and
-    /// [`Error::UnsuitableServer`] if the primary cannot be used, [`Error::Database`] if the role may not
-    /// create tables or is not the log's owner.
+    /// [`Error::InvalidConfig`] if a name is invalid, [`Error::SchemaVersion`] if the log has a
+    /// newer version than this crate knows, [`Error::SchemaDamaged`] if only the log's owner can
+    /// repair it (a column is missing or has another type), [`Error::Unreachable`] and
+    /// [`Error::UnsuitableServer`] if the primary cannot be used, [`Error::Database`] if the role
+    /// may not create tables or is not the log's owner.
     ///
     /// # Cancel safety
     ///
@@ -97,17 +97,17 @@ impl Schema {
         migration::migrate(&mut session, &log, &grants).await
     }
 
-    /// Returns the SQL text that creates the log at the version of this crate, and gives the roles their
-    /// rights.
+    /// Returns the SQL text that creates the log at the version of this crate, and gives the roles
+    /// their rights.
     ///
     /// The text is for database administrators and migration tools. It begins and commits its own
-    /// transaction, so run it outside of another one: `psql -v ON_ERROR_STOP=1 -f log.sql`. It needs the
-    /// same rights as [`migrate`](Self::migrate), and the role that runs it owns the log. A store accepts
-    /// the log as if `migrate` had created it.
+    /// transaction, so run it outside of another one: `psql -v ON_ERROR_STOP=1 -f log.sql`. It
+    /// needs the same rights as [`migrate`](Self::migrate), and the role that runs it owns the log.
+    /// A store accepts the log as if `migrate` had created it.
     ///
-    /// It only creates. It does not upgrade a log of an older version, and repairs nothing: if the log
-    /// exists, it fails and changes nothing. It does not give rights to further
-    /// roles later. Use `migrate` for all of this.
+    /// It only creates. It does not upgrade a log of an older version, and repairs nothing: if the
+    /// log exists, it fails and changes nothing. It does not give rights to further roles later.
+    /// Use `migrate` for all of this.
     ///
     /// This method does not connect to a server.
     ///

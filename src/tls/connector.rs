@@ -36,13 +36,14 @@ impl Connector {
                 client.map_err(|error| certificate.unusable(&error))?
             }
         };
-        // Servers require it if TLS begins without negotiation (sslnegotiation=direct); otherwise they
-        // ignore it.
+        // Servers require it if TLS begins without negotiation (sslnegotiation=direct); otherwise
+        // they ignore it.
         client.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Self(MakeRustlsConnect::new(client)))
     }
 
-    /// Returns a connector for one connection, with a flag that shows whether a handshake was started.
+    /// Returns a connector for one connection, with a flag that shows whether a handshake was
+    /// started.
     pub(crate) fn tracked(&self) -> (TrackedConnector<MakeRustlsConnect>, HandshakeStarted) {
         let started = HandshakeStarted::default();
         (TrackedConnector { inner: self.0.clone(), started: started.clone() }, started)

@@ -10,10 +10,10 @@ use super::public_key::PublicKey;
 /// A certificate verifier that does not verify the server's identity, as with `sslmode=require`. It
 /// accepts every certificate.
 ///
-/// It does verify the signature of the handshake, with the certificate's public key. Without this check,
-/// another server could present the right server's certificate, and channel binding, which binds a
-/// password to the certificate, would protect nothing. All other contents of the certificate are
-/// ignored: its version, extensions, validity and issuer.
+/// It does verify the signature of the handshake, with the certificate's public key. Without this
+/// check, another server could present the right server's certificate, and channel binding, which
+/// binds a password to the certificate, would protect nothing. All other contents of the
+/// certificate are ignored: its version, extensions, validity and issuer.
 #[derive(Debug)]
 pub(super) struct KeyOnlyVerifier {
     provider: Arc<CryptoProvider>,
