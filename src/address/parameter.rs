@@ -20,7 +20,8 @@ pub(super) fn apply(builder: &mut AddressBuilder, name: &str, value: &[u8]) -> R
     let value = str::from_utf8(value).ok();
     if let Some((name, expected)) = HONOURED.iter().find(|(honoured, _)| *honoured == name) {
         let applied = value.and_then(|value| builder.set(name, value));
-        return applied.ok_or_else(|| format!("the value of {name} is none of {expected}").into());
+        return applied
+            .ok_or_else(|| format!("{name} has an invalid value, allowed are: {expected}").into());
     }
     let Some((name, rule, advice)) = OTHERS.iter().find(|(other, ..)| *other == name) else {
         return Err(UNKNOWN.into());
