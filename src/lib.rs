@@ -81,7 +81,13 @@
 //!
 //! # Features
 //!
+//! - `ring` (default): TLS with the cryptography of ring.
+//! - `aws-lc-rs`: TLS with the cryptography of aws-lc-rs, which takes precedence over ring. One of the two
+//!   is required.
 //! - `telemetry` (default): metrics and traces through OpenTelemetry.
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!("eddyline needs the feature `ring` or the feature `aws-lc-rs` for TLS");
 
 mod address;
 mod condition;
@@ -107,8 +113,8 @@ mod store;
 mod telemetry;
 mod tls;
 
-/// The crates of ids and times, whose types are part of this crate's signatures.
-pub use {jiff, uuid};
+/// Crates whose types are part of this crate's signatures.
+pub use {jiff, tokio_postgres, uuid};
 
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Pooler, QueueFull, Tls};

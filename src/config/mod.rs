@@ -52,7 +52,7 @@ pub struct Config {
     pub(crate) linger: Duration,
     pub(crate) replica_timeout: Duration,
     pub(crate) retry: RetryPolicy,
-    pub(crate) telemetry: Telemetry,
+    pub(crate) telemetry: Option<Telemetry>,
 }
 
 impl Config {
@@ -106,7 +106,7 @@ impl Config {
             linger: Duration::ZERO,
             replica_timeout: Duration::from_secs(2),
             retry: RetryPolicy::default(),
-            telemetry: Telemetry::default(),
+            telemetry: None,
         }
     }
 
@@ -320,9 +320,10 @@ impl Config {
         Self { retry: policy, ..self }
     }
 
-    /// Sets the destination of metrics and traces. Defaults to OpenTelemetry's global providers.
+    /// Sets the destination of metrics and traces. Defaults to OpenTelemetry's global providers, as they are
+    /// when a store connects.
     pub fn telemetry(self, telemetry: Telemetry) -> Self {
-        Self { telemetry, ..self }
+        Self { telemetry: Some(telemetry), ..self }
     }
 
     /// Returns the lock timeout of append connections. It is at most three quarters of the time of

@@ -223,7 +223,7 @@ pub enum Error {
         /// `payload` or `metadata`.
         field: &'static str,
         /// The error of serde_json, with line and column.
-        source: Cause,
+        source: Arc<serde_json::Error>,
     },
 
     /// No connection of the pool became available in time.

@@ -4,6 +4,7 @@ mod sequenced;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +12,6 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 pub use self::sequenced::SequencedEvent;
-use crate::error::cause;
 use crate::json;
 use crate::limits::{MAX_EVENT_TYPE_BYTES, MAX_JSON_BYTES};
 use crate::{Error, SequenceNumber};
@@ -216,7 +216,7 @@ impl Event {
             event_id: self.id,
             sequence_number,
             field,
-            source: cause(error),
+            source: Arc::new(error),
         })
     }
 }

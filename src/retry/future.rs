@@ -350,6 +350,6 @@ impl<O, F, E, H> fmt::Debug for Retry<'_, O, F, E, H> {
             Stage::Waiting { .. } => "waiting",
             Stage::Done => "done",
         };
-        f.debug_struct("Retry").field("stage", &stage).finish_non_exhaustive()
+        f.debug_struct("Retry").field("state", &stage).finish_non_exhaustive()
     }
 }

@@ -122,7 +122,7 @@ impl<M: Mode> Store<M> {
             Role::Primary => Some(Writing::new(config, &pools[0], &log)?),
             Role::Replica => None,
         };
-        let telemetry = config.telemetry.clone();
+        let telemetry = config.telemetry.clone().unwrap_or_default();
         for pool in &pools {
             telemetry.announce(pool.server());
         }

@@ -2,7 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::ClientConfig;
-use rustls::crypto::ring;
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as cryptography;
+#[cfg(not(feature = "aws-lc-rs"))]
+use rustls::crypto::ring as cryptography;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -18,7 +21,7 @@ pub(crate) struct Connector(MakeRustlsConnect);
 impl Connector {
     /// Creates the connector, and reads the files of certificates and keys.
     pub(crate) fn new(config: &Config, address: &Address) -> Result<Self, Error> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(cryptography::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::invalid_config("tls", error.to_string()))?;

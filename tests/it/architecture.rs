@@ -39,7 +39,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
 fn used(source: &str) -> BTreeSet<String> {
     let root = fs::read_to_string("src/lib.rs").unwrap();
     let home = |name: &str| {
-        let item = root.split(';').map(str::trim).find(|item| {
+        let item = root
+            .split(';')
+            .map(|item| item.trim().trim_start_matches("#[doc(inline)]\n"))
+            .find(|item| {
             item.starts_with("pub use")
                 && item.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
         })?;

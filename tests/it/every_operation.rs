@@ -19,7 +19,7 @@ enum Connection {
     Encrypted,
     SessionPooler,
     Socket,
-    ConnectionPooler,
+    Pooler,
 }
 
 impl Connection {

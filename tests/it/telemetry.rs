@@ -334,3 +334,18 @@ async fn exports_contain_no_secrets() {
         }
     }
 }
+
+/// A program may set the global providers after it has made its configuration.
+#[tokio::test]
+async fn global_providers_are_those_at_the_time_of_connecting() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let config = log.config();
+    opentelemetry::global::set_meter_provider(observer.meters.clone());
+
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let store = store.with_scope("GlobalProviders");
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+
+    let outcomes = observer.counter("eventstore.retry.outcomes");
+    assert_eq!(outcomes["outcome=first_try scope=GlobalProviders"], 1, "{outcomes:?}");
+}
