@@ -39,7 +39,7 @@ impl Session {
         {
             return Ok(answer);
         }
-        let end = reading.end();
+        let end = reading.head();
         let end_form = self.prepare(&end.text).await?;
         let Some(all) = reading.all() else {
             self.start_clock();
@@ -69,7 +69,7 @@ impl Session {
         &mut self,
         reading: &sql::Reading<'_>,
     ) -> Result<(Row, Option<Rows>), Error> {
-        let (end, all) = (reading.end(), reading.all());
+        let (end, all) = (reading.head(), reading.all());
         self.start_clock();
         self.reading = true;
         let client = &self.client;
@@ -125,7 +125,7 @@ impl Session {
             Some(Err(error)) => Err(self.failed(error)),
             None => {
                 self.reading = false;
-                if let Some(prepared) = self.prepared.get_mut(&few.text) {
+                if let Some(prepared) = self.prepared.get_mut(few.text.as_ref()) {
                     prepared.many = READS_OF_MANY;
                 }
                 Ok(None)

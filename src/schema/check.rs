@@ -8,7 +8,7 @@ use crate::error::MIGRATE;
 use crate::error::Phase;
 use crate::log_name::{LogName, check_identifier};
 use crate::pool::Session;
-use crate::sql::{self, Found, Inspection, Standing};
+use crate::sql::{self, Inspection, InspectionRow, LogStatus};
 use crate::{Error, Role, SequenceNumber};
 
 /// Checks in one round trip that a log is as this crate's migration makes it, and that the role may use
@@ -28,7 +28,7 @@ pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNu
 async fn look(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     let (server, client) = (session.server(), session.client());
     let failed = |error| server.error(error, server.at(Phase::Read));
-    let (standing, inspection) = (sql::standing(log, server.role), Inspection::new(log));
+    let (standing, inspection) = (sql::log_status(log, server.role), Inspection::new(log));
     let params = [(&log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
     let (standing, found) = join(
         client.query_typed(&standing, &params),
@@ -40,7 +40,7 @@ async fn look(session: &Session, log: &LogName) -> Result<SequenceNumber, Error>
     let place = Where { server: server.to_string(), log };
     place.check_existence(&found)?;
     place.check_rights(&found, server.role)?;
-    let standing = standing.and_then(|rows| rows.first().map(Standing::decode).transpose());
+    let standing = standing.and_then(|rows| rows.first().map(LogStatus::decode).transpose());
     let standing = match standing {
         Ok(standing) => standing,
         Err(error) => {
@@ -54,12 +54,12 @@ async fn look(session: &Session, log: &LogName) -> Result<SequenceNumber, Error>
         return Err(unknown(log, version));
     }
     place.check_faults(place.faults(&found, standing.as_ref(), server.role))?;
-    let numbers = standing.and_then(|standing| standing.numbers);
+    let numbers = standing.and_then(|standing| standing.sequence);
     Ok(numbers.map_or(SequenceNumber::ZERO, |numbers| numbers.head))
 }
 
-pub(super) fn decode_all(rows: &[Row]) -> Result<Vec<Found>, tokio_postgres::Error> {
-    rows.iter().map(Found::decode).collect()
+pub(super) fn decode_all(rows: &[Row]) -> Result<Vec<InspectionRow>, tokio_postgres::Error> {
+    rows.iter().map(InspectionRow::decode).collect()
 }
 
 /// The log of an error, and the server on which it is.
@@ -69,7 +69,7 @@ pub(super) struct Where<'a> {
 }
 
 impl Where<'_> {
-    fn check_existence(&self, found: &[Found]) -> Result<(), Error> {
+    fn check_existence(&self, found: &[InspectionRow]) -> Result<(), Error> {
         if is_there(found) {
             return Ok(());
         }
@@ -78,10 +78,10 @@ impl Where<'_> {
 
     /// Refuses a role that cannot use the log, or to which the log shows a part of its events only: an
     /// append would be judged without the others.
-    fn check_rights(&self, found: &[Found], role: Role) -> Result<(), Error> {
+    fn check_rights(&self, found: &[InspectionRow], role: Role) -> Result<(), Error> {
         for found in found {
             let (role, reason) = match found {
-                Found::RowSecurity { role } => (
+                InspectionRow::RowSecurity { role } => (
                     role,
                     format!(
                         "row-level security may hide events of {} from it: run ALTER ROLE {} \
@@ -91,7 +91,7 @@ impl Where<'_> {
                         self.log.table()
                     ),
                 ),
-                Found::MissingRight { right, role: name, to_append } => {
+                InspectionRow::MissingRight { right, role: name, to_append } => {
                     let remedy = match (to_append, role) {
                         (true, Role::Replica) => continue,
                         (true, Role::Primary) => {
@@ -112,18 +112,23 @@ impl Where<'_> {
         Ok(())
     }
 
-    fn faults(&self, found: &[Found], standing: Option<&Standing>, role: Role) -> Vec<Difference> {
+    fn faults(
+        &self,
+        found: &[InspectionRow],
+        standing: Option<&LogStatus>,
+        role: Role,
+    ) -> Vec<Difference> {
         let log = self.log;
         let newest = standing.and_then(|standing| standing.newest_version);
         let mut faults = match role {
             Role::Primary => differences::of_objects(log, found, newest > Some(sql::VERSION)),
             Role::Replica => differences::of_columns(log, found),
         };
-        let has_versions = found.iter().any(|found| matches!(found, Found::Versions));
+        let has_versions = found.iter().any(|found| matches!(found, InspectionRow::Versions));
         if !has_versions || standing.is_some_and(|standing| standing.version.is_none()) {
             faults.push(Difference::Unversioned);
         }
-        let numbers = standing.and_then(|standing| standing.numbers);
+        let numbers = standing.and_then(|standing| standing.sequence);
         faults.extend(numbers.and_then(|numbers| differences::of_numbers(log, numbers)));
         faults
     }
@@ -169,6 +174,8 @@ fn grant(server: Role, role: &str) -> String {
 }
 
 /// Returns whether the log's table, or a view in its place, is there.
-pub(super) fn is_there(found: &[Found]) -> bool {
-    found.iter().any(|found| matches!(found, Found::Object { kind: sql::Kind::Table, .. }))
+pub(super) fn is_there(found: &[InspectionRow]) -> bool {
+    found
+        .iter()
+        .any(|found| matches!(found, InspectionRow::Object { kind: sql::ObjectKind::Table, .. }))
 }
