@@ -2,25 +2,25 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use super::leaves::Leaves;
 use super::node::Node;
+use super::subset_index::SubsetIndex;
 
-/// The elements that an array must contain, whatever else it contains and in whatever order.
+/// The elements that an array must contain, in any order and among any others.
 ///
-/// `jsonb` asks of each of them alone whether the array has an element that contains it. So
-/// repetition does not count, nor does an element that another one contains.
+/// `@>` asks for each of them whether the array has an element that contains it. So repetition does
+/// not count, and an element that another one contains is redundant.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Elements(BTreeSet<Node>);
 
 impl Elements {
-    /// Leaves out the elements that are part of another one.
+    /// Makes the list without its redundant elements.
     pub(super) fn new(mut elements: BTreeSet<Node>) -> Self {
         let containers: Vec<_> = elements.iter().filter(|one| !one.is_scalar()).cloned().collect();
         if containers.len() > 1 {
-            let leaves = Leaves::new(containers.iter().map(|one| one.leaves("")).collect());
+            let index = SubsetIndex::new(containers.iter().map(Node::leaf_paths).collect());
             for (whole, container) in containers.iter().enumerate() {
-                for part in leaves.may_be_parts(whole) {
-                    if part != whole && containers[part].is_part_of(container) {
+                for part in index.candidates(whole) {
+                    if part != whole && containers[part].is_implied_by(container) {
                         elements.remove(&containers[part]);
                     }
                 }
@@ -33,9 +33,9 @@ impl Elements {
         self.0.iter()
     }
 
-    /// Returns the scalar that tells arrays apart best: the longest, which is an identifier
-    /// rather than a word that many arrays contain.
-    pub(super) fn scalar(&self) -> Option<&Node> {
+    /// Returns the longest scalar. It is the most selective one as a rule: an identifier rather
+    /// than a word that many arrays contain.
+    pub(super) fn longest_scalar(&self) -> Option<&Node> {
         let scalars = self.0.iter().filter(|one| one.is_scalar());
         scalars.max_by_key(|one| match one {
             Node::String(text) => text.len(),
@@ -43,28 +43,34 @@ impl Elements {
         })
     }
 
-    /// Demands what both demand.
+    /// Returns the elements of both lists.
     pub(super) fn merge(&self, other: &Self) -> Self {
         Self::new(self.0.union(&other.0).cloned().collect())
     }
 
-    /// Returns whether each array that holds `other` holds this as well.
-    pub(super) fn is_part_of(&self, other: &Self) -> bool {
+    /// Returns whether each array that contains `other` contains these elements as well.
+    pub(super) fn is_implied_by(&self, other: &Self) -> bool {
         self.0.iter().all(|part| match part.is_scalar() {
             true => other.0.contains(part),
-            false => other.0.iter().any(|whole| part.is_part_of(whole)),
+            false => other.0.iter().any(|whole| part.is_implied_by(whole)),
         })
     }
 
-    /// Returns whether a JSON array holds this.
-    pub(super) fn is_held_by(&self, array: &str) -> bool {
+    /// Returns whether a JSON array contains the elements.
+    pub(super) fn is_contained_in(&self, array: &str) -> bool {
         let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(array) else { return false };
-        self.0.iter().all(|one| values.iter().any(|value| one.is_held_by(value.get())))
+        self.0.iter().all(|one| values.iter().any(|value| one.is_contained_in(value.get())))
     }
 
-    /// Renders the JSON array that `@>` takes.
-    pub(super) fn to_json(&self) -> String {
-        let elements: Vec<_> = self.0.iter().map(Node::to_json).collect();
-        format!("[{}]", elements.join(","))
+    /// Appends the JSON array to a text.
+    pub(super) fn push_json(&self, json: &mut String) {
+        json.push('[');
+        for (index, element) in self.0.iter().enumerate() {
+            if index > 0 {
+                json.push(',');
+            }
+            element.push_json(json);
+        }
+        json.push(']');
     }
 }

@@ -1,14 +1,14 @@
-//! Filters: their builder, their canonical form, and what they match.
+//! Filters, their builder and their canonical form.
 
 mod builder;
 mod containment;
 mod elements;
-mod leaves;
+mod index_terms;
 mod necessary;
 mod node;
-mod normal;
+mod normal_form;
 mod predicate;
-mod terms;
+mod subset_index;
 mod union;
 
 use std::fmt;
@@ -20,20 +20,21 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 pub use self::builder::FilterBuilder;
-pub(crate) use self::containment::Containment;
+use self::containment::Containment;
+pub(crate) use self::index_terms::IndexLookup;
 pub(crate) use self::necessary::{NecessaryKey, NecessaryMatch};
-pub(crate) use self::node::Node;
-pub(crate) use self::normal::{Item, Types};
+use self::node::Node;
+pub(crate) use self::normal_form::{Item, Types};
 pub use self::predicate::Predicate;
-pub(crate) use self::terms::Lookup;
 use crate::event::floor_to_microsecond;
 use crate::{Error, Event};
 
-/// A selection of events: by event type, by what their payload holds, and by time.
+/// A selection of events by event type, by payload, and by time.
 ///
-/// A filter is made of items joined by OR. An item names event types, of which an event must have
-/// one, or predicates, of which it must meet any or all, or both. Filters that exist are joined by
-/// `|`, see [`union`](Self::union). Nothing selects by metadata.
+/// A filter consists of items, joined by OR. An item has event types, predicates, or both. An event
+/// matches an item if it has one of the types, and if its payload meets one of the predicates
+/// ([`any_of`](Self::any_of)) or all of them ([`all_of`](Self::all_of)). A [`Predicate`] is a value
+/// under a top-level key of the payload. Metadata cannot be selected by.
 ///
 /// ```
 /// use eddyline::Filter;
@@ -45,71 +46,133 @@ use crate::{Error, Event};
 /// # Ok::<(), eddyline::Error>(())
 /// ```
 ///
-/// Two filters are equal if, and only if, they match the same events for every payload there could
-/// be: order, repetition and redundancy do not count. [`canonical`](Self::canonical) and
+/// Filters can be joined after they are built, by `|` or [`union`](Self::union).
+///
+/// Two filters are equal if, and only if, they match the same events for all possible payloads:
+/// order, repetition and redundancy do not count. [`canonical`](Self::canonical) and
 /// [`key`](Self::key) follow that equality.
+///
+/// ```
+/// use eddyline::Filter;
+///
+/// let filter = Filter::any_of([("BookID", "b-7"), ("BookID", "b-8")]).build()?;
+/// let same = Filter::any_of([("BookID", "b-8"), ("BookID", "b-7"), ("BookID", "b-7")]).build()?;
+/// assert_eq!(filter, same);
+/// # Ok::<(), eddyline::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Filter {
-    parts: Arc<Parts>,
+    definition: Arc<Definition>,
 }
 
-struct Parts {
+struct Definition {
     items: Vec<Item>,
     size: Size,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
-    /// Rendered when it is asked for.
+    /// The canonical form, rendered at the first use.
     canonical: OnceLock<String>,
 }
 
-/// How large a filter is.
+/// The size of a filter.
 #[derive(Clone, Copy, Default)]
 struct Size {
-    /// How many event types and values it was made of.
+    /// The number of event types and values that it was built from.
     terms: usize,
-    /// How many event types and values its alternatives have together.
+    /// The number of event types and values of all alternatives together.
     values: usize,
 }
 
 impl Filter {
-    /// Matches every event of the log.
+    /// Makes the filter that matches every event of the log.
+    ///
+    /// ```
+    /// use eddyline::{Event, Filter};
+    /// use serde_json::json;
+    ///
+    /// let event = Event::new("ReaderRegistered", &json!({ "ReaderID": "r-1" }))?;
+    /// assert!(Filter::everything().matches(&event));
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn everything() -> Self {
         Self::from_parts(vec![Item::everything()], Size::default(), None, None)
     }
 
-    /// Begins an item that matches events of any of these types.
+    /// Starts an item that matches events with one of these types.
+    ///
+    /// ```
+    /// use eddyline::Filter;
+    ///
+    /// let filter = Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"]).build()?;
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn types(event_types: impl IntoIterator<Item = impl Into<String>>) -> FilterBuilder {
         FilterBuilder::default().types(event_types)
     }
 
-    /// Begins an item that matches events which meet any of these predicates.
+    /// Starts an item that matches events whose payload meets one of these predicates.
+    ///
+    /// ```
+    /// use eddyline::{Filter, Predicate};
+    ///
+    /// let filter = Filter::any_of([("BookID", "b-7"), ("ReaderID", "r-1")]).build()?;
+    ///
+    /// // Values of different types need `Predicate::new`.
+    /// let filter =
+    ///     Filter::any_of([Predicate::new("BookID", "b-7"), Predicate::new("Copies", 3)]).build()?;
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn any_of(predicates: impl IntoIterator<Item = impl Into<Predicate>>) -> FilterBuilder {
         FilterBuilder::default().any_of(predicates)
     }
 
-    /// Begins an item that matches events which meet all of these predicates.
+    /// Starts an item that matches events whose payload meets all of these predicates.
+    ///
+    /// ```
+    /// use eddyline::Filter;
+    ///
+    /// let filter = Filter::all_of([("BookID", "b-7"), ("ReaderID", "r-1")]).build()?;
+    ///
+    /// // Events that have both tags.
+    /// let filter = Filter::all_of([("tags", ["course:c1", "student:s1"])]).build()?;
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn all_of(predicates: impl IntoIterator<Item = impl Into<Predicate>>) -> FilterBuilder {
         FilterBuilder::default().all_of(predicates)
     }
 
-    /// Narrows the filter to events that occurred in a period, both ends included: `from..`,
-    /// `..=until` or `from..=until`.
+    /// Narrows the filter to events that occurred in a period: `from..`, `..=until` or
+    /// `from..=until`. A filter that has a period already gets the intersection of both.
     ///
-    /// Both ends are cut to whole microseconds, as the time of an event is: an event made at `t`
-    /// occurred in `t..`, in `..=t` and in `t..=t`.
+    /// Both bounds are inclusive. They are truncated to microseconds, as the time of an event is:
+    /// an event made at `t` occurred in `t..`, in `..=t` and in `t..=t`.
     ///
-    /// The bounds are part of the filter, and so of a condition made of what it read: an event
-    /// that is appended later and occurred outside of the period breaks no condition.
+    /// The period is part of the filter, and so of an append condition with it: an event that
+    /// occurred outside of the period does not break the condition, even if it is appended later.
+    ///
+    /// ```
+    /// use eddyline::Filter;
+    /// use eddyline::jiff::Timestamp;
+    ///
+    /// let from: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    /// let until: Timestamp = "2026-12-31T23:59:59.999999Z".parse().expect("a time");
+    /// let loans = Filter::types(["BookCopyLentToReader"]).build()?;
+    ///
+    /// let since = loans.occurred(from..)?;
+    /// let in_year = loans.occurred(from..=until)?;
+    /// assert_eq!(since.occurred(..=until)?, in_year);
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidFilter`] if the period ends before it begins or excludes one of its ends.
+    /// [`Error::InvalidFilter`] if the period ends before it begins, or if a bound is exclusive.
     pub fn occurred(&self, period: impl RangeBounds<Timestamp>) -> Result<Self, Error> {
         let bound = |bound| match bound {
             Bound::Included(time) => Ok(Some(time)),
             Bound::Unbounded => Ok(None),
             Bound::Excluded(_) => {
-                Err(Error::invalid_filter("a period includes both of its ends: say from..=until"))
+                Err(Error::invalid_filter("the bounds of a period are inclusive: use from..=until"))
             }
         };
         let from = bound(period.start_bound().cloned())?;
@@ -117,53 +180,88 @@ impl Filter {
         if from.zip(until).is_some_and(|(from, until)| from > until) {
             return Err(Error::invalid_filter("the period ends before it begins"));
         }
-        // Cut as the time of an event is, so that an event made at a bound lies within.
-        let from = self.parts.from.max(from.map(floor_to_microsecond));
+        // Truncated as the time of an event is, so that an event made at a bound lies within.
+        let from = self.definition.from.max(from.map(floor_to_microsecond));
         let until = until.map(floor_to_microsecond);
-        let until = [self.parts.until, until].into_iter().flatten().min();
-        Ok(Self::from_parts(self.parts.items.clone(), self.parts.size, from, until))
+        let until = [self.definition.until, until].into_iter().flatten().min();
+        Ok(Self::from_parts(self.definition.items.clone(), self.definition.size, from, until))
     }
 
-    /// Returns whether an event matches, just as the server would answer.
+    /// Returns whether the filter matches an event. The server gives the same answer.
+    ///
+    /// ```
+    /// use eddyline::{Event, Filter};
+    /// use serde_json::json;
+    ///
+    /// let filter = Filter::types(["BookCopyLentToReader"]).any_of([("BookID", "b-7")]).build()?;
+    ///
+    /// let payload = json!({ "BookID": "b-7", "ReaderID": "r-1" });
+    /// assert!(filter.matches(&Event::new("BookCopyLentToReader", &payload)?));
+    /// assert!(!filter.matches(&Event::new("BookCopyReturnedByReader", &payload)?));
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn matches(&self, event: &Event) -> bool {
         let time = event.occurred_at();
-        self.parts.from.is_none_or(|from| from <= time)
-            && self.parts.until.is_none_or(|until| time <= until)
-            && self.parts.items.iter().any(|item| item.matches(event))
+        self.definition.from.is_none_or(|from| from <= time)
+            && self.definition.until.is_none_or(|until| time <= until)
+            && self.definition.items.iter().any(|item| item.matches(event))
     }
 
-    /// Returns the canonical form: the same text for every filter of the same meaning, another
-    /// text for every other.
+    /// Returns the canonical form, a JSON text. Equal filters have the same form, and different
+    /// filters have different forms.
+    ///
+    /// ```
+    /// use eddyline::Filter;
+    ///
+    /// let filter = Filter::types(["ReaderRegistered"]).any_of([("ReaderID", "r-1")]).build()?;
+    /// assert_eq!(
+    ///     filter.canonical(),
+    ///     r#"{"items":[{"types":["ReaderRegistered"],"payload":[{"ReaderID":"r-1"}]}]}"#
+    /// );
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn canonical(&self) -> &str {
-        let Parts { items, from, until, canonical, size: _ } = &*self.parts;
-        canonical.get_or_init(|| normal::canonical(items, *from, *until))
+        let Definition { items, from, until, canonical, size: _ } = &*self.definition;
+        canonical.get_or_init(|| normal_form::canonical(items, *from, *until))
     }
 
-    /// Returns the SHA-256 of the canonical form.
+    /// Returns the key of the filter: the SHA-256 of its canonical form.
+    ///
+    /// ```
+    /// use eddyline::Filter;
+    ///
+    /// let filter = Filter::any_of([("BookID", "b-7"), ("BookID", "b-8")]).build()?;
+    /// let same = Filter::any_of([("BookID", "b-8"), ("BookID", "b-7")]).build()?;
+    /// let other = Filter::any_of([("BookID", "b-9")]).build()?;
+    ///
+    /// assert_eq!(filter.key(), same.key());
+    /// assert_ne!(filter.key(), other.key());
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn key(&self) -> FilterKey {
         FilterKey(Sha256::digest(self.canonical()).into())
     }
 
     pub(crate) fn items(&self) -> &[Item] {
-        &self.parts.items
+        &self.definition.items
     }
 
     pub(crate) fn occurred_from(&self) -> Option<Timestamp> {
-        self.parts.from
+        self.definition.from
     }
 
-    /// Returns how many event types and values its alternatives have together.
+    /// Returns the number of event types and values of all alternatives together.
     pub(crate) fn values(&self) -> usize {
-        self.parts.size.values
+        self.definition.size.values
     }
 
-    /// Returns whether the filter has a bound of time.
+    /// Returns whether the filter has a period.
     pub(crate) fn is_bounded(&self) -> bool {
-        self.parts.from.is_some() || self.parts.until.is_some()
+        self.definition.from.is_some() || self.definition.until.is_some()
     }
 
     pub(crate) fn occurred_until(&self) -> Option<Timestamp> {
-        self.parts.until
+        self.definition.until
     }
 
     fn from_parts(
@@ -172,7 +270,8 @@ impl Filter {
         from: Option<Timestamp>,
         until: Option<Timestamp>,
     ) -> Self {
-        Self { parts: Arc::new(Parts { items, size, from, until, canonical: OnceLock::new() }) }
+        let canonical = OnceLock::new();
+        Self { definition: Arc::new(Definition { items, size, from, until, canonical }) }
     }
 }
 
@@ -190,19 +289,38 @@ impl Hash for Filter {
     }
 }
 
-/// Shows event types and the keys of predicates; values may be personal and are left out.
+/// Shows event types and the keys of predicates. Values are left out, since they may be personal
+/// data.
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.parts.items).finish()
+        f.debug_list().entries(&self.definition.items).finish()
     }
 }
 
-/// Identifies a [`Filter`] by its meaning, in 32 bytes; shown in hexadecimal.
+/// A key of 32 bytes that identifies a [`Filter`]: equal filters have the same key.
+///
+/// It is displayed in hexadecimal.
+///
+/// ```
+/// use eddyline::Filter;
+///
+/// let key = Filter::everything().key();
+/// assert_eq!(key.to_string().len(), 64);
+/// # Ok::<(), eddyline::Error>(())
+/// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FilterKey([u8; 32]);
 
 impl FilterKey {
-    /// Returns the bytes.
+    /// Returns the bytes of the key.
+    ///
+    /// ```
+    /// use eddyline::Filter;
+    ///
+    /// let key = Filter::everything().key();
+    /// assert_eq!(key.to_string()[..2], format!("{:02x}", key.as_bytes()[0]));
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

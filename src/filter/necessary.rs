@@ -1,39 +1,39 @@
-//! What an event must have for a filter to match it, so that the server can find the events that may
-//! break a condition by whole values, and compare only those.
+//! Necessary conditions of a match. By them the server finds the events that may break a condition
+//! in a join on whole values, and compares only those events exactly.
 //!
 //! Law: if a filter matches an event, the event meets one of the filter's necessary matches.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::containment::{Containment, quoted};
+use super::containment::{Containment, push_quoted};
 use super::{Filter, Item, Node, Types};
 
-/// One alternative of a filter: an event that meets all of its parts is matched by the filter, and a
-/// filter matches no event that meets none of its alternatives.
+/// An alternative of a filter. The filter matches an event that meets all parts of an alternative,
+/// and no other event.
 pub(crate) struct NecessaryMatch<'a> {
-    /// Where an event has the value.
+    /// The place in an event that has the value.
     pub(crate) key: NecessaryKey<'a>,
     /// The value, as JSON.
     pub(crate) value: String,
-    /// The object that the payload contains, as JSON; `None` if there is no predicate.
+    /// The object that the payload contains, as JSON. `None` if the item has no predicate.
     pub(crate) body: Option<&'a str>,
-    /// Whether the value under the key says as much as the object.
+    /// Whether the value under the key implies the object.
     pub(crate) is_exact: bool,
-    /// The types of which the event is one, as a JSON array; `None` for any.
-    pub(crate) types: Option<Arc<str>>,
+    /// The possible types of the event, as a JSON array. `None` for any type. The alternatives of
+    /// an item share one text.
+    pub(crate) types: Option<&'a str>,
 }
 
-/// Where an event has a necessary value.
+/// The place in an event that has a necessary value.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum NecessaryKey<'a> {
-    /// Nowhere in particular: every event has the value `true`.
+    /// No particular place: every event has the value `true`.
     Any,
-    /// Among the elements of an array at the top level of its payload.
+    /// An element of the array under this key at the top level of the payload.
     Element(&'a str),
-    /// At the top level of its payload.
+    /// The value under this key at the top level of the payload.
     Field(&'a str),
-    /// In its type.
+    /// The event type.
     Type,
 }
 
@@ -42,23 +42,18 @@ impl Filter {
     pub(crate) fn necessary_matches(&self) -> Vec<NecessaryMatch<'_>> {
         let mut matches = Vec::new();
         for item in self.items() {
-            let types: Option<Arc<str>> = item.types_json().map(Into::into);
             if !item.containments().is_empty() {
                 let parts = item.containments().iter().zip(item.payloads());
-                matches.extend(parts.zip(item.key_values()).map(|((one, body), key_value)| {
-                    of_payload(one, key_value, body, types.clone())
-                }));
+                matches.extend(
+                    parts.zip(item.lookup_values()).map(|((one, body), value)| {
+                        of_payload(one, value, body, item.types_json())
+                    }),
+                );
                 continue;
             }
             match item.types() {
                 Types::Any => matches.push(any(None, None)),
-                Types::Of(types) => matches.extend(types.iter().map(|one| NecessaryMatch {
-                    key: NecessaryKey::Type,
-                    value: quoted(one),
-                    body: None,
-                    is_exact: true,
-                    types: None,
-                })),
+                Types::Of(types) => matches.extend(types.iter().map(|one| of_type(one))),
             }
         }
         matches
@@ -66,41 +61,44 @@ impl Filter {
 }
 
 impl Item {
-    /// Returns for each containment one of the scalars that an event must have as a whole value, if there is
-    /// one: one that the fewest others have, so that an event that has it is compared with few.
-    pub(super) fn key_values(&self) -> impl Iterator<Item = Option<(NecessaryKey<'_>, &Node)>> {
+    /// Returns for each containment a scalar that an event must have as a whole value, if there is
+    /// one. It is the scalar that the fewest containments have, so that an event with it is
+    /// compared with few.
+    pub(super) fn lookup_values(&self) -> impl Iterator<Item = Option<(NecessaryKey<'_>, &Node)>> {
         let containments = self.containments();
-        let mut owners = BTreeMap::new();
+        let mut counts = BTreeMap::new();
         if containments.len() > FEW_CONTAINMENTS {
-            let all = containments.iter().flat_map(Containment::key_values);
-            all.for_each(|one| *owners.entry(one).or_insert(0_usize) += 1);
+            let all = containments.iter().flat_map(Containment::lookup_values);
+            all.for_each(|one| *counts.entry(one).or_insert(0_usize) += 1);
         }
-        containments.iter().map(move |one| match owners.is_empty() {
-            true => one.first_key_value(),
-            // A scalar of its own tells more events apart than one in an array, if both are as rare.
-            false => one.key_values().min_by_key(|key_value| {
-                (owners.get(key_value).copied(), matches!(key_value.0, NecessaryKey::Element(_)))
+        containments.iter().map(move |one| match counts.is_empty() {
+            true => one.first_lookup_value(),
+            // Of two equally rare scalars, one under a key is more selective than one in an array.
+            false => one.lookup_values().min_by_key(|value| {
+                (counts.get(value).copied(), matches!(value.0, NecessaryKey::Element(_)))
             }),
         })
     }
 }
 
 impl Containment {
-    /// Returns the first scalar under a key of the payload, or else one in an array there.
-    fn first_key_value(&self) -> Option<(NecessaryKey<'_>, &Node)> {
+    /// Returns the first scalar under a key of the payload, or else a scalar of the first array.
+    fn first_lookup_value(&self) -> Option<(NecessaryKey<'_>, &Node)> {
         let field = self.fields().find(|(_, node)| node.is_scalar());
         let field = field.map(|(key, node)| (NecessaryKey::Field(key), node));
         field.or_else(|| {
             self.fields().find_map(|(key, node)| match node {
-                Node::Array(elements) => Some((NecessaryKey::Element(key), elements.scalar()?)),
+                Node::Array(elements) => {
+                    Some((NecessaryKey::Element(key), elements.longest_scalar()?))
+                }
                 _ => None,
             })
         })
     }
 
-    /// Returns the scalars that an event must have as whole values: under a key of its payload, or in an
-    /// array there.
-    fn key_values(&self) -> impl Iterator<Item = (NecessaryKey<'_>, &Node)> {
+    /// Returns the scalars that an event must have as whole values: under a key of its payload, or
+    /// in an array under a key.
+    fn lookup_values(&self) -> impl Iterator<Item = (NecessaryKey<'_>, &Node)> {
         self.fields().flat_map(|(key, node)| {
             let elements = match node {
                 Node::Array(elements) => Some(elements.iter().filter(|one| one.is_scalar())),
@@ -115,21 +113,27 @@ impl Containment {
 
 fn of_payload<'a>(
     containment: &'a Containment,
-    key_value: Option<(NecessaryKey<'a>, &Node)>,
+    lookup_value: Option<(NecessaryKey<'a>, &Node)>,
     body: &'a str,
-    types: Option<Arc<str>>,
+    types: Option<&'a str>,
 ) -> NecessaryMatch<'a> {
-    let Some((key, node)) = key_value else { return any(Some(body), types) };
-    let is_exact = containment.is_single();
+    let Some((key, node)) = lookup_value else { return any(Some(body), types) };
+    let is_exact = containment.is_scalar_field();
     NecessaryMatch { key, value: node.to_json(), body: Some(body), is_exact, types }
 }
 
-fn any(body: Option<&str>, types: Option<Arc<str>>) -> NecessaryMatch<'_> {
+fn of_type(event_type: &str) -> NecessaryMatch<'static> {
+    let mut value = String::with_capacity(event_type.len() + 2);
+    push_quoted(event_type, &mut value);
+    NecessaryMatch { key: NecessaryKey::Type, value, body: None, is_exact: true, types: None }
+}
+
+fn any<'a>(body: Option<&'a str>, types: Option<&'a str>) -> NecessaryMatch<'a> {
     let value = "true".to_owned();
     NecessaryMatch { key: NecessaryKey::Any, value, is_exact: body.is_none(), body, types }
 }
 
-/// Up to how many containments of an item each may have the same value.
+/// Up to this number of containments, all containments of an item may have the same value.
 const FEW_CONTAINMENTS: usize = 16;
 
 #[cfg(test)]
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_an_element_only_if_no_scalar_is_demanded() {
+    fn looks_up_an_element_only_if_no_key_has_a_scalar() {
         let tags = Filter::all_of([("tags", ["course:c1"])]);
         let nested = serde_json::json!([["course:c1"], { "student": "s1" }]);
         let cases = [
@@ -163,9 +167,9 @@ mod tests {
         assert_eq!(key_and_value(Filter::all_of([("tags", &nested)])), expected);
     }
 
-    /// An event meets one alternative by its book or tag, and all of them by its branch or semester.
+    /// The alternatives have a book or tag each, and the branch or semester in common.
     #[test]
-    fn takes_the_value_that_the_fewest_alternatives_have() {
+    fn looks_up_the_value_that_the_fewest_alternatives_have() {
         let branch = || Filter::all_of([("ABranch", "north")]);
         let semester = || Filter::all_of([("tags", ["semester:2026-autumn"])]);
         let books = |count: usize| (0..count).map(|book| ("BookID", format!("b-{book}")));

@@ -1,11 +1,12 @@
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::containment::{Containment, Level, check_text, quoted};
+use super::containment::{Containment, Fields, check_text, push_quoted};
 use super::elements::Elements;
 use crate::json::{self, Decimal};
 use crate::limits::MAX_FILTER_TERMS;
 
-/// A value that a payload must hold under a key or in an array.
+/// A JSON value that a payload must contain, under a key or in an array.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Node {
     Array(Elements),
@@ -17,46 +18,28 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    pub(crate) fn from_value(value: &impl Serialize) -> Result<Self, String> {
+    /// Serializes a value and checks it, or returns why a predicate cannot have it.
+    pub(super) fn from_value(value: &impl Serialize) -> Result<Self, String> {
         let text = json::to_text(value)?;
-        // A string in which nothing is escaped is what most values are.
-        if let Some(string) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'))
+        // Most values are strings without escapes, which need no parser.
+        if let Some(string) = without_quotes(&text)
             && !string.contains('\\')
         {
             check_text("string", string)?;
             return Ok(Self::String(string.to_owned()));
         }
-        json::check_object(&format!("{{\"\":{text}}}"))?;
+        json::check_field(&text)?;
         Self::from_json(&text, &mut { MAX_FILTER_TERMS })
     }
 
-    /// Reads JSON that holds at most so many values as are left.
+    /// Decodes a JSON text with at most `left` values, and counts them off.
     fn from_json(text: &str, left: &mut usize) -> Result<Self, String> {
-        let invalid = |fault: serde_json::Error| format!("is not valid JSON: {fault}");
         *left = left
             .checked_sub(1)
             .ok_or_else(|| format!("holds more than {MAX_FILTER_TERMS} values"))?;
         match text.as_bytes().first() {
-            Some(b'{') => {
-                let level: Level<'_> = serde_json::from_str(text).map_err(invalid)?;
-                if level.is_empty() {
-                    return Err("holds an empty object, which would match any object".to_owned());
-                }
-                let fields = level.into_iter().map(|(key, value)| {
-                    check_text("key", &key)?;
-                    Ok((key, Self::from_json(value.get(), left)?))
-                });
-                Ok(Self::Object(fields.collect::<Result<_, String>>()?))
-            }
-            Some(b'[') => {
-                let values: Vec<&serde_json::value::RawValue> =
-                    serde_json::from_str(text).map_err(invalid)?;
-                if values.is_empty() {
-                    return Err("holds an empty array, which would match any array".to_owned());
-                }
-                let elements = values.iter().map(|value| Self::from_json(value.get(), left));
-                Ok(Self::Array(Elements::new(elements.collect::<Result<_, _>>()?)))
-            }
+            Some(b'{') => Self::object_from_json(text, left),
+            Some(b'[') => Self::array_from_json(text, left),
             Some(b'"') => {
                 let string: String = serde_json::from_str(text).map_err(invalid)?;
                 check_text("string", &string)?;
@@ -71,70 +54,120 @@ impl Node {
         }
     }
 
-    pub(crate) fn is_scalar(&self) -> bool {
+    fn object_from_json(text: &str, left: &mut usize) -> Result<Self, String> {
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(invalid)?;
+        if fields.is_empty() {
+            return Err("holds an empty object, which would match any object".to_owned());
+        }
+        let fields = fields.into_iter().map(|(key, value)| {
+            check_text("key", &key)?;
+            Ok((key, Self::from_json(value.get(), left)?))
+        });
+        Ok(Self::Object(fields.collect::<Result<_, String>>()?))
+    }
+
+    fn array_from_json(text: &str, left: &mut usize) -> Result<Self, String> {
+        let values: Vec<&RawValue> = serde_json::from_str(text).map_err(invalid)?;
+        if values.is_empty() {
+            return Err("holds an empty array, which would match any array".to_owned());
+        }
+        let elements = values.iter().map(|value| Self::from_json(value.get(), left));
+        Ok(Self::Array(Elements::new(elements.collect::<Result<_, _>>()?)))
+    }
+
+    pub(super) fn is_scalar(&self) -> bool {
         !matches!(self, Self::Array(_) | Self::Object(_))
     }
 
-    /// Returns how many scalars are demanded.
-    pub(super) fn scalars(&self) -> usize {
+    /// Returns the number of scalars at any depth.
+    pub(super) fn scalar_count(&self) -> usize {
         match self {
-            Self::Array(elements) => elements.iter().map(Self::scalars).sum(),
-            Self::Object(object) => object.scalars(),
+            Self::Array(elements) => elements.iter().map(Self::scalar_count).sum(),
+            Self::Object(object) => object.scalar_count(),
             _ => 1,
         }
     }
 
-    /// Returns whether each value that holds `other` holds this as well.
-    pub(super) fn is_part_of(&self, other: &Self) -> bool {
+    /// Returns whether each value that contains `other` contains this one as well.
+    pub(super) fn is_implied_by(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Array(part), Self::Array(whole)) => part.is_part_of(whole),
-            (Self::Object(part), Self::Object(whole)) => part.is_part_of(whole),
+            (Self::Array(part), Self::Array(whole)) => part.is_implied_by(whole),
+            (Self::Object(part), Self::Object(whole)) => part.is_implied_by(whole),
             (part, whole) => part == whole,
         }
     }
 
-    /// Returns a name for each scalar demanded, with its path, which begins with the one given.
-    pub(super) fn leaves(&self, path: &str) -> Vec<String> {
-        match self {
-            Self::Array(elements) => {
-                let path = format!("{path}[]");
-                elements.iter().flat_map(|one| one.leaves(&path)).collect()
-            }
-            Self::Object(object) => object.leaves(path),
-            scalar => vec![format!("{path}:{}", scalar.to_json())],
-        }
+    /// Returns the path of each scalar, with the scalar at its end.
+    pub(super) fn leaf_paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        self.push_leaf_paths(&mut String::new(), &mut paths);
+        paths
     }
 
-    /// Returns whether a JSON value holds this.
-    pub(super) fn is_held_by(&self, value: &str) -> bool {
+    pub(super) fn push_leaf_paths(&self, prefix: &mut String, paths: &mut Vec<String>) {
+        let length = prefix.len();
         match self {
-            Self::Array(elements) => value.starts_with('[') && elements.is_held_by(value),
+            Self::Array(elements) => {
+                prefix.push_str("[]");
+                elements.iter().for_each(|one| one.push_leaf_paths(prefix, paths));
+            }
+            Self::Object(object) => object.push_leaf_paths(prefix, paths),
+            scalar => {
+                prefix.push(':');
+                scalar.push_json(prefix);
+                paths.push(prefix.clone());
+            }
+        }
+        prefix.truncate(length);
+    }
+
+    /// Returns whether a JSON value contains this one.
+    pub(super) fn is_contained_in(&self, value: &str) -> bool {
+        match self {
+            Self::Array(elements) => value.starts_with('[') && elements.is_contained_in(value),
             Self::Bool(true) => value == "true",
             Self::Bool(false) => value == "false",
             Self::Null => value == "null",
             Self::Number(number) => Decimal::parse(value).as_ref() == Some(number),
-            Self::Object(object) => value.starts_with('{') && object.is_held_by(value),
+            Self::Object(object) => value.starts_with('{') && object.is_contained_in(value),
             Self::String(string) => is_string(value, string),
         }
     }
 
+    /// Returns the JSON value.
     pub(super) fn to_json(&self) -> String {
+        let mut json = String::new();
+        self.push_json(&mut json);
+        json
+    }
+
+    /// Appends the JSON value to a text.
+    pub(super) fn push_json(&self, json: &mut String) {
         match self {
-            Self::Array(elements) => elements.to_json(),
-            Self::Bool(value) => value.to_string(),
-            Self::Null => "null".to_owned(),
-            Self::Number(number) => number.to_string(),
-            Self::Object(object) => object.to_json(),
-            Self::String(string) => quoted(string),
+            Self::Array(elements) => elements.push_json(json),
+            Self::Bool(true) => json.push_str("true"),
+            Self::Bool(false) => json.push_str("false"),
+            Self::Null => json.push_str("null"),
+            Self::Number(number) => json.push_str(&number.to_string()),
+            Self::Object(object) => object.push_json(json),
+            Self::String(string) => push_quoted(string, json),
         }
     }
 }
 
 /// Returns whether a JSON value is this string.
 fn is_string(value: &str, string: &str) -> bool {
-    let spelled = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    spelled.is_some_and(|spelled| match spelled.contains('\\') {
+    without_quotes(value).is_some_and(|literal| match literal.contains('\\') {
         true => serde_json::from_str::<String>(value).is_ok_and(|value| value == string),
-        false => spelled == string,
+        false => literal == string,
     })
+}
+
+/// Returns the literal between the quotes of a JSON string. Returns `None` for other values.
+fn without_quotes(value: &str) -> Option<&str> {
+    value.strip_prefix('"')?.strip_suffix('"')
+}
+
+fn invalid(fault: serde_json::Error) -> String {
+    format!("is not valid JSON: {fault}")
 }

@@ -2,18 +2,17 @@ use std::iter::Sum;
 use std::ops::BitOr;
 
 use super::containment::Containment;
-use super::normal::Alternatives;
+use super::normal_form::Alternatives;
 use super::{Filter, Size};
 use crate::Error;
 use crate::limits::MAX_FILTER_TERMS;
 
 impl Filter {
-    /// Joins filters by OR: an event matches if any of them matches it. `one | other` does the
-    /// same for two or more.
+    /// Joins filters by OR: an event matches the union if it matches one of the filters. The
+    /// operator `|` does the same: `one | other`.
     ///
-    /// The union matches no event but those. A filter has one period for all of its items, so
-    /// filters are joined only if they have the same one, or none; the period of the union is
-    /// theirs.
+    /// A filter has one period for all of its items. So all of the filters must have the same
+    /// period, or none. The union has that period.
     ///
     /// ```
     /// use eddyline::{Error, Filter};
@@ -32,22 +31,22 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidFilter`] if there is no filter to join, if the filters have different periods,
-    /// or if they name more than [`MAX_FILTER_TERMS`] event types and values together, or more than ten times as
-    /// many in all of their alternatives.
+    /// [`Error::InvalidFilter`] if there is no filter, if the filters have different periods, or if
+    /// together they have more than [`MAX_FILTER_TERMS`] event types and values, or more than ten
+    /// times as many in all of their alternatives.
     pub fn union(filters: impl IntoIterator<Item = Self>) -> Result<Self, Error> {
         let filters: Vec<_> = filters.into_iter().collect();
         let Some(first) = filters.first() else {
             return Err(Error::invalid_filter("a list of filters is empty"));
         };
-        let (from, until) = (first.parts.from, first.parts.until);
-        if filters.iter().any(|one| (one.parts.from, one.parts.until) != (from, until)) {
+        let (from, until) = (first.definition.from, first.definition.until);
+        if filters.iter().any(|one| (one.definition.from, one.definition.until) != (from, until)) {
             return Err(Error::invalid_filter(
-                "filters of different periods cannot be joined: \
-                 join them first and narrow the union by Filter::occurred, or read each by itself",
+                "filters with different periods cannot be joined: \
+                 join them first and narrow the union by Filter::occurred, or use each by itself",
             ));
         }
-        let size: Size = filters.iter().map(|one| one.parts.size).sum();
+        let size: Size = filters.iter().map(|one| one.definition.size).sum();
         size.check()?;
 
         let mut alternatives = Alternatives::default();
@@ -63,7 +62,7 @@ impl Filter {
     }
 }
 
-/// As [`Filter::union`].
+/// Joins two filters, as [`Filter::union`] does.
 impl BitOr for Filter {
     type Output = Result<Self, Error>;
 
@@ -72,7 +71,7 @@ impl BitOr for Filter {
     }
 }
 
-/// As [`Filter::union`].
+/// Joins two filters, as [`Filter::union`] does.
 impl BitOr for &Filter {
     type Output = Result<Filter, Error>;
 
@@ -81,7 +80,7 @@ impl BitOr for &Filter {
     }
 }
 
-/// Joins another filter, so that `one | other | third` needs one `?`.
+/// Joins another filter to a union, so that `one | other | third` needs one `?`.
 impl BitOr<Filter> for Result<Filter, Error> {
     type Output = Self;
 
@@ -90,7 +89,7 @@ impl BitOr<Filter> for Result<Filter, Error> {
     }
 }
 
-/// Joins another filter, so that `&one | &other | &third` needs one `?`.
+/// Joins another filter to a union, so that `&one | &other | &third` needs one `?`.
 impl BitOr<&Filter> for Result<Filter, Error> {
     type Output = Self;
 
@@ -109,19 +108,19 @@ impl Sum for Size {
 }
 
 impl Size {
-    /// Checks that a filter may be so large.
+    /// Checks the limits of a filter's size.
     pub(super) fn check(self) -> Result<(), Error> {
         let Self { terms, values } = self;
         if terms > MAX_FILTER_TERMS {
             return Err(Error::invalid_filter(format!(
-                "names {terms} event types and values, the most are {MAX_FILTER_TERMS}"
+                "has {terms} event types and values, more than the limit of {MAX_FILTER_TERMS}"
             )));
         }
         let most = 10 * MAX_FILTER_TERMS;
         if values > most {
             return Err(Error::invalid_filter(format!(
-                "demands {values} values in all of its alternatives together, the most are {most}: \
-                 name fewer predicates in all_of, or make several filters"
+                "has {values} values in all of its alternatives together, more than the limit of \
+                 {most}: use fewer predicates in all_of, or several filters"
             )));
         }
         Ok(())

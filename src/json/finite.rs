@@ -1,7 +1,7 @@
-//! A look for numbers that JSON does not have.
+//! A check for NaN and infinities.
 //!
-//! `serde_json` writes NaN and the infinities as null. By its text alone such a null cannot be told
-//! from one that was meant, so the value is walked through once more.
+//! `serde_json` writes them as null. The text does not show whether a null was such a number, so
+//! the value is serialized once more, by a serializer that only checks its numbers.
 
 use std::fmt;
 
@@ -9,49 +9,49 @@ use serde::ser::{self, Serialize, Serializer};
 
 /// Returns whether no float in the value is NaN or an infinity.
 pub(super) fn is_finite(value: &impl Serialize) -> bool {
-    // What else is wrong with a value is for the serializer to tell that writes it.
-    !matches!(value.serialize(Walk), Err(EncodeFault::NotFinite))
+    // serde_json reports all other errors.
+    !matches!(value.serialize(FiniteCheck), Err(CheckError::NotFinite))
 }
 
 #[derive(Debug)]
-enum EncodeFault {
+enum CheckError {
     NotFinite,
     Other,
 }
 
-impl fmt::Display for EncodeFault {
+impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not to be serialised")
+        f.write_str("cannot be serialized")
     }
 }
 
-impl std::error::Error for EncodeFault {}
+impl std::error::Error for CheckError {}
 
-impl ser::Error for EncodeFault {
+impl ser::Error for CheckError {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Other
     }
 }
 
-/// A serializer that writes nothing.
+/// A serializer that checks floats and writes nothing.
 #[derive(Clone, Copy)]
-struct Walk;
+struct FiniteCheck;
 
-type Walked = Result<(), EncodeFault>;
+type CheckResult = Result<(), CheckError>;
 
-fn check(is_finite: bool) -> Walked {
-    if is_finite { Ok(()) } else { Err(EncodeFault::NotFinite) }
+fn check(is_finite: bool) -> CheckResult {
+    if is_finite { Ok(()) } else { Err(CheckError::NotFinite) }
 }
 
-macro_rules! pass {
+macro_rules! accept {
     ($($method:ident: $type:ty),* $(,)?) => {
-        $(fn $method(self, _: $type) -> Walked { Ok(()) })*
+        $(fn $method(self, _: $type) -> CheckResult { Ok(()) })*
     };
 }
 
-impl Serializer for Walk {
+impl Serializer for FiniteCheck {
     type Ok = ();
-    type Error = EncodeFault;
+    type Error = CheckError;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -60,7 +60,7 @@ impl Serializer for Walk {
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
-    pass! {
+    accept! {
         serialize_bool: bool,
         serialize_i8: i8,
         serialize_i16: i16,
@@ -78,31 +78,35 @@ impl Serializer for Walk {
         serialize_unit_struct: &'static str,
     }
 
-    fn serialize_f32(self, value: f32) -> Walked {
+    fn serialize_f32(self, value: f32) -> CheckResult {
         check(value.is_finite())
     }
 
-    fn serialize_f64(self, value: f64) -> Walked {
+    fn serialize_f64(self, value: f64) -> CheckResult {
         check(value.is_finite())
     }
 
-    fn serialize_none(self) -> Walked {
+    fn serialize_none(self) -> CheckResult {
         Ok(())
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Walked {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> CheckResult {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Walked {
+    fn serialize_unit(self) -> CheckResult {
         Ok(())
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Walked {
+    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> CheckResult {
         Ok(())
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Walked {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> CheckResult {
         value.serialize(self)
     }
 
@@ -112,19 +116,19 @@ impl Serializer for Walk {
         _: u32,
         _: &'static str,
         value: &T,
-    ) -> Walked {
+    ) -> CheckResult {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self, EncodeFault> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self, CheckError> {
         Ok(self)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self, EncodeFault> {
+    fn serialize_tuple(self, _: usize) -> Result<Self, CheckError> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeFault> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, CheckError> {
         Ok(self)
     }
 
@@ -134,15 +138,15 @@ impl Serializer for Walk {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, EncodeFault> {
+    ) -> Result<Self, CheckError> {
         Ok(self)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Self, EncodeFault> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Self, CheckError> {
         Ok(self)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeFault> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, CheckError> {
         Ok(self)
     }
 
@@ -152,33 +156,33 @@ impl Serializer for Walk {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, EncodeFault> {
+    ) -> Result<Self, CheckError> {
         Ok(self)
     }
 
-    fn collect_str<T: fmt::Display + ?Sized>(self, _: &T) -> Walked {
+    fn collect_str<T: fmt::Display + ?Sized>(self, _: &T) -> CheckResult {
         Ok(())
     }
 }
 
-macro_rules! walk {
+macro_rules! check_compound {
     ($($compound:ident: $method:ident($($key:ty)?)),* $(,)?) => {
-        $(impl ser::$compound for Walk {
+        $(impl ser::$compound for FiniteCheck {
             type Ok = ();
-            type Error = EncodeFault;
+            type Error = CheckError;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> Walked {
+            fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> CheckResult {
                 value.serialize(*self)
             }
 
-            fn end(self) -> Walked {
+            fn end(self) -> CheckResult {
                 Ok(())
             }
         })*
     };
 }
 
-walk! {
+check_compound! {
     SerializeSeq: serialize_element(),
     SerializeStruct: serialize_field(&'static str),
     SerializeStructVariant: serialize_field(&'static str),
@@ -187,19 +191,19 @@ walk! {
     SerializeTupleVariant: serialize_field(),
 }
 
-impl ser::SerializeMap for Walk {
+impl ser::SerializeMap for FiniteCheck {
     type Ok = ();
-    type Error = EncodeFault;
+    type Error = CheckError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Walked {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> CheckResult {
         key.serialize(*self)
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Walked {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> CheckResult {
         value.serialize(*self)
     }
 
-    fn end(self) -> Walked {
+    fn end(self) -> CheckResult {
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What PostgreSQL's `jsonb` takes, and when it holds two numbers for equal.
+//! The limits of PostgreSQL's `jsonb`, and its equality of numbers.
 
 mod finite;
 
@@ -10,37 +10,49 @@ use serde_json::value::RawValue;
 
 /// The deepest nesting that serde_json decodes.
 const MAX_DEPTH: usize = 127;
-/// Digits before and after the decimal point of a `numeric`: PostgreSQL's manual, table 8.2.
+/// The most digits of a `numeric` before the decimal point: PostgreSQL's manual, table 8.2.
 const MAX_INTEGER_DIGITS: i64 = 131_072;
+/// The most digits of a `numeric` after the decimal point.
 const MAX_FRACTION_DIGITS: i64 = 16_383;
 
-/// Serialises a value, or says why it cannot be JSON.
+/// Serializes a value to JSON, or returns why that is impossible.
 pub(crate) fn to_text(value: &impl Serialize) -> Result<String, String> {
     let text =
-        serde_json::to_string(value).map_err(|fault| format!("cannot be serialised: {fault}"))?;
+        serde_json::to_string(value).map_err(|fault| format!("cannot be serialized: {fault}"))?;
     if text.contains("null") && !finite::is_finite(value) {
-        return Err("holds NaN or an infinity, which JSON has no number for: leave the field out, or write \
-                    the value as a string"
-            .to_owned());
+        return Err(
+            "holds NaN or an infinity, which JSON cannot represent: leave the field out, or use a \
+                    string"
+                .to_owned(),
+        );
     }
     Ok(text)
 }
 
-/// Checks that a text is one JSON object which `jsonb` stores, or says why it is not.
+/// Checks that a text is one JSON object that `jsonb` can store. Returns why it is not.
 pub(crate) fn check_object(text: &str) -> Result<(), Cow<'static, str>> {
     let value: &RawValue = serde_json::from_str(text)
         .map_err(|fault| Cow::from(format!("is not valid JSON: {fault}")))?;
     if !value.get().starts_with('{') {
         return Err("is not a JSON object".into());
     }
-    check_limits(value.get())
+    check_limits(value.get(), 0)
 }
 
-/// Checks what valid JSON may hold and `jsonb` refuses: the character U+0000, half of a surrogate
-/// pair, numbers out of range, nesting without end.
-fn check_limits(json: &str) -> Result<(), Cow<'static, str>> {
+/// Checks that a text is one JSON value that `jsonb` can store as a field of an object. Returns why
+/// it is not.
+pub(crate) fn check_field(text: &str) -> Result<(), Cow<'static, str>> {
+    let value: &RawValue = serde_json::from_str(text)
+        .map_err(|fault| Cow::from(format!("is not valid JSON: {fault}")))?;
+    check_limits(value.get(), 1)
+}
+
+/// Checks valid JSON for everything that `jsonb` refuses: the character U+0000, half of a surrogate
+/// pair, and numbers out of range. Checks as well that the nesting, below `depth` outer levels, is
+/// not too deep for serde_json.
+fn check_limits(json: &str, mut depth: usize) -> Result<(), Cow<'static, str>> {
     let bytes = json.as_bytes();
-    let (mut at, mut depth) = (0, 0_usize);
+    let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let token = match byte {
             b'"' => check_string(&bytes[at..])?,
@@ -65,7 +77,7 @@ fn check_limits(json: &str) -> Result<(), Cow<'static, str>> {
     Ok(())
 }
 
-/// Checks the string literal that the bytes begin with and returns its length.
+/// Checks the string literal at the start of the bytes and returns its length.
 fn check_string(bytes: &[u8]) -> Result<usize, Cow<'static, str>> {
     let mut at = 1;
     let mut high_surrogate = false;
@@ -105,18 +117,18 @@ fn number_length(bytes: &[u8]) -> usize {
         .count()
 }
 
-/// A JSON number by its value: numbers that `numeric` holds for equal are equal, whatever their
-/// spelling.
+/// The value of a JSON number. Two numbers are equal if they are equal as `numeric`, in any
+/// notation.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Decimal {
     negative: bool,
-    /// Without zeros at either end; empty for zero.
+    /// The significant digits, without zeros at either end. Empty for zero.
     digits: String,
     exponent: i64,
 }
 
 impl Decimal {
-    /// Reads a JSON number; `None` where `numeric` cannot hold it.
+    /// Parses a JSON number. Returns `None` if it is out of the range of `numeric`.
     pub(crate) fn parse(number: &str) -> Option<Self> {
         let (negative, number) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -158,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_jsonb_refuses() {
+    fn refuses_json_that_jsonb_cannot_store() {
         for json in [
             "",
             "null",
@@ -180,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_jsonb_takes() {
+    fn accepts_json_that_jsonb_can_store() {
         for json in [
             "{}",
             " { \"a\" : [ 1 , -2.5e3 , true , null ] } ",
@@ -194,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_nesting_that_cannot_be_decoded() {
+    fn refuses_nesting_that_serde_json_cannot_decode() {
         let nested = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
 
         assert_eq!(check_object(&nested(MAX_DEPTH)), Ok(()));

@@ -39,7 +39,7 @@ impl Session {
         {
             return Ok(answer);
         }
-        let head = reading.end();
+        let head = reading.head();
         let head_handle = self.prepare(&head.text).await?;
         let Some(all) = reading.all() else {
             self.start_clock();
@@ -69,7 +69,7 @@ impl Session {
         &mut self,
         reading: &sql::Reading<'_>,
     ) -> Result<(Row, Option<Rows>), Error> {
-        let (head, all) = (reading.end(), reading.all());
+        let (head, all) = (reading.head(), reading.all());
         self.start_clock();
         self.state.start_reading();
         let client = &self.client;
@@ -128,7 +128,7 @@ impl Session {
             Some(Err(error)) => Err(self.failed(error)),
             None => {
                 self.state.finish_reading();
-                if let Some(prepared) = self.prepared.get_mut(&few.text) {
+                if let Some(prepared) = self.prepared.get_mut(few.text.as_ref()) {
                     prepared.skips = SKIPPED_READS;
                 }
                 Ok(None)

@@ -8,7 +8,7 @@ use crate::error::MIGRATE;
 use crate::error::Phase;
 use crate::log_name::{LogName, check_identifier};
 use crate::pool::Session;
-use crate::sql::{self, Found, Inspection, Standing};
+use crate::sql::{self, Inspection, InspectionRow, LogStatus};
 use crate::{Error, Role, SequenceNumber};
 
 /// Checks in one round trip that a log has the objects that this crate's migration creates, and
@@ -29,7 +29,7 @@ pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNu
 async fn check_once(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     let (server, client) = (session.server(), session.client());
     let failed = |error| server.error(error, server.at(Phase::Read));
-    let (status, inspection) = (sql::standing(log, server.role), Inspection::new(log));
+    let (status, inspection) = (sql::log_status(log, server.role), Inspection::new(log));
     let params = [(&log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
     let (status, found) = join(
         client.query_typed(&status, &params),
@@ -41,7 +41,7 @@ async fn check_once(session: &Session, log: &LogName) -> Result<SequenceNumber, 
     let location = LogLocation { server: server.to_string(), log };
     location.check_existence(&found)?;
     location.check_rights(&found, server.role)?;
-    let status = status.and_then(|rows| rows.first().map(Standing::decode).transpose());
+    let status = status.and_then(|rows| rows.first().map(LogStatus::decode).transpose());
     let status = match status {
         Ok(status) => status,
         Err(error) => {
@@ -55,12 +55,12 @@ async fn check_once(session: &Session, log: &LogName) -> Result<SequenceNumber, 
         return Err(unknown_version(log, version));
     }
     location.refuse_damage(location.differences(&found, status.as_ref(), server.role))?;
-    let numbers = status.and_then(|status| status.numbers);
+    let numbers = status.and_then(|status| status.sequence);
     Ok(numbers.map_or(SequenceNumber::ZERO, |numbers| numbers.head))
 }
 
-pub(super) fn decode_all(rows: &[Row]) -> Result<Vec<Found>, tokio_postgres::Error> {
-    rows.iter().map(Found::decode).collect()
+pub(super) fn decode_all(rows: &[Row]) -> Result<Vec<InspectionRow>, tokio_postgres::Error> {
+    rows.iter().map(InspectionRow::decode).collect()
 }
 
 /// A log and its server, as errors name them.
@@ -70,7 +70,7 @@ pub(super) struct LogLocation<'a> {
 }
 
 impl LogLocation<'_> {
-    fn check_existence(&self, found: &[Found]) -> Result<(), Error> {
+    fn check_existence(&self, found: &[InspectionRow]) -> Result<(), Error> {
         if has_table(found) {
             return Ok(());
         }
@@ -79,10 +79,10 @@ impl LogLocation<'_> {
 
     /// Refuses a role that lacks a right, or from which row-level security hides events: its
     /// appends would be checked without the hidden events.
-    fn check_rights(&self, found: &[Found], role: Role) -> Result<(), Error> {
+    fn check_rights(&self, found: &[InspectionRow], role: Role) -> Result<(), Error> {
         for found in found {
             let (role, reason) = match found {
-                Found::RowSecurity { role } => (
+                InspectionRow::RowSecurity { role } => (
                     role,
                     format!(
                         "row-level security may hide events of {} from it: run ALTER ROLE {} \
@@ -92,7 +92,7 @@ impl LogLocation<'_> {
                         self.log.table()
                     ),
                 ),
-                Found::MissingRight { right, role: name, to_append } => {
+                InspectionRow::MissingRight { right, role: name, to_append } => {
                     let remedy = match (to_append, role) {
                         (true, Role::Replica) => continue,
                         (true, Role::Primary) => {
@@ -115,8 +115,8 @@ impl LogLocation<'_> {
 
     fn differences(
         &self,
-        found: &[Found],
-        status: Option<&Standing>,
+        found: &[InspectionRow],
+        status: Option<&LogStatus>,
         role: Role,
     ) -> Vec<Difference> {
         let log = self.log;
@@ -125,11 +125,11 @@ impl LogLocation<'_> {
             Role::Primary => differences::of_objects(log, found, newest > Some(sql::VERSION)),
             Role::Replica => differences::of_columns(log, found),
         };
-        let has_versions = found.iter().any(|found| matches!(found, Found::Versions));
+        let has_versions = found.iter().any(|found| matches!(found, InspectionRow::Versions));
         if !has_versions || status.is_some_and(|status| status.version.is_none()) {
             differences.push(Difference::Unversioned);
         }
-        let numbers = status.and_then(|status| status.numbers);
+        let numbers = status.and_then(|status| status.sequence);
         differences.extend(numbers.and_then(|numbers| differences::of_numbers(log, numbers)));
         differences
     }
@@ -175,6 +175,8 @@ fn grant(server: Role, role: &str) -> String {
 }
 
 /// Returns whether the log's table exists, or a view instead of it.
-pub(super) fn has_table(found: &[Found]) -> bool {
-    found.iter().any(|found| matches!(found, Found::Object { kind: sql::Kind::Table, .. }))
+pub(super) fn has_table(found: &[InspectionRow]) -> bool {
+    found
+        .iter()
+        .any(|found| matches!(found, InspectionRow::Object { kind: sql::ObjectKind::Table, .. }))
 }

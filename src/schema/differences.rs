@@ -1,16 +1,16 @@
 use std::fmt;
 
 use crate::log_name::LogName;
-use crate::sql::{self, Found, Kind, Numbers, Object};
+use crate::sql::{self, InspectionRow, ObjectKind, SchemaObject, SequenceState};
 
 /// A difference between an existing log and the log that a migration creates.
 pub(super) enum Difference {
     /// An object is missing, or is not in the expected state.
-    Object { object: Object, found: Option<String> },
+    Object { object: SchemaObject, found: Option<String> },
     /// The table of versions is missing, or has no row for the log.
     Unversioned,
     /// The next position of the sequence is not above the head.
-    SequenceBehind { sequence: String, numbers: Numbers },
+    SequenceBehind { sequence: String, numbers: SequenceState },
     /// The sequence has reached its maximum.
     SequenceExhausted { sequence: String },
 }
@@ -20,7 +20,7 @@ impl Difference {
     pub(super) fn is_repaired_by_migration(&self) -> bool {
         match self {
             Self::Object { object, found } => match object.kind {
-                Kind::Table => found.as_deref() == Some(UNLOGGED),
+                ObjectKind::Table => found.as_deref() == Some(UNLOGGED),
                 _ => object.repair.is_some(),
             },
             Self::Unversioned | Self::SequenceBehind { .. } | Self::SequenceExhausted { .. } => {
@@ -34,11 +34,13 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Object { object, found } => {
-                let Object { kind, name, state, .. } = object;
+                let SchemaObject { kind, name, state, .. } = object;
                 write!(f, "{} {name} ", kind.as_str())?;
                 match (kind, found) {
                     (_, None) => f.write_str("is missing"),
-                    (Kind::Routine, Some(_)) => f.write_str("has another body or other settings"),
+                    (ObjectKind::Routine, Some(_)) => {
+                        f.write_str("has another body or other settings")
+                    }
                     (_, Some(found)) => write!(f, "is {found:?} and has to be {state:?}"),
                 }
             }
@@ -57,20 +59,26 @@ impl fmt::Display for Difference {
 /// Lists the differences of a log's objects, in an order in which they can be repaired.
 ///
 /// Objects that the log shares with a log of a newer version only have to exist.
-pub(super) fn of_objects(log: &LogName, found: &[Found], has_newer: bool) -> Vec<Difference> {
+pub(super) fn of_objects(
+    log: &LogName,
+    found: &[InspectionRow],
+    has_newer: bool,
+) -> Vec<Difference> {
     let objects = sql::objects(log).into_iter();
     objects.filter_map(|object| of_object(object, found, has_newer)).collect()
 }
 
 /// Lists the differences that matter for reads. For reads, the log may also be a view.
-pub(super) fn of_columns(log: &LogName, found: &[Found]) -> Vec<Difference> {
-    let objects = sql::objects(log).into_iter().filter(|object| object.kind == Kind::Column);
+pub(super) fn of_columns(log: &LogName, found: &[InspectionRow]) -> Vec<Difference> {
+    let objects = sql::objects(log).into_iter().filter(|object| object.kind == ObjectKind::Column);
     objects.filter_map(|object| of_object(object, found, false)).collect()
 }
 
-fn of_object(object: Object, found: &[Found], has_newer: bool) -> Option<Difference> {
+fn of_object(object: SchemaObject, found: &[InspectionRow], has_newer: bool) -> Option<Difference> {
     let states = found.iter().filter_map(|found| match found {
-        Found::Object { kind, name, state } if (*kind, name) == (object.kind, &object.name) => {
+        InspectionRow::Object { kind, name, state }
+            if (*kind, name) == (object.kind, &object.name) =>
+        {
             Some(state)
         }
         _ => None,
@@ -85,7 +93,7 @@ fn of_object(object: Object, found: &[Found], has_newer: bool) -> Option<Differe
 }
 
 /// Returns the difference of a log's sequence whose next position is missing or not above the head.
-pub(super) fn of_numbers(log: &LogName, numbers: Numbers) -> Option<Difference> {
+pub(super) fn of_numbers(log: &LogName, numbers: SequenceState) -> Option<Difference> {
     let sequence = log.sequence();
     match numbers.next() {
         None => Some(Difference::SequenceExhausted { sequence }),

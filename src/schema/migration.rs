@@ -8,7 +8,7 @@ use crate::error::Phase;
 use crate::log_name::LogName;
 use crate::pool::Session;
 use crate::server::Server;
-use crate::sql::{self, Found, Inspection, Numbers, Standing};
+use crate::sql::{self, Inspection, InspectionRow, LogStatus, SequenceState};
 use crate::{Error, Role};
 
 /// Creates, upgrades or repairs a log in one transaction, and gives roles their rights.
@@ -98,9 +98,9 @@ impl Migration<'_> {
     /// Sets the sequence to the head if it is behind. The table is locked, so no position is given
     /// meanwhile.
     async fn advance_sequence(&self) -> Result<(), Error> {
-        let Some(numbers) = self.status(Role::Primary).await?.numbers else { return Ok(()) };
+        let Some(numbers) = self.status(Role::Primary).await?.sequence else { return Ok(()) };
         match differences::of_numbers(self.log, numbers) {
-            Some(Difference::SequenceBehind { numbers: Numbers { head, .. }, .. }) => {
+            Some(Difference::SequenceBehind { numbers: SequenceState { head, .. }, .. }) => {
                 self.run(&sql::set_sequence(self.log, head)).await
             }
             Some(Difference::SequenceExhausted { .. }) => {
@@ -112,26 +112,29 @@ impl Migration<'_> {
     }
 
     /// Compares the sequence with the head, unless the role lacks the right to read them.
-    async fn sequence_difference(&self, found: &[Found]) -> Result<Option<Difference>, Error> {
-        let lacks = |found: &Found| matches!(found, Found::MissingRight { .. });
+    async fn sequence_difference(
+        &self,
+        found: &[InspectionRow],
+    ) -> Result<Option<Difference>, Error> {
+        let lacks = |found: &InspectionRow| matches!(found, InspectionRow::MissingRight { .. });
         if found.iter().any(lacks) {
             return Ok(None);
         }
-        let numbers = self.status(Role::Primary).await?.numbers;
+        let numbers = self.status(Role::Primary).await?.sequence;
         Ok(numbers.and_then(|numbers| differences::of_numbers(self.log, numbers)))
     }
 
-    async fn inspect(&self) -> Result<Vec<Found>, Error> {
+    async fn inspect(&self) -> Result<Vec<InspectionRow>, Error> {
         let inspection = Inspection::new(self.log);
         let rows = self.transaction.query_typed(sql::INSPECTION, &inspection.params()).await;
         rows.and_then(|rows| decode_all(&rows)).map_err(|error| self.failed(error))
     }
 
-    async fn status(&self, role: Role) -> Result<Standing, Error> {
-        let statement = sql::standing(self.log, role);
+    async fn status(&self, role: Role) -> Result<LogStatus, Error> {
+        let statement = sql::log_status(self.log, role);
         let params = [(&self.log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
         let rows = self.transaction.query_typed(&statement, &params).await;
-        let status = rows.and_then(|rows| rows.first().map(Standing::decode).transpose());
+        let status = rows.and_then(|rows| rows.first().map(LogStatus::decode).transpose());
         Ok(status.map_err(|error| self.failed(error))?.unwrap_or_default())
     }
 

@@ -1,5 +1,5 @@
 use crate::log_name::LogName;
-use crate::sql::{self, Kind};
+use crate::sql::{self, ObjectKind};
 
 /// Renders the SQL text that creates a log, in one transaction.
 pub(super) fn script(log: &LogName, grants: &[String]) -> String {
@@ -48,16 +48,16 @@ fn refuse_existing(log: &LogName) -> String {
 }
 
 /// Returns whether `CREATE TABLE` creates an object.
-fn is_part_of_table(kind: Kind) -> bool {
+fn is_part_of_table(kind: ObjectKind) -> bool {
     match kind {
-        Kind::Table
-        | Kind::Column
-        | Kind::Collation
-        | Kind::NotNull
-        | Kind::Default
-        | Kind::Constraint
-        | Kind::Identity
-        | Kind::Sequence => true,
-        Kind::Index | Kind::Routine | Kind::Trigger => false,
+        ObjectKind::Table
+        | ObjectKind::Column
+        | ObjectKind::Collation
+        | ObjectKind::NotNull
+        | ObjectKind::Default
+        | ObjectKind::Constraint
+        | ObjectKind::Identity
+        | ObjectKind::Sequence => true,
+        ObjectKind::Index | ObjectKind::Routine | ObjectKind::Trigger => false,
     }
 }

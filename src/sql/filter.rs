@@ -1,85 +1,111 @@
-use super::param::Param;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::param::{Jsonb, Param, TimeBound};
+use super::statement::Params;
 use crate::filter::{Filter, Item, Types};
 
-/// Collects parameters and hands out their numbers.
-#[derive(Default)]
-pub(crate) struct Params<'a>(Vec<Param<'a>>);
-
-impl<'a> Params<'a> {
-    /// Takes up a value and returns its placeholder.
-    pub(crate) fn bind(&mut self, param: Param<'a>) -> String {
-        self.0.push(param);
-        format!("${}", self.0.len())
-    }
-
-    pub(crate) fn into_vec(self) -> Vec<Param<'a>> {
-        self.0
-    }
-}
-
-/// Renders the condition that a row meets if, and only if, the filter matches its event.
-pub(crate) fn condition<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
-    let items: Vec<_> = filter.items().iter().map(|one| item(one, params)).collect();
-    let condition = match items.as_slice() {
-        [one] => one.clone(),
-        several => format!("({})", several.join(" OR ")),
-    };
-    and_times(condition, filter, params)
-}
-
-/// Renders what is left of the condition for rows that [`payloads`] has found.
-pub(crate) fn condition_of_found<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
+/// Renders the condition that is true for a row if, and only if, the filter matches its event.
+pub(super) fn condition<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
+    let mut text = String::with_capacity(CAPACITY);
     match filter.items() {
-        [one] => and_times(types_of(one, params).unwrap_or("true".to_owned()), filter, params),
-        _ => condition(filter, params),
+        [item] => push_item(&mut text, item, params),
+        items => {
+            text.push('(');
+            push_joined(&mut text, " OR ", items, |text, item| push_item(text, item, params));
+            text.push(')');
+        }
     }
+    push_period(&mut text, filter, params);
+    text
 }
 
-fn and_times<'a>(mut condition: String, filter: &'a Filter, params: &mut Params<'a>) -> String {
-    if let Some(from) = filter.occurred_from() {
-        condition += &format!(" AND occurred_at >= {}", params.bind(Param::Time(from)));
+/// Renders the rest of the condition for the rows that [`payload_condition`] has found.
+pub(super) fn remaining_condition<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
+    let [item] = filter.items() else { return condition(filter, params) };
+    let mut text = String::with_capacity(CAPACITY);
+    match item.types() {
+        Types::Any => text.push_str("true"),
+        Types::Of(types) => push_types(&mut text, types, params),
     }
-    if let Some(until) = filter.occurred_until() {
-        condition += &format!(" AND occurred_at <= {}", params.bind(Param::Time(until)));
-    }
-    condition
+    push_period(&mut text, filter, params);
+    text
 }
 
-/// Says whether the payload's index finds the filter's events, whatever their number.
-pub(crate) fn is_selective(filter: &Filter) -> bool {
+/// Returns whether the GIN index on the payload finds the events of the filter.
+pub(super) fn is_selective(filter: &Filter) -> bool {
     filter.items().iter().all(|item| !item.payloads().is_empty())
 }
 
-/// Renders the part of a selective filter's condition that the payload's index answers.
-pub(crate) fn payloads<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
-    let any: Vec<_> = filter.items().iter().map(|item| payloads_of(item, params)).collect();
-    any.join(" OR ")
+/// Renders the part of a selective filter's condition that the GIN index on the payload answers.
+pub(super) fn payload_condition<'a>(filter: &'a Filter, params: &mut Params<'a>) -> String {
+    let mut text = String::with_capacity(CAPACITY);
+    push_joined(&mut text, " OR ", filter.items(), |text, item| push_payloads(text, item, params));
+    text
 }
 
-fn payloads_of<'a>(item: &'a Item, params: &mut Params<'a>) -> String {
-    let payloads = item.payloads().iter().map(String::as_str).collect();
-    format!("payload @> ANY ({}::jsonb[])", params.bind(Param::Jsonbs(payloads)))
+fn push_item<'a>(text: &mut String, item: &'a Item, params: &mut Params<'a>) {
+    let has_payloads = !item.payloads().is_empty();
+    match item.types() {
+        Types::Any if !has_payloads => text.push_str("true"),
+        Types::Any => {
+            text.push('(');
+            push_payloads(text, item, params);
+            text.push(')');
+        }
+        Types::Of(types) => {
+            text.push('(');
+            push_types(text, types, params);
+            if has_payloads {
+                text.push_str(" AND ");
+                push_payloads(text, item, params);
+            }
+            text.push(')');
+        }
+    }
 }
 
-fn types_of<'a>(item: &'a Item, params: &mut Params<'a>) -> Option<String> {
-    let Types::Of(types) = item.types() else { return None };
-    // Of a single type the index has the order as well; of a list the planner does not see it.
-    if types.len() == 1 {
-        let one = params.bind(Param::Text(types.first()?));
-        return Some(format!("event_type = {one}::text"));
-    }
-    let types = types.iter().map(String::as_str).collect();
-    Some(format!("event_type = ANY ({}::text[])", params.bind(Param::Texts(types))))
+fn push_types<'a>(text: &mut String, types: &'a BTreeSet<String>, params: &mut Params<'a>) {
+    // A single type is compared by `=`: the index on the type then returns the events in the log's
+    // order. For a list the planner does not use that order.
+    let _ = match (types.len(), types.first()) {
+        (1, Some(one)) => write!(text, "event_type = {}::text", params.bind(Param::Text(one))),
+        _ => {
+            let types = Param::Texts(types.iter().map(String::as_str).collect());
+            write!(text, "event_type = ANY ({}::text[])", params.bind(types))
+        }
+    };
 }
 
-fn item<'a>(item: &'a Item, params: &mut Params<'a>) -> String {
-    let mut conditions = Vec::new();
-    conditions.extend(types_of(item, params));
-    if !item.payloads().is_empty() {
-        conditions.push(payloads_of(item, params));
+fn push_payloads<'a>(text: &mut String, item: &'a Item, params: &mut Params<'a>) {
+    let payloads = Param::Jsonbs(item.payloads().iter().map(|one| Jsonb(one)).collect());
+    let _ = write!(text, "payload @> ANY ({}::jsonb[])", params.bind(payloads));
+}
+
+fn push_period(text: &mut String, filter: &Filter, params: &mut Params<'_>) {
+    if let Some(from) = filter.occurred_from() {
+        let from = params.bind(Param::TimeBound(TimeBound(from)));
+        let _ = write!(text, " AND occurred_at >= {from}");
     }
-    match conditions.as_slice() {
-        [] => "true".to_owned(),
-        several => format!("({})", several.join(" AND ")),
+    if let Some(until) = filter.occurred_until() {
+        let until = params.bind(Param::TimeBound(TimeBound(until)));
+        let _ = write!(text, " AND occurred_at <= {until}");
     }
 }
+
+fn push_joined<'a, T>(
+    text: &mut String,
+    separator: &str,
+    parts: &'a [T],
+    mut push: impl FnMut(&mut String, &'a T),
+) {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            text.push_str(separator);
+        }
+        push(text, part);
+    }
+}
+
+/// Enough bytes for the condition of an item with types and payloads.
+const CAPACITY: usize = 128;

@@ -1,59 +1,62 @@
 use postgres_types::Type;
 use tokio_postgres::Row;
 
-use super::objects::{Kind, objects};
+use super::objects::{ObjectKind, objects};
 use super::table::{SEQUENCE, column_names};
 use crate::log_name::LogName;
 use crate::{Role, SequenceNumber};
 
-/// The question what is there of a log. It reads the catalogs only, so that it can be answered whatever
-/// is missing and whatever the role may do.
+/// A query of the system catalogs for the objects of a log. It reads only the catalogs, so that it
+/// succeeds whatever objects are missing and whatever privileges the role has.
 pub(crate) struct Inspection {
     schema: String,
     log: String,
     routines: Vec<String>,
     columns: Vec<&'static str>,
-    given: Vec<&'static str>,
+    appended_columns: Vec<&'static str>,
     sequence: String,
-    append: String,
+    append_procedure: String,
 }
 
 impl Inspection {
     pub(crate) fn new(log: &LogName) -> Self {
-        let routines = objects(log).into_iter().filter(|object| object.kind == Kind::Routine);
-        let (columns, given) = column_names();
+        let routines = objects(log).into_iter().filter(|object| object.kind == ObjectKind::Routine);
+        let (columns, appended_columns) = column_names();
         Self {
             schema: log.schema().to_owned(),
             log: log.log().to_owned(),
             routines: routines.map(|routine| routine.name).collect(),
             columns,
-            given,
+            appended_columns,
             sequence: format!("{}{SEQUENCE}", log.log()),
-            append: format!("{}_append", log.log()),
+            append_procedure: format!("{}_append", log.log()),
         }
     }
 
+    /// Returns the parameters of [`INSPECTION`] with their types.
     pub(crate) fn params(&self) -> [(&(dyn postgres_types::ToSql + Sync), Type); 7] {
         [
             (&self.schema, Type::TEXT),
             (&self.log, Type::TEXT),
             (&self.routines, Type::TEXT_ARRAY),
             (&self.columns, Type::TEXT_ARRAY),
-            (&self.given, Type::TEXT_ARRAY),
+            (&self.appended_columns, Type::TEXT_ARRAY),
             (&self.sequence, Type::TEXT),
-            (&self.append, Type::TEXT),
+            (&self.append_procedure, Type::TEXT),
         ]
     }
 }
 
-/// The text of an [`Inspection`]. It answers with a row for each object, see [`Found`].
+/// The text of an [`Inspection`]. [`InspectionRow`] decodes its rows, one for each object.
 ///
-/// What an index is on is compared without its options, which an owner may tune. No literal has a
-/// backslash, whose meaning depends on a setting. How the server shows expressions depends on settings as
-/// well: the inspection sets them to the end of its transaction, as it reads the table's own row.
+/// The definition of an index is compared without its storage options, which an owner may tune. No
+/// literal has a backslash, since its meaning depends on a setting. The way in which the server
+/// prints expressions depends on settings as well: reading the table's own row sets them until the
+/// end of the transaction.
 ///
-/// Rights are answered only if they are missing. Those of columns are asked for one by one: who may read
-/// a table may read each, and who may read each need not have been given the table.
+/// Privileges have a row only if they are missing. The privileges of columns are checked one by
+/// one: a role that may read a table may read each column, and a role that may read each column
+/// need not have the privilege on the table.
 pub(crate) const INSPECTION: &str = "
 WITH log AS MATERIALIZED (
     SELECT class.oid, class.relkind, class.relpersistence, space.oid AS schema,
@@ -186,33 +189,29 @@ FROM (
 ) AS rights
 WHERE NOT granted";
 
-/// What an [`Inspection`] found of a log.
+/// A row of the answer to an [`Inspection`].
 #[derive(Debug)]
-pub(crate) enum Found {
-    Object {
-        kind: Kind,
-        name: String,
-        state: String,
-    },
-    /// Row-level security hides events from a role.
-    RowSecurity {
-        role: String,
-    },
-    /// A right that the role lacks.
+pub(crate) enum InspectionRow {
+    /// An object of the log.
+    Object { kind: ObjectKind, name: String, state: String },
+    /// Row-level security may hide events from the role.
+    RowSecurity { role: String },
+    /// A privilege that the role lacks.
     MissingRight {
         right: String,
         role: String,
-        /// Whether it is needed for appending only.
+        /// Whether only appends need it.
         to_append: bool,
     },
+    /// The table of versions.
     Versions,
 }
 
-impl Found {
+impl InspectionRow {
     pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
         let (kind, name, state): (&str, String, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let object = Kind::ALL.into_iter().find(|one| one.as_str() == kind);
+        let object = ObjectKind::ALL.into_iter().find(|one| one.as_str() == kind);
         Ok(match (object, kind) {
             (Some(kind), _) => Self::Object { kind, name, state },
             (None, "row security") => Self::RowSecurity { role: state },
@@ -225,40 +224,41 @@ impl Found {
     }
 }
 
-/// Where a log stands: its version, its head, and its sequence.
+/// The version of a log and the state of its sequence.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
-    /// `None` if the table of versions has no row for the log.
+pub(crate) struct LogStatus {
+    /// The log's version. `None` if the table of versions has no row for the log.
     pub(crate) version: Option<i32>,
-    /// The highest version of the logs in the schema.
+    /// The highest version of all logs in the schema.
     pub(crate) newest_version: Option<i32>,
-    /// Of a log that is to be appended to.
-    pub(crate) numbers: Option<Numbers>,
+    /// `None` on a replica.
+    pub(crate) sequence: Option<SequenceState>,
 }
 
-/// The head of a log and where its sequence is.
+/// The state of a log's sequence, with the log's head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct SequenceState {
     pub(crate) head: SequenceNumber,
-    /// The number that was given last, or, if none was, the one to be given next.
+    /// The last number that the sequence gave. If it gave none, the number that it gives next.
     last: i64,
     is_called: bool,
     max: i64,
 }
 
-impl Numbers {
-    /// Returns the number that the sequence gives next, `None` if it has reached its maximum.
+impl SequenceState {
+    /// Returns the number that the sequence gives next. Returns `None` if the sequence has reached
+    /// its maximum.
     pub(crate) fn next(&self) -> Option<SequenceNumber> {
         let next = if self.is_called { self.last.checked_add(1)? } else { self.last };
         (next <= self.max).then(|| SequenceNumber::from_bigint(next))
     }
 }
 
-/// Renders the question where a log stands; its parameter is the log's name as text.
+/// Renders the query for the [`LogStatus`]. Its parameter is the log's name as text.
 ///
-/// A sequence is read as it is, whatever the snapshot: so it is never behind the events that the
-/// snapshot has, unless it is behind for good.
-pub(crate) fn standing(log: &LogName, role: Role) -> String {
+/// Reading a sequence ignores the snapshot and returns its current state. So the sequence is never
+/// seen behind the events of the snapshot, unless it is really behind them.
+pub(crate) fn log_status(log: &LogName, role: Role) -> String {
     let (schema, table, sequence) = (log.schema(), log.table(), log.sequence());
     let versions = format!(
         "SELECT (SELECT version FROM \"{schema}\".eddyline_schema WHERE log = $1),
@@ -275,50 +275,53 @@ pub(crate) fn standing(log: &LogName, role: Role) -> String {
     }
 }
 
-impl Standing {
+impl LogStatus {
     pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        let numbers = match row.len() {
+        let sequence = match row.len() {
             2 => None,
-            _ => Some(Numbers {
+            _ => Some(SequenceState {
                 head: SequenceNumber::from_bigint(row.try_get(2)?),
                 last: row.try_get(3)?,
                 is_called: row.try_get(4)?,
                 max: row.try_get(5)?,
             }),
         };
-        Ok(Self { version: row.try_get(0)?, newest_version: row.try_get(1)?, numbers })
+        Ok(Self { version: row.try_get(0)?, newest_version: row.try_get(1)?, sequence })
     }
 }
 
-/// Renders the setting of a log's sequence to its head.
+/// Renders the statement that sets a log's sequence to the head.
 pub(crate) fn set_sequence(log: &LogName, head: SequenceNumber) -> String {
     format!("SELECT setval('{}', {})", log.sequence(), head.value())
 }
 
-/// Renders the widening of a sequence that has reached its maximum.
+/// Renders the statement that removes the maximum of a log's sequence.
 pub(crate) fn widen_sequence(log: &LogName) -> String {
     format!("ALTER SEQUENCE {} NO MAXVALUE", log.sequence())
 }
 
-/// Renders the lock that lets nobody insert, and nobody read, while a log is repaired.
+/// Renders the statement that locks the table against inserts and reads while the log is repaired.
 ///
-/// It is taken at once and not in steps, of which the second would wait for an append that waits for
-/// the first. The log's advisory lock is not needed besides: who holds that one inserts nothing before
-/// it has a lock of the table.
+/// The lock is taken in its strongest mode at once. A weaker lock that is upgraded later could
+/// deadlock with an append that waits for the weaker one. The log's advisory lock is not needed in
+/// addition: its holder inserts nothing before it has a lock on the table.
 pub(crate) fn lock_table(log: &LogName) -> String {
     format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", log.table())
 }
 
-/// Renders the renaming of what a log's table had with it when its name was another one.
-pub(crate) fn rename(log: &LogName, found: &[Found]) -> Option<String> {
+/// Renders the statements that rename the objects of a log whose table was renamed. Returns `None`
+/// if the table was not renamed.
+pub(crate) fn rename(log: &LogName, found: &[InspectionRow]) -> Option<String> {
     let names = || {
         found.iter().filter_map(|found| match found {
-            Found::Object { kind, name, state } => Some((*kind, name.as_str(), state.as_str())),
+            InspectionRow::Object { kind, name, state } => {
+                Some((*kind, name.as_str(), state.as_str()))
+            }
             _ => None,
         })
     };
     let has = |kind, name: &str| names().any(|(one, other, _)| one == kind && other == name);
-    let (_, sequence, _) = names().find(|(kind, ..)| *kind == Kind::Sequence)?;
+    let (_, sequence, _) = names().find(|(kind, ..)| *kind == ObjectKind::Sequence)?;
     let old = sequence.strip_suffix(SEQUENCE).filter(|old| *old != log.log())?;
     let (schema, table) = (log.schema(), log.table());
     let mut statements = Vec::new();
@@ -330,21 +333,23 @@ pub(crate) fn rename(log: &LogName, found: &[Found]) -> Option<String> {
         }
         let from = quoted(&from);
         statements.extend(match object.kind {
-            Kind::Constraint => {
+            ObjectKind::Constraint => {
                 Some(format!("ALTER TABLE {table} RENAME CONSTRAINT {from} TO \"{to}\""))
             }
-            Kind::Index => Some(format!("ALTER INDEX \"{schema}\".{from} RENAME TO \"{to}\"")),
-            Kind::Sequence => {
+            ObjectKind::Index => {
+                Some(format!("ALTER INDEX \"{schema}\".{from} RENAME TO \"{to}\""))
+            }
+            ObjectKind::Sequence => {
                 Some(format!("ALTER SEQUENCE \"{schema}\".{from} RENAME TO \"{to}\""))
             }
-            Kind::Trigger => Some(format!("DROP TRIGGER {from} ON {table}")),
+            ObjectKind::Trigger => Some(format!("DROP TRIGGER {from} ON {table}")),
             _ => None,
         });
     }
     Some(statements.join(";\n"))
 }
 
-/// Quotes a name that the server gave.
+/// Quotes an identifier that comes from the server.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,13 +1,16 @@
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::param::Statement;
 use super::plan::StatementPlan;
+use super::statement::Statement;
 use crate::log_name::LogName;
 
-/// The upper half of the key of a log's advisory lock; the lower half is the oid of its table.
+/// The upper half of the key of a log's advisory lock. The lower half is the oid of the log's
+/// table.
 pub(crate) const LOCK_CLASS: i64 = 0x0edd_1e5e;
 
-/// Renders the key of the log's advisory lock, by names that no search path changes.
+/// Renders the key of the log's advisory lock. All names are qualified, so that no search path
+/// changes their meaning.
 pub(super) fn lock_key(log: &LogName) -> String {
     let table = log.table();
     format!(
@@ -16,51 +19,53 @@ pub(super) fn lock_key(log: &LogName) -> String {
     )
 }
 
-/// How long the parts of a decision under the log's lock may take.
+/// The timeouts of a decision under the log's lock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HeldTimeouts {
-    /// The decision itself, and then the arrival of its events.
+pub(crate) struct LockedTimeouts {
+    /// How long the server waits for the client: while it decides, and then until its events
+    /// arrive.
     pub(crate) client: Duration,
-    /// The wait for the lock, if that is not what the connection is set to.
+    /// How long the statement waits for the lock. `None` keeps the setting of the connection.
     pub(crate) lock: Option<Duration>,
-    /// A statement.
+    /// How long each statement may take.
     pub(crate) statement: Duration,
 }
 
-/// Renders the statement that takes the log's lock for a transaction which goes on reading and
-/// deciding.
+/// Renders the statement that takes the log's lock for a transaction which then reads and decides.
 ///
-/// It stands alone because a statement's snapshot is older than a lock taken within it. PostgreSQL
-/// resolves the name of the table again whenever the table was dropped and made anew.
-pub(crate) fn lock_to_decide(log: &LogName, timeouts: HeldTimeouts) -> Statement<'static> {
+/// The lock has a statement of its own: a statement's snapshot is older than a lock that the
+/// statement takes (Lemma 2). PostgreSQL resolves the table's name again after the table was
+/// dropped and created again.
+pub(crate) fn lock_to_decide(log: &LogName, timeouts: LockedTimeouts) -> Statement<'static> {
     let milliseconds = |time: Duration| time.as_millis().to_string();
-    // A plan that does not know the values may read the whole log while all other appends wait.
+    // A generic plan may read the whole log while all other appends wait.
     let (plan_cache_mode, custom) = StatementPlan::Custom.setting();
     let mut settings = vec![(plan_cache_mode, custom.to_owned())];
-    // The lock's own statement is still under the limit of the connection.
+    // The timeout applies from the next statement on. This one has the connection's timeout.
     settings.push(("statement_timeout", milliseconds(timeouts.statement)));
     settings.push(("idle_in_transaction_session_timeout", milliseconds(timeouts.client)));
     if let Some(lock) = timeouts.lock {
         settings.push(("lock_timeout", milliseconds(lock)));
     }
     let mut text = "SELECT ".to_owned();
-    // Before the lock, whose wait one of them limits.
+    // The settings come before the lock, since `lock_timeout` limits the wait for it.
     for (setting, value) in settings {
-        text += &format!("set_config('{setting}', '{value}', true), ");
+        let _ = write!(text, "set_config('{setting}', '{value}', true), ");
     }
-    text += &format!("pg_advisory_xact_lock({})", lock_key(log));
-    Statement { text, params: Vec::new() }
+    let _ = write!(text, "pg_advisory_xact_lock({})", lock_key(log));
+    Statement::without_params(text)
 }
 
-/// Renders the setting of how long the server waits for what comes next in the transaction.
+/// Renders the setting of how long the server waits for the next request of the transaction.
 pub(crate) fn wait_for_client(time: Duration) -> String {
     format!("SET LOCAL idle_in_transaction_session_timeout = {}", time.as_millis())
 }
 
-/// Renders the question who holds the log's lock. It answers with a row of words, if anybody does.
+/// Renders the query for the holder of the log's lock. It returns one row with a description, or no
+/// row if the lock is free.
 ///
-/// A prepared transaction holds its locks without a process. Its name is found by its number, which is
-/// what another one of its locks is for.
+/// A prepared transaction holds its locks without a process. Its name is found by its transaction
+/// id, which is in another of its locks.
 pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
     let table = log.table();
     let text = format!(
@@ -83,9 +88,9 @@ pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
              AND held.classid = {LOCK_CLASS}::oid AND held.objid = '{table}'::regclass::oid
          LIMIT 1"
     );
-    Statement { text, params: Vec::new() }
+    Statement::without_params(text)
 }
 
-/// How long the server waits for the next request of a transaction, before it ends the transaction
-/// and with it the connection.
+/// How long the server waits for the next request of a transaction before it ends the transaction
+/// and the connection.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(2);

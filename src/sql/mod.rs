@@ -1,7 +1,8 @@
-//! Statements and their parameters. Text is made of constants, checked identifiers and parameter
-//! numbers; every value is bound.
+//! SQL statements and their parameters. The text of a statement consists of constants, checked
+//! identifiers and placeholders. Every value is a bound parameter.
 
 mod append_batch;
+mod conflict_probe;
 mod events;
 mod filter;
 mod inspect;
@@ -15,30 +16,33 @@ mod read;
 mod schema;
 mod search;
 mod settings;
+mod statement;
 mod table;
 mod triggers;
 
 pub(crate) use self::append_batch::{
-    AppendTexts, BatchAnswer, ConflictProbe, Precondition, TransactionEnd, append_batch,
+    AppendTexts, BatchAnswer, Precondition, TransactionEnd, append_batch,
 };
+pub(crate) use self::conflict_probe::ConflictProbe;
 pub(crate) use self::inspect::{
-    Found, INSPECTION, Inspection, Numbers, Standing, lock_table, quoted, rename, set_sequence,
-    standing, widen_sequence,
+    INSPECTION, Inspection, InspectionRow, LogStatus, SequenceState, lock_table, log_status,
+    quoted, rename, set_sequence, widen_sequence,
 };
 pub(crate) use self::lock::{
-    HeldTimeouts, IDLE_TIMEOUT, lock_holder, lock_to_decide, wait_for_client,
+    IDLE_TIMEOUT, LockedTimeouts, lock_holder, lock_to_decide, wait_for_client,
 };
-pub(crate) use self::objects::{Kind, Object, objects};
-pub(crate) use self::param::Statement;
+pub(crate) use self::objects::{ObjectKind, SchemaObject, objects};
 pub(crate) use self::plan::StatementPlan;
 pub(crate) use self::read::{Reading, decode_event, decode_head, head, is_head, read};
 pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};
-pub(crate) use self::search::{Finding, HeldEvent, SearchBatch, held_events, search};
+pub(crate) use self::search::{HeldEvent, SearchAnswer, SearchBatch, held_events, search};
 pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};
+pub(crate) use self::statement::Statement;
 pub(crate) use self::table::create_table;
 use crate::log_name::LogName;
 
-/// Names the constraint by which the log refuses an event that it holds already.
+/// Returns the name of the unique constraint on event ids, which refuses an event that the log
+/// holds already.
 pub(crate) fn ids_constraint(log: &LogName) -> String {
     format!("{}_event_id_key", log.log())
 }

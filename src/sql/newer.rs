@@ -1,17 +1,17 @@
 use crate::log_name::LogName;
 
-/// Renders the search of the append procedure for the first event that breaks each attempt's condition,
-/// among the events above `since`, of which there are at most `limit`.
+/// Renders the search of the append procedure for the first event that breaks each attempt's
+/// condition (Lemma 2). It reads the events above `since`, at most `limit` of them.
 ///
-/// The caller passes one row for each [`NecessaryMatch`](crate::filter::NecessaryMatch) of a condition's
-/// filter: an event that breaks the condition has the value `val` under the key `key` of its payload, or
-/// among the elements of the array there. So the rows meet the events in a join by hash, of whole
-/// values. What joins is then compared exactly: `body` is the part of the filter that the payload has to
-/// contain, `kind` is the place among `types_of_kinds` of the types of which the event has to be one. The
-/// empty key, which no predicate
-/// has, stands for the event's type, and for the value `true` that every event has.
+/// The caller passes one row for each [`NecessaryMatch`](crate::filter::NecessaryMatch) of a
+/// condition's filter: an event that breaks the condition has the value `val` under the key `key`
+/// of its payload, or among the elements of the array under that key. The empty key, which no
+/// predicate has, stands for the event's type, and for the value `true` that every event has. So
+/// the rows and the events meet in a hash join on whole values. What joins is then compared
+/// exactly: the payload has to contain `body`, and the event's type has to be in the list of
+/// `types_of_kinds` with the index `kind`.
 ///
-/// The limit is there for the planner, which would else expect a third of the log.
+/// The limit helps the planner, which would otherwise expect to read a third of the log.
 pub(super) fn first_matches(log: &LogName, limit: Option<u32>) -> String {
     let table = log.table();
     let limit = limit.map_or_else(|| "ALL".to_owned(), |limit| limit.to_string());

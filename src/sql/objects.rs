@@ -1,13 +1,14 @@
-//! The one description of a log's objects: what a migration creates and what a store expects to find.
+//! The database objects of a log: a migration creates them, and a store checks them when it
+//! connects.
 
 use super::schema::routines;
 use super::table;
 use super::triggers::triggers;
 use crate::log_name::LogName;
 
-/// The kind of a database object, as an inspection of the catalogs names it.
+/// The kind of a database object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum ObjectKind {
     Table,
     Column,
     Collation,
@@ -21,7 +22,7 @@ pub(crate) enum Kind {
     Trigger,
 }
 
-impl Kind {
+impl ObjectKind {
     pub(crate) const ALL: [Self; 11] = [
         Self::Table,
         Self::Column,
@@ -36,7 +37,7 @@ impl Kind {
         Self::Trigger,
     ];
 
-    /// Returns the name by which inspections and errors call it.
+    /// Returns the name of the kind in inspections and errors.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -54,23 +55,23 @@ impl Kind {
     }
 }
 
-/// An object of a log as it has to be.
-pub(crate) struct Object {
-    pub(crate) kind: Kind,
+/// A database object of a log, in its required state.
+pub(crate) struct SchemaObject {
+    pub(crate) kind: ObjectKind,
     pub(crate) name: String,
-    /// The state in which an inspection finds it if it is as it has to be.
+    /// The required state, as an inspection shows it.
     pub(crate) state: String,
-    /// The statements that create it, or set it right. `None` if only its owner can tell what has to
-    /// become of the data in it.
+    /// The statements that create or repair the object. `None` if a repair could lose data, so that
+    /// the owner has to decide.
     pub(crate) repair: Option<String>,
-    /// The statements that remove it first if it is there and differs.
+    /// The statements that remove an existing object in another state before the repair.
     pub(crate) remove: Option<String>,
-    /// Whether the logs of a schema share it.
+    /// Whether all logs of a schema share the object.
     pub(crate) is_shared: bool,
 }
 
-/// Lists the objects of a log, each after those that its repair needs.
-pub(crate) fn objects(log: &LogName) -> Vec<Object> {
+/// Lists the objects of a log. Each comes after the objects that its repair needs.
+pub(crate) fn objects(log: &LogName) -> Vec<SchemaObject> {
     let mut objects = vec![table::table(log)];
     objects.extend(table::parts(log));
     objects.extend(routines(log).into_iter().map(|routine| routine.object(log)));
@@ -81,25 +82,26 @@ pub(crate) fn objects(log: &LogName) -> Vec<Object> {
 
 /// A function or a procedure.
 pub(crate) struct Routine {
-    /// Its name without the schema.
+    /// The name without the schema.
     pub(crate) name: String,
-    /// Its `CREATE OR REPLACE`, with its body between two `$$`.
+    /// The `CREATE OR REPLACE` statement, with the body between two `$$`.
     pub(crate) create: String,
     pub(crate) is_shared: bool,
 }
 
 impl Routine {
-    fn object(self, log: &LogName) -> Object {
+    fn object(self, log: &LogName) -> SchemaObject {
         let Self { name, create, is_shared } = self;
         let mut parts = create.split("$$");
         let (head, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        // The server shows each setting as `name=value`.
+        // The catalogs show each setting as `name=value`.
         let settings = head.split(" SET ").skip(1).map(|setting| {
             let setting = setting.trim_end().trim_end_matches(" AS");
             format!(" SET {}", setting.replacen(" = ", "=", 1))
         });
         let state = body.to_owned() + &settings.collect::<String>();
-        // One of other parameters would stay beside it, and one of another kind in its way.
+        // CREATE OR REPLACE would keep a routine with other parameters, and fail for a function
+        // with the name of the procedure.
         let drop = format!(
             "DO $do$ DECLARE routine regprocedure; BEGIN
                  FOR routine IN SELECT oid FROM pg_proc WHERE proname = '{name}'
@@ -111,6 +113,6 @@ impl Routine {
             log.schema()
         );
         let (repair, remove) = (Some(create), Some(drop));
-        Object { kind: Kind::Routine, name, state, repair, remove, is_shared }
+        SchemaObject { kind: ObjectKind::Routine, name, state, repair, remove, is_shared }
     }
 }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
 use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -6,49 +8,36 @@ use uuid::Uuid;
 use crate::error::BoxError;
 use crate::event::EARLIEST;
 
-/// A statement's text and the values of its parameters, `$1` first.
-pub(crate) struct Statement<'a> {
-    pub(crate) text: String,
-    pub(crate) params: Vec<Param<'a>>,
-}
-
-impl Statement<'_> {
-    /// Returns the parameters with their types, as a statement that is not prepared needs them.
-    pub(crate) fn typed_params(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
-        self.params.iter().map(|param| (param as &(dyn ToSql + Sync), param.sql_type())).collect()
-    }
-}
-
-/// A value bound to a parameter.
+/// The value of a parameter.
 #[derive(Debug)]
 pub(crate) enum Param<'a> {
     BigInt(i64),
-    BigInts(Vec<i64>),
-    Jsonbs(Vec<&'a str>),
-    /// An absent value of a type.
+    BigInts(Cow<'a, [i64]>),
+    Jsonbs(Vec<Jsonb<'a>>),
+    /// NULL of a type.
     Null(Type),
     NullableBigInts(Vec<Option<i64>>),
-    NullableJsonbs(Vec<Option<&'a str>>),
+    NullableJsonbs(Vec<Option<Jsonb<'a>>>),
     NullableTexts(Vec<Option<&'a str>>),
-    NullableTimes(Vec<Option<Timestamp>>),
+    NullableTimeBounds(Vec<Option<TimeBound>>),
     Text(&'a str),
     Texts(Vec<&'a str>),
-    Time(Timestamp),
-    Times(Vec<Timestamp>),
+    TimeBound(TimeBound),
+    Times(Vec<Time>),
     Uuids(Vec<Uuid>),
 }
 
 impl Param<'_> {
-    fn sql_type(&self) -> Type {
+    pub(super) fn sql_type(&self) -> Type {
         match self {
             Self::BigInt(_) => Type::INT8,
             Self::BigInts(_) | Self::NullableBigInts(_) => Type::INT8_ARRAY,
             Self::Jsonbs(_) | Self::NullableJsonbs(_) => Type::JSONB_ARRAY,
             Self::Null(ty) => ty.clone(),
-            Self::Text(_) => Type::TEXT,
             Self::NullableTexts(_) | Self::Texts(_) => Type::TEXT_ARRAY,
-            Self::Time(_) => Type::TIMESTAMPTZ,
-            Self::NullableTimes(_) | Self::Times(_) => Type::TIMESTAMPTZ_ARRAY,
+            Self::NullableTimeBounds(_) | Self::Times(_) => Type::TIMESTAMPTZ_ARRAY,
+            Self::Text(_) => Type::TEXT,
+            Self::TimeBound(_) => Type::TIMESTAMPTZ,
             Self::Uuids(_) => Type::UUID_ARRAY,
         }
     }
@@ -58,25 +47,17 @@ impl ToSql for Param<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         match self {
             Self::BigInt(number) => number.to_sql(ty, out),
-            Self::BigInts(numbers) => numbers.to_sql(ty, out),
-            Self::Jsonbs(texts) => {
-                texts.iter().map(|text| Jsonb(text)).collect::<Vec<_>>().to_sql(ty, out)
-            }
+            Self::BigInts(numbers) => numbers.as_ref().to_sql(ty, out),
+            Self::Jsonbs(texts) => texts.to_sql(ty, out),
             Self::Null(_) => Ok(IsNull::Yes),
             Self::NullableBigInts(numbers) => numbers.to_sql(ty, out),
-            Self::NullableJsonbs(texts) => {
-                texts.iter().map(|text| text.map(Jsonb)).collect::<Vec<_>>().to_sql(ty, out)
-            }
+            Self::NullableJsonbs(texts) => texts.to_sql(ty, out),
             Self::NullableTexts(texts) => texts.to_sql(ty, out),
-            Self::NullableTimes(times) => {
-                times.iter().map(|time| time.map(Bound)).collect::<Vec<_>>().to_sql(ty, out)
-            }
+            Self::NullableTimeBounds(bounds) => bounds.to_sql(ty, out),
             Self::Text(text) => text.to_sql(ty, out),
             Self::Texts(texts) => texts.to_sql(ty, out),
-            Self::Time(time) => Bound(*time).to_sql(ty, out),
-            Self::Times(times) => {
-                times.iter().copied().map(Time).collect::<Vec<_>>().to_sql(ty, out)
-            }
+            Self::TimeBound(bound) => bound.to_sql(ty, out),
+            Self::Times(times) => times.to_sql(ty, out),
             Self::Uuids(uuids) => uuids.to_sql(ty, out),
         }
     }
@@ -88,10 +69,11 @@ impl ToSql for Param<'_> {
     to_sql_checked!();
 }
 
-/// `timestamptz` within jiff's calendar: microseconds since the year 2000.
+/// A `timestamptz` in the range of jiff's calendar.
 #[derive(Debug)]
-pub(super) struct Time(pub(super) Timestamp);
+pub(crate) struct Time(pub(super) Timestamp);
 
+/// The binary form counts microseconds since the year 2000.
 const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 
 impl ToSql for Time {
@@ -109,7 +91,8 @@ impl ToSql for Time {
 
 impl<'a> FromSql<'a> for Time {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
-        // The ends of the range stand for the infinities, and jiff's calendar ends before them.
+        // The lowest and the highest integer are the infinities. Both lie outside of jiff's
+        // calendar.
         let microseconds = i64::from_sql(&Type::INT8, raw)?.saturating_add(MICROSECONDS_TO_2000);
         Ok(Self(Timestamp::from_microsecond(microseconds)?))
     }
@@ -119,11 +102,12 @@ impl<'a> FromSql<'a> for Time {
     }
 }
 
-/// A bound of a period; before the server's calendar it is before every event.
+/// A time that bounds a period, as a `timestamptz`. A time before the range of `timestamptz` is
+/// sent as `-infinity`, since it is before every event.
 #[derive(Debug)]
-struct Bound(Timestamp);
+pub(crate) struct TimeBound(pub(super) Timestamp);
 
-impl ToSql for Bound {
+impl ToSql for TimeBound {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         if self.0 < EARLIEST {
             return i64::MIN.to_sql(&Type::INT8, out);
@@ -138,9 +122,9 @@ impl ToSql for Bound {
     to_sql_checked!();
 }
 
-/// `jsonb` in its binary form, a version and then text, taken as the text.
+/// A `jsonb` as JSON text. The binary form is a version number before the text.
 #[derive(Debug)]
-pub(super) struct Jsonb<'a>(pub(super) &'a str);
+pub(crate) struct Jsonb<'a>(pub(super) &'a str);
 
 impl ToSql for Jsonb<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {

@@ -1,4 +1,4 @@
-use super::param::Statement;
+use super::statement::Statement;
 
 /// The kind of plan that the server makes for a prepared statement: PostgreSQL's `plan_cache_mode`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +23,6 @@ impl StatementPlan {
     pub(crate) fn set(self) -> Statement<'static> {
         let (name, mode) = self.setting();
         let text = format!("SELECT set_config('{name}', '{mode}', false)");
-        Statement { text, params: Vec::new() }
+        Statement::without_params(text)
     }
 }

@@ -3,21 +3,22 @@ use super::newer::first_matches;
 use super::plan::StatementPlan;
 use crate::log_name::{LogName, SEQUENCE_BEHIND};
 
-/// How many events above a condition's position the procedure reads at most while it holds the log's
-/// lock, unless the caller allows for more. A condition from before that is searched for outside of the
-/// lock first.
+/// The most events above a condition's position that the procedure reads under the log's lock,
+/// unless the caller allows more. An older condition is first validated by a search outside of the
+/// lock.
 const MAX_NEWER_EVENTS: u32 = 4_096;
 
-/// With how many keys or values each event may be compared before fewer of them are read.
+/// The number of keys or values with which each event may be compared before fewer events are read.
 const FREE_COMPARISONS: i64 = 16;
 
-/// Returns how many events the procedure reads, at most, for conditions of which each event is compared with
-/// so many keys or values, and of which one was refused so often because too many events lay above its
-/// position.
+/// Returns the most events that the procedure reads for conditions whose keys or values need this
+/// number of comparisons with each event. `refusals` counts how often one of the conditions was
+/// refused because too many events lay above its position.
 ///
-/// Whoever appends much may always append more than the procedure reads while a condition is searched
-/// for. The growth is so fast that a condition is validated after a few rounds, and the work under the
-/// lock stays within what others have just appended.
+/// During the search for a condition other processes may always append more events than the
+/// procedure reads. The limit grows so fast that the condition is validated after a few rounds. The
+/// work under the lock then stays within the number of events that those processes have just
+/// appended.
 pub(super) fn max_newer_events(comparisons: usize, refusals: u32) -> i64 {
     let comparisons = i64::try_from(comparisons).unwrap_or(i64::MAX).max(FREE_COMPARISONS);
     let most = i64::from(MAX_NEWER_EVENTS) * FREE_COMPARISONS / comparisons;
@@ -25,27 +26,31 @@ pub(super) fn max_newer_events(comparisons: usize, refusals: u32) -> i64 {
     most.max(1).saturating_mul(growth)
 }
 
-/// Names the setting that marks a transaction whose numbers the append procedure checks.
+/// Returns the name of the setting that marks a transaction whose numbers the append procedure
+/// checks.
 fn mark(log: &LogName) -> String {
     format!("eddyline.append.{}.{}", log.schema(), log.log())
 }
 
-/// Names the setting that tells which batch a session has appended last, and the position of its last event,
-/// if no other number lies between the head before and that position. It is rolled back with the batch.
-fn own_setting(log: &LogName) -> String {
+/// Returns the name of the setting with the number of the session's last batch and the position of
+/// that batch's last event (Lemma 4). It is set only if no other number lies between the head
+/// before the batch and that position. It is rolled back with the batch.
+fn last_batch_setting(log: &LogName) -> String {
     format!("eddyline.own.{}.{}", log.schema(), log.log())
 }
 
-/// Renders the function of the trigger that fires before each statement that inserts events.
+/// Renders the function of the trigger that runs before each statement which inserts events
+/// (Lemma 1).
 ///
-/// It fires before the first row, and with it the first number, is made. So it is early enough to take
-/// the lock under which numbers are given in commit order, and to check that the next number lies above
-/// the head. The append procedure checks its numbers itself. Mark and lock end together, with the
-/// transaction or with the savepoint that is rolled back. An expression with a query takes an executor,
-/// even if the query is not reached, so that it stands apart.
+/// It runs before the first row, and so before the sequence gives the first number. This is early
+/// enough to take the lock under which numbers are given in commit order, and to check that the
+/// next number lies above the head. The append procedure checks its numbers itself and sets a mark,
+/// which skips the check here. The mark and the lock end together: with the transaction, or when a
+/// savepoint is rolled back. An expression with a query needs an executor even if the query is not
+/// evaluated. For that reason the check stands in an IF of its own.
 ///
-/// Everything is named by its schema, so that the function needs no search path of its own, whose
-/// setting and resetting took longer than the lock.
+/// All names are qualified, so that the function needs no search path of its own: setting and
+/// resetting it took longer than the lock.
 pub(super) fn lock_log(log: &LogName) -> String {
     let (schema, name, table, sequence) = (log.schema(), log.log(), log.table(), log.sequence());
     let (key, mark, refusal) = (lock_key(log), mark(log), sequence_behind(log));
@@ -74,8 +79,8 @@ pub(super) fn lock_log(log: &LogName) -> String {
     )
 }
 
-/// Renders the function of the trigger that refuses a row by its number. Its condition, evaluated for
-/// each row, is [`is_refused`].
+/// Renders the function of the trigger that refuses a row because of its number (Lemma 1). The
+/// condition of the trigger is [`is_refused`].
 pub(super) fn refuse_number(log: &LogName) -> String {
     let (schema, name) = (log.schema(), log.log());
     format!(
@@ -89,14 +94,15 @@ pub(super) fn refuse_number(log: &LogName) -> String {
     )
 }
 
-/// Renders the condition on which a row is refused: its number is not the one that the sequence gave
-/// last. `COPY` and `OVERRIDING SYSTEM VALUE` bring their own, and a cached one is older. The server
-/// parses the condition for each statement, which takes longer than to evaluate it.
+/// Renders the condition under which a row is refused: its number is not the last one that the
+/// sequence gave. `COPY` and `OVERRIDING SYSTEM VALUE` bring other numbers, and a number from the
+/// cache of a sequence is older. The server parses the condition for each statement, which takes
+/// longer than evaluating it.
 pub(super) fn is_refused(log: &LogName) -> String {
     format!("NEW.sequence_number IS DISTINCT FROM pg_sequence_last_value('{}')", log.sequence())
 }
 
-/// Renders the refusal of a number that does not lie above the head.
+/// Renders the error for a number that does not lie above the head (Lemma 1).
 fn sequence_behind(log: &LogName) -> String {
     format!(
         "RAISE EXCEPTION 'the sequence of log {log} does not go on above its events'
@@ -108,26 +114,29 @@ fn sequence_behind(log: &LogName) -> String {
 /// Renders the procedure that appends events in a transaction of its own.
 ///
 /// All arguments have arrived before it runs, it takes the lock first, and it commits before it
-/// returns: no byte is awaited from the client while the lock is held. At READ COMMITTED each
-/// statement of a procedure has a snapshot of its own, so those after the lock see every event that was
-/// committed before (Lemma 2).
+/// returns. So the server waits for no byte from the client while the lock is held. At READ
+/// COMMITTED each statement of a procedure has a snapshot of its own, so the statements after the
+/// lock see every event that was committed before (Lemma 2).
 ///
-/// A commit that waits for a synchronous standby must not be canceled: PostgreSQL would answer it as
-/// done. So if a statement timeout could do that, the procedure leaves the commit to the end of the
-/// request, which no statement timeout limits. A cancel that arrives in the middle of any other commit
-/// is answered as an error although the events are stored.
+/// The precondition is one of these: the head is `known` (Lemma 3); the last event of the
+/// predecessor, the batch with the number `front`, is the head (Lemma 4); no event above `since`
+/// breaks a condition (Lemma 2). The predecessor does not count if a trigger of the owner's may
+/// have inserted an event before its last one.
 ///
-/// A call without events appends nothing, and makes a connection ready: it plans what others run.
+/// A commit that waits for a synchronous standby must not be canceled: PostgreSQL would report it
+/// as done. If a statement timeout could cancel it, the procedure leaves the commit to the end of
+/// the request, which no statement timeout limits. A cancel that arrives during any other commit is
+/// answered by an error although the events are stored.
 ///
-/// A batch that was sent before the one in front of it was answered may follow that one (`front`,
-/// Lemma 4), unless a trigger of the owner's may have inserted an event before the last one of that.
+/// A call without events appends nothing. It warms a connection up: the server plans the
+/// statements.
 ///
-/// A single row goes without the sort, and a fifth faster. An assignment is evaluated without an
-/// executor, which PERFORM is not. Each expression is made ready anew in each transaction, so that there
-/// are few.
+/// Performance: a single row is inserted without the sort, which is a fifth faster. An assignment
+/// is evaluated without an executor, and PERFORM with one. The server prepares each expression
+/// again in each transaction, so there are few.
 pub(super) fn append(log: &LogName) -> String {
     let (procedure, table) = (log.append_procedure(), log.table());
-    let (key, mark, own) = (lock_key(log), mark(log), own_setting(log));
+    let (key, mark, last_batch) = (lock_key(log), mark(log), last_batch_setting(log));
     let refusal = sequence_behind(log);
     let (plan_cache_mode, generic) = StatementPlan::Generic.setting();
     let matches = first_matches(log, Some(MAX_NEWER_EVENTS));
@@ -181,7 +190,7 @@ pub(super) fn append(log: &LogName) -> String {
              answer := ARRAY[head];
              IF since IS NULL THEN
                  expected := CASE WHEN known OPERATOR(pg_catalog.<>) head
-                     AND (front IS NOT NULL AND pg_catalog.current_setting('{own}', true)
+                     AND (front IS NOT NULL AND pg_catalog.current_setting('{last_batch}', true)
                          OPERATOR(pg_catalog.=) pg_catalog.concat(front, ':', head)) IS NOT TRUE
                      THEN 0 ELSE pg_catalog.cardinality(ids) END;
              ELSIF known OPERATOR(pg_catalog.>) head
@@ -245,7 +254,7 @@ pub(super) fn append(log: &LogName) -> String {
                  answer := answer OPERATOR(pg_catalog.||) numbers;
                  setting := CASE WHEN last OPERATOR(pg_catalog.-) head OPERATOR(pg_catalog.=) expected
                          AND batch IS NOT NULL
-                     THEN pg_catalog.set_config('{own}', pg_catalog.concat(batch, ':', last), false)
+                     THEN pg_catalog.set_config('{last_batch}', pg_catalog.concat(batch, ':', last), false)
                      END;
              END IF;
              IF NOT stay AND (

@@ -6,11 +6,12 @@ use crate::log_name::LogName;
 /// The version of the schema that this crate works with.
 pub(crate) const VERSION: i32 = 3;
 
-/// Renders the preparation of a migration, to run in its transaction: the lock that lets one
-/// process migrate at a time, and the table of versions.
+/// Renders the first statements of a migration's transaction. They take the lock that serializes
+/// migrations, and create the schema and the table of versions if they are missing.
 pub(crate) fn prepare(log: &LogName) -> String {
     let schema = log.schema();
-    // To ask before creating lets a role without the right to create find all done already.
+    // `CREATE ... IF NOT EXISTS` would fail for a role that may not create objects, even if they
+    // exist.
     format!(
         "SET LOCAL statement_timeout = 0;
          SET LOCAL lock_timeout = 0;
@@ -30,7 +31,7 @@ pub(crate) fn prepare(log: &LogName) -> String {
     )
 }
 
-/// Renders the note that a log is of the newest version.
+/// Renders the statement that records the current version for a log.
 pub(crate) fn set_version(log: &LogName) -> String {
     let (schema, name) = (log.schema(), log.log());
     format!(
@@ -39,12 +40,13 @@ pub(crate) fn set_version(log: &LogName) -> String {
     )
 }
 
-/// Renders what a log of this version (of none, if it is new) needs besides its objects.
+/// Renders the storage parameters that a log of an older version still needs. The version of a new
+/// log is `None`.
 ///
-/// Nothing is ever changed, so that what vacuum finds it may freeze at once; else the whole log
-/// would be read and written again, all at a time, when its transactions grow old. What the planner
-/// knows of types and payloads is not to be older than a fiftieth of the log. An owner may set
-/// something else afterwards.
+/// Rows are never updated, so vacuum may freeze them at once. Otherwise an anti-wraparound vacuum
+/// would later read and rewrite the whole log at a time. The planner's statistics of types and
+/// payloads are renewed after a fiftieth of the log has changed. The owner may set other values
+/// afterwards.
 pub(crate) fn settings(log: &LogName, version: Option<i32>) -> Option<String> {
     let sets_autovacuum = version.is_none_or(|version| version < 2);
     sets_autovacuum.then(|| {
@@ -56,8 +58,9 @@ pub(crate) fn settings(log: &LogName, version: Option<i32>) -> Option<String> {
     })
 }
 
-/// Renders the rights of a role that reads, and of one that appends as well. The role is made
-/// where there is none; a race with another database that makes it too is no fault.
+/// Renders the grants of the privileges that a role needs to read and, if `appends`, to append.
+/// Creates the role if it is missing. A concurrent creation of the role from another database is
+/// not an error.
 pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
     let (schema, table) = (log.schema(), log.table());
     let mut grants = format!(
@@ -84,22 +87,22 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
     grants
 }
 
-/// Lists the functions of a log and its procedure.
+/// Lists the functions and the procedure of a log.
 pub(super) fn routines(log: &LogName) -> Vec<Routine> {
-    let own = |suffix: &str, create| Routine {
+    let of_log = |suffix: &str, create| Routine {
         name: format!("{}_{suffix}", log.log()),
         create,
         is_shared: false,
     };
     vec![
-        own("lock_log", procedure::lock_log(log)),
-        own("refuse_number", procedure::refuse_number(log)),
-        own("append", procedure::append(log)),
+        of_log("lock_log", procedure::lock_log(log)),
+        of_log("refuse_number", procedure::refuse_number(log)),
+        of_log("append", procedure::append(log)),
         refuse_change(log),
     ]
 }
 
-/// Describes the function that refuses changes of events. All logs of a schema have it in common.
+/// Describes the trigger function that refuses changes of events. All logs of a schema share it.
 fn refuse_change(log: &LogName) -> Routine {
     let create = format!(
         "CREATE OR REPLACE FUNCTION \"{}\".eddyline_refuse_change() RETURNS trigger

@@ -1,45 +1,55 @@
-//! Searches that decide an append outside of the log's lock.
+//! Searches that decide an append outside of the log's lock (Lemma 5).
 //!
-//! A search tells, of one snapshot, where the log's head is, whether an event breaks a condition up to
-//! there, and whether the log holds an event of the append already.
+//! A search answers three questions from one snapshot: the position of the head, whether an event
+//! up to the head breaks a condition, and whether the log holds an event of the append already.
+
+use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::events::bind_events;
-use super::filter::{Params, condition, is_selective};
-use super::param::{Param, Statement};
+use super::filter::{condition, is_selective};
+use super::param::{Jsonb, Param};
+use super::statement::{Params, Statement};
 use crate::condition::Guard;
 use crate::filter::Types;
 use crate::log_name::LogName;
 use crate::{Event, SequenceNumber};
 
-/// The searches of several appends, as one statement. Its text and its plan are always the same.
+/// The searches of several appends, as one statement. Each search is named by its index.
 #[derive(Default)]
 pub(crate) struct SearchBatch<'a> {
     searches: i64,
     ids: Vec<Uuid>,
-    id_owners: Vec<i64>,
-    numbers: Vec<i64>,
-    number_owners: Vec<i64>,
+    id_searches: Vec<i64>,
+    positions: Vec<i64>,
+    position_searches: Vec<i64>,
     payloads: PayloadTerms<'a>,
-    types: Vec<&'a str>,
-    type_afters: Vec<i64>,
-    type_owners: Vec<i64>,
+    types: TypeTerms<'a>,
 }
 
+/// The alternatives of filters that the GIN index on the payload finds.
 #[derive(Default)]
 struct PayloadTerms<'a> {
-    bodies: Vec<&'a str>,
-    types: Vec<Option<String>>,
+    payloads: Vec<Jsonb<'a>>,
+    types: Vec<Option<Jsonb<'a>>>,
     afters: Vec<i64>,
-    owners: Vec<i64>,
+    searches: Vec<i64>,
+}
+
+/// The event types of filters without predicates.
+#[derive(Default)]
+struct TypeTerms<'a> {
+    types: Vec<&'a str>,
+    afters: Vec<i64>,
+    searches: Vec<i64>,
 }
 
 impl<'a> SearchBatch<'a> {
-    /// Returns whether a condition can be searched for together with others: the indexes on payload and
-    /// type find its events, and there are few terms to look up.
-    pub(crate) fn takes(guard: &Guard) -> bool {
+    /// Returns whether the search for a condition can be part of a batch: indexes find its events,
+    /// and the filter has few terms to look up.
+    pub(crate) fn supports(guard: &Guard) -> bool {
         let filter = &guard.filter;
         let mut terms = 0;
         let is_indexed = filter.items().iter().all(|item| match item.types() {
@@ -57,56 +67,64 @@ impl<'a> SearchBatch<'a> {
     }
 
     /// Adds the search of an append: for its events, for the event at a position, and for the first
-    /// event after a condition's position that breaks the condition.
+    /// event that breaks its condition.
     pub(crate) fn add(
         &mut self,
         events: &[Event],
         at: Option<SequenceNumber>,
         guard: Option<&'a Guard>,
     ) {
-        let owner = self.searches;
+        let search = self.searches;
         self.searches += 1;
         self.ids.extend(events.iter().map(Event::id));
-        self.id_owners.extend(events.iter().map(|_| owner));
+        self.id_searches.extend(events.iter().map(|_| search));
         if let Some(at) = at {
-            self.numbers.push(at.to_bigint());
-            self.number_owners.push(owner);
+            self.positions.push(at.to_bigint());
+            self.position_searches.push(search);
         }
-        let Some(guard) = guard else { return };
+        if let Some(guard) = guard {
+            self.add_condition(guard, search);
+        }
+    }
+
+    fn add_condition(&mut self, guard: &'a Guard, search: i64) {
         let after = guard.after.to_bigint();
         for item in guard.filter.items() {
-            for body in item.payloads() {
-                self.payloads.bodies.push(body);
-                self.payloads.types.push(item.types_json());
+            for payload in item.payloads() {
+                self.payloads.payloads.push(Jsonb(payload));
+                self.payloads.types.push(item.types_json().map(Jsonb));
                 self.payloads.afters.push(after);
-                self.payloads.owners.push(owner);
+                self.payloads.searches.push(search);
             }
             if let Types::Of(types) = item.types()
                 && item.payloads().is_empty()
             {
                 for one in types.iter() {
-                    self.types.push(one);
-                    self.type_afters.push(after);
-                    self.type_owners.push(owner);
+                    self.types.types.push(one);
+                    self.types.afters.push(after);
+                    self.types.searches.push(search);
                 }
             }
         }
     }
 
-    /// Renders the statement, to be planned once for all values. See [`Finding`]. It has a part for each
-    /// kind of search that there is: to begin a part takes the server longer than to look something up.
-    pub(crate) fn statement(&'a self, log: &LogName) -> Statement<'a> {
+    /// Renders the statement, for a generic plan. [`SearchAnswer`] decodes its answer. It has a
+    /// part for each kind of search in the batch: starting a part takes the server longer than
+    /// looking up a term.
+    pub(crate) fn statement(self, log: &LogName) -> Statement<'a> {
         let table = log.table();
-        let mut params = Params::default();
+        let Self { ids, id_searches, positions, position_searches, payloads, types, .. } = self;
+        let mut params = Params::with_capacity(MAX_PARAMS);
         let mut text = format!(
             "SELECT 0 AS part, NULL::bigint AS owner,
                  coalesce(max(sequence_number), 0) AS number, NULL::text AS event_type
              FROM {table}"
         );
-        if !self.ids.is_empty() {
-            let ids = params.bind(Param::Uuids(self.ids.clone()));
-            let owners = params.bind(Param::BigInts(self.id_owners.clone()));
-            text += &format!(
+        if !ids.is_empty() {
+            let ids = params.bind(Param::Uuids(ids));
+            let owners = params.bind(Param::BigInts(id_searches.into()));
+            let _ = write!(
+                text,
                 " UNION ALL
                  SELECT 1, given.owner, event.sequence_number, NULL
                  FROM ROWS FROM (unnest({ids}::uuid[]), unnest({owners}::bigint[]))
@@ -114,10 +132,11 @@ impl<'a> SearchBatch<'a> {
                  JOIN {table} AS event ON event.event_id = given.id"
             );
         }
-        if !self.numbers.is_empty() {
-            let numbers = params.bind(Param::BigInts(self.numbers.clone()));
-            let owners = params.bind(Param::BigInts(self.number_owners.clone()));
-            text += &format!(
+        if !positions.is_empty() {
+            let numbers = params.bind(Param::BigInts(positions.into()));
+            let owners = params.bind(Param::BigInts(position_searches.into()));
+            let _ = write!(
+                text,
                 " UNION ALL
                  SELECT 2, given.owner, event.sequence_number, event.event_type
                  FROM ROWS FROM (unnest({numbers}::bigint[]), unnest({owners}::bigint[]))
@@ -125,46 +144,31 @@ impl<'a> SearchBatch<'a> {
                  JOIN {table} AS event ON event.sequence_number = given.number"
             );
         }
-        if !self.payloads.bodies.is_empty() {
-            text += " UNION ALL ";
-            text += &self.payloads.part(&table, &mut params);
+        if !payloads.payloads.is_empty() {
+            payloads.push_to(&mut text, &table, &mut params);
         }
-        if !self.types.is_empty() {
-            let types = params.bind(Param::Texts(self.types.clone()));
-            let afters = params.bind(Param::BigInts(self.type_afters.clone()));
-            let owners = params.bind(Param::BigInts(self.type_owners.clone()));
-            text += &format!(
-                " UNION ALL
-                 SELECT 2, term.owner, found.sequence_number, term.event_type
-                 FROM ROWS FROM (unnest({types}::text[]), unnest({afters}::bigint[]),
-                         unnest({owners}::bigint[])) AS term (event_type, after, owner)
-                 CROSS JOIN LATERAL (
-                     SELECT sequence_number FROM {table} AS event
-                     WHERE event.event_type = term.event_type
-                         AND event.sequence_number > term.after
-                     ORDER BY event.sequence_number LIMIT 1
-                 ) AS found"
-            );
+        if !types.types.is_empty() {
+            types.push_to(&mut text, &table, &mut params);
         }
-        Statement { text, params: params.into_vec() }
+        params.into_statement(text)
     }
 }
 
 impl<'a> PayloadTerms<'a> {
     /// Renders the part that searches payloads.
     ///
-    /// Of what stands in the innermost read only the payload's index can answer anything, so the plan is
-    /// right however the log grows. A payload of which the index finds very many events is left to a
-    /// [`search`] that is planned for its values.
-    fn part(&'a self, table: &str, params: &mut Params<'a>) -> String {
-        let bodies = params.bind(Param::Jsonbs(self.bodies.clone()));
-        let types = self.types.iter().map(Option::as_deref).collect();
-        let types = params.bind(Param::NullableJsonbs(types));
-        let afters = params.bind(Param::BigInts(self.afters.clone()));
-        let owners = params.bind(Param::BigInts(self.owners.clone()));
+    /// In the innermost read only the GIN index on the payload can answer the condition, so the
+    /// plan stays right while the log grows. If the index finds very many events for a payload, the
+    /// condition needs a [`search`] of its own, which has a custom plan.
+    fn push_to(self, text: &mut String, table: &str, params: &mut Params<'a>) {
+        let bodies = params.bind(Param::Jsonbs(self.payloads));
+        let types = params.bind(Param::NullableJsonbs(self.types));
+        let afters = params.bind(Param::BigInts(self.afters.into()));
+        let owners = params.bind(Param::BigInts(self.searches.into()));
         let most = MAX_CANDIDATES + 1;
-        format!(
-            "SELECT CASE WHEN found.count < {most} THEN 2 ELSE 3 END, term.owner,
+        let _ = write!(
+            text,
+            " UNION ALL SELECT CASE WHEN found.count < {most} THEN 2 ELSE 3 END, term.owner,
                  coalesce(found.first, 0),
                  (SELECT event_type FROM {table} WHERE sequence_number = found.first)
              FROM ROWS FROM (unnest({bodies}::jsonb[]), unnest({types}::jsonb[]),
@@ -180,75 +184,98 @@ impl<'a> PayloadTerms<'a> {
                  ) AS candidate
              ) AS found
              WHERE found.count = {most} OR found.first IS NOT NULL"
-        )
+        );
     }
 }
 
-/// What a search found.
+impl<'a> TypeTerms<'a> {
+    /// Renders the part that searches event types.
+    fn push_to(self, text: &mut String, table: &str, params: &mut Params<'a>) {
+        let types = params.bind(Param::Texts(self.types));
+        let afters = params.bind(Param::BigInts(self.afters.into()));
+        let owners = params.bind(Param::BigInts(self.searches.into()));
+        let _ = write!(
+            text,
+            " UNION ALL
+                 SELECT 2, term.owner, found.sequence_number, term.event_type
+                 FROM ROWS FROM (unnest({types}::text[]), unnest({afters}::bigint[]),
+                         unnest({owners}::bigint[])) AS term (event_type, after, owner)
+                 CROSS JOIN LATERAL (
+                     SELECT sequence_number FROM {table} AS event
+                     WHERE event.event_type = term.event_type
+                         AND event.sequence_number > term.after
+                     ORDER BY event.sequence_number LIMIT 1
+                 ) AS found"
+        );
+    }
+}
+
+/// The answer to a search.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Finding {
+pub(crate) struct SearchAnswer {
     /// The log's head in the search's snapshot.
     pub(crate) head: SequenceNumber,
-    /// The first event that breaks the condition, or the one at the position that was asked for.
+    /// The first event that breaks the condition, or the event at the requested position.
     pub(crate) event: Option<(SequenceNumber, String)>,
     /// Whether the log holds an event of the append.
     pub(crate) holds_event: bool,
-    /// Whether the condition takes a [`search`] of its own, or took one.
-    pub(crate) is_open: bool,
+    /// Whether the condition needs a [`search`] of its own, or had one.
+    pub(crate) needs_own_search: bool,
 }
 
-impl Finding {
-    /// Reads the answer to a batch of so many searches.
+impl SearchAnswer {
+    /// Decodes the answer to a batch with this number of searches.
     pub(crate) fn decode_batch(
         rows: &[Row],
         searches: usize,
     ) -> Result<Vec<Self>, tokio_postgres::Error> {
-        let mut findings = vec![Self::default(); searches];
+        let mut answers = vec![Self::default(); searches];
         let mut head = SequenceNumber::ZERO;
         for row in rows {
             let part: i32 = row.try_get(0)?;
-            let owner: Option<i64> = row.try_get(1)?;
-            let number: Option<i64> = row.try_get(2)?;
-            let number = number.map(SequenceNumber::from_bigint).unwrap_or_default();
-            let Some(owner) = owner.and_then(|owner| usize::try_from(owner).ok()) else {
-                head = number;
+            let search: Option<i64> = row.try_get(1)?;
+            let position: Option<i64> = row.try_get(2)?;
+            let position = position.map(SequenceNumber::from_bigint).unwrap_or_default();
+            let Some(search) = search.and_then(|search| usize::try_from(search).ok()) else {
+                head = position;
                 continue;
             };
-            let Some(finding) = findings.get_mut(owner) else { continue };
+            let Some(answer) = answers.get_mut(search) else { continue };
             match part {
-                1 => finding.holds_event = true,
-                2 => finding.note(number, row.try_get(3)?),
-                _ => finding.is_open = true,
+                1 => answer.holds_event = true,
+                2 => answer.add_event(position, row.try_get(3)?),
+                _ => answer.needs_own_search = true,
             }
         }
-        findings.iter_mut().for_each(|finding| finding.head = head);
-        Ok(findings)
+        answers.iter_mut().for_each(|answer| answer.head = head);
+        Ok(answers)
     }
 
-    /// Reads the answer to [`search`].
+    /// Decodes the answer to [`search`].
     pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        let mut finding =
+        let mut answer =
             Self { head: SequenceNumber::from_bigint(row.try_get(0)?), ..Self::default() };
-        if let Some(number) = row.try_get::<_, Option<i64>>(1)? {
-            finding.note(SequenceNumber::from_bigint(number), row.try_get(2)?);
+        if let Some(position) = row.try_get::<_, Option<i64>>(1)? {
+            answer.add_event(SequenceNumber::from_bigint(position), row.try_get(2)?);
         }
-        Ok(finding)
+        Ok(answer)
     }
 
-    fn note(&mut self, number: SequenceNumber, event_type: String) {
-        if self.event.as_ref().is_none_or(|(known, _)| number < *known) {
-            self.event = Some((number, event_type));
+    /// Keeps the first of the events that are added.
+    fn add_event(&mut self, position: SequenceNumber, event_type: String) {
+        if self.event.as_ref().is_none_or(|(first, _)| position < *first) {
+            self.event = Some((position, event_type));
         }
     }
 }
 
-/// Renders the search for the first event that breaks one condition, to be planned for its values.
+/// Renders the search for the first event that breaks one condition, for a custom plan.
 ///
-/// OFFSET 0 is a fence: without it the planner likes to walk the primary key for a condition that an
-/// index would answer.
+/// OFFSET 0 is an optimization fence: without it the planner tends to walk the primary key for a
+/// condition that an index would answer.
 pub(crate) fn search<'a>(log: &LogName, guard: &'a Guard) -> Statement<'a> {
     let table = log.table();
-    let mut params = Params::default();
+    let mut params = Params::with_capacity(8);
     let after = params.bind(Param::BigInt(guard.after.to_bigint()));
     let condition = condition(&guard.filter, &mut params);
     let fence = if is_selective(&guard.filter) { "OFFSET 0" } else { "" };
@@ -263,18 +290,18 @@ pub(crate) fn search<'a>(log: &LogName, guard: &'a Guard) -> Statement<'a> {
              ORDER BY sequence_number LIMIT 1
          ) AS broken ON true"
     );
-    Statement { text, params: params.into_vec() }
+    params.into_statement(text)
 }
 
-/// Renders the search for events of an append that the log holds already. It answers with one row for
-/// each that it holds, see [`HeldEvent`].
+/// Renders the search for events of an append that the log holds already. The answer has one row
+/// for each of them, which [`HeldEvent`] decodes.
 ///
-/// An event that it finds is visible, but may be on no standby yet, if its own commit was canceled
-/// while it waited for one. So the statement writes a message to the write-ahead log: its commit is
-/// answered when everything before it is as durable as `synchronous_commit` says.
+/// An event that it finds is visible, but it may be on no standby yet if the wait of its commit was
+/// canceled. So the statement writes a message to the WAL: its own commit is answered when
+/// everything before it is as durable as `synchronous_commit` requires.
 pub(crate) fn held_events<'a>(log: &LogName, events: &'a [Event]) -> Statement<'a> {
     let table = log.table();
-    let mut params = Params::default();
+    let mut params = Params::with_capacity(5);
     let given = bind_events(events, &mut params);
     let text = format!(
         "WITH held AS MATERIALIZED (
@@ -291,17 +318,17 @@ pub(crate) fn held_events<'a>(log: &LogName, events: &'a [Event]) -> Statement<'
          SELECT held.ordinality, held.sequence_number, held.differs
          FROM held LEFT JOIN flushed ON true ORDER BY held.ordinality"
     );
-    Statement { text, params: params.into_vec() }
+    params.into_statement(text)
 }
 
 /// An event of an append that the log holds already.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct HeldEvent {
-    /// Which event of the append it is.
+    /// The event's index in the append.
     pub(crate) index: usize,
-    /// Its position in the log.
+    /// The event's position in the log.
     pub(crate) position: SequenceNumber,
-    /// Whether the log's event has the same contents.
+    /// Whether the event in the log has the same contents.
     pub(crate) is_same: bool,
 }
 
@@ -317,7 +344,9 @@ impl HeldEvent {
     }
 }
 
-/// How many events the payload's index may find for one term of a batch.
+/// The most events that the GIN index on the payload may find for one term of a batch.
 const MAX_CANDIDATES: u32 = 1_000;
-/// The most terms of a condition that is searched for together with others.
+/// The most terms of a condition in a batch.
 const MAX_TERMS: usize = 64;
+/// The most parameters of a batch.
+const MAX_PARAMS: usize = 11;

@@ -4,19 +4,20 @@ use super::lock::IDLE_TIMEOUT;
 use super::plan::StatementPlan;
 use crate::Role;
 
-/// What statements run under, in order.
+/// The settings of the connections, in the order in which they are set.
 ///
-/// Functions are PostgreSQL's own, whatever schemas the database puts before them. Indexes return
-/// everything: `gin_fuzzy_search_limit` would have them return a sample.
-///
-/// Reads are planned for their values, unless they are made for a plan that does not know them: any
-/// other would read the whole log. To read it by the table is never best: what reads it all wants its
-/// order, which the primary key has, and what does not has an index, whatever the planner believes
-/// of a table that it has not looked at since it was small. Just-in-time compilation and parallel
-/// workers cost more than any of these statements.
-///
-/// No transaction waits for this process, but for the moment of a decision under the log's lock; one
-/// of which only a part has arrived must not hold the lock for long.
+/// - `search_path`: functions are PostgreSQL's own, whatever schemas the database puts before them.
+/// - `gin_fuzzy_search_limit`: a limit would make GIN indexes return a sample of the events.
+/// - `plan_cache_mode`: reads have custom plans, unless they are written for a generic plan. The
+///   generic plan of any other read would scan the whole log.
+/// - `enable_seqscan`: a sequential scan is never the best plan. A read of the whole log needs its
+///   order, which the primary key has, and any other read has an index. Without the setting the
+///   planner would choose the scan for a table that was small when it was last analyzed.
+/// - `jit`, `max_parallel_workers_per_gather`: compilation and parallel workers cost more than any
+///   of these statements.
+/// - `idle_in_transaction_session_timeout`: no transaction waits for this process, except for a
+///   decision under the log's lock. A transaction of which only a part has arrived must not keep
+///   the lock.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings(Vec<(&'static str, String)>);
 
@@ -43,12 +44,13 @@ impl Settings {
         Self(settings)
     }
 
-    /// Adds what only a connection can be set to that nobody else uses.
+    /// Renders the settings of a session, with those that need a connection of the store's own.
     ///
-    /// A serializable default would fail on a replica. A transaction must not hold the lock whose
-    /// client is gone without a word, and by their defaults servers notice that after two hours.
-    /// What a client does not take it is allowed to leave as long as a statement may take: streams
-    /// are read slowly.
+    /// - `default_transaction_isolation`: a default of SERIALIZABLE would fail on a replica.
+    /// - `tcp_keepalives_…`: a transaction must not keep the lock after its client has vanished.
+    ///   With its default settings a server notices that after two hours.
+    /// - `tcp_user_timeout`: a client may leave data unread for as long as a statement may take,
+    ///   since streams may be read slowly.
     pub(crate) fn session(&self, role: Role, statement_timeout: Duration) -> String {
         let mut settings = self.0.clone();
         let seconds = |time: Duration| time.as_secs().to_string();
@@ -63,26 +65,26 @@ impl Settings {
         render("SET", &settings)
     }
 
-    /// Renders what takes the statement timeout from a connection of appends, if the server has a
-    /// synchronous standby.
+    /// Renders the statement that disables the statement timeout of a connection for appends, if
+    /// the server has a synchronous standby.
     ///
-    /// A procedure commits within its statement. If the statement is canceled while its commit waits for
-    /// the standby, PostgreSQL answers the commit as done. So a procedure commits only if no timeout can
-    /// cancel it; else the commit is left to the end of the request, of which the last bytes may still be
-    /// on their way while the log's lock is held.
+    /// A procedure commits within its statement. If the statement is canceled while the commit
+    /// waits for the standby, PostgreSQL reports the commit as done. So the procedure commits only
+    /// if no timeout can cancel it. Otherwise the server commits at the end of the request, whose
+    /// last bytes may still be under way while the log's lock is held.
     pub(crate) fn uncanceled_commits() -> &'static str {
         "SELECT set_config('statement_timeout', '0', false)
          WHERE current_setting('synchronous_standby_names') <> ''"
     }
 
-    /// Renders them for a transaction that is open.
+    /// Renders the settings of an open transaction.
     pub(crate) fn local(&self) -> String {
         render("SET LOCAL", &self.0)
     }
 }
 
-/// Renders the begin of a transaction. Its isolation is named, whatever the default is: each statement
-/// has to see what was committed before it.
+/// Renders the start of a transaction. It names the isolation level, since the default may be
+/// another one: each statement has to see everything that was committed before it (Lemma 2).
 pub(crate) fn begin(read_only: bool, settings: Option<&Settings>) -> String {
     let mut text = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
     if read_only {
@@ -100,8 +102,9 @@ fn render(set: &str, settings: &[(&str, String)]) -> String {
     settings.collect::<Vec<_>>().join("; ")
 }
 
-/// How long a peer may be silent before it is asked for a sign of life, how often it is, and how many
-/// times.
+/// The idle time of a connection before the first TCP keepalive probe.
 pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(5);
+/// The interval of the probes.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// The number of unanswered probes after which a connection is closed.
 pub(crate) const PROBES: u32 = 3;

@@ -1,12 +1,12 @@
 use super::ids_constraint;
-use super::objects::{Kind, Object};
+use super::objects::{ObjectKind, SchemaObject};
 use super::triggers::triggers;
 use crate::log_name::LogName;
 
-/// Describes the table itself. What is in an unlogged one is lost in a crash.
-pub(super) fn table(log: &LogName) -> Object {
-    Object {
-        kind: Kind::Table,
+/// Describes the table itself. It must not be unlogged: a crash empties an unlogged table.
+pub(super) fn table(log: &LogName) -> SchemaObject {
+    SchemaObject {
+        kind: ObjectKind::Table,
         name: log.log().to_owned(),
         state: "a table".to_owned(),
         repair: Some(format!("ALTER TABLE {} SET LOGGED", log.table())),
@@ -16,20 +16,19 @@ pub(super) fn table(log: &LogName) -> Object {
 }
 
 /// Lists the columns, constraints and indexes of a log's table.
-pub(super) fn parts(log: &LogName) -> Vec<Object> {
+pub(super) fn parts(log: &LogName) -> Vec<SchemaObject> {
     let mut parts: Vec<_> = COLUMNS.iter().flat_map(|column| column.objects(log)).collect();
     parts.extend(constraints(log).into_iter().map(|constraint| constraint.object(log)));
     parts.extend(INDEXES.iter().map(|index| index.object(log)));
     parts
 }
 
-/// Lists what numbers the events.
-pub(super) fn numbering(log: &LogName) -> [Object; 2] {
+/// Lists the objects that number the events (Lemma 1).
+pub(super) fn numbering(log: &LogName) -> [SchemaObject; 2] {
     [identity(log), sequence(log)]
 }
 
-/// Renders the creation of a log's table, with all that is created together with it: its columns, its
-/// constraints and its sequence.
+/// Renders the statement that creates a log's table with its columns, constraints and sequence.
 pub(crate) fn create_table(log: &LogName) -> String {
     let parts: Vec<_> = COLUMNS
         .iter()
@@ -39,21 +38,21 @@ pub(crate) fn create_table(log: &LogName) -> String {
     format!("CREATE TABLE {} (\n{}\n)", log.table(), parts.join(",\n"))
 }
 
-/// Names the columns of a log, and those of them that an append gives values to.
+/// Returns the names of all columns, and of the columns that an append sets.
 pub(crate) fn column_names() -> (Vec<&'static str>, Vec<&'static str>) {
-    let given = |column: &&Column| !matches!(column.name, "sequence_number" | "recorded_at");
+    let appended = |column: &&Column| !matches!(column.name, "sequence_number" | "recorded_at");
     let names = |columns: Vec<&Column>| columns.iter().map(|column| column.name).collect();
-    (names(COLUMNS.iter().collect()), names(COLUMNS.iter().filter(given).collect()))
+    (names(COLUMNS.iter().collect()), names(COLUMNS.iter().filter(appended).collect()))
 }
 
 struct Column {
     name: &'static str,
-    /// The type, by the name that the catalogs give it.
+    /// The name of the type in the catalogs.
     type_name: &'static str,
     default: Option<&'static str>,
 }
 
-/// Every column is `NOT NULL`. The collation of the event type is that of its index.
+/// The columns. Each is `NOT NULL`. The event type has the collation "C", as does its index.
 const COLUMNS: [Column; 7] = [
     Column { name: "sequence_number", type_name: "bigint", default: None },
     Column { name: "event_id", type_name: "uuid", default: None },
@@ -84,9 +83,9 @@ impl Column {
         definition + " NOT NULL"
     }
 
-    fn objects(&self, log: &LogName) -> Vec<Object> {
+    fn objects(&self, log: &LogName) -> Vec<SchemaObject> {
         let (name, table) = (self.name, log.table());
-        let object = |kind, state: &str, repair: Option<String>| Object {
+        let object = |kind, state: &str, repair: Option<String>| SchemaObject {
             kind,
             name: name.to_owned(),
             state: state.to_owned(),
@@ -96,16 +95,16 @@ impl Column {
             is_shared: false,
         };
         let mut objects = vec![
-            object(Kind::Column, self.type_name, None),
-            object(Kind::NotNull, "NOT NULL", Some("SET NOT NULL".to_owned())),
+            object(ObjectKind::Column, self.type_name, None),
+            object(ObjectKind::NotNull, "NOT NULL", Some("SET NOT NULL".to_owned())),
         ];
         if self.type_name == "text" {
             let repair = "TYPE text COLLATE \"C\"".to_owned();
-            objects.push(object(Kind::Collation, "C", Some(repair)));
+            objects.push(object(ObjectKind::Collation, "C", Some(repair)));
         }
         if let Some(default) = self.default {
             let repair = format!("SET DEFAULT {default}");
-            objects.push(object(Kind::Default, "set", Some(repair)));
+            objects.push(object(ObjectKind::Default, "set", Some(repair)));
         }
         objects
     }
@@ -115,19 +114,19 @@ fn generated(log: &LogName) -> String {
     format!("GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {})", log.sequence())
 }
 
-/// Names the sequence of a table by the table's name.
+/// Returns the name of a table's sequence.
 fn sequence_suffix(table: &str) -> String {
     format!("{table}{SEQUENCE}")
 }
 
-/// What the name of a log's sequence ends with, behind the name of the log.
+/// The suffix of the sequence's name after the name of the log.
 pub(crate) const SEQUENCE: &str = "_sequence";
 
 struct Constraint {
     name: String,
     kind: &'static str,
     column: &'static str,
-    /// What is checked, of a `CHECK`, as the server shows it.
+    /// The condition of a `CHECK` constraint, as the server prints it.
     condition: Option<&'static str>,
 }
 
@@ -167,7 +166,7 @@ impl Constraint {
         format!("CONSTRAINT \"{}\" {}", self.name, self.state())
     }
 
-    /// Renders it without its name, as an inspection shows it.
+    /// Renders the definition without the name, as an inspection shows it.
     fn state(&self) -> String {
         match self.condition {
             Some(condition) => format!("{} {condition}", self.kind),
@@ -175,11 +174,11 @@ impl Constraint {
         }
     }
 
-    fn object(self, log: &LogName) -> Object {
+    fn object(self, log: &LogName) -> SchemaObject {
         let (table, definition, state) = (log.table(), self.definition(), self.state());
         let Self { name, .. } = self;
-        Object {
-            kind: Kind::Constraint,
+        SchemaObject {
+            kind: ObjectKind::Constraint,
             state,
             repair: Some(format!("ALTER TABLE {table} ADD {definition}")),
             remove: Some(format!("ALTER TABLE {table} DROP CONSTRAINT \"{name}\"")),
@@ -191,14 +190,17 @@ impl Constraint {
 
 struct Index {
     suffix: &'static str,
-    /// The method and what is indexed, as the server shows it.
+    /// The method and the indexed columns, as the server prints them.
     definition: &'static str,
     options: &'static str,
 }
 
-/// The index on the payload goes without its pending list, which is flushed while the lock is held and
-/// makes single appends hundredfold slower. The index on the type has the log's order too: the newest
-/// event of a type, and those after a position, are found however rare the type is.
+/// The indexes, besides those of the constraints.
+///
+/// The GIN index on the payload has no pending list (`fastupdate = off`): the list would be flushed
+/// while an append holds the log's lock, which makes single appends a hundred times slower. The
+/// index on the type also has the position, so that it finds the newest event of a type, or those
+/// after a position, however rare the type is.
 const INDEXES: [Index; 3] = [
     Index {
         suffix: "payload_idx",
@@ -218,12 +220,12 @@ const INDEXES: [Index; 3] = [
 ];
 
 impl Index {
-    fn object(&self, log: &LogName) -> Object {
+    fn object(&self, log: &LogName) -> SchemaObject {
         let (schema, table) = (log.schema(), log.table());
         let name = format!("{}_{}", log.log(), self.suffix);
         let Self { definition, options, .. } = self;
-        Object {
-            kind: Kind::Index,
+        SchemaObject {
+            kind: ObjectKind::Index,
             state: (*definition).to_owned(),
             repair: Some(format!(
                 "CREATE INDEX \"{name}\" ON {table} USING {definition} {options}"
@@ -235,10 +237,11 @@ impl Index {
     }
 }
 
-/// The sequence belongs to the column, so that numbers come from it alone.
+/// Describes the identity of the column, which makes the sequence the only source of numbers.
 ///
-/// The trigger that compares numbers with the sequence depends on it, and is created again.
-fn identity(log: &LogName) -> Object {
+/// The trigger that compares a row's number with the sequence depends on the sequence, so the
+/// repair drops the trigger and creates it again.
+fn identity(log: &LogName) -> SchemaObject {
     let (table, sequence) = (log.table(), log.sequence());
     let triggers = triggers(log);
     let dependent = triggers.iter().filter(|trigger| trigger.when.is_some());
@@ -249,8 +252,8 @@ fn identity(log: &LogName) -> Object {
         })
         .unzip();
     let (drops, creates) = (drops.concat(), creates.concat());
-    Object {
-        kind: Kind::Identity,
+    SchemaObject {
+        kind: ObjectKind::Identity,
         name: "sequence_number".to_owned(),
         state: format!("ALWAYS by {}", sequence_suffix(log.log())),
         repair: Some(format!(
@@ -266,9 +269,9 @@ fn identity(log: &LogName) -> Object {
     }
 }
 
-fn sequence(log: &LogName) -> Object {
-    Object {
-        kind: Kind::Sequence,
+fn sequence(log: &LogName) -> SchemaObject {
+    SchemaObject {
+        kind: ObjectKind::Sequence,
         name: sequence_suffix(log.log()),
         state: "bigint INCREMENT 1 CACHE 1 NO CYCLE".to_owned(),
         repair: Some(format!(

@@ -1,4 +1,4 @@
-use super::objects::{Kind, Object};
+use super::objects::{ObjectKind, SchemaObject};
 use super::procedure;
 use crate::log_name::LogName;
 
@@ -6,12 +6,14 @@ use crate::log_name::LogName;
 pub(super) struct Trigger {
     pub(super) name: String,
     events: &'static str,
-    /// The condition of a trigger that fires for each row.
+    /// The condition of a row-level trigger. A statement-level trigger has none.
     pub(super) when: Option<String>,
-    /// The function's name without the schema.
+    /// The name of the function without the schema.
     function: String,
 }
 
+/// Lists the triggers of a log's table: the first two guard the log's order (Lemma 1), the third
+/// refuses changes of events.
 pub(super) fn triggers(log: &LogName) -> [Trigger; 3] {
     let name = log.log();
     [
@@ -37,7 +39,7 @@ pub(super) fn triggers(log: &LogName) -> [Trigger; 3] {
 }
 
 impl Trigger {
-    /// Renders its creation, which also enables it.
+    /// Renders the statements that create and enable the trigger.
     pub(super) fn create(&self, log: &LogName) -> String {
         let Self { name, events, when, function } = self;
         let (schema, table) = (log.schema(), log.table());
@@ -52,13 +54,13 @@ impl Trigger {
         )
     }
 
-    pub(super) fn object(self, log: &LogName) -> Object {
+    pub(super) fn object(self, log: &LogName) -> SchemaObject {
         let repair = Some(self.create(log));
         let Self { name, events, when, function } = self;
         let level = if when.is_some() { "ROW" } else { "STATEMENT" };
         let condition = if when.is_some() { REFUSED_AS_SHOWN } else { "" };
-        Object {
-            kind: Kind::Trigger,
+        SchemaObject {
+            kind: ObjectKind::Trigger,
             state: format!("enabled BEFORE {events} {level} {function}{condition}"),
             name,
             repair,
@@ -68,7 +70,7 @@ impl Trigger {
     }
 }
 
-/// The condition of the trigger for each row, as an inspection shows it: of a condition, the server keeps
-/// the meaning and not the text.
+/// The condition of the row-level trigger, as an inspection shows it. The server stores a condition
+/// as a parsed expression and prints it in its own way.
 const REFUSED_AS_SHOWN: &str =
     " WHEN (new.sequence_number IS DISTINCT FROM pg_sequence_last_value(its sequence))";

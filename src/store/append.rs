@@ -292,7 +292,7 @@ impl<'a> AppendCall<'a> {
         }
         if let Some((event, event_type)) = found.event {
             // Unless the same snapshot has shown that the log does not hold the append's own events.
-            if !knows_ids || found.is_open {
+            if !knows_ids || found.needs_own_search {
                 return Ok(SearchResult::Broken { event });
             }
             let after = self.condition.guard().map(|guard| guard.after).unwrap_or_default();

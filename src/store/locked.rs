@@ -12,7 +12,7 @@ use super::failure::{failed_append, finds_id_taken, name_holder, outcome_unknown
 use super::outcome::AppendOutcome;
 use crate::error::BoxError;
 use crate::pool::{Lease, send, sent};
-use crate::sql::{self, BatchAnswer, ConflictProbe, HeldTimeouts, Precondition, TransactionEnd};
+use crate::sql::{self, BatchAnswer, ConflictProbe, LockedTimeouts, Precondition, TransactionEnd};
 use crate::telemetry::{Operation, OperationName};
 use crate::{
     Appended, Decided, Decision, Error, Event, History, ReadWrite, SequenceNumber, SequencedEvent,
@@ -179,7 +179,7 @@ impl<D> DecideAttempt<'_, D> {
         let shared = &self.store.shared;
         let name = &shared.log.name;
         let statement_timeout = HELD.min(shared.statement_timeout);
-        let timeouts = HeldTimeouts {
+        let timeouts = LockedTimeouts {
             client: shared.decision_timeout,
             lock: limit.lock_timeout(shared.lock_timeout),
             statement: statement_timeout,

@@ -121,7 +121,7 @@ impl<M: Mode> Store<M> {
     pub async fn head(&self) -> Result<SequenceNumber, Error> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Head));
-        let reading = Reading::of_end(&self.shared.log.name);
+        let reading = Reading::of_head(&self.shared.log.name);
         let result = self
             .read_again(started, "head", async || {
                 self.ask(&reading, &call, &mut self.limit(started)).await

@@ -13,7 +13,7 @@ use super::gather::gather;
 use super::log::Log;
 use crate::condition::Guard;
 use crate::pool::{Lease, Pool, send};
-use crate::sql::{self, Finding, HeldEvent, SearchBatch, Statement};
+use crate::sql::{self, HeldEvent, SearchAnswer, SearchBatch, Statement};
 use crate::{Error, Event, SequenceNumber};
 
 /// Searches for what decides an append before it takes the log's lock, or after it was refused.
@@ -50,7 +50,7 @@ pub(super) struct SearchRequest {
 
 struct PendingSearch {
     search: Search,
-    reply: oneshot::Sender<Result<Finding, Error>>,
+    reply: oneshot::Sender<Result<SearchAnswer, Error>>,
 }
 
 struct Search {
@@ -77,15 +77,15 @@ impl Searches {
         self: &Arc<Self>,
         request: SearchRequest,
         deadline: AttemptDeadline,
-    ) -> Result<Finding, Error> {
+    ) -> Result<SearchAnswer, Error> {
         let open = request.guard.clone();
-        let is_batched = open.as_ref().is_none_or(SearchBatch::takes);
+        let is_batched = open.as_ref().is_none_or(SearchBatch::supports);
         let shared = SearchRequest { guard: request.guard.filter(|_| is_batched), ..request };
         let found = self.find_with_others(shared, deadline).await?;
         match open {
-            Some(guard) if !found.holds_event && (!is_batched || found.is_open) => {
+            Some(guard) if !found.holds_event && (!is_batched || found.needs_own_search) => {
                 let alone = self.find_alone(&guard, deadline).await?;
-                Ok(Finding { is_open: true, ..alone })
+                Ok(SearchAnswer { needs_own_search: true, ..alone })
             }
             _ => Ok(found),
         }
@@ -95,7 +95,7 @@ impl Searches {
         self: &Arc<Self>,
         request: SearchRequest,
         deadline: AttemptDeadline,
-    ) -> Result<Finding, Error> {
+    ) -> Result<SearchAnswer, Error> {
         let search = Search { request, deadline };
         let Some(task) = self.start_alone() else { return self.queue(search).await };
         let findings = self.run(&[&search]).await;
@@ -104,7 +104,7 @@ impl Searches {
     }
 
     /// Searches together with others.
-    async fn queue(self: &Arc<Self>, search: Search) -> Result<Finding, Error> {
+    async fn queue(self: &Arc<Self>, search: Search) -> Result<SearchAnswer, Error> {
         let (server, deadline) = (self.batched.server(), search.deadline);
         let (reply, mut answer) = oneshot::channel();
         self.lock().waiting.push(PendingSearch { search, reply });
@@ -141,7 +141,7 @@ impl Searches {
         }
     }
 
-    async fn run(&self, batch: &[&Search]) -> Result<Vec<Finding>, Error> {
+    async fn run(&self, batch: &[&Search]) -> Result<Vec<SearchAnswer>, Error> {
         let deadline = AttemptDeadline::join(batch.iter().map(|one| one.deadline));
         let mut searches = SearchBatch::default();
         for Search { request, .. } in batch {
@@ -149,15 +149,19 @@ impl Searches {
         }
         let statement = searches.statement(&self.log.name);
         let (lease, rows) = query(&self.batched, &statement, deadline).await?;
-        let findings = Finding::decode_batch(&rows, batch.len());
+        let findings = SearchAnswer::decode_batch(&rows, batch.len());
         findings.map_err(|error| lease.server().lost(error))
     }
 
-    async fn find_alone(&self, guard: &Guard, deadline: AttemptDeadline) -> Result<Finding, Error> {
+    async fn find_alone(
+        &self,
+        guard: &Guard,
+        deadline: AttemptDeadline,
+    ) -> Result<SearchAnswer, Error> {
         let statement = sql::search(&self.log.name, guard);
         let (lease, rows) = query(&self.single, &statement, deadline).await?;
         let row = rows.first().ok_or_else(|| lease.server().lost("the answer has no row"))?;
-        Finding::decode(row).map_err(|error| lease.server().lost(error))
+        SearchAnswer::decode(row).map_err(|error| lease.server().lost(error))
     }
 
     /// Returns which of the events the log holds already, and that they are durable.

@@ -19,12 +19,12 @@ enum Connection {
     Encrypted,
     SessionPooler,
     Socket,
-    Pooler,
+    TransactionPooler,
 }
 
 impl Connection {
     const ALL: [Self; 5] =
-        [Self::Direct, Self::Encrypted, Self::SessionPooler, Self::Socket, Self::ConnectionPooler];
+        [Self::Direct, Self::Encrypted, Self::SessionPooler, Self::Socket, Self::TransactionPooler];
 
     /// Returns the configuration of a store with this kind of connection, and that of a store with
     /// a direct connection to the same server.
@@ -43,7 +43,7 @@ impl Connection {
                 (at(&pooler.url(&url)), at(&url))
             }
             Self::Socket => (at(&secure.socket_url()), at(&secure_url)),
-            Self::ConnectionPooler => {
+            Self::TransactionPooler => {
                 let pooler = ConnectionPooler::in_transaction_mode(&url).await;
                 (at(&pooler.url(&url)).pooler(Pooler::Transaction), at(&url))
             }

@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 use std::sync::{Arc, OnceLock};
 
-use crate::filter::Lookup;
+use crate::filter::IndexLookup;
 use crate::store::log::bytes_of;
 use crate::{Event, Filter, SequenceNumber};
 
@@ -68,7 +68,7 @@ impl LogTail {
     pub(super) fn first_match(
         &self,
         filter: &Filter,
-        lookup: &Lookup,
+        lookup: &IndexLookup,
         after: SequenceNumber,
     ) -> Option<SequenceNumber> {
         self.events.first_match(filter, lookup, after)
@@ -164,7 +164,7 @@ impl EventIndex {
     pub(super) fn first_match(
         &self,
         filter: &Filter,
-        lookup: &Lookup,
+        lookup: &IndexLookup,
         after: SequenceNumber,
     ) -> Option<SequenceNumber> {
         let is_newer = |known: &&Known| known.number > after;
@@ -172,10 +172,10 @@ impl EventIndex {
         let number = |known: &Known| known.number;
         let newest_first = self.known.iter().rev();
         match lookup {
-            Lookup::Everywhere => {
+            IndexLookup::FullScan => {
                 newest_first.take_while(is_newer).filter(matches).map(number).last()
             }
-            Lookup::Under(terms) => {
+            IndexLookup::Terms(terms) => {
                 let under = |term| self.under(term).take_while(is_newer).filter(matches);
                 terms.iter().flat_map(|term| under(*term)).map(number).min()
             }
@@ -183,11 +183,11 @@ impl EventIndex {
     }
 
     /// Returns whether an event matches.
-    pub(super) fn has_match(&self, filter: &Filter, lookup: &Lookup) -> bool {
+    pub(super) fn has_match(&self, filter: &Filter, lookup: &IndexLookup) -> bool {
         let matches = |known: &Known| filter.matches(known.event());
         match lookup {
-            Lookup::Everywhere => self.known.iter().any(matches),
-            Lookup::Under(terms) => terms.iter().any(|term| self.under(*term).any(matches)),
+            IndexLookup::FullScan => self.known.iter().any(matches),
+            IndexLookup::Terms(terms) => terms.iter().any(|term| self.under(*term).any(matches)),
         }
     }
 

@@ -61,7 +61,7 @@ impl Batch {
         match self.validation {
             Validation::Local { head } => Precondition::Head(head),
             Validation::Pipelined { head, front } => {
-                Precondition::HeadOrPredecessor { head, front }
+                Precondition::HeadOrPredecessor { head, predecessor: front }
             }
             Validation::Server => Precondition::NoMatch(probe),
         }

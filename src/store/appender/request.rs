@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::log_tail::{hasher, terms_of};
 use crate::condition::Guard;
-use crate::filter::Lookup;
+use crate::filter::IndexLookup;
 use crate::store::log::bytes_of;
 use crate::{AppendCondition, Event, SequenceNumber};
 
@@ -20,7 +20,7 @@ pub(in crate::store) struct AppendRequest {
     /// The terms under which each of the events is kept; none if the attempt is large.
     terms: Box<[Option<Box<[u64]>>]>,
     /// Where the events are kept that the condition's filter may match.
-    lookup: Option<Lookup>,
+    lookup: Option<IndexLookup>,
 }
 
 impl AppendRequest {
@@ -65,7 +65,7 @@ impl AppendRequest {
     }
 
     /// Returns what must not have happened, and where to look for it.
-    pub(super) fn guard(&self) -> Option<(&Guard, &Lookup)> {
+    pub(super) fn guard(&self) -> Option<(&Guard, &IndexLookup)> {
         self.condition.guard().zip(self.lookup.as_ref())
     }
 

@@ -1,7 +1,7 @@
-//! Under which terms an event is kept, and a filter is looked up, so that not every event has to
-//! be held against every filter.
+//! The terms of an inverted index of events. With it not every event has to be compared with every
+//! filter.
 //!
-//! Law: if a filter matches an event, one of the filter's terms is among the event's.
+//! Law: if a filter matches an event, the filter and the event have a term in common.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,24 +15,25 @@ use super::{Containment, Filter, Item, NecessaryKey, Node, Types};
 use crate::Event;
 use crate::json::Decimal;
 
-/// Where the events are kept that a filter may match.
-pub(crate) enum Lookup {
-    /// Anywhere.
-    Everywhere,
-    /// Under one of these terms at least.
-    Under(Vec<u64>),
+/// The entries of the index that may have events which a filter matches.
+pub(crate) enum IndexLookup {
+    /// All events.
+    FullScan,
+    /// The events with one of these terms.
+    Terms(Vec<u64>),
 }
 
-/// What is hashed: a type, or a part of what a payload holds at its top level.
+/// The source of a term, which is its hash: the event type, or a value at the top level of the
+/// payload.
 #[derive(Hash)]
 enum IndexKey<'a> {
-    /// An array, whatever it contains.
+    /// Any array.
     Array(&'a str),
-    /// A scalar that an array contains.
+    /// A scalar in an array.
     Element(&'a str, Scalar<'a>),
-    /// An array of so many scalars that they are no terms.
+    /// An array with so many scalars that they have no terms.
     LongArray(&'a str),
-    /// An object, whatever it holds.
+    /// Any object.
     Object(&'a str),
     Scalar(&'a str, Scalar<'a>),
     Type(&'a str),
@@ -47,27 +48,27 @@ enum Scalar<'a> {
 }
 
 impl Filter {
-    /// Returns where the events are kept that this filter may match.
-    pub(crate) fn lookup(&self, hasher: &impl BuildHasher) -> Lookup {
+    /// Returns the entries of the index that may have events which the filter matches.
+    pub(crate) fn lookup(&self, hasher: &impl BuildHasher) -> IndexLookup {
         let mut terms = Vec::new();
         for item in self.items() {
             if !item.add_terms(hasher, &mut terms) {
-                return Lookup::Everywhere;
+                return IndexLookup::FullScan;
             }
         }
         terms.sort_unstable();
         terms.dedup();
-        Lookup::Under(terms)
+        IndexLookup::Terms(terms)
     }
 }
 
 impl Item {
-    /// Adds the terms of the item's events; `false` where it may match any.
+    /// Adds the terms of the item. Returns `false` if it may match any event.
     fn add_terms(&self, hasher: &impl BuildHasher, terms: &mut Vec<u64>) -> bool {
-        // What payloads hold tells events apart better than their types do.
+        // Payloads are more selective than types.
         if !self.containments().is_empty() {
-            let parts = self.containments().iter().zip(self.key_values());
-            terms.extend(parts.flat_map(|(one, key_value)| one.terms(key_value, hasher)).flatten());
+            let parts = self.containments().iter().zip(self.lookup_values());
+            terms.extend(parts.flat_map(|(one, value)| one.terms(value, hasher)).flatten());
             return true;
         }
         match self.types() {
@@ -81,13 +82,13 @@ impl Item {
 }
 
 impl Containment {
-    /// Returns the terms of one of its values, a scalar's if there is one.
+    /// Returns the terms of the lookup value, or the term of any array or object if there is none.
     fn terms(
         &self,
-        key_value: Option<(NecessaryKey<'_>, &Node)>,
+        lookup_value: Option<(NecessaryKey<'_>, &Node)>,
         hasher: &impl BuildHasher,
     ) -> [Option<u64>; 2] {
-        let terms = match key_value {
+        let terms = match lookup_value {
             Some((NecessaryKey::Field(key), node)) => {
                 [Scalar::of(node).map(|scalar| IndexKey::Scalar(key, scalar)), None]
             }
@@ -118,8 +119,8 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    /// Reads JSON; `None` if it is no scalar.
-    fn read(value: &'a str) -> Option<Self> {
+    /// Decodes a JSON scalar. Returns `None` for other values.
+    fn decode(value: &'a str) -> Option<Self> {
         match value.as_bytes().first()? {
             b'[' | b'{' => None,
             b'"' => {
@@ -135,7 +136,7 @@ impl<'a> Scalar<'a> {
 }
 
 impl Event {
-    /// Returns the terms that the event is kept under; `None` where there would be too many.
+    /// Returns the terms of the event. Returns `None` if it has too many for the index.
     pub(crate) fn terms(&self, hasher: &impl BuildHasher) -> Option<Vec<u64>> {
         let mut terms = vec![hasher.hash_one(IndexKey::Type(self.event_type()))];
         let mut json = serde_json::Deserializer::from_str(self.payload_json());
@@ -145,7 +146,8 @@ impl Event {
     }
 }
 
-/// Adds the terms of an object's fields. Of equal keys the last one counts; the others do no harm.
+/// A visitor that adds the terms of a payload's fields. Of equal keys only the last one counts. The
+/// terms of the others only cause needless comparisons.
 struct Fields<'a, S> {
     hasher: &'a S,
     terms: &'a mut Vec<u64>,
@@ -166,17 +168,17 @@ impl<'de, S: BuildHasher> Visitor<'de> for Fields<'_, S> {
     }
 }
 
-/// A string, borrowed unless it is spelled with escapes.
+/// A JSON string, borrowed unless it has escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Adds the terms of what a payload holds under a key.
+/// Adds the terms of the value under a key.
 fn add_terms_of(key: &str, value: &str, hasher: &impl BuildHasher, terms: &mut Vec<u64>) {
     match value.as_bytes().first() {
         Some(b'[') => {
             terms.push(hasher.hash_one(IndexKey::Array(key)));
             let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value) else { return };
-            let scalars = values.iter().filter_map(|value| Scalar::read(value.get()));
+            let scalars = values.iter().filter_map(|value| Scalar::decode(value.get()));
             let mut elements: Vec<_> =
                 scalars.map(|scalar| hasher.hash_one(IndexKey::Element(key, scalar))).collect();
             elements.sort_unstable();
@@ -188,13 +190,13 @@ fn add_terms_of(key: &str, value: &str, hasher: &impl BuildHasher, terms: &mut V
         }
         Some(b'{') => terms.push(hasher.hash_one(IndexKey::Object(key))),
         _ => {
-            let scalar = Scalar::read(value);
+            let scalar = Scalar::decode(value);
             terms.extend(scalar.map(|scalar| hasher.hash_one(IndexKey::Scalar(key, scalar))));
         }
     }
 }
 
-/// The most elements of an array that are terms of their own.
+/// The most elements of an array that have terms of their own.
 const MAX_ELEMENTS: usize = 24;
 /// The most terms of an event.
 const MAX_TERMS: usize = 64;
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_array_has_a_term_for_each_element_up_to_a_limit() {
+    fn each_element_of_an_array_has_a_term_up_to_a_limit() {
         let hasher = RandomState::new();
         let terms = |count: usize| {
             let tags: Vec<_> = (0..count).map(|n| format!("tag-{n}")).collect();
@@ -214,7 +216,7 @@ mod tests {
             Event::new("Tagged", &payload).unwrap().terms(&hasher).unwrap().len()
         };
 
-        // One of them is the type's, another one that of any array under the key.
+        // One term is that of the type, another one that of any array under the key.
         assert_eq!(terms(0), 2);
         assert_eq!(terms(3), 5);
         assert_eq!(terms(MAX_ELEMENTS), 2 + MAX_ELEMENTS);

@@ -1,10 +1,11 @@
 //! The normal form of a filter.
 //!
-//! A filter is a disjunction of atoms, each an event type (or any) with a containment (or none).
-//! An atom implies a disjunction only if it implies one of its members: take an event that has the
-//! atom's type and nothing but its containment as payload. So the atoms that imply no other atom
-//! are a normal form. They are kept grouped by the types that share a containment, and then by the
-//! containments that share types, both of which the atoms determine.
+//! A filter is a disjunction of atoms. An atom is an event type (or any) and a containment (or
+//! none). An atom implies a disjunction only if it implies one of its members: the event that has
+//! the atom's type, and exactly its containment as payload, matches the atom and so has to match a
+//! member. So the atoms that imply no other atom are a normal form. They are grouped by the types
+//! of each containment, and then by the containments with the same types. The atoms determine both
+//! groupings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,82 +14,109 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::containment::{Containment, quoted};
-use super::leaves::Leaves;
+use super::containment::{Containment, push_quoted};
+use super::subset_index::SubsetIndex;
 use crate::Event;
 
-/// Event types: any of a set, or any at all.
+/// The event types of an item.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Types {
+    /// Any type.
     Any,
-    /// Shared by the alternatives of an item.
+    /// One of these. The alternatives of an item share the set.
     Of(Arc<BTreeSet<String>>),
 }
 
-/// One alternative of a filter in normal form.
+/// An item of a filter in normal form.
 #[derive(Clone)]
 pub(crate) struct Item {
     types: Types,
-    /// One of these must be held; where there is none, every payload will do.
+    /// The objects of which a payload must contain one. If there is none, every payload matches.
     containments: Vec<Containment>,
-    /// The same, rendered when they are asked for.
+    /// The containments as JSON, rendered at the first use.
     payloads: OnceLock<Vec<String>>,
+    /// The types as JSON, rendered at the first use.
+    types_json: OnceLock<Option<String>>,
 }
 
 impl Item {
-    pub(crate) fn everything() -> Self {
+    /// Makes the item that matches every event.
+    pub(super) fn everything() -> Self {
         Self::new(Types::Any, Vec::new())
     }
 
     fn new(types: Types, containments: Vec<Containment>) -> Self {
-        Self { types, containments, payloads: OnceLock::new() }
+        Self { types, containments, payloads: OnceLock::new(), types_json: OnceLock::new() }
     }
 
     pub(crate) fn types(&self) -> &Types {
         &self.types
     }
 
-    /// Returns the JSON objects of which a payload must hold one; where there is none, every
-    /// payload will do.
+    /// Returns the JSON objects of which a payload must contain one. If there is none, every
+    /// payload matches.
     pub(crate) fn payloads(&self) -> &[String] {
         self.payloads.get_or_init(|| self.containments.iter().map(Containment::to_json).collect())
     }
 
-    /// Returns the same, as they were before they were rendered.
+    /// Returns the same objects before they are rendered.
     pub(super) fn containments(&self) -> &[Containment] {
         &self.containments
     }
 
-    /// Returns the types as a JSON array; `None` for any.
-    pub(crate) fn types_json(&self) -> Option<String> {
+    /// Returns the types as a JSON array. Returns `None` for any type.
+    pub(crate) fn types_json(&self) -> Option<&str> {
         let Types::Of(types) = &self.types else { return None };
-        let types: Vec<_> = types.iter().map(|one| quoted(one)).collect();
-        Some(format!("[{}]", types.join(",")))
+        self.types_json.get_or_init(|| Some(json_array(types))).as_deref()
     }
 
-    pub(crate) fn matches(&self, event: &Event) -> bool {
+    pub(super) fn matches(&self, event: &Event) -> bool {
         let type_matches = match &self.types {
             Types::Any => true,
             Types::Of(types) => types.contains(event.event_type()),
         };
         type_matches
             && (self.containments.is_empty()
-                || self.containments.iter().any(|one| one.is_held_by(event.payload_json())))
+                || self.containments.iter().any(|one| one.is_contained_in(event.payload_json())))
     }
 
-    fn canonical(&self) -> String {
-        let mut fields = Vec::new();
+    fn push_canonical(&self, text: &mut String) {
+        text.push('{');
         if let Some(types) = self.types_json() {
-            fields.push(format!("\"types\":{types}"));
+            text.push_str("\"types\":");
+            text.push_str(types);
+            if !self.containments.is_empty() {
+                text.push(',');
+            }
         }
         if !self.containments.is_empty() {
-            fields.push(format!("\"payload\":[{}]", self.payloads().join(",")));
+            text.push_str("\"payload\":[");
+            for (index, payload) in self.payloads().iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                text.push_str(payload);
+            }
+            text.push(']');
         }
-        format!("{{{}}}", fields.join(","))
+        text.push('}');
     }
 }
 
-/// Shows event types and the keys of predicates; values may be personal and are left out.
+fn json_array(strings: &BTreeSet<String>) -> String {
+    let mut json = "[".to_owned();
+    for (index, string) in strings.iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        push_quoted(string, &mut json);
+    }
+    json.push(']');
+    json
+}
+
+/// Shows event types and the keys of predicates. Values are left out, since they may be personal
+/// data.
 impl fmt::Debug for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut item = f.debug_struct("Item");
@@ -99,12 +127,13 @@ impl fmt::Debug for Item {
     }
 }
 
-/// The alternatives of a filter as they are collected.
+/// The alternatives of a filter that is being built: the types of each containment.
 #[derive(Default)]
-pub(crate) struct Alternatives(BTreeMap<Containment, Types>);
+pub(super) struct Alternatives(BTreeMap<Containment, Types>);
 
 impl Alternatives {
-    pub(crate) fn add(&mut self, types: Types, containment: Containment) {
+    /// Adds the events of these types whose payload contains the object.
+    pub(super) fn add(&mut self, types: Types, containment: Containment) {
         match (self.0.get_mut(&containment), types) {
             (Some(Types::Of(known)), Types::Of(more)) => {
                 Arc::make_mut(known).extend(more.iter().cloned());
@@ -116,7 +145,8 @@ impl Alternatives {
         }
     }
 
-    pub(crate) fn normalise(self) -> Vec<Item> {
+    /// Returns the items of the normal form.
+    pub(super) fn normalise(self) -> Vec<Item> {
         let mut groups: BTreeMap<Types, Vec<Containment>> = BTreeMap::new();
         for (containment, types) in self.without_implied() {
             let containments = groups.entry(types).or_default();
@@ -127,7 +157,7 @@ impl Alternatives {
         groups.into_iter().map(|(types, containments)| Item::new(types, containments)).collect()
     }
 
-    /// Leaves out the atoms that imply another one.
+    /// Removes the atoms that imply another one.
     fn without_implied(self) -> impl Iterator<Item = (Containment, Types)> {
         let narrowed = self.narrowed();
         self.0.into_iter().zip(narrowed).filter_map(|((containment, types), narrowed)| {
@@ -136,23 +166,22 @@ impl Alternatives {
         })
     }
 
-    /// Returns the types of each containment without those of atoms that imply another one; `None`
-    /// if all of them are left.
+    /// Returns for each containment its types without those of atoms that imply another one.
+    /// Returns `None` for a containment that keeps all of its types.
     fn narrowed(&self) -> Vec<Option<Types>> {
         let containments: Vec<_> = self.0.keys().collect();
-        // A single leaf has no other part than the containment that is empty.
-        let has_parts = self.0.len() > 1 && containments.iter().any(|one| !one.is_single());
-        let leaves = has_parts.then(|| {
-            Leaves::new(containments.iter().map(|containment| containment.leaves("")).collect())
-        });
+        // A containment with one scalar implies no other one except for the empty one.
+        let needs_index = self.0.len() > 1 && containments.iter().any(|one| !one.is_scalar_field());
+        let index = needs_index
+            .then(|| SubsetIndex::new(containments.iter().map(|one| one.leaf_paths()).collect()));
         let empty = containments.iter().position(|containment| containment.is_empty());
 
         let narrow = |(whole, types): (usize, &Types)| {
-            let candidates = leaves.iter().flat_map(|leaves| leaves.may_be_parts(whole));
+            let candidates = index.iter().flat_map(|index| index.candidates(whole));
             let mut narrowed = None;
             for part in candidates.chain(empty) {
                 let general = containments[part];
-                if part != whole && general.is_part_of(containments[whole]) {
+                if part != whole && general.is_implied_by(containments[whole]) {
                     narrowed.get_or_insert_with(|| types.clone()).remove(&self.0[general]);
                 }
             }
@@ -178,14 +207,21 @@ impl Types {
     }
 }
 
-/// Renders a filter's canonical form, which is JSON so that nothing in it needs another escape.
-pub(crate) fn canonical(
+/// Renders the canonical form of a filter. It is JSON, which escapes strings, so that different
+/// filters have different texts.
+pub(super) fn canonical(
     items: &[Item],
     from: Option<Timestamp>,
     until: Option<Timestamp>,
 ) -> String {
-    let items: Vec<_> = items.iter().map(Item::canonical).collect();
-    let mut text = format!("{{\"items\":[{}]", items.join(","));
+    let mut text = "{\"items\":[".to_owned();
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        item.push_canonical(&mut text);
+    }
+    text.push(']');
     for (name, time) in [("from", from), ("until", until)] {
         if let Some(time) = time {
             let _ = write!(text, ",\"{name}\":{}", time.as_microsecond());
