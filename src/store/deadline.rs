@@ -5,28 +5,31 @@ use tokio::time::{Instant, timeout_at};
 use crate::server::Server;
 use crate::{Error, RetryPolicy};
 
-/// The time by which an attempt has to end.
+/// The time at which an attempt has to end.
 #[derive(Clone, Copy)]
 pub(super) struct AttemptDeadline {
     /// When the call began that the attempt is part of.
     call_began: Instant,
     began: Instant,
     ends: Option<Instant>,
-    /// When the call ends that the attempt is part of.
+    /// When the call has to end that the attempt is part of.
     call_ends: Option<Instant>,
 }
 
 impl AttemptDeadline {
-    /// Gives an attempt that begins now its time, out of that of a call that began earlier.
-    pub(super) fn new(policy: &RetryPolicy, started: Instant) -> Self {
-        let call_ends = policy.ends(started);
-        let mut limit = Self { call_began: started, began: started, ends: None, call_ends };
-        limit.renew(policy);
-        limit
+    /// Returns the deadline of an attempt that begins now and is part of a call that began earlier.
+    pub(super) fn new(policy: &RetryPolicy, call_began: Instant) -> Self {
+        let call_ends = policy.ends(call_began);
+        let mut deadline = Self { call_began, began: call_began, ends: None, call_ends };
+        deadline.restart(policy);
+        deadline
     }
 
-    /// Joins the deadlines of attempts that share a batch, of which there is one at least, to the last
-    /// of their ends.
+    /// Joins the deadlines of the attempts of a batch: the batch ends when the last of them does.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no deadline. A batch has at least one attempt.
     pub(super) fn join(deadlines: impl Iterator<Item = Self>) -> Self {
         let later = |one: Option<Instant>, other: Option<Instant>| Some(one?.max(other?));
         let joined = deadlines.reduce(|one, other| Self {
@@ -38,24 +41,24 @@ impl AttemptDeadline {
         joined.expect("a batch has an attempt")
     }
 
-    /// Gives the attempt all the time that is left to its call, if that is limited.
+    /// Gives the attempt all of the time that is left to its call, if the call has a deadline.
     pub(super) fn extend_to_call(self) -> Self {
         Self { ends: self.call_ends.or(self.ends), ..self }
     }
 
-    /// Returns how much time is left, unless it is unlimited.
+    /// Returns how much time is left, or `None` without a deadline.
     pub(super) fn left(&self) -> Option<Duration> {
         self.ends.map(|ends| ends.saturating_duration_since(Instant::now()))
     }
 
-    /// Gives an attempt its time anew, where it waited for what takes a time of its own.
-    pub(super) fn renew(&mut self, policy: &RetryPolicy) {
+    /// Restarts the time of the attempt, after a wait that has a time limit of its own.
+    pub(super) fn restart(&mut self, policy: &RetryPolicy) {
         self.began = Instant::now();
         let attempt = policy.attempt_timeout().and_then(|timeout| self.began.checked_add(timeout));
         self.ends = attempt.into_iter().chain(self.call_ends).min();
     }
 
-    /// Fails where the time is up already, before anything is asked that nobody would wait for.
+    /// Fails if the time is up, so that no request is sent whose answer would not be awaited.
     pub(super) fn check(&self, server: &Server) -> Result<(), Error> {
         match self.ends {
             Some(ends) if ends <= Instant::now() => {
@@ -65,9 +68,10 @@ impl AttemptDeadline {
         }
     }
 
-    /// Returns how long the server may let the attempt wait for a lock, if that is less than it is
-    /// set to: so long that there is time left to hear of it. In powers of two, so that few
-    /// different statements come about.
+    /// Returns the lock timeout for the attempt, if it has to be shorter than the setting.
+    ///
+    /// It leaves an eighth of the time for the server's answer to arrive. It is a power of two, so
+    /// that there are few different values.
     pub(super) fn lock_timeout(&self, setting: Duration) -> Option<Duration> {
         let left = self.ends?.saturating_duration_since(Instant::now());
         let allowed = left - left / 8;
@@ -78,13 +82,14 @@ impl AttemptDeadline {
         Some(Duration::from_millis(1 << exponent))
     }
 
-    /// Waits for a future as long as the limit allows, or returns how long the attempt took.
+    /// Awaits a future up to the deadline, after which it returns how long the attempt took.
     pub(super) async fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Duration> {
         let Some(ends) = self.ends else { return Ok(future.await) };
         timeout_at(ends, future).await.map_err(|_| self.began.elapsed())
     }
 
-    /// Waits for what a server has to do, where nothing is stored if that takes too long.
+    /// Awaits a request to a server up to the deadline, after which it fails with
+    /// [`Error::TimedOut`]. The request must be one that stores nothing if it is given up.
     pub(super) async fn run_against<T>(
         &self,
         server: &Server,

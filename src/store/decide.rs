@@ -13,22 +13,37 @@ use crate::{
 };
 
 impl Store<ReadWrite> {
-    /// Reads the events of a query, decides from them, and appends what was decided on the
-    /// condition that nothing of the query's filter came in between; again, where something did.
+    /// Reads the events of a query, calls `decide` with them, and appends the events that it
+    /// returns, on the condition that no event of the query's filter was committed in between.
+    /// Repeats all of this if one was.
     ///
-    /// Every attempt reads afresh and asks `decide` anew, which must therefore do nothing but
-    /// decide. Attempts that lost to another append, and such as met a transient fault, are
-    /// repeated as the store's [`RetryPolicy`](crate::RetryPolicy) says, those that lost at once:
-    /// there is nothing to wait for. After as many lost rounds
-    /// as it names ([`escalate_after`](crate::retry::RetryPolicyBuilder::escalate_after)) the next one is
-    /// held under the log's lock: read, decide and append, with no one else appending in between,
-    /// so that it cannot lose. Nobody starves, however hot the boundary.
+    /// Attempts that fail because of a conflict or a transient failure are repeated as the store's
+    /// [`RetryPolicy`](crate::RetryPolicy) says. After a conflict there is no pause, because there
+    /// is nothing to wait for.
     ///
-    /// `decide` may refuse with an error of its own, which ends the matter.
+    /// After a number of conflicts
+    /// ([`escalate_after`](crate::retry::RetryPolicyBuilder::escalate_after)) an attempt runs under
+    /// the log's lock: it reads, decides and appends in one transaction, and no other append is
+    /// committed in between. Such an attempt cannot conflict, so no decision starves, however
+    /// contended its boundary is.
+    ///
+    /// # The closure
+    ///
+    /// `decide` is called once per attempt, with a history that was read anew. So it may run more
+    /// than once, and its decision may be discarded: it must be pure, which means that it has no
+    /// effect besides the decision that it returns.
+    ///
+    /// It is a synchronous function because an attempt may run it under the log's lock, where it
+    /// must not wait for anything: all other appends to the log wait for it. Load what it needs
+    /// before the call.
+    ///
+    /// `decide` may return an error of its own. It ends the call, and nothing is appended.
+    ///
+    /// # The query
     ///
     /// The query must not leave out newer events, by [`up_to`](Query::up_to) or by a
-    /// [`limit`](Query::limit) that keeps the oldest: they would break the condition in every round.
-    /// A limit with [`newest_first`](Query::newest_first) is fine.
+    /// [`limit`](Query::limit) that keeps the oldest: they would break the condition in every
+    /// attempt. A limit with [`newest_first`](Query::newest_first) is allowed.
     ///
     /// ```no_run
     /// # use eddyline::{Decision, Error, Event, Filter, ReadWrite, Store};
@@ -46,29 +61,32 @@ impl Store<ReadWrite> {
     ///         Ok(Decision::append([Event::new("BookCopyLentToReader", &loan)?]))
     ///     })
     ///     .await?;
-    /// println!("true at {}, decided {} times", decided.position(), decided.attempts());
+    /// println!("at {}, after {} attempts", decided.position(), decided.attempts());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::DecisionTimedOut`] if `decide`, under the log's lock, took longer than
-    /// [`Config::decision_timeout`](crate::Config::decision_timeout) allows: the server ends the
-    /// transaction then, so that no other append waits for longer. The read under the lock may take five
-    /// seconds, or [`Config::statement_timeout`](crate::Config::statement_timeout) if that is less; one
-    /// that takes longer is an [`Error::Database`] with the SQLSTATE 57014.
+    /// - The error that `decide` returns.
+    /// - [`Error::InvalidQuery`]: the query leaves out newer events. `decide` is not called.
+    /// - [`Error::DecisionTimedOut`]: under the log's lock, `decide` took longer than
+    ///   [`Config::decision_timeout`](crate::Config::decision_timeout) allows. The server ends the
+    ///   transaction then, so that other appends wait no longer.
+    /// - [`Error::Database`] with SQLSTATE 57014: the read under the log's lock took more than five
+    ///   seconds or, if that is less,
+    ///   [`Config::statement_timeout`](crate::Config::statement_timeout).
+    /// - The errors of [`query`](Store::query) and [`append`](Self::append), of the last attempt
+    ///   that the retry policy allows: [`Error::Conflict`] if every attempt had a conflict, and
+    ///   [`Error::OutcomeUnknown`] if the store could not find out before the deadline whether the
+    ///   events are stored.
     ///
-    /// What `decide` refuses with, as it is. [`Error::InvalidQuery`] at once, without a call of
-    /// `decide`, if the query leaves out newer events. Those of [`query`](Store::query) and
-    /// [`append`](Self::append), of the last attempt where the policy allows no more:
-    /// [`Error::Conflict`] where it lost every round, [`Error::OutcomeUnknown`] where it could not
-    /// find out before the deadline whether its events are stored. With
-    /// [`Error::OutcomeUnknown`] they may be; with every other error nothing was stored.
+    /// After [`Error::OutcomeUnknown`] the events may be stored. With every other error nothing was
+    /// stored.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it stores all events of one decision or none.
+    /// If the future is dropped, all events of one decision are stored or none.
     pub async fn decide<T, E: From<Error>>(
         &self,
         query: impl Into<Query>,
@@ -78,17 +96,18 @@ impl Store<ReadWrite> {
         query.check_for_decision()?;
         let started = Instant::now();
         let contention = Contention::new(&self.shared.boundary_locks, &query.filter);
-        let rounds = self.retry.escalate_after().unwrap_or(u32::MAX);
+        let max_conflicts = self.retry.escalate_after().unwrap_or(u32::MAX);
         let retried = self
             .retry_as(self.scope_or("decide"), async || {
-                contention.wait_for_turn(self.limit(started)).await;
-                let round = DecideAttempt { store: self, query: &query, decide: &decide, started };
-                let result = match contention.lost() >= rounds {
-                    true => Box::pin(round.locked()).await,
-                    false => round.optimistic().await,
+                contention.lock_boundary(self.attempt_deadline(started)).await;
+                let attempt =
+                    DecideAttempt { store: self, query: &query, decide: &decide, started };
+                let result = match contention.conflicts() >= max_conflicts {
+                    true => Box::pin(attempt.locked()).await,
+                    false => attempt.optimistic().await,
                 };
                 if result.as_ref().is_err_and(Error::is_conflict) {
-                    contention.lose();
+                    contention.count_conflict();
                 }
                 result
             })
@@ -98,7 +117,7 @@ impl Store<ReadWrite> {
             })
             .adjust(|error, pause| match error.class() {
                 Class::Conflict => pause.map(|_| Duration::ZERO),
-                // It has been tried to the deadline to find out.
+                // The attempt itself has tried until the deadline to find out the outcome.
                 Class::OutcomeUnknown => self.retry.patience().map(|_| Duration::MAX),
                 _ => pause,
             })
@@ -109,14 +128,14 @@ impl Store<ReadWrite> {
     }
 }
 
-/// The rounds that a decision has lost to others, and its turn among those of this process.
+/// The conflicts of a decision, and its lock among the decisions of this process.
 struct Contention<'a> {
     boundary_locks: &'a KeyedMutex,
     filter: &'a Filter,
-    lost: AtomicU32,
-    turn: Mutex<Option<KeyedGuard<'a>>>,
-    /// Whether it has waited for its turn in vain.
-    goes_without: AtomicBool,
+    conflicts: AtomicU32,
+    guard: Mutex<Option<KeyedGuard<'a>>>,
+    /// Whether the decision has waited for the boundary's lock in vain.
+    has_timed_out: AtomicBool,
 }
 
 impl<'a> Contention<'a> {
@@ -124,41 +143,45 @@ impl<'a> Contention<'a> {
         Self {
             boundary_locks,
             filter,
-            lost: AtomicU32::new(0),
-            turn: Mutex::default(),
-            goes_without: AtomicBool::new(false),
+            conflicts: AtomicU32::new(0),
+            guard: Mutex::default(),
+            has_timed_out: AtomicBool::new(false),
         }
     }
 
-    fn lost(&self) -> u32 {
-        self.lost.load(Ordering::Relaxed)
+    fn conflicts(&self) -> u32 {
+        self.conflicts.load(Ordering::Relaxed)
     }
 
-    fn lose(&self) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
+    fn count_conflict(&self) {
+        self.conflicts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits for its turn where the boundary is contested, and keeps it. It goes on without where
-    /// that takes longer than an attempt may, and than ten seconds: somebody slow must not hold up
-    /// everybody else, and one that is decided within another must not wait for that for ever. It does so
-    /// once, so that there is time left for a round under the log's lock.
-    async fn wait_for_turn(&self, limit: AttemptDeadline) {
-        let has_turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        let goes_without = has_turn || self.goes_without.load(Ordering::Relaxed);
-        if goes_without || self.lost() == 0 && !self.boundary_locks.is_locked(self.filter) {
+    /// Locks the boundary in this process if it is contended, and keeps it locked for all further
+    /// attempts.
+    ///
+    /// The decision goes on without the lock after the time of an attempt, or after
+    /// [`MAX_BOUNDARY_WAIT`]: a slow decision must not block all others, and a decision made within
+    /// another one must not deadlock. It waits only once, so that there is time left for an attempt
+    /// under the log's lock.
+    async fn lock_boundary(&self, deadline: AttemptDeadline) {
+        let is_locked = self.guard.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_done = is_locked || self.has_timed_out.load(Ordering::Relaxed);
+        if is_done || self.conflicts() == 0 && !self.boundary_locks.is_locked(self.filter) {
             return;
         }
-        let turn = timeout(PATIENCE, self.boundary_locks.lock(self.filter));
-        match limit.run(turn).await {
-            Ok(Ok(turn)) => {
-                *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        let locking = timeout(MAX_BOUNDARY_WAIT, self.boundary_locks.lock(self.filter));
+        match deadline.run(locking).await {
+            Ok(Ok(guard)) => {
+                *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
             }
-            _ => self.goes_without.store(true, Ordering::Relaxed),
+            _ => self.has_timed_out.store(true, Ordering::Relaxed),
         }
     }
 }
 
-/// One attempt to decide. What `decide` refuses with is an answer of the attempt, not its failure.
+/// One attempt of a decision. An error that `decide` returns is an answer of the attempt, not its
+/// failure.
 pub(super) struct DecideAttempt<'a, D> {
     pub(super) store: &'a Store<ReadWrite>,
     pub(super) query: &'a Query,
@@ -167,12 +190,13 @@ pub(super) struct DecideAttempt<'a, D> {
 }
 
 impl<D> DecideAttempt<'_, D> {
+    /// Reads, decides and appends without a lock. The append fails if there is a conflict.
     async fn optimistic<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
-        let limit = AttemptDeadline::new(&self.store.retry, self.started);
-        let history = self.store.query_once(self.query, limit).await?;
+        let deadline = self.store.attempt_deadline(self.started);
+        let history = self.store.query_once(self.query, deadline).await?;
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),
             Err(refusal) => return Ok(Err(refusal)),
@@ -182,14 +206,15 @@ impl<D> DecideAttempt<'_, D> {
         }
         let condition = history.condition();
         let call = AppendCall::new(self.store, events.into(), condition, self.started);
-        let appended = call.run_once().await?;
+        let append = async { call.resolve_unknown(call.attempt().await).await };
+        let appended = call.record(append).await?;
         let position = history.position().max(appended.last());
         Ok(Ok(decided(value, Some(appended), position, false)))
     }
 }
 
-/// Says how a decision was carried out, at its first attempt; the later ones are added by whoever
-/// counts them.
+/// Returns the result of an attempt. The number of attempts and their delay are set at the end of
+/// the call.
 pub(super) fn decided<T>(
     value: T,
     appended: Option<Appended>,
@@ -199,8 +224,8 @@ pub(super) fn decided<T>(
     Decided { value, appended, position, attempts: 1, delay: Duration::ZERO, escalated }
 }
 
-/// How long to wait for a turn at most.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest time that a decision waits for the lock of its boundary.
+const MAX_BOUNDARY_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -208,18 +233,18 @@ mod tests {
     use crate::RetryPolicy;
 
     #[tokio::test(start_paused = true)]
-    async fn goes_on_without_a_turn_that_does_not_come() {
+    async fn a_decision_goes_on_without_a_lock_that_it_waited_for_too_long() {
         let (boundary_locks, filter) = (KeyedMutex::default(), Filter::everything());
         let first = boundary_locks.lock(&filter).await;
 
         let second = Contention::new(&boundary_locks, &filter);
-        second.wait_for_turn(AttemptDeadline::new(&RetryPolicy::never(), Instant::now())).await;
+        second.lock_boundary(AttemptDeadline::new(&RetryPolicy::never(), Instant::now())).await;
 
-        assert!(second.turn.lock().unwrap().is_none());
-        // The next round does not wait again.
+        assert!(second.guard.lock().unwrap().is_none());
+        // The next attempt does not wait again.
         let began = Instant::now();
-        second.lose();
-        second.wait_for_turn(AttemptDeadline::new(&RetryPolicy::never(), began)).await;
+        second.count_conflict();
+        second.lock_boundary(AttemptDeadline::new(&RetryPolicy::never(), began)).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         drop(first);
     }

@@ -8,7 +8,7 @@ use crate::server::{Server, ends_connection};
 use crate::{Error, Event, sql};
 
 /// Returns whether an append failed because the log holds the id of one of its events.
-pub(super) fn finds_id_taken(log: &LogName, error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_id_taken(log: &LogName, error: &tokio_postgres::Error) -> bool {
     !ends_connection(error)
         && error
             .as_db_error()
@@ -16,26 +16,34 @@ pub(super) fn finds_id_taken(log: &LogName, error: &tokio_postgres::Error) -> bo
             .is_some_and(|constraint| constraint == sql::ids_constraint(log))
 }
 
-/// Says what the failure of an append means. If its outcome is unknown, it is that of these events.
-pub(super) fn failed_append(
-    lease: &mut Lease,
-    events: &[Event],
-    error: tokio_postgres::Error,
-) -> Error {
-    match lease.failed_append(error) {
-        Error::OutcomeUnknown { source, .. } => outcome_unknown(lease.server(), events, source),
+/// Sets the event ids of an error of an append whose outcome is unknown.
+pub(super) fn with_event_ids(error: Error, events: &[Event]) -> Error {
+    match error {
+        Error::OutcomeUnknown { server, source, .. } => {
+            Error::OutcomeUnknown { server, event_ids: ids_of(events), source }
+        }
         error => error,
     }
 }
 
-/// Returns whether the server may answer so although it has committed the append: if the append was
-/// canceled, or memory ran out, between its commit and the end of the call.
+/// Returns whether the server may have committed an append that it answered with this error: the
+/// append was canceled, or memory ran out, between its commit and the end of the call.
 pub(super) fn follows_commit(error: &Error) -> bool {
     let code = error.sqlstate().map(|code| code.as_str());
     code.is_some_and(|code| code == "57014" || code == "53200")
 }
 
-/// Fails if nothing can be sent any more.
+/// Returns whether the server gave up waiting for a lock.
+pub(super) fn is_lock_timeout(error: &Error) -> bool {
+    error.sqlstate().is_some_and(|code| code.as_str() == "55P03")
+}
+
+/// Returns the row of an answer that consists of one.
+pub(super) fn require_row<T>(row: Option<T>) -> Result<T, BoxError> {
+    row.ok_or_else(|| "the server answered without a row".into())
+}
+
+/// Fails if the connection is closed, so that nothing can be sent.
 pub(super) fn check_open(lease: &Lease) -> Result<(), Error> {
     match lease.client().is_closed() {
         true => Err(lease.server().lost("it was closed before the append was sent")),
@@ -43,42 +51,46 @@ pub(super) fn check_open(lease: &Lease) -> Result<(), Error> {
     }
 }
 
-/// Rolls a transaction back that has nothing to append. If that is not answered, the connection is
-/// closed.
-pub(super) async fn release(lease: &mut Lease, limit: AttemptDeadline) {
+/// Rolls back a transaction that has nothing to append. If the server does not answer, the
+/// connection is closed.
+pub(super) async fn roll_back(lease: &mut Lease, deadline: AttemptDeadline) {
     lease.start_clock();
-    let ended = limit.run(lease.client().batch_execute("ROLLBACK")).await;
+    let ended = deadline.run(lease.client().batch_execute("ROLLBACK")).await;
     if let Ok(Ok(())) = ended {
         lease.leave_transaction();
     }
 }
 
-/// Adds to a lock timeout what holds the log's lock, as far as the server tells.
-pub(super) async fn name_holder(
+/// Adds the holder of the log's lock to the error of a lock timeout, as far as the server knows it.
+pub(super) async fn add_lock_holder(
     log: &LogName,
     lease: &mut Lease,
     mut error: Error,
-    limit: AttemptDeadline,
+    deadline: AttemptDeadline,
 ) -> Error {
-    if let Error::Database { sqlstate, source, .. } = &mut error
-        && sqlstate.as_str() == "55P03"
+    if is_lock_timeout(&error)
+        && let Error::Database { source, .. } = &mut error
+        && let Some(holder) = lock_holder(log, lease, deadline).await
     {
-        let holder = sql::lock_holder(log);
-        let asked = limit.run(sent(lease.client(), &StatementHandle::Unnamed, &holder)).await;
-        match asked {
-            Ok(Ok(Some(row))) => {
-                if let Ok(holder) = row.try_get(0) {
-                    *source = cause(LockHeld { holder, source: source.clone() });
-                }
-            }
-            Ok(_) => {}
-            Err(_) => lease.discard(),
-        }
+        *source = cause(LockHeld { holder, source: source.clone() });
     }
     error
 }
 
-/// Makes the error that says that the events may have been appended.
+async fn lock_holder(
+    log: &LogName,
+    lease: &mut Lease,
+    deadline: AttemptDeadline,
+) -> Option<String> {
+    let query = sql::lock_holder(log);
+    let answer = deadline.run(sent(lease.client(), &StatementHandle::Unnamed, &query)).await;
+    if answer.is_err() {
+        lease.discard();
+    }
+    answer.ok()?.ok()??.try_get(0).ok()
+}
+
+/// Returns the error of an append whose events may have been stored.
 pub(super) fn outcome_unknown(
     server: &Server,
     events: &[Event],
@@ -86,12 +98,16 @@ pub(super) fn outcome_unknown(
 ) -> Error {
     Error::OutcomeUnknown {
         server: server.to_string(),
-        event_ids: events.iter().map(Event::id).collect::<Vec<Uuid>>(),
+        event_ids: ids_of(events),
         source: cause(source),
     }
 }
 
-/// The log's lock could not be had in time.
+fn ids_of(events: &[Event]) -> Vec<Uuid> {
+    events.iter().map(Event::id).collect()
+}
+
+/// The cause of a lock timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("the log's lock is held by {holder}")]
 struct LockHeld {

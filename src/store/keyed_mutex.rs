@@ -6,28 +6,28 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::Filter;
 
-/// A mutex for each filter, fair and in memory, which serializes contended decisions of this process.
+/// A mutex for each filter, in memory and fair, which serializes contended decisions of a process.
 ///
-/// Concurrent decisions of one filter would all read and decide, and all but one of them would
-/// conflict. Run one after the other, none conflicts with another one of this process.
+/// If decisions on the same filter run concurrently, all of them read and decide, and all but one
+/// conflict. If they run one after the other, none conflicts with another one of the same process.
 #[derive(Default)]
 pub(super) struct KeyedMutex {
     entries: Mutex<HashMap<Filter, KeyedEntry>>,
-    /// The number of entries, usually zero. It is read without the lock of the map.
+    /// The number of entries, usually zero. It can be read without locking the map.
     entry_count: AtomicUsize,
 }
 
 #[derive(Default)]
 struct KeyedEntry {
     mutex: Arc<tokio::sync::Mutex<()>>,
-    /// How many tasks hold the mutex or wait for it. The guard is released before it is counted off.
+    /// How many tasks hold the mutex or wait for it. A task is counted until its guard is released.
     waiters: usize,
 }
 
-/// A lock on the mutex of one filter.
+/// The guard of one filter's mutex.
 pub(super) struct KeyedGuard<'a> {
     _guard: OwnedMutexGuard<()>,
-    /// Dropped after the guard. The last one removes the entry.
+    /// Dropped after the guard. The last waiter removes the entry.
     _waiter: KeyedWaiter<'a>,
 }
 
@@ -44,7 +44,7 @@ impl KeyedMutex {
         self.entry_count.load(Ordering::Relaxed) > 0 && self.entries().contains_key(filter)
     }
 
-    /// Locks the mutex of the filter. Tasks get it in the order in which they call.
+    /// Locks the mutex of the filter. Tasks lock it in the order of their calls.
     pub(super) async fn lock(&self, filter: &Filter) -> KeyedGuard<'_> {
         let waiter = self.register(filter);
         let guard = waiter.mutex.clone().lock_owned().await;
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn locks_in_the_order_of_arrival() {
+    async fn tasks_lock_in_the_order_of_their_calls() {
         let mutex = KeyedMutex::default();
         let filter = loans_of("b-1");
         let order = Mutex::new(Vec::new());
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_different_filters_do_not_block_each_other() {
+    async fn different_filters_do_not_block_each_other() {
         let mutex = KeyedMutex::default();
         let _first = mutex.lock(&loans_of("b-1")).await;
 
@@ -116,9 +116,9 @@ mod tests {
         assert!(!mutex.is_locked(&loans_of("b-2")));
     }
 
-    /// Two waiters dropped at the same time must not each take the other one for a waiter that remains.
+    /// Of two waiters that are dropped at the same time, one has to remove the entry.
     #[test]
-    fn leaves_no_entry_after_concurrent_releases() {
+    fn no_entry_remains_after_concurrent_releases() {
         let mutex = KeyedMutex::default();
         let filters: Vec<_> = (0..20_000).map(|book| loans_of(&format!("b-{book}"))).collect();
         let both = std::sync::Barrier::new(2);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn leaves_no_entry_after_a_canceled_wait() {
+    async fn no_entry_remains_after_a_canceled_wait() {
         let mutex = KeyedMutex::default();
         let filter = loans_of("b-1");
 

@@ -1,52 +1,79 @@
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_core::Stream;
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Store;
 use super::deadline::{AttemptDeadline, timed_out};
-use super::stream::EventStream;
-use crate::pool::{Lease, Pool, Rows};
+use super::stream::{EventStream, ReadAnswer};
+use crate::pool::{Lease, Pool};
 use crate::server::Server;
 use crate::sql::{self, Reading};
 use crate::telemetry::{Operation, OperationName};
 use crate::{Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
 impl<M: Mode> Store<M> {
-    /// Reads the events of a query, and the position that they are true at, from one snapshot.
+    /// Reads the events of a query, and the position of the snapshot that they come from.
+    ///
+    /// ```no_run
+    /// # use eddyline::{Error, Filter, Query, ReadOnly, Store};
+    /// # async fn read(reader: Store<ReadOnly>) -> Result<(), Error> {
+    /// let copy = Filter::any_of([("BookID", "b-7")]).build()?;
+    /// let history = reader.query(&copy).await?;
+    /// println!("{} events up to {}", history.events().len(), history.position());
+    ///
+    /// let newest = reader.query(Query::new(&copy).newest_first().limit(1)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Unreachable`], [`Error::PoolExhausted`] and [`Error::ConnectionLost`] where no
-    /// server can be asked, [`Error::Database`] where it refuses, [`Error::ReplicaBehind`] where
-    /// none has come to the position that [`at_least`](Store::at_least) names, [`Error::Decode`]
-    /// where a row is not one that this crate stored.
+    /// - [`Error::Unreachable`], [`Error::PoolExhausted`], [`Error::ConnectionLost`] and
+    ///   [`Error::TimedOut`]: no server answered.
+    /// - [`Error::Database`]: the server refused the read.
+    /// - [`Error::ReplicaBehind`]: no server has reached the position that
+    ///   [`at_least`](Store::at_least) names.
+    /// - [`Error::Decode`]: a row is not one that this crate stored.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it changes nothing; its connection is closed if the server was still answering.
+    /// Dropping the future changes nothing. If the server was still answering, its connection is
+    /// closed.
     pub async fn query(&self, query: impl Into<Query>) -> Result<History<M>, Error> {
         let query = query.into();
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Query));
-        let result = self
-            .read_again(started, "query", || self.history(&query, &call, self.limit(started)))
-            .await;
+        let read = || self.history(&query, &call, self.attempt_deadline(started));
+        let result = self.retry_read(started, "query", read).await;
         call.finish(result, |history| history.events().len() as u64)
     }
 
-    /// Reads the event of an id; `None` if the log does not hold it.
+    /// Reads the event with an id. Returns `None` if the log does not hold it.
     ///
-    /// It answers what became of an append whose outcome is unknown, and where an event lies whose
-    /// id came from elsewhere. The index that keeps ids unique finds it, however long the log.
+    /// This shows whether an append was stored whose outcome is unknown, and the position of an
+    /// event whose id came from elsewhere. The event is found by the unique index on ids, however
+    /// long the log is.
     ///
-    /// A replica that lags does not hold the newest events: ask the primary, or a handle
-    /// [at least](Store::at_least) at a position that is not before the event's.
+    /// A replica that lags does not hold the newest events. Read from the primary, or from a handle
+    /// that is [at least](Store::at_least) at the event's position.
+    ///
+    /// ```no_run
+    /// # use eddyline::{AppendCondition, Error, Event, ReadWrite, Store};
+    /// # async fn add(writer: Store<ReadWrite>, event: Event) -> Result<(), Error> {
+    /// let id = event.id();
+    /// match writer.append([event], AppendCondition::none()).await {
+    ///     Err(error) if error.is_outcome_unknown() => match writer.event(id).await? {
+    ///         Some(stored) => println!("stored at {}", stored.sequence_number()),
+    ///         None => println!("not stored, or not yet"),
+    ///     },
+    ///     result => println!("stored at {}", result?.last()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -59,46 +86,55 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Query));
         let reading = Reading::of_event(&self.shared.log.name, id);
-        let result = self
-            .read_again(started, "event", || self.collect(&reading, &call, self.limit(started)))
-            .await;
+        let read = || self.collect(&reading, &call, self.attempt_deadline(started));
+        let result = self.retry_read(started, "event", read).await;
         let result = result.map(|(events, _)| events.into_iter().next());
         call.finish(result, |event| u64::from(event.is_some()))
     }
 
-    /// Reads as [`query`](Self::query) does, once.
+    /// Makes one attempt of [`query`](Self::query).
     pub(super) async fn query_once(
         &self,
         query: &Query,
-        limit: AttemptDeadline,
+        deadline: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let call = ReadCall::new(self.operation(OperationName::Query));
-        let result = self.history(query, &call, limit).await;
+        let result = self.history(query, &call, deadline).await;
         call.finish(result, |history| history.events().len() as u64)
     }
 
-    /// Reads the events of a query one by one, from one snapshot, without holding them all.
+    /// Streams the events of a query from one snapshot, without holding all of them in memory.
     ///
-    /// The stream keeps a connection until it ends or is dropped, and it must end within
-    /// [`Config::statement_timeout`](crate::Config::statement_timeout), however slowly it is read.
+    /// The stream keeps a connection until it ends or is dropped. It must end within
+    /// [`Config::statement_timeout`](crate::Config::statement_timeout), even if it is read slowly.
+    ///
+    /// ```no_run
+    /// # use eddyline::{Error, Filter, ReadOnly, Store};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # async fn count(reader: Store<ReadOnly>) -> Result<(), Error> {
+    /// let loans = Filter::types(["BookCopyLentToReader"]).build()?;
+    /// let events = reader.stream(loans).await?;
+    /// let count = events.try_fold(0, async |count, _event| Ok(count + 1)).await?;
+    /// println!("{count} loans");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`query`](Self::query). The stream yields errors of the same kinds, and ends after one.
+    /// As [`query`](Self::query). The stream yields errors of the same kinds, and ends after the
+    /// first one.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it or its stream, it changes nothing; its connection is closed.
+    /// Dropping the future or the stream changes nothing. The connection is closed.
     pub async fn stream(&self, query: impl Into<Query>) -> Result<EventStream, Error> {
         let query = query.into();
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Stream));
         let reading = Reading::new(&self.shared.log.name, &query);
-        let answer = self
-            .read_again(started, "stream", async || {
-                self.ask(&reading, &call, &mut self.limit(started)).await
-            })
-            .await;
+        let answer = self.first_answer(started, "stream", &reading, &call).await;
         let operation = call.into_operation();
         match answer {
             Ok(answer) => Ok(EventStream::new(query, answer, operation)),
@@ -109,7 +145,15 @@ impl<M: Mode> Store<M> {
         }
     }
 
-    /// Reads the position of the log's last event.
+    /// Reads the log's head: the position of its last event.
+    ///
+    /// ```no_run
+    /// # use eddyline::{Error, ReadOnly, ReadWrite, Store};
+    /// # async fn lag(writer: Store<ReadWrite>, reader: Store<ReadOnly>) -> Result<(), Error> {
+    /// println!("primary at {}, replica at {}", writer.head().await?, reader.head().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -122,16 +166,24 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Head));
         let reading = Reading::of_head(&self.shared.log.name);
-        let result = self
-            .read_again(started, "head", async || {
-                self.ask(&reading, &call, &mut self.limit(started)).await
-            })
-            .await;
-        call.finish(result.map(|answer| answer.head), |_| 0)
+        let answer = self.first_answer(started, "head", &reading, &call).await;
+        call.finish(answer.map(|answer| answer.head()), |_| 0)
     }
 
-    /// Tries a read until it is answered, or must not be tried again.
-    async fn read_again<O, F, T>(
+    /// Asks until a server has begun to answer, or the retry policy allows no more attempts.
+    async fn first_answer(
+        &self,
+        started: Instant,
+        scope: &'static str,
+        reading: &Reading<'_>,
+        call: &ReadCall,
+    ) -> Result<ReadAnswer, Error> {
+        let ask = async || self.ask(reading, call, &mut self.attempt_deadline(started)).await;
+        self.retry_read(started, scope, ask).await
+    }
+
+    /// Retries a read as the retry policy says.
+    async fn retry_read<O, F, T>(
         &self,
         started: Instant,
         scope: &'static str,
@@ -149,24 +201,24 @@ impl<M: Mode> Store<M> {
         &self,
         query: &Query,
         call: &ReadCall,
-        limit: AttemptDeadline,
+        deadline: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let reading = Reading::new(&self.shared.log.name, query);
-        let (events, answer) = self.collect(&reading, call, limit).await?;
+        let (events, answer) = self.collect(&reading, call, deadline).await?;
         let last = events.last().map(SequencedEvent::sequence_number);
-        let position = query.position(answer.head, events.len(), last);
+        let position = query.position(answer.head(), events.len(), last);
         Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
     }
 
-    /// Reads all events; the answer has been read to its end.
+    /// Reads all events. The answer has no more rows then.
     async fn collect(
         &self,
         reading: &Reading<'_>,
         call: &ReadCall,
-        mut limit: AttemptDeadline,
-    ) -> Result<(Vec<SequencedEvent>, Answer), Error> {
-        let mut answer = self.ask(reading, call, &mut limit).await?;
-        let collected = limit.run(async {
+        mut deadline: AttemptDeadline,
+    ) -> Result<(Vec<SequencedEvent>, ReadAnswer), Error> {
+        let mut answer = self.ask(reading, call, &mut deadline).await?;
+        let collected = deadline.run(async {
             let mut events = Vec::new();
             while let Some(event) = answer.try_next().await? {
                 events.push(event);
@@ -175,55 +227,57 @@ impl<M: Mode> Store<M> {
         });
         match collected.await {
             Ok(events) => Ok((events?, answer)),
-            Err(waited) => Err(overdue(&mut answer.lease, waited)),
+            Err(waited) => Err(give_up(answer.lease_mut(), waited)),
         }
     }
 
-    /// Asks until a server answers that has come to the position that this handle demands.
+    /// Asks until a server answers from the position of [`at_least`](Store::at_least) or later.
+    /// SAFETY.md, G7.
     async fn ask(
         &self,
         reading: &Reading<'_>,
         call: &ReadCall,
-        limit: &mut AttemptDeadline,
-    ) -> Result<Answer, Error> {
+        deadline: &mut AttemptDeadline,
+    ) -> Result<ReadAnswer, Error> {
         let started = Instant::now();
         loop {
-            limit.check(self.first().server())?;
-            let answer = self.ask_any(reading, call, *limit).await?;
-            if answer.head >= self.at_least {
-                self.shared.log.note_newest(answer.head);
+            deadline.check(self.first().server())?;
+            let answer = self.ask_any(reading, call, *deadline).await?;
+            let reached = answer.head();
+            if reached >= self.at_least {
+                self.shared.log.note_newest(reached);
                 return Ok(answer);
             }
-            // The connection is wanted again at once, so its answer is read to the end.
-            let (server, reached) = (answer.lease.server().clone(), answer.head);
-            limit.run_against(&server, answer.drain()).await?;
+            // The connection is used again at once, so the answer is read to its end.
+            let server = answer.server().clone();
+            deadline.run_against(&server, answer.drain()).await?;
             let waited = started.elapsed();
             if waited >= self.shared.replica_timeout {
                 let (server, position) = (server.to_string(), self.at_least);
                 return Err(Error::ReplicaBehind { server, position, reached, waited });
             }
             tokio::time::sleep(REPLICA_PAUSE).await;
-            // It did answer: how long to wait for the position is said elsewhere.
-            limit.renew(&self.retry);
+            // The server did answer. The wait for the position is limited by `replica_timeout`.
+            deadline.restart(&self.retry);
         }
     }
 
-    /// Asks one server after the other, until one can be asked.
+    /// Asks one server after the other, until one of them answers or refuses.
     async fn ask_any(
         &self,
         reading: &Reading<'_>,
         call: &ReadCall,
-        limit: AttemptDeadline,
-    ) -> Result<Answer, Error> {
-        let pools = self.shared.in_turn();
+        deadline: AttemptDeadline,
+    ) -> Result<ReadAnswer, Error> {
+        let pools = self.shared.pools_to_ask();
         let (last, others) = pools.split_last().expect("a store has a server");
         for pool in others {
-            match self.ask_one(pool, reading, call, limit).await {
+            match self.ask_one(pool, reading, call, deadline).await {
                 Err(error) if error.is_of_server() => {}
                 result => return result,
             }
         }
-        self.ask_one(last, reading, call, limit).await
+        self.ask_one(last, reading, call, deadline).await
     }
 
     async fn ask_one(
@@ -231,36 +285,37 @@ impl<M: Mode> Store<M> {
         pool: &Pool,
         reading: &Reading<'_>,
         call: &ReadCall,
-        limit: AttemptDeadline,
-    ) -> Result<Answer, Error> {
-        let server = pool.server();
-        call.served_by(server);
-        let mut lease = match limit.run(pool.acquire()).await {
-            Ok(lease) => lease?,
-            Err(waited) => {
-                pool.set_failed(true);
-                return Err(timed_out(server, waited));
-            }
-        };
-        let answer = match limit.run(lease.read(reading)).await {
+        deadline: AttemptDeadline,
+    ) -> Result<ReadAnswer, Error> {
+        call.served_by(pool.server());
+        let mut lease = acquire(pool, deadline).await?;
+        let answer = match deadline.run(lease.read(reading)).await {
             Ok(answer) => answer,
-            Err(waited) => return Err(overdue(&mut lease, waited)),
+            Err(waited) => return Err(give_up(&mut lease, waited)),
         };
         lease.record_outcome(answer.as_ref().err());
         let (row, rows) = answer?;
         let head = sql::decode_head(&row)?;
-        Ok(Answer { lease, rows, head })
+        Ok(ReadAnswer::new(lease, rows, head))
     }
 }
 
-/// Gives a connection up whose server did not answer in time; the next attempt asks another first.
-fn overdue(lease: &mut Lease, waited: Duration) -> Error {
+async fn acquire(pool: &Pool, deadline: AttemptDeadline) -> Result<Lease, Error> {
+    deadline.run(pool.acquire()).await.unwrap_or_else(|waited| {
+        pool.set_failed(true);
+        Err(timed_out(pool.server(), waited))
+    })
+}
+
+/// Closes a connection whose server did not answer in time. The next attempt asks another server
+/// first.
+fn give_up(lease: &mut Lease, waited: Duration) -> Error {
     lease.discard();
     lease.record_server_failure();
     timed_out(lease.server(), waited)
 }
 
-/// A read under way, in however many attempts.
+/// A call that reads, with all of its attempts, as telemetry sees it.
 struct ReadCall(Mutex<Operation>);
 
 impl ReadCall {
@@ -286,62 +341,6 @@ impl ReadCall {
             operation.count_read(events(answer));
         }
         operation.finish(result)
-    }
-}
-
-/// An answer that says where the log ended, and yields the events.
-///
-/// The end is read first, in the same round trip: since numbers become visible in order, the events
-/// of the later snapshot are those of one snapshot at the end, or at the newest of them if that is
-/// higher. One statement for both was measured to add about twice as much to the read.
-pub(super) struct Answer {
-    lease: Lease,
-    /// Until they have come to their end; where only the log's end was asked for, there are none.
-    rows: Option<Rows>,
-    head: SequenceNumber,
-}
-
-impl Answer {
-    /// Returns where the log ended, as far as the events that were yielded show.
-    pub(super) fn head(&self) -> SequenceNumber {
-        self.head
-    }
-
-    /// Returns the name of the server that answers.
-    pub(super) fn served_by(&self) -> &Arc<str> {
-        &self.lease.server().name
-    }
-
-    /// Reads to the end what is of no interest, so that the connection can be used again.
-    async fn drain(mut self) -> Result<(), Error> {
-        while self.try_next().await?.is_some() {}
-        Ok(())
-    }
-}
-
-impl Stream for Answer {
-    type Item = Result<SequencedEvent, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let Some(rows) = &mut this.rows else { return Poll::Ready(None) };
-        let event = match ready!(rows.as_mut().poll_next(cx)) {
-            None => {
-                this.rows = None;
-                this.lease.finish_reading();
-                return Poll::Ready(None);
-            }
-            Some(Ok(row)) => sql::decode_event(&row),
-            Some(Err(error)) => {
-                let error = this.lease.failed(error);
-                this.lease.record_outcome(Some(&error));
-                Err(error)
-            }
-        };
-        if let Ok(event) = &event {
-            this.head = this.head.max(event.sequence_number());
-        }
-        Poll::Ready(Some(event))
     }
 }
 

@@ -4,8 +4,10 @@ use futures_util::future::{join, join3};
 use tokio_postgres::{Client, IsolationLevel, Portal, Row, Transaction};
 
 use super::deadline::{AttemptDeadline, timed_out};
-use super::failure::{check_open, failed_append, finds_id_taken, name_holder, outcome_unknown};
-use super::log::Log;
+use super::failure::{
+    add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row, with_event_ids,
+};
+use super::log_state::LogState;
 use crate::error::BoxError;
 use crate::pool::{Lease, StatementHandle, last_row, sent};
 use crate::sql::{self, BatchAnswer, Precondition, Statement, TransactionEnd};
@@ -13,55 +15,61 @@ use crate::{Error, Event, SequenceNumber};
 
 /// A large append, or the chunk of an import, in a transaction of its own.
 ///
-/// Its events are bound before they are appended: binding is when the server takes them in, and
-/// executing is when it takes the log's lock. So no append waits while they are on their way, and an
-/// attempt whose time is up before they have arrived has stored nothing.
+/// The call of the append procedure is bound before it is executed. The server receives the events
+/// when it binds the call, and takes the log's lock when it executes it. So other appends do not
+/// wait while the events are sent, and an attempt that ends before they have arrived has stored
+/// nothing.
 ///
-/// A pooler that shares connections by transaction has no statements to bind. There the events arrive
-/// with the call, which takes the lock when all of them are there.
+/// A pooler that shares connections by transaction has no statements to bind. Behind one, the
+/// events are sent with the call, which takes the lock after all of them have arrived.
 pub(super) struct StagedAppend<'a> {
-    pub(super) log: &'a Log,
+    pub(super) log: &'a LogState,
     pub(super) events: &'a [Event],
     pub(super) precondition: Precondition<'a>,
     pub(super) lock_timeout: Duration,
 }
 
-/// What an attempt to append came to.
+/// The outcome of an attempt to append.
 pub(super) struct StagedAnswer {
-    /// The log's head before anything could be stored; `None` if that was never the case.
+    /// The log's head before anything could be stored. `None` if nothing can be stored.
     pub(super) floor: Option<SequenceNumber>,
     pub(super) result: Result<BatchAnswer, StagedFailure>,
 }
 
-/// Why the events were not appended.
+/// The reason why the events were not appended.
 pub(super) enum StagedFailure {
     Error(Error),
-    /// The log holds the id of one of them.
+    /// The log holds the id of one of the events.
     IdTaken,
 }
 
 impl From<Error> for StagedAnswer {
-    /// Answers with an error that arose before anything could be stored.
+    /// Converts an error that occurred before anything could be stored.
     fn from(error: Error) -> Self {
         Self { floor: None, result: Err(StagedFailure::Error(error)) }
     }
 }
 
-/// What the last round trip was answered.
-struct Answers {
+/// A statement, and the way in which it is sent.
+struct PreparedCall<'a, F> {
+    statement: Statement<'a>,
+    form: F,
+}
+
+/// The answers to the last round trip.
+struct CommitAnswers {
     appended: Result<Option<Row>, tokio_postgres::Error>,
     committed: Result<(), tokio_postgres::Error>,
 }
 
 impl StagedAppend<'_> {
-    /// Runs the transaction. Dropped, it has appended the events or not.
+    /// Runs the transaction. If the future is dropped, all events are appended or none.
     pub(super) async fn run(&self, lease: &mut Lease, deadline: AttemptDeadline) -> StagedAnswer {
         let head = sql::head(&self.log.name);
         let lock_timeout = deadline.lock_timeout(self.lock_timeout).or(Some(self.lock_timeout));
-        let ending = if lease.own_id().is_some() {
-            TransactionEnd::KeepOpen
-        } else {
-            TransactionEnd::Commit
+        let ending = match lease.own_id() {
+            Some(_) => TransactionEnd::KeepOpen,
+            None => TransactionEnd::Commit,
         };
         let call = sql::append_batch(
             &self.log.append_texts,
@@ -81,50 +89,58 @@ impl StagedAppend<'_> {
         };
         lease.enter_transaction();
         lease.start_clock();
-        match &forms {
-            (head_form, StatementHandle::Named(named)) => {
-                self.bind_and_execute(lease, (&head, head_form), (&call, named), deadline).await
+        let head = PreparedCall { statement: head, form: forms.0 };
+        match forms.1 {
+            StatementHandle::Named(form) => {
+                let call = PreparedCall { statement: call, form };
+                self.bind_and_execute(lease, &head, &call, deadline).await
             }
-            (head_form, StatementHandle::Unnamed) => {
-                let client = lease.client();
-                let answers = join(
-                    sent(client, head_form, &head),
-                    sent(client, &StatementHandle::Unnamed, &call),
-                );
-                match deadline.run(answers).await {
-                    Ok((head, appended)) => {
-                        let answers = Answers { appended, committed: Ok(()) };
-                        self.answer(lease, head.as_ref().ok(), answers, deadline).await
-                    }
-                    Err(waited) => self.unanswered(lease, SequenceNumber::ZERO, waited),
-                }
-            }
+            StatementHandle::Unnamed => self.send_at_once(lease, &head, &call, deadline).await,
         }
     }
 
-    /// Binds the events, and when they have arrived executes the call and commits.
+    /// Sends the whole call, which commits itself.
+    async fn send_at_once(
+        &self,
+        lease: &mut Lease,
+        head: &PreparedCall<'_, StatementHandle>,
+        call: &Statement<'_>,
+        deadline: AttemptDeadline,
+    ) -> StagedAnswer {
+        let client = lease.client();
+        let answers = join(
+            sent(client, &head.form, &head.statement),
+            sent(client, &StatementHandle::Unnamed, call),
+        );
+        match deadline.run(answers).await {
+            Ok((head, appended)) => {
+                let answers = CommitAnswers { appended, committed: Ok(()) };
+                self.read_answers(lease, head.ok().flatten(), answers, deadline).await
+            }
+            Err(waited) => self.unanswered(lease, None, waited),
+        }
+    }
+
+    /// Binds the call and, when the events have arrived, executes it and commits.
     async fn bind_and_execute(
         &self,
         lease: &mut Lease,
-        (head, head_form): (&Statement<'_>, &StatementHandle),
-        (call, named): (&Statement<'_>, &tokio_postgres::Statement),
+        head: &PreparedCall<'_, StatementHandle>,
+        call: &PreparedCall<'_, tokio_postgres::Statement>,
         deadline: AttemptDeadline,
     ) -> StagedAnswer {
-        let client = lease.client_mut();
-        let staging = bind(client, (head, head_form), (call, named), deadline);
-        let staged = match deadline.run(staging).await {
+        let bound = bind(lease.client_mut(), head, call, deadline);
+        // The transaction borrows the lease, so it has to end before the lease is used again.
+        let executed = match deadline.run(bound).await {
             Ok(Ok((head, transaction, portal))) => {
                 Ok(Ok((head, deadline.run(execute(transaction, &portal)).await)))
             }
             Ok(Err(error)) => Ok(Err(error)),
             Err(waited) => Err(waited),
         };
-        match staged {
-            Ok(Ok((head, Ok(answers)))) => self.answer(lease, Some(&head), answers, deadline).await,
-            Ok(Ok((head, Err(waited)))) => {
-                let floor = head.as_ref().and_then(|head| sql::decode_head(head).ok());
-                self.unanswered(lease, floor.unwrap_or_default(), waited)
-            }
+        match executed {
+            Ok(Ok((head, Ok(answers)))) => self.read_answers(lease, head, answers, deadline).await,
+            Ok(Ok((head, Err(waited)))) => self.unanswered(lease, head, waited),
             Ok(Err(error)) => lease.failed(error).into(),
             Err(waited) => {
                 lease.discard();
@@ -133,90 +149,93 @@ impl StagedAppend<'_> {
         }
     }
 
-    async fn answer(
+    async fn read_answers(
         &self,
         lease: &mut Lease,
-        head: Option<&Option<Row>>,
-        answers: Answers,
+        head: Option<Row>,
+        answers: CommitAnswers,
         deadline: AttemptDeadline,
     ) -> StagedAnswer {
         lease.leave_transaction();
-        let floor = head.and_then(|head| sql::decode_head(head.as_ref()?).ok());
-        let floor = Some(floor.unwrap_or_default());
-        let result = self.decode(lease, answers, deadline).await;
-        StagedAnswer { floor, result }
+        let result = self.batch_answer(lease, answers, deadline).await;
+        StagedAnswer { floor: Some(floor(head)), result }
     }
 
-    async fn decode(
+    async fn batch_answer(
         &self,
         lease: &mut Lease,
-        answers: Answers,
+        answers: CommitAnswers,
         deadline: AttemptDeadline,
     ) -> Result<BatchAnswer, StagedFailure> {
         let row = match answers.appended {
             Ok(row) => row,
-            Err(error) if finds_id_taken(&self.log.name, &error) => {
+            Err(error) if is_id_taken(&self.log.name, &error) => {
                 return Err(StagedFailure::IdTaken);
             }
             Err(error) => {
-                let error = failed_append(lease, self.events, error);
-                let error = name_holder(&self.log.name, lease, error, deadline).await;
+                let error = with_event_ids(lease.failed_append(error), self.events);
+                let error = add_lock_holder(&self.log.name, lease, error, deadline).await;
                 return Err(StagedFailure::Error(error));
             }
         };
-        let unknown = |source: BoxError| {
-            StagedFailure::Error(outcome_unknown(lease.server(), self.events, source))
-        };
-        let row = row.ok_or_else(|| unknown("the append was answered without a row".into()))?;
-        let answer = BatchAnswer::decode(&row).map_err(unknown)?;
-        let committed = answers.committed.map_err(|error| failed_append(lease, self.events, error));
-        committed.map(|()| answer).map_err(StagedFailure::Error)
+        let unknown = |source: BoxError| outcome_unknown(lease.server(), self.events, source);
+        let answer = require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown);
+        let answer = answer.map_err(StagedFailure::Error)?;
+        match answers.committed {
+            Ok(()) => Ok(answer),
+            Err(error) => {
+                let error = with_event_ids(lease.failed_append(error), self.events);
+                Err(StagedFailure::Error(error))
+            }
+        }
     }
 
-    fn unanswered(
-        &self,
-        lease: &mut Lease,
-        floor: SequenceNumber,
-        waited: Duration,
-    ) -> StagedAnswer {
+    /// Closes a connection on which the answer to the append did not arrive in time.
+    fn unanswered(&self, lease: &mut Lease, head: Option<Row>, waited: Duration) -> StagedAnswer {
         lease.discard();
         let error = timed_out(lease.server(), waited);
         let error = outcome_unknown(lease.server(), self.events, error);
-        StagedAnswer { floor: Some(floor), result: Err(StagedFailure::Error(error)) }
+        StagedAnswer { floor: Some(floor(head)), result: Err(StagedFailure::Error(error)) }
     }
 }
 
-/// Begins a transaction and binds the events, which is when the server takes them in. Returns the head
-/// as well.
+/// Returns the log's head before the append. If it is not known, the append may have stored events
+/// at any position.
+fn floor(head: Option<Row>) -> SequenceNumber {
+    head.and_then(|row| sql::decode_head(&row).ok()).unwrap_or_default()
+}
+
+/// Begins a transaction and binds the call, with which the server receives the events. Returns the
+/// log's head as well.
 async fn bind<'c>(
     client: &'c mut Client,
-    (head, head_form): (&Statement<'_>, &StatementHandle),
-    (call, named): (&Statement<'_>, &tokio_postgres::Statement),
+    head: &PreparedCall<'_, StatementHandle>,
+    call: &PreparedCall<'_, tokio_postgres::Statement>,
     deadline: AttemptDeadline,
 ) -> Result<(Option<Row>, Transaction<'c>, Portal), tokio_postgres::Error> {
-    // The server gives up a transaction that has stopped arriving soon after this process does.
-    let wait = deadline.left().map_or(LONGEST_WAIT, |left| left + sql::IDLE_TIMEOUT);
-    let wait = sql::wait_for_client(wait.min(LONGEST_WAIT));
-    let builder = client.build_transaction();
-    let transaction = builder.isolation_level(IsolationLevel::ReadCommitted).start().await?;
-    let client = transaction.client();
+    // If the events stop arriving, the server ends the transaction soon after this process gives
+    // up.
+    let wait = deadline.left().map_or(MAX_CLIENT_WAIT, |left| left + sql::IDLE_TIMEOUT);
+    let wait = sql::wait_for_client(wait.min(MAX_CLIENT_WAIT));
+    let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+    let transaction = transaction.start().await?;
     let (allowed, head, portal) = join3(
-        client.batch_execute(&wait),
-        sent(client, head_form, head),
-        transaction.bind_raw(named, &call.params),
+        transaction.client().batch_execute(&wait),
+        sent(transaction.client(), &head.form, &head.statement),
+        transaction.bind_raw(&call.form, &call.statement.params),
     )
     .await;
     allowed?;
     Ok((head?, transaction, portal?))
 }
 
-/// Executes what is bound, and commits. Both requests are written before either is waited for: some
-/// forty bytes, of which the second is on its way when the first takes the log's lock.
-async fn execute(transaction: Transaction<'_>, portal: &Portal) -> Answers {
+/// Executes the bound call and commits. Both requests, some forty bytes, are written before either
+/// answer is awaited. SAFETY.md, No lock time depends on a client.
+async fn execute(transaction: Transaction<'_>, portal: &Portal) -> CommitAnswers {
     let appended = transaction.query_portal_raw(portal, 0).await;
     let (appended, committed) = join(last_row(appended), transaction.commit()).await;
-    Answers { appended, committed }
+    CommitAnswers { appended, committed }
 }
 
-/// The longest that the server waits for an append to arrive.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// The longest time that the server waits for an append to arrive.
+const MAX_CLIENT_WAIT: Duration = Duration::from_secs(60 * 60);

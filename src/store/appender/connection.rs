@@ -3,46 +3,47 @@ use super::plan::Knowledge;
 use crate::SequenceNumber;
 use crate::pool::{ConnectionId, Lease};
 
-/// A connection that appends, with what it has seen of the log.
+/// A connection that appends, with the part of the log that it has seen.
 pub(super) struct AppendConnection {
     pub(super) lease: Lease,
     pub(super) seen: Seen,
 }
 
-/// What a connection has seen of a log.
+/// The part of a log that a connection has seen.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) tail: LogTail,
-    /// For how many batches to expect that other processes append as well.
+    /// For how many more batches other processes are expected to append as well.
     contended_batches: u32,
 }
 
-/// What was seen by way of one connection.
+/// The part of a log that a connection had seen when it was returned to the pool.
 ///
-/// By way of another one it might not be true: there may be another primary at its end, which lacks the
-/// last events of the first and has others in their places.
+/// It is used with the same connection only (Lemma 3): another one may lead to another primary,
+/// which lacks the last events of the first one and has given their numbers to other events.
 pub(super) struct CachedTail {
-    by: ConnectionId,
+    seen_by: ConnectionId,
     seen: Seen,
 }
 
 impl AppendConnection {
-    /// Takes a connection, and what was seen before if it was by way of the same one.
+    /// Uses a lease, with the cached tail if that is of the same connection.
     pub(super) fn new(lease: Lease, cached: Option<CachedTail>) -> Self {
         let id = lease.own_id();
-        let cached = cached.filter(|cached| Some(cached.by) == id);
+        let cached = cached.filter(|cached| Some(cached.seen_by) == id);
         Self { lease, seen: cached.map(|cached| cached.seen).unwrap_or_default() }
     }
 
-    /// Gives the connection back. Returns what was seen.
+    /// Returns the connection to the pool, and what it has seen to the caller.
     pub(super) fn into_cached_tail(self) -> Option<CachedTail> {
-        let by = self.lease.own_id()?;
-        Some(CachedTail { by, seen: self.seen })
+        let seen_by = self.lease.own_id()?;
+        Some(CachedTail { seen_by, seen: self.seen })
     }
 
-    /// Returns what is known before a batch is planned.
+    /// Returns what is known of the log before a batch is planned.
     pub(super) fn knowledge(&mut self, newest: SequenceNumber) -> Knowledge<'_> {
         let is_shared = self.is_shared();
+        // Lemma 3: a tail ends with its connection, and this one may lead to another server now.
         if is_shared {
             self.seen = Seen::default();
         }
@@ -50,13 +51,14 @@ impl AppendConnection {
         Knowledge { tail: &self.seen.tail, is_contended, newest }
     }
 
-    /// Returns whether a batch may be sent before the one in front of it is answered. If other processes
-    /// append too, that would only make for smaller batches, and more of them that wait for the lock.
+    /// Returns whether a batch may be sent before its predecessor is answered. If other processes
+    /// append as well, pipelining would only make batches smaller, and more of them wait for the
+    /// lock.
     pub(super) fn may_pipeline(&self) -> bool {
         !self.seen.is_contended() && !self.is_shared()
     }
 
-    /// Returns whether the next transaction may go to another server.
+    /// Returns whether a pooler may send the next transaction to another server.
     pub(super) fn is_shared(&self) -> bool {
         self.lease.own_id().is_none()
     }
@@ -71,8 +73,9 @@ impl Seen {
         self.contended_batches > 0
     }
 
-    /// Records the log's head as it was under the log's lock, before the batch that was appended next.
+    /// Records the log's head that a batch was appended after. It was read under the log's lock.
     pub(super) fn record_head(&mut self, head: SequenceNumber) {
+        // Lemma 3: the tail goes on only if the head is its own.
         if self.tail.head() == Some(head) {
             self.contended_batches = self.contended_batches.saturating_sub(1);
             return;
@@ -83,12 +86,12 @@ impl Seen {
         self.tail.restart(head);
     }
 
-    /// Records a head that a batch was not planned for, so that it was not appended.
+    /// Records a head other than the one that a batch was validated against.
     pub(super) fn record_unexpected(&mut self, head: SequenceNumber) {
         self.contended_batches = CONTENTION_BATCHES;
         self.tail.restart(head);
     }
 }
 
-/// For how many batches other processes are expected to append as well, after one did.
+/// For how many batches other processes are expected to append as well, after one of them did.
 const CONTENTION_BATCHES: u32 = 16;

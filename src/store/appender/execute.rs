@@ -6,37 +6,45 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row};
 
 use super::plan::Batch;
 use crate::Error;
 use crate::error::BoxError;
-use crate::pool::{Lease, sent};
+use crate::pool::{Lease, StatementHandle, sent};
 use crate::sql::{self, BatchAnswer, TransactionEnd};
 use crate::store::deadline::{AttemptDeadline, timed_out};
-use crate::store::failure::{check_open, outcome_unknown};
-use crate::store::log::Log;
+use crate::store::failure::{
+    add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row,
+};
+use crate::store::log_state::LogState;
 
-type Answer = Result<Result<Option<Row>, tokio_postgres::Error>, Duration>;
+/// The answer of the server, or how long the batch waited for it in vain.
+type RawAnswer = Result<Result<Option<Row>, tokio_postgres::Error>, Duration>;
 
-/// A batch that was sent and is not answered yet.
-pub(super) struct InFlight {
+/// A batch that was sent, and whose answer has not been read yet.
+pub(super) struct SentBatch {
     batch: Arc<Batch>,
-    begun: Instant,
-    answer: MaybeDone<BoxFuture<'static, Answer>>,
+    /// When the worker began with the batch.
+    pub(super) began: tokio::time::Instant,
+    /// How long the batch waits for the log's lock, if that is not the setting of its connection.
+    pub(super) lock_timeout: Option<Duration>,
+    /// When the request was sent, by the clock of the session.
+    sent_at: Instant,
+    answer: MaybeDone<BoxFuture<'static, RawAnswer>>,
 }
 
-impl InFlight {
-    /// Sends a batch, as one call that is a transaction of its own. Returns the batch if it could not be
-    /// sent.
+impl SentBatch {
+    /// Sends a batch as one call, which is a transaction of its own. Returns the batch if it could
+    /// not be sent.
     pub(super) async fn send(
         lease: &mut Lease,
-        log: &Arc<Log>,
+        log: &Arc<LogState>,
         batch: Batch,
-        deadline: AttemptDeadline,
+        began: tokio::time::Instant,
         lock_timeout: Option<Duration>,
     ) -> Result<Self, (Batch, Error)> {
-        let server = lease.server().clone();
+        let (server, deadline) = (lease.server().clone(), batch.deadline());
         let text = log.append_texts.of(batch.is_probed(), TransactionEnd::Commit);
         let prepared = deadline.run_against(&server, lease.prepare(text)).await;
         let form = match prepared.and_then(|form| check_open(lease).map(|()| form)) {
@@ -44,35 +52,42 @@ impl InFlight {
             Err(error) => return Err((batch, error)),
         };
         lease.enter_transaction();
-        let begun = lease.start_clock();
+        let sent_at = lease.start_clock();
         let batch = Arc::new(batch);
-        let answer = {
-            let (batch, log, client) = (batch.clone(), log.clone(), lease.shared_client());
-            async move {
-                let probe = batch.probe();
-                let events = batch.attempts.iter().flat_map(|one| one.request.events.iter());
-                let statement = sql::append_batch(
-                    &log.append_texts,
-                    batch.precondition(&probe),
-                    TransactionEnd::Commit,
-                    lock_timeout,
-                    Some(batch.number),
-                    events,
-                );
-                deadline.run(sent(&client, &form, &statement)).await
-            }
-        };
-        let mut answer = maybe_done(answer.boxed());
-        // The request is written at the first poll, before the next one is sent.
+        let client = lease.shared_client();
+        let call = Self::call(client, form, log.clone(), batch.clone(), deadline, lock_timeout);
+        let mut answer = maybe_done(call.boxed());
+        // The first poll writes the whole request, before the next request is sent. SAFETY.md, G10.
         poll_fn(|cx| {
             let _is_answered = answer.poll_unpin(cx);
             Poll::Ready(())
         })
         .await;
-        Ok(Self { batch, begun, answer })
+        Ok(Self { batch, began, lock_timeout, sent_at, answer })
     }
 
-    /// Returns how many attempts it carries.
+    /// Calls the append procedure.
+    async fn call(
+        client: Arc<Client>,
+        form: StatementHandle,
+        log: Arc<LogState>,
+        batch: Arc<Batch>,
+        deadline: AttemptDeadline,
+        lock_timeout: Option<Duration>,
+    ) -> RawAnswer {
+        let probe = batch.probe();
+        let statement = sql::append_batch(
+            &log.append_texts,
+            batch.precondition(&probe),
+            TransactionEnd::Commit,
+            lock_timeout,
+            Some(batch.number),
+            batch.attempts.iter().flat_map(|one| one.request.events.iter()),
+        );
+        deadline.run(sent(&client, &form, &statement)).await
+    }
+
+    /// Returns how many attempts the batch has.
     pub(super) fn len(&self) -> usize {
         self.batch.attempts.len()
     }
@@ -86,20 +101,21 @@ impl InFlight {
         (&mut self.answer).await;
     }
 
-    /// Returns the batch and its answer. Unless it is the last one on the connection, another one is
-    /// still under way.
+    /// Returns the batch and its answer. Unless it is the last batch on the connection, the answer
+    /// to another one is still to come.
     pub(super) async fn complete(
         mut self,
         lease: &mut Lease,
+        log: &LogState,
         is_last: bool,
-    ) -> (Batch, Result<BatchAnswer, SendFailure>) {
+    ) -> (Batch, Result<BatchAnswer, BatchFailure>) {
         self.answered().await;
         let answer = Pin::new(&mut self.answer).take_output().expect("it was answered");
         drop(self.answer);
         let batch = Arc::into_inner(self.batch).expect("the answer was dropped");
-        lease.restore_clock(self.begun);
+        lease.restore_clock(self.sent_at);
         let server = lease.server().clone();
-        let unknown = |source: BoxError| SendFailure::Known(outcome_unknown(&server, &[], source));
+        let unknown = |source: BoxError| BatchFailure::Error(outcome_unknown(&server, &[], source));
         let answer = match answer {
             Ok(answer) => answer,
             Err(waited) => {
@@ -111,18 +127,22 @@ impl InFlight {
             lease.leave_transaction();
         }
         let answer = match answer {
-            Ok(Some(row)) => BatchAnswer::decode(&row).map_err(unknown),
-            Ok(None) => Err(unknown("the append was answered without a row".into())),
-            Err(error) => Err(SendFailure::Server(error)),
+            Ok(row) => require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown),
+            Err(error) if is_id_taken(&log.name, &error) => Err(BatchFailure::IdTaken),
+            Err(error) => {
+                let error = lease.failed_append(error);
+                let error = add_lock_holder(&log.name, lease, error, batch.deadline()).await;
+                Err(BatchFailure::Error(error))
+            }
         };
         (batch, answer)
     }
 }
 
-/// Why a batch was not answered as it should have been.
-pub(super) enum SendFailure {
-    /// In this crate's terms.
-    Known(Error),
-    /// In the server's terms.
-    Server(tokio_postgres::Error),
+/// The reason why a batch was not appended.
+pub(super) enum BatchFailure {
+    /// An error. If the outcome is unknown, it does not name the events.
+    Error(Error),
+    /// The log holds the id of an event of one of the attempts.
+    IdTaken,
 }

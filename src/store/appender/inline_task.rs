@@ -6,17 +6,18 @@ use tokio::runtime::{self, Handle};
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A task of the runtime that a caller of the store may poll as well.
+/// A task of the runtime that other tasks may poll as well.
 ///
-/// Under load a task that is woken is polled after all other tasks that are ready. A caller that has
-/// completed a batch polls the append task itself instead, and so sends the batch at once.
+/// Under load, a task that is woken runs after all other tasks that are ready. The caller whose
+/// attempt completes a batch polls the append task itself instead, so that the batch is sent at
+/// once.
 pub(super) struct InlineTask {
     running: Mutex<Option<Running>>,
     runtime: runtime::Id,
 }
 
 impl InlineTask {
-    /// Spawns a future, which is given a reference to its own task.
+    /// Spawns a future, which gets a reference to its own task.
     pub(super) fn start<F>(run: impl FnOnce(Weak<Self>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -42,7 +43,7 @@ impl InlineTask {
     }
 }
 
-/// The runtime's part of an inline task. Dropped, it drops the future.
+/// The task as the runtime owns it. If it is dropped, it drops the future.
 struct Spawned(Arc<InlineTask>);
 
 impl Future for Spawned {
@@ -60,26 +61,26 @@ impl Drop for Spawned {
     }
 }
 
-/// What continues an inline task.
+/// A handle that lets an inline task run.
 pub(super) struct WakeHandle {
-    /// The task, if the caller is to poll it.
+    /// The task, if the holder of the handle polls it.
     task: Weak<InlineTask>,
     waker: Waker,
 }
 
 impl WakeHandle {
-    /// Makes a handle whose caller polls the task.
+    /// Creates a handle whose holder polls the task.
     pub(super) fn to_run(task: &Weak<InlineTask>, cx: &Context<'_>) -> Self {
         Self { task: task.clone(), waker: cx.waker().clone() }
     }
 
-    /// Makes a handle that wakes the task, which then runs after the tasks that are ready.
+    /// Creates a handle that wakes the task, which then runs after the tasks that are ready.
     pub(super) fn to_wake(cx: &Context<'_>) -> Self {
         Self { task: Weak::new(), waker: cx.waker().clone() }
     }
 
-    /// Continues the task. If it runs already, or belongs to another runtime, whose timers and
-    /// connections it needs, it is woken.
+    /// Lets the task run. The task is only woken if it is being polled, or if it belongs to another
+    /// runtime: it needs the timers and connections of its own.
     pub(super) fn wake(self) {
         if let Some(task) = self.task.upgrade()
             && Handle::try_current().is_ok_and(|runtime| runtime.id() == task.runtime)

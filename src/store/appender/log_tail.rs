@@ -3,16 +3,18 @@ use std::hash::RandomState;
 use std::sync::{Arc, OnceLock};
 
 use crate::filter::IndexLookup;
-use crate::store::log::bytes_of;
+use crate::store::append::json_bytes;
 use crate::{Event, Filter, SequenceNumber};
 
-/// The last events of a log, as one connection has seen them: every event above `start`, up to `head`.
+/// The last events of a log, as one connection has seen them: every event above `start` up to
+/// `head`.
 ///
-/// The tail tells without asking the server whether one of its events breaks a condition. Only the
-/// server can tell, under the log's lock, whether `head` is still the log's head.
+/// The tail shows, without a request to the server, whether one of its events breaks a condition.
+/// Only the server knows, under the log's lock, whether `head` is still the log's head. If it is,
+/// the tail holds every event above `start` (Lemma 3).
 #[derive(Default)]
 pub(super) struct LogTail {
-    /// `None` as long as nothing is known.
+    /// `None` if nothing is known of the log.
     range: Option<Range>,
     events: EventIndex,
 }
@@ -24,24 +26,24 @@ struct Range {
 }
 
 impl LogTail {
-    /// Forgets everything.
-    pub(super) fn forget(&mut self) {
+    /// Ends the tail: nothing is known any more.
+    pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Begins anew at a head of the log, with no events.
+    /// Starts the tail anew at a head of the log, without events.
     pub(super) fn restart(&mut self, head: SequenceNumber) {
         self.events.clear();
         self.range = Some(Range { start: head, head });
     }
 
-    /// Returns the log's head when it was last seen.
+    /// Returns the log's head as it was last seen.
     pub(super) fn head(&self) -> Option<SequenceNumber> {
         self.range.map(|range| range.head)
     }
 
-    /// Adds the event after the head, by the list that it is part of, with its terms. Events must be
-    /// added in the log's order, without a gap.
+    /// Adds the event after the head: `events[index]`, with its index terms. Events must be added
+    /// in the log's order, without a gap.
     pub(super) fn add(
         &mut self,
         number: SequenceNumber,
@@ -54,12 +56,12 @@ impl LogTail {
         if !self.events.add(number, events, index, terms) {
             return self.restart(number);
         }
-        while self.events.is_over_full() {
+        while self.events.exceeds_limits() {
             range.start = self.events.remove_first().unwrap_or(number);
         }
     }
 
-    /// Returns whether every event after the position is known, up to the head.
+    /// Returns whether the tail holds every event after the position, up to the head.
     pub(super) fn covers(&self, position: SequenceNumber) -> bool {
         self.range.is_some_and(|range| range.start <= position && position <= range.head)
     }
@@ -75,43 +77,42 @@ impl LogTail {
     }
 }
 
-/// Events in ascending order, to be found by their terms.
+/// Events in ascending order of their positions, indexed by terms.
 #[derive(Default)]
 pub(super) struct EventIndex {
-    known: VecDeque<Known>,
-    /// How many were there and were removed.
-    removed: u64,
-    /// For each event and each of its terms, in the same order.
-    entries: VecDeque<Entry>,
+    events: VecDeque<IndexedEvent>,
+    removed_events: u64,
+    /// An entry for each event and each of its terms, in the order of the events.
+    entries: VecDeque<TermEntry>,
     removed_entries: u64,
-    /// The newest entry of each term, counted from the first one that there ever was.
+    /// The newest entry of each term. Removed entries count in its number.
     newest: HashMap<u64, u64>,
-    bytes: usize,
+    json_bytes: usize,
 }
 
-struct Known {
+struct IndexedEvent {
     number: SequenceNumber,
     events: Arc<[Event]>,
     index: usize,
 }
 
-/// A place where an event is kept.
-struct Entry {
+/// An entry of the index: an event has a term.
+struct TermEntry {
     term: u64,
-    /// The event, counted from the first one that there ever was.
+    /// The number of the event. Removed events count in it.
     event: u64,
-    /// The entry of the same term before this one; it may have been removed.
+    /// The number of the previous entry of the same term, which may have been removed.
     older: Option<u64>,
 }
 
-impl Known {
+impl IndexedEvent {
     fn event(&self) -> &Event {
         &self.events[self.index]
     }
 }
 
 impl EventIndex {
-    /// Makes room for so many events of a few terms each.
+    /// Creates an index with capacity for `events` events of a few terms each.
     pub(super) fn with_capacity(events: usize) -> Self {
         Self { newest: HashMap::with_capacity(events * 4), ..Self::default() }
     }
@@ -120,7 +121,7 @@ impl EventIndex {
         *self = Self::default();
     }
 
-    /// Adds an event above all others; `false` where it is too large to be kept.
+    /// Adds an event above all others. Returns `false` if it is too large to be kept.
     pub(super) fn add(
         &mut self,
         number: SequenceNumber,
@@ -129,25 +130,25 @@ impl EventIndex {
         terms: Option<&[u64]>,
     ) -> bool {
         let Some(terms) = terms else { return false };
-        let event = self.removed + self.known.len() as u64;
+        let event = self.removed_events + self.events.len() as u64;
         for &term in terms {
             let entry = self.removed_entries + self.entries.len() as u64;
             let older = self.newest.insert(term, entry);
-            self.entries.push_back(Entry { term, event, older });
+            self.entries.push_back(TermEntry { term, event, older });
         }
-        self.bytes += bytes_of([&events[index]]);
-        self.known.push_back(Known { number, events: events.clone(), index });
+        self.json_bytes += json_bytes([&events[index]]);
+        self.events.push_back(IndexedEvent { number, events: events.clone(), index });
         true
     }
 
-    fn is_over_full(&self) -> bool {
-        self.known.len() > MAX_EVENTS || self.bytes > MAX_BYTES
+    fn exceeds_limits(&self) -> bool {
+        self.events.len() > MAX_EVENTS || self.json_bytes > MAX_BYTES
     }
 
     fn remove_first(&mut self) -> Option<SequenceNumber> {
-        let first = self.known.pop_front()?;
+        let first = self.events.pop_front()?;
         while let Some(entry) = self.entries.front()
-            && entry.event == self.removed
+            && entry.event == self.removed_events
         {
             if self.newest.get(&entry.term) == Some(&self.removed_entries) {
                 self.newest.remove(&entry.term);
@@ -155,8 +156,8 @@ impl EventIndex {
             self.entries.pop_front();
             self.removed_entries += 1;
         }
-        self.removed += 1;
-        self.bytes -= bytes_of([first.event()]);
+        self.removed_events += 1;
+        self.json_bytes -= json_bytes([first.event()]);
         Some(first.number)
     }
 
@@ -167,49 +168,51 @@ impl EventIndex {
         lookup: &IndexLookup,
         after: SequenceNumber,
     ) -> Option<SequenceNumber> {
-        let is_newer = |known: &&Known| known.number > after;
-        let matches = |known: &&Known| filter.matches(known.event());
-        let number = |known: &Known| known.number;
-        let newest_first = self.known.iter().rev();
+        let is_newer = |one: &&IndexedEvent| one.number > after;
+        let matches = |one: &&IndexedEvent| filter.matches(one.event());
+        let number = |one: &IndexedEvent| one.number;
+        let newest_first = self.events.iter().rev();
         match lookup {
             IndexLookup::FullScan => {
                 newest_first.take_while(is_newer).filter(matches).map(number).last()
             }
             IndexLookup::Terms(terms) => {
-                let under = |term| self.under(term).take_while(is_newer).filter(matches);
-                terms.iter().flat_map(|term| under(*term)).map(number).min()
+                let found = |term| self.with_term(term).take_while(is_newer).filter(matches);
+                terms.iter().flat_map(|term| found(*term)).map(number).min()
             }
         }
     }
 
     /// Returns whether an event matches.
     pub(super) fn has_match(&self, filter: &Filter, lookup: &IndexLookup) -> bool {
-        let matches = |known: &Known| filter.matches(known.event());
+        let matches = |one: &IndexedEvent| filter.matches(one.event());
         match lookup {
-            IndexLookup::FullScan => self.known.iter().any(matches),
-            IndexLookup::Terms(terms) => terms.iter().any(|term| self.under(*term).any(matches)),
+            IndexLookup::FullScan => self.events.iter().any(matches),
+            IndexLookup::Terms(terms) => {
+                terms.iter().any(|term| self.with_term(*term).any(matches))
+            }
         }
     }
 
-    /// Returns the events of a term, the newest first.
-    fn under(&self, term: u64) -> impl Iterator<Item = &Known> {
-        let place = |entry: u64| usize::try_from(entry.checked_sub(self.removed_entries)?).ok();
-        let entry = move |at: u64| self.entries.get(place(at)?);
+    /// Returns the events that have a term, the newest first.
+    fn with_term(&self, term: u64) -> impl Iterator<Item = &IndexedEvent> {
+        let index = |entry: u64| usize::try_from(entry.checked_sub(self.removed_entries)?).ok();
+        let entry = move |number: u64| self.entries.get(index(number)?);
         let newest = self.newest.get(&term).copied();
         let entries =
             std::iter::successors(newest.and_then(entry), move |one| one.older.and_then(entry));
-        entries
-            .filter_map(|entry| self.known.get(usize::try_from(entry.event - self.removed).ok()?))
+        let event = |entry: &TermEntry| usize::try_from(entry.event - self.removed_events).ok();
+        entries.filter_map(move |entry| self.events.get(event(entry)?))
     }
 }
 
-/// Returns what hashes terms, the same in the whole process.
+/// Returns the hasher of terms. It is the same in the whole process.
 pub(super) fn hasher() -> &'static RandomState {
     static HASHER: OnceLock<RandomState> = OnceLock::new();
     HASHER.get_or_init(RandomState::new)
 }
 
-/// Returns the terms that an event is kept under; `None` if it is too large to be kept.
+/// Returns the index terms of an event, or `None` if it is too large to be kept.
 pub(super) fn terms_of(event: &Event) -> Option<Box<[u64]>> {
     if event.payload_json().len() > MAX_PAYLOAD_BYTES {
         return None;
@@ -219,9 +222,9 @@ pub(super) fn terms_of(event: &Event) -> Option<Box<[u64]>> {
 
 /// The most events that are kept.
 const MAX_EVENTS: usize = 4_096;
-/// The most bytes of JSON that are kept, but for the last event's.
+/// The most bytes of JSON that are kept, in addition to those of the last event.
 const MAX_BYTES: usize = 4 << 20;
-/// The largest payload that is worth being kept.
+/// The largest payload that is kept.
 const MAX_PAYLOAD_BYTES: usize = 8 << 10;
 
 #[cfg(test)]
@@ -284,10 +287,10 @@ mod tests {
     }
 
     proptest! {
-        /// The law of terms and that of necessary matches, and that the tail finds what a search
-        /// through all of its events finds.
+        /// The tail finds the same event as a search through all of its events. If a filter matches
+        /// an event, the event meets one of the filter's necessary matches.
         #[test]
-        fn finds_what_a_search_through_all_events_finds(
+        fn the_index_finds_what_a_search_through_all_events_finds(
             events in vec((event(), 1..4_u64), 0..30),
             removed in 0..10_usize,
             filters in vec(filter(), 1..6),
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn covers_no_more_than_it_keeps() {
+    fn a_tail_covers_only_the_events_that_it_holds() {
         let mut tail = LogTail::default();
         assert!(!tail.covers(SequenceNumber::ZERO));
         tail.restart(SequenceNumber::ZERO);
@@ -354,13 +357,13 @@ mod tests {
         {
             assert_eq!(tail.covers(SequenceNumber::new(position)), covered, "{position}");
         }
-        // As large ones are not kept, nothing before them counts.
+        // A large event is not kept, so the tail starts anew after it.
         let large = event(MAX_PAYLOAD_BYTES);
         tail.add(SequenceNumber::new(more + 1), &large, 0, terms_of(&large[0]).as_deref());
         assert!(!tail.covers(SequenceNumber::new(more)));
         assert!(tail.covers(SequenceNumber::new(more + 1)));
-        assert_eq!((tail.events.bytes, tail.events.newest.len()), (0, 0));
-        tail.forget();
+        assert_eq!((tail.events.json_bytes, tail.events.newest.len()), (0, 0));
+        tail.clear();
         assert!(!tail.covers(SequenceNumber::new(more + 1)));
     }
 }

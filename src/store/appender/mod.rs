@@ -1,11 +1,16 @@
-//! The appends of a store: attempts that wait while others are under way share a transaction.
+//! Group commit: concurrent appends of a store share one transaction.
+//!
+//! A caller puts its attempt to append into the [`queue`]. The [`worker`] takes the attempts that
+//! wait, [plans](plan) a batch, [sends](execute) it and [settles](settle) it.
 
+mod batch_contents;
 mod connection;
 mod execute;
 mod inline_task;
 mod log_tail;
 mod plan;
 mod queue;
+mod queue_claim;
 mod request;
 mod settle;
 mod worker;
@@ -22,26 +27,26 @@ pub(super) use self::request::AppendRequest;
 use self::worker::Worker;
 use super::deadline::{AttemptDeadline, timed_out};
 use super::failure::outcome_unknown;
-use super::log::Log;
+use super::log_state::LogState;
 use super::outcome::AppendOutcome;
 use crate::config::QueueFull;
 use crate::pool::Pool;
-use crate::{Config, Error};
+use crate::server::Server;
+use crate::{Config, Error, Event};
 
-/// Appends to a log for the clones of a store, and for all of their callers.
+/// Appends to a log for all clones of a store.
 ///
-/// The attempts that come while a batch is under way wait, and then go into the next batch: one
-/// transaction, one lock, one flush of the write-ahead log. Each condition is validated on its own.
-/// Under load the next batch is sent before the one under way is answered.
+/// Attempts that arrive while the server works on a batch wait for the next batch, in which they
+/// share one transaction, one lock and one WAL flush. Each condition is validated on its own. Under
+/// load the next batch is sent before the answer to the last one has arrived.
 pub(super) struct Appender {
-    log: Arc<Log>,
+    log: Arc<LogState>,
     pool: Pool,
     queue: Mutex<Queue>,
     /// One permit for each attempt that may wait.
     permits: Arc<Semaphore>,
-    /// How many batches there were.
-    batches: AtomicI64,
-    /// What the connection that was used last has seen of the log.
+    next_batch_number: AtomicI64,
+    /// The tail of the connection that was used last.
     cached_tail: Mutex<Option<CachedTail>>,
     lock_timeout: Duration,
     linger: Duration,
@@ -51,14 +56,14 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    /// Makes an appender whose connections are `pool`'s.
-    pub(super) fn new(config: &Config, pool: Pool, log: Arc<Log>) -> Arc<Self> {
+    /// Creates an appender that uses the connections of a pool.
+    pub(super) fn new(config: &Config, pool: Pool, log: Arc<LogState>) -> Arc<Self> {
         Arc::new(Self {
             log,
             pool,
             queue: Mutex::default(),
             permits: Arc::new(Semaphore::new(config.append_queue)),
-            batches: AtomicI64::new(0),
+            next_batch_number: AtomicI64::new(0),
             cached_tail: Mutex::default(),
             lock_timeout: config.append_lock_timeout(),
             linger: config.linger,
@@ -68,43 +73,39 @@ impl Appender {
         })
     }
 
-    /// Returns the connections that append.
+    /// Returns the pool of the connections that append.
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Makes an attempt to append, together with others if there are any.
+    /// Makes an attempt to append, in a batch with others if there are any.
     ///
-    /// Dropped before the attempt is taken from the queue, it leaves nothing behind. Dropped later, the
-    /// attempt runs to its end.
+    /// If the future is dropped before the attempt is taken from the queue, the attempt is removed.
+    /// If it is dropped later, the attempt runs to its end.
     pub(super) async fn append(
         self: &Arc<Self>,
         request: AppendRequest,
         deadline: AttemptDeadline,
     ) -> Result<AppendOutcome, Error> {
         let server = self.pool.server();
-        deadline.check(server)?;
         let permit = self.permit(deadline).await?;
         let events = request.events.clone();
         let (reply, answer) = oneshot::channel();
         let guard = self.enqueue(request, deadline, permit, reply);
-        match deadline.run(answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => {
-                Err(outcome_unknown(server, &events, "the append task ended before it replied"))
-            }
-            Err(waited) => {
-                let error = timed_out(server, waited);
-                match guard.take_back() {
-                    true => Err(error),
-                    false => Err(outcome_unknown(server, &events, error)),
-                }
-            }
+        let waited = match deadline.run(answer).await {
+            Ok(answer) => return answer.unwrap_or_else(|_| Err(unanswered(server, &events))),
+            Err(waited) => waited,
+        };
+        let error = timed_out(server, waited);
+        match guard.remove() {
+            true => Err(error),
+            false => Err(outcome_unknown(server, &events, error)),
         }
     }
 
     /// Waits for a permit to wait in the queue.
     async fn permit(&self, deadline: AttemptDeadline) -> Result<OwnedSemaphorePermit, Error> {
+        deadline.check(self.pool.server())?;
         match (self.permits.clone().try_acquire_owned(), self.queue_full) {
             (Err(TryAcquireError::NoPermits), QueueFull::Refuse) => {
                 Err(Error::QueueFull { waiting: self.max_waiting })
@@ -135,7 +136,7 @@ impl Appender {
         guard
     }
 
-    /// Ends the worker that waits for attempts, when no more can come.
+    /// Ends the worker that waits for attempts, since no more attempts are added.
     pub(super) fn close(&self) {
         let worker = self.queue().close();
         if let Some(worker) = worker {
@@ -143,7 +144,7 @@ impl Appender {
         }
     }
 
-    /// Puts attempts back that were taken, perhaps by a worker that does not serve the queue any more.
+    /// Puts attempts back into the queue. The worker that took them may not serve it any more.
     fn put_back(self: &Arc<Self>, attempts: Vec<PendingAppend>) {
         if attempts.is_empty() {
             return;
@@ -153,7 +154,7 @@ impl Appender {
         self.serve(queue);
     }
 
-    /// Starts a worker, if none serves the queue.
+    /// Starts a worker if none serves the queue.
     fn serve(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         let is_served = std::mem::replace(&mut queue.is_served, true);
         drop(queue);
@@ -162,10 +163,10 @@ impl Appender {
         }
     }
 
-    /// Returns the number of the next batch. It is another one on each connection, which several workers
-    /// may use.
-    fn next_batch(&self) -> i64 {
-        self.batches.fetch_add(1, Ordering::Relaxed)
+    /// Returns the number of the next batch. It is unique within the store: several workers may use
+    /// one connection after the other.
+    fn next_batch_number(&self) -> i64 {
+        self.next_batch_number.fetch_add(1, Ordering::Relaxed)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -177,15 +178,20 @@ impl Appender {
     }
 }
 
-/// An attempt in the queue. Dropped, it is taken back, unless a worker has taken it.
+/// Returns the error of an attempt whose worker was dropped.
+fn unanswered(server: &Server, events: &[Event]) -> Error {
+    outcome_unknown(server, events, "the append task ended before it replied")
+}
+
+/// A guard that removes an attempt from the queue when it is dropped, unless a worker has taken it.
 struct CancelGuard<'a> {
     appender: &'a Appender,
     ticket: u64,
 }
 
 impl CancelGuard<'_> {
-    /// Takes the attempt back. Returns `false` if a worker has taken it.
-    fn take_back(&self) -> bool {
+    /// Removes the attempt. Returns `false` if a worker has taken it.
+    fn remove(&self) -> bool {
         let pending = self.appender.queue().remove(self.ticket);
         pending.is_some()
     }
@@ -193,6 +199,6 @@ impl CancelGuard<'_> {
 
 impl Drop for CancelGuard<'_> {
     fn drop(&mut self) {
-        self.take_back();
+        self.remove();
     }
 }

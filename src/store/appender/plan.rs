@@ -1,36 +1,39 @@
-use std::collections::HashSet;
-
-use uuid::Uuid;
-
-use super::log_tail::{EventIndex, LogTail};
+use super::batch_contents::BatchContents;
+use super::log_tail::LogTail;
 use super::queue::PendingAppend;
 use crate::SequenceNumber;
 use crate::sql::{ConflictProbe, Precondition};
+use crate::store::deadline::AttemptDeadline;
 use crate::store::outcome::AppendOutcome;
 
-/// Attempts whose events go into one transaction. None of them depends on another one.
+/// Attempts that share one transaction. None of them depends on another one.
 pub(super) struct Batch {
     pub(super) attempts: Vec<PendingAppend>,
-    /// Its number among the batches of the store.
+    /// The number of the batch among those of the store.
     pub(super) number: i64,
     pub(super) validation: Validation,
-    /// What the attempts are about to append.
+    /// The ids and the events of the attempts.
     pub(super) contents: BatchContents,
 }
 
-/// Where the conditions of a batch are validated.
+/// The way in which the conditions of a batch are validated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Validation {
     /// In this process, against the log's tail up to this head. Lemma 3.
     Local { head: SequenceNumber },
-    /// In this process, against the same, as if the batch of this number in front of it were appended.
+    /// In this process, against the tail and against the batch with this number, the predecessor.
     /// Lemma 4.
-    Pipelined { head: SequenceNumber, front: i64 },
-    /// By the server, under the log's lock.
+    Pipelined { head: SequenceNumber, predecessor: i64 },
+    /// By the append procedure, under the log's lock. Lemma 2.
     Server,
 }
 
 impl Batch {
+    /// Returns the deadline of the last attempt.
+    pub(super) fn deadline(&self) -> AttemptDeadline {
+        AttemptDeadline::join(self.attempts.iter().map(|one| one.deadline))
+    }
+
     /// Returns whether an attempt has a condition.
     pub(super) fn is_conditional(&self) -> bool {
         self.attempts.iter().any(|one| one.request.guard().is_some())
@@ -41,7 +44,8 @@ impl Batch {
         self.validation == Validation::Server && self.is_conditional()
     }
 
-    /// Returns the conditions as the server validates them; none if this process has done so.
+    /// Returns the conditions for the server to validate. There are none if this process has done
+    /// so.
     pub(super) fn probe(&self) -> ConflictProbe<'_> {
         let mut probe = ConflictProbe::default();
         if self.validation == Validation::Server {
@@ -53,94 +57,104 @@ impl Batch {
         probe
     }
 
-    /// Returns what has to hold under the log's lock.
+    /// Returns the precondition that the procedure checks under the log's lock.
     pub(super) fn precondition<'a>(&self, probe: &'a ConflictProbe<'a>) -> Precondition<'a> {
         if !self.is_conditional() {
             return Precondition::None;
         }
         match self.validation {
+            // Lemma 3.
             Validation::Local { head } => Precondition::Head(head),
-            Validation::Pipelined { head, front } => {
-                Precondition::HeadOrPredecessor { head, predecessor: front }
+            // Lemma 4.
+            Validation::Pipelined { head, predecessor } => {
+                Precondition::HeadOrPredecessor { head, predecessor }
             }
+            // Lemma 2.
             Validation::Server => Precondition::NoMatch(probe),
         }
     }
 }
 
-/// What becomes of the attempts that were taken from the queue.
+/// The attempts that were taken from the queue, by what happens to them.
 #[derive(Default)]
 pub(super) struct Plan {
-    /// They are appended, if the batch's precondition holds.
+    /// The attempts of the batch. They are appended if its precondition holds.
     pub(super) attempts: Vec<PendingAppend>,
     pub(super) contents: BatchContents,
-    /// They depend on what becomes of another attempt, and wait for the next batch.
+    /// The attempts that wait for the next batch, because they depend on the outcome of another
+    /// one.
     pub(super) deferred: Vec<PendingAppend>,
-    /// They are not appended, whatever the server says.
+    /// The attempts whose conditions are broken already. They are not sent.
     pub(super) refused: Vec<(PendingAppend, AppendOutcome)>,
-    /// Whether the batch is of one attempt, whose position this process has not seen.
-    is_of_unseen: bool,
+    /// Whether the batch has a single attempt because this process has not seen its position.
+    has_unseen_position: bool,
 }
 
-/// What this process knows of the log when it plans a batch.
+/// The part of the log that this process knows when it plans a batch.
 #[derive(Clone, Copy)]
 pub(super) struct Knowledge<'a> {
-    /// What the connection has seen.
     pub(super) tail: &'a LogTail,
-    /// Whether other processes append as well, or the next transaction may go to another server, so
-    /// that the tail is not likely to be the log's.
+    /// Whether the log's head has probably moved beyond the tail: other processes append as well,
+    /// or the next transaction may go to another server.
     pub(super) is_contended: bool,
     /// The highest position that this process has seen.
     pub(super) newest: SequenceNumber,
 }
 
-/// Plans a batch of the attempts. The first one is never deferred.
+/// Plans a batch. The first attempt is never deferred.
 pub(super) fn plan(attempts: Vec<PendingAppend>, known: Knowledge<'_>) -> (Plan, Validation) {
-    let is_covered = |one: &PendingAppend| covered_from(one, known.tail).is_some();
-    let is_conditional = |one: &PendingAppend| one.request.guard().is_some();
-    let is_local =
-        !known.is_contended && attempts.iter().all(|one| !is_conditional(one) || is_covered(one));
-    let validation = match known.tail.head() {
-        Some(head) if is_local => Validation::Local { head },
-        _ => Validation::Server,
-    };
+    let validation = choose_validation(&attempts, known);
     let mut plan = Plan::with_capacity(attempts.len());
     for pending in attempts {
-        // The log refuses all of a batch if it has not reached one of the positions. So a position that
-        // this process has not seen goes alone.
-        let is_unseen = is_conditional(&pending) && pending.request.validated > known.newest;
+        // The server refuses a whole batch if the log has not reached one of its positions. So an
+        // attempt whose position this process has not seen makes a batch of its own.
+        let request = &pending.request;
+        let is_unseen = request.guard().is_some() && request.validated > known.newest;
         let is_first = plan.attempts.is_empty();
-        if plan.is_of_unseen || is_unseen && !is_first || plan.contents.decide(&pending) {
+        let is_excluded = plan.has_unseen_position || is_unseen && !is_first;
+        if is_excluded || plan.contents.may_decide(&pending) {
             plan.deferred.push(pending);
             continue;
         }
-        plan.is_of_unseen = is_unseen;
+        plan.has_unseen_position = is_unseen;
         plan.add(pending, known.tail);
     }
     (plan, validation)
 }
 
-/// Plans a batch that is sent before the one in front of it is answered, as if that one were appended.
-/// Everything that this process cannot validate so is deferred.
+/// Returns how the conditions of a batch are validated: in this process only if the tail covers all
+/// of their positions.
+fn choose_validation(attempts: &[PendingAppend], known: Knowledge<'_>) -> Validation {
+    let is_covered = |one: &PendingAppend| covered_from(one, known.tail).is_some();
+    let is_local = !known.is_contended
+        && attempts.iter().all(|one| one.request.guard().is_none() || is_covered(one));
+    match known.tail.head() {
+        Some(head) if is_local => Validation::Local { head },
+        _ => Validation::Server,
+    }
+}
+
+/// Plans a batch that is sent before its predecessor is answered, as if the predecessor were
+/// appended (Lemma 4). Attempts that this process cannot validate that way are deferred.
 pub(super) fn plan_behind(
-    front: &Batch,
+    predecessor: &Batch,
     attempts: Vec<PendingAppend>,
     tail: &LogTail,
 ) -> (Plan, Option<Validation>) {
-    let validation = tail.head().map(|head| Validation::Pipelined { head, front: front.number });
-    // If the front has no conditions, it does not say where it has to follow: others may come before it.
-    let is_tied = front.is_conditional() && front.validation != Validation::Server;
+    let validation =
+        tail.head().map(|head| Validation::Pipelined { head, predecessor: predecessor.number });
+    // Lemma 4: a predecessor without conditions may follow any event, so that others may be
+    // committed between the tail's head and the predecessor.
+    let is_tied = predecessor.is_conditional() && predecessor.validation != Validation::Server;
     let mut plan = Plan::with_capacity(attempts.len());
     for pending in attempts {
-        let is_conditional = pending.request.guard().is_some();
-        let is_known = is_tied && covered_from(&pending, tail).is_some();
-        if is_conditional && !is_known
-            || front.contents.decide(&pending)
-            || plan.contents.decide(&pending)
-        {
-            plan.deferred.push(pending);
-        } else {
-            plan.add(pending, tail);
+        let is_valid =
+            pending.request.guard().is_none() || is_tied && covered_from(&pending, tail).is_some();
+        let may_depend =
+            predecessor.contents.may_decide(&pending) || plan.contents.may_decide(&pending);
+        match is_valid && !may_depend {
+            true => plan.add(pending, tail),
+            false => plan.deferred.push(pending),
         }
     }
     (plan, validation)
@@ -151,10 +165,10 @@ impl Plan {
         Self { contents: BatchContents::with_capacity(attempts), ..Self::default() }
     }
 
-    /// Adds an attempt, unless the tail has an event that breaks its condition.
+    /// Adds an attempt to the batch, or refuses it if an event of the tail breaks its condition.
     fn add(&mut self, pending: PendingAppend, tail: &LogTail) {
         match first_match(&pending, tail) {
-            Some(event) => self.refused.push((pending, AppendOutcome::Broken { event })),
+            Some(event) => self.refused.push((pending, AppendOutcome::ConditionBroken { event })),
             None => {
                 self.contents.add(&pending);
                 self.attempts.push(pending);
@@ -163,10 +177,10 @@ impl Plan {
     }
 }
 
-/// Returns the position from which on the tail has every event that may break an attempt's condition.
+/// Returns a position above which the tail holds every event that may break an attempt's condition.
 ///
-/// No event breaks it between the condition's position and the one up to which it is validated, so any
-/// position from the one to the other will do.
+/// It may be any position from the condition's own to the one up to which the condition is
+/// validated: no event in between breaks the condition (Lemma 5).
 fn covered_from(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
     let (guard, _) = pending.request.guard()?;
     let from = pending.request.validated.min(tail.head()?).max(guard.after);
@@ -177,44 +191,6 @@ fn first_match(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber
     let from = covered_from(pending, tail)?;
     let (guard, lookup) = pending.request.guard()?;
     tail.first_match(&guard.filter, lookup, from)
-}
-
-/// What the attempts of a batch are about to append.
-#[derive(Default)]
-pub(super) struct BatchContents {
-    ids: HashSet<Uuid>,
-    events: EventIndex,
-    count: u64,
-    /// Whether an event is so large that any condition might match it.
-    is_opaque: bool,
-}
-
-impl BatchContents {
-    /// Makes room for the events of so many attempts.
-    fn with_capacity(attempts: usize) -> Self {
-        let ids = HashSet::with_capacity(attempts);
-        Self { ids, events: EventIndex::with_capacity(attempts), ..Self::default() }
-    }
-
-    /// Returns whether they may decide what becomes of another attempt.
-    fn decide(&self, pending: &PendingAppend) -> bool {
-        let request = &pending.request;
-        let is_matched = request.guard().is_some_and(|(guard, lookup)| {
-            self.is_opaque || self.events.has_match(&guard.filter, lookup)
-        });
-        is_matched || request.events.iter().any(|event| self.ids.contains(&event.id()))
-    }
-
-    fn add(&mut self, pending: &PendingAppend) {
-        let request = &pending.request;
-        for (index, event) in request.events.iter().enumerate() {
-            self.count += 1;
-            self.ids.insert(event.id());
-            let number = SequenceNumber::new(self.count);
-            let terms = request.terms(index);
-            self.is_opaque |= !self.events.add(number, &request.events, index, terms);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -238,14 +214,14 @@ mod tests {
         PendingAppend::of([lent(book)], condition)
     }
 
-    /// Returns an attempt whose condition a search has brought up to date.
+    /// Returns an attempt whose condition a search has validated up to `head`.
     fn searched(book: &str, condition: AppendCondition, head: u64) -> PendingAppend {
         let mut pending = attempt(book, condition);
         pending.request.validated = SequenceNumber::new(head);
         pending
     }
 
-    /// Makes a tail from 6 to 9 in which the loan of book 7 is at 8.
+    /// Creates a tail from 6 to 9 in which the loan of book 7 is at 8.
     fn tail() -> LogTail {
         let mut tail = LogTail::default();
         tail.restart(SequenceNumber::new(6));
@@ -261,7 +237,7 @@ mod tests {
         Knowledge { tail, is_contended, newest: SequenceNumber::new(20) }
     }
 
-    /// Names the attempts of each part of a plan by the book that they append.
+    /// Returns the attempts of each part of a plan, by the book of their first event.
     fn books(plan: &Plan) -> [Vec<String>; 3] {
         let book = |one: &PendingAppend| {
             one.request.events[0].payload_json().split('"').nth(3).unwrap().to_owned()
@@ -272,12 +248,12 @@ mod tests {
     }
 
     #[test]
-    fn validates_here_what_the_tail_covers() {
+    fn conditions_that_the_tail_covers_are_validated_in_the_process() {
         let attempts = vec![
             attempt("1", AppendCondition::none()),
             attempt("2", since("2", 6)),
             attempt("3", since("7", 8)),
-            // The tail has the event that breaks it.
+            // The tail holds the event that breaks this condition.
             attempt("4", since("7", 7)),
         ];
 
@@ -285,12 +261,12 @@ mod tests {
 
         assert_eq!(validation, Validation::Local { head: SequenceNumber::new(9) });
         assert_eq!(books(&plan), [vec!["1", "2", "3"], vec![], vec!["4"]]);
-        let outcome = AppendOutcome::Broken { event: SequenceNumber::new(8) };
+        let outcome = AppendOutcome::ConditionBroken { event: SequenceNumber::new(8) };
         assert_eq!(plan.refused[0].1, outcome);
     }
 
     #[test]
-    fn leaves_to_the_server_what_the_tail_does_not_cover() {
+    fn conditions_that_the_tail_does_not_cover_are_validated_by_the_server() {
         for (position, is_local) in [(5, false), (6, true), (9, true), (10, false)] {
             let attempts =
                 vec![attempt("1", AppendCondition::none()), attempt("2", since("2", position))];
@@ -305,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_condition_up_from_where_a_search_has_brought_it() {
-        // Beyond the tail's head, the search has only seen more than is needed.
+    fn a_condition_is_validated_from_the_head_of_its_search_on() {
+        // A search may have seen more than the tail.
         for head in [6, 9, 12] {
             let attempts = vec![searched("2", since("2", 1), head)];
 
@@ -320,12 +296,12 @@ mod tests {
     }
 
     #[test]
-    fn defers_what_depends_on_an_attempt_before_it_and_on_no_other() {
+    fn an_attempt_is_deferred_only_if_it_depends_on_an_earlier_one() {
         let twice = lent("5");
         let attempts = vec![
             attempt("1", since("1", 8)),
             attempt("2", since("1", 8)),
-            // Its filter matches an attempt that is deferred, and one that comes later.
+            // Its filter matches an event of a deferred attempt and of a later attempt.
             attempt("3", since("2", 8)),
             attempt("4", since("6", 9)),
             attempt("6", AppendCondition::none()),
@@ -339,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_an_attempt_of_an_unseen_position_alone() {
+    fn an_attempt_with_an_unseen_position_has_a_batch_of_its_own() {
         let attempts = || {
             vec![
                 attempt("1", since("1", 21)),
@@ -354,17 +330,17 @@ mod tests {
         assert_eq!(books(&second), [vec!["2"], vec!["3"], vec![]]);
     }
 
-    /// Lemma 4: behind a batch in flight goes only what this process validates as if that batch were
-    /// appended.
+    /// Lemma 4: only attempts that this process can validate as if the predecessor were appended
+    /// are pipelined.
     #[test]
-    fn sends_behind_a_batch_what_depends_neither_on_it_nor_on_the_server() {
+    fn attempts_that_depend_on_the_predecessor_or_the_server_are_not_pipelined() {
         let tail = tail();
         let head = SequenceNumber::new(9);
-        let front = |condition, validation| {
+        let predecessor = |condition, validation| {
             let (plan, _) = plan(vec![attempt("9", condition)], known(&tail, false));
             Batch { attempts: plan.attempts, number: 7, validation, contents: plan.contents }
         };
-        let tied = front(since("9", 8), Validation::Local { head });
+        let tied = predecessor(since("9", 8), Validation::Local { head });
         let twice = tied.attempts[0].request.events[0].clone();
         let attempts = || {
             vec![
@@ -379,11 +355,11 @@ mod tests {
 
         let (behind, validation) = plan_behind(&tied, attempts(), &tail);
 
-        assert_eq!(validation, Some(Validation::Pipelined { head, front: 7 }));
+        assert_eq!(validation, Some(Validation::Pipelined { head, predecessor: 7 }));
         assert_eq!(books(&behind), [vec!["1", "2"], vec!["3", "9", "4", "5"], vec![]]);
         for untied in [
-            front(AppendCondition::none(), Validation::Local { head }),
-            front(since("9", 8), Validation::Server),
+            predecessor(AppendCondition::none(), Validation::Local { head }),
+            predecessor(since("9", 8), Validation::Server),
         ] {
             let (behind, _) = plan_behind(&untied, attempts(), &tail);
             assert_eq!(books(&behind)[0], ["1", "9"]);

@@ -14,18 +14,18 @@ use crate::store::outcome::AppendOutcome;
 /// An attempt to append that waits in the queue, or was taken from it.
 pub(super) struct PendingAppend {
     pub(super) request: AppendRequest,
-    pub(super) limit: AttemptDeadline,
-    /// Whether it was sent before and canceled, perhaps in the middle of its commit.
+    pub(super) deadline: AttemptDeadline,
+    /// Whether it was sent before and canceled, perhaps during its commit.
     pub(super) may_be_stored: bool,
     ticket: u64,
     reply: oneshot::Sender<Result<AppendOutcome, Error>>,
-    /// Of those that may wait, until the attempt is taken.
+    /// The permit to wait in the queue, until the attempt is taken.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl PendingAppend {
-    /// Tells the caller what became of the attempt. If it may have been stored before, an error does not say
-    /// that nothing was.
+    /// Sends the outcome to the caller. If an earlier try may have stored the events, an error
+    /// becomes an unknown outcome.
     pub(super) fn reply(self, server: &Server, result: Result<AppendOutcome, Error>) {
         let result = result.map_err(|error| match self.may_be_stored {
             true if !error.is_outcome_unknown() => {
@@ -33,95 +33,93 @@ impl PendingAppend {
             }
             _ => error,
         });
-        // The caller may have gone.
+        // The caller may have dropped its future.
         let _ = self.reply.send(result);
     }
 }
 
 #[cfg(test)]
 impl PendingAppend {
-    /// Makes an attempt whose reply is read by no caller.
+    /// Creates an attempt whose reply is not read.
     pub(super) fn of(
         events: impl Into<std::sync::Arc<[crate::Event]>>,
         condition: crate::AppendCondition,
     ) -> Self {
         let request = AppendRequest::new(events.into(), condition);
-        let limit = AttemptDeadline::new(&crate::RetryPolicy::never(), tokio::time::Instant::now());
+        let policy = crate::RetryPolicy::never();
+        let deadline = AttemptDeadline::new(&policy, tokio::time::Instant::now());
         let reply = oneshot::channel().0;
-        Self { request, limit, may_be_stored: false, ticket: 0, reply, _permit: None }
+        Self { request, deadline, may_be_stored: false, ticket: 0, reply, _permit: None }
     }
 }
 
-/// The attempts that wait, in the order in which they came.
+/// The attempts that wait, in the order of their arrival.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: VecDeque<PendingAppend>,
-    tickets: u64,
-    /// Whether a worker takes them.
+    next_ticket: u64,
+    /// Whether a worker takes the attempts.
     pub(super) is_served: bool,
-    /// Whether the store is gone, so that no attempt is added any more.
+    /// Whether the store was dropped, so that no more attempts are added.
     is_closed: bool,
     threshold: Option<Threshold>,
 }
 
-/// The worker to continue when so many attempts wait.
+/// A worker that runs when `len` attempts wait.
 struct Threshold {
-    many: usize,
+    len: usize,
     worker: WakeHandle,
 }
 
 impl Queue {
-    /// Adds an attempt. Returns the ticket by which it can be taken back, and the worker to continue.
+    /// Adds an attempt. Returns the ticket by which it can be removed, and the worker to run.
     pub(super) fn push(
         &mut self,
         request: AppendRequest,
-        limit: AttemptDeadline,
+        deadline: AttemptDeadline,
         permit: OwnedSemaphorePermit,
         reply: oneshot::Sender<Result<AppendOutcome, Error>>,
     ) -> (u64, Option<WakeHandle>) {
-        let ticket = self.tickets;
-        self.tickets += 1;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
         let pending = PendingAppend {
             request,
-            limit,
+            deadline,
             may_be_stored: false,
             ticket,
             reply,
             _permit: Some(permit),
         };
         self.waiting.push_back(pending);
-        (ticket, self.reached())
+        (ticket, self.take_worker())
     }
 
-    /// Notes that no attempt is added any more. Returns the worker to continue.
+    /// Marks the queue as closed: no more attempts are added. Returns the worker to run.
     pub(super) fn close(&mut self) -> Option<WakeHandle> {
         self.is_closed = true;
-        self.reached()
+        self.take_worker()
     }
 
-    fn reached(&mut self) -> Option<WakeHandle> {
+    /// Returns the worker to run, if its threshold is reached or the queue is closed.
+    fn take_worker(&mut self) -> Option<WakeHandle> {
         let (waiting, is_closed) = (self.waiting.len(), self.is_closed);
-        let threshold = self.threshold.take_if(|one| waiting >= one.many || is_closed);
+        let threshold = self.threshold.take_if(|one| waiting >= one.len || is_closed);
         threshold.map(|threshold| threshold.worker)
     }
 
-    /// Is ready when so many attempts wait, or the store is gone. Until then it keeps the worker to
-    /// continue.
-    pub(super) fn poll_many(
-        &mut self,
-        many: usize,
-        worker: impl FnOnce() -> WakeHandle,
-    ) -> Poll<()> {
-        if self.waiting.len() >= many || self.is_closed {
+    /// Returns ready if `len` attempts wait or the queue is closed. Otherwise stores the worker to
+    /// run when that is so.
+    pub(super) fn poll_len(&mut self, len: usize, worker: impl FnOnce() -> WakeHandle) -> Poll<()> {
+        if self.waiting.len() >= len || self.is_closed {
             return Poll::Ready(());
         }
-        self.threshold = Some(Threshold { many, worker: worker() });
+        self.threshold = Some(Threshold { len, worker: worker() });
         Poll::Pending
     }
 
-    /// Takes an attempt back, if it was not taken yet.
+    /// Removes an attempt, if it was not taken yet.
     pub(super) fn remove(&mut self, ticket: u64) -> Option<PendingAppend> {
-        // Tickets ascend, also where some were put back.
+        // Tickets ascend even if attempts were put back.
         let at = self.waiting.binary_search_by_key(&ticket, |pending| pending.ticket).ok()?;
         self.waiting.remove(at)
     }
@@ -130,13 +128,14 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Takes the attempts of the next batch: as many of the first as may share a transaction.
-    pub(super) fn take(&mut self, most: usize) -> Vec<PendingAppend> {
+    /// Takes the attempts of the next batch: the first ones, at most `max_attempts` and as many as
+    /// may share a transaction.
+    pub(super) fn take(&mut self, max_attempts: usize) -> Vec<PendingAppend> {
         let (mut events, mut bytes, mut values, mut count) = (0, 0, 0, 0);
-        for pending in self.waiting.iter().take(most) {
+        for pending in self.waiting.iter().take(max_attempts) {
             let request = &pending.request;
             events += request.events.len();
-            bytes += request.bytes();
+            bytes += request.json_bytes();
             values += request.filter_values();
             let is_full =
                 events > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES || values > MAX_BATCH_VALUES;
@@ -149,13 +148,13 @@ impl Queue {
         taken.map(|pending| PendingAppend { _permit: None, ..pending }).collect()
     }
 
-    /// Takes all of them.
+    /// Takes all attempts.
     pub(super) fn take_all(&mut self) -> VecDeque<PendingAppend> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Puts attempts back to where they were taken from, in their order. Another worker may have put
-    /// back attempts that came before them.
+    /// Puts attempts back in the order of their arrival. Another worker may have put back earlier
+    /// ones.
     pub(super) fn put_back(&mut self, attempts: Vec<PendingAppend>) {
         for pending in attempts.into_iter().rev() {
             let at = self.waiting.partition_point(|waiting| waiting.ticket < pending.ticket);
@@ -164,11 +163,11 @@ impl Queue {
     }
 }
 
-/// The most events of attempts that share a transaction.
+/// The most events of a batch.
 const MAX_BATCH_EVENTS: usize = 1_024;
-/// The most bytes of JSON of attempts that share a transaction.
+/// The most bytes of JSON of a batch.
 const MAX_BATCH_BYTES: usize = 512 << 10;
-/// The most event types and values in the filters of attempts that share a transaction.
+/// The most event types and values in the filters of a batch.
 const MAX_BATCH_VALUES: usize = 4_096;
 
 #[cfg(test)]
@@ -182,14 +181,15 @@ mod tests {
     use super::*;
     use crate::{AppendCondition, Event, Filter, RetryPolicy};
 
-    /// Queues attempts of so many events, and so many bytes of JSON each.
+    /// Creates a queue of attempts, each with a number of events and a number of bytes in each
+    /// event.
     fn queue_of(sizes: &[(usize, usize)]) -> Queue {
         queue(sizes, &AppendCondition::none())
     }
 
     fn queue(sizes: &[(usize, usize)], condition: &AppendCondition) -> Queue {
         let permits = Arc::new(Semaphore::new(sizes.len()));
-        let limit = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
+        let deadline = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
         let mut queue = Queue::default();
         for &(events, bytes) in sizes {
             let payload = format!(r#"{{"Title":"{}"}}"#, "x".repeat(bytes));
@@ -197,7 +197,7 @@ mod tests {
             let events = std::iter::repeat_n(event, events).collect();
             let request = AppendRequest::new(events, condition.clone());
             let permit = permits.clone().try_acquire_owned().unwrap();
-            let _worker = queue.push(request, limit, permit, oneshot::channel().0);
+            let _worker = queue.push(request, deadline, permit, oneshot::channel().0);
         }
         queue
     }
@@ -206,19 +206,20 @@ mod tests {
         attempts.iter().map(|pending| pending.ticket).collect()
     }
 
-    /// Takes until there is nothing left.
-    fn batches(mut queue: Queue, most: usize) -> Vec<Vec<u64>> {
-        let taken = std::iter::from_fn(|| Some(queue.take(most)).filter(|taken| !taken.is_empty()));
+    /// Takes batches until the queue is empty. Returns their tickets.
+    fn batches(mut queue: Queue, max_attempts: usize) -> Vec<Vec<u64>> {
+        let mut take = || Some(queue.take(max_attempts)).filter(|taken| !taken.is_empty());
+        let taken = std::iter::from_fn(&mut take);
         taken.map(|taken| tickets(&taken)).collect()
     }
 
     #[test]
-    fn takes_the_first_attempts_up_to_the_limit() {
+    fn a_batch_has_the_first_attempts_up_to_the_limit() {
         assert_eq!(batches(queue_of(&[(1, 10); 5]), 2), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 
     #[test]
-    fn takes_no_more_events_and_bytes_than_a_batch_may_have() {
+    fn a_batch_has_no_more_events_and_bytes_than_allowed() {
         let many = queue_of(&[(MAX_SHARED_EVENTS, 0); 5]);
         let much = queue_of(&[(1, MAX_SHARED_BYTES - 100); 9]);
 
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_no_more_values_of_filters_than_a_batch_may_have() {
+    fn a_batch_has_no_more_filter_values_than_allowed() {
         let books = |count: usize| (0..count).map(|book| ("BookID", format!("b-{book}")));
         for (terms, expected) in
             [(1_500, vec![vec![0, 1], vec![2]]), (5_000, vec![vec![0], vec![1], vec![2]])]
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_order_of_attempts_that_are_put_back() {
+    fn attempts_that_are_put_back_keep_their_order() {
         let mut queue = queue_of(&[(1, 10); 6]);
         let (first, second) = (queue.take(2), queue.take(2));
 

@@ -1,32 +1,24 @@
 use std::time::Duration;
 
 use super::connection::Seen;
+use super::execute::BatchFailure;
 use super::plan::{Batch, Validation};
 use super::queue::PendingAppend;
 use crate::error::Reason;
-use crate::server::Server;
 use crate::sql::BatchAnswer;
-use crate::store::failure::{follows_commit, outcome_unknown};
+use crate::store::failure::{follows_commit, is_lock_timeout, with_event_ids};
 use crate::store::outcome::AppendOutcome;
 use crate::{Class, Error, SequenceNumber};
 
-/// What follows from the answer to a batch.
+/// The consequences of the answer to a batch: replies, and attempts to send again.
 #[derive(Default)]
 pub(super) struct Settlement {
-    /// What each attempt came to.
     pub(super) replies: Vec<(PendingAppend, Result<AppendOutcome, Error>)>,
-    /// The attempts to carry out again, each group as a batch of its own. The last group is the first.
-    pub(super) requeue: Vec<Vec<PendingAppend>>,
+    /// The attempts to send again, each group as a batch. The last group is the first to be sent.
+    pub(super) requeued: Vec<Vec<PendingAppend>>,
 }
 
-/// Why a batch was not appended.
-pub(super) enum BatchFailure {
-    Error(Error),
-    /// The log holds the id of an event of one of the attempts.
-    IdTaken,
-}
-
-/// Settles a batch that the server has answered, and records what was appended.
+/// Settles a batch that the server has answered, and records the appended events in the tail.
 pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settlement {
     if answer.numbers.is_empty() && answer.broken.is_empty() {
         return settle_refused(batch, answer, seen);
@@ -35,10 +27,10 @@ pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Set
     let mut settlement = Settlement::default();
     let mut numbers = answer.numbers.iter().copied();
     let has_gap = answer.has_gap();
-    for (place, pending) in batch.attempts.into_iter().enumerate() {
-        let broken = answer.broken.iter().find(|(attempt, _)| *attempt == place);
+    for (index, pending) in batch.attempts.into_iter().enumerate() {
+        let broken = answer.broken.iter().find(|(attempt, _)| *attempt == index);
         if let Some(&(_, event)) = broken {
-            settlement.replies.push((pending, Ok(AppendOutcome::Broken { event })));
+            settlement.replies.push((pending, Ok(AppendOutcome::ConditionBroken { event })));
             continue;
         }
         let request = &pending.request;
@@ -50,9 +42,9 @@ pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Set
             settlement.replies.push((pending, Ok(AppendOutcome::Appended { first, last })));
         }
     }
-    // A trigger of the owner's may have inserted an event there, which this process has not seen.
+    // Lemma 3: the missing number may belong to an event of a trigger, which is not in the tail.
     if has_gap {
-        seen.tail.forget();
+        seen.tail.clear();
     }
     settlement
 }
@@ -66,7 +58,8 @@ fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settle
         settlement.requeue(batch.attempts);
         return settlement;
     }
-    // A batch is refused for its highest position, if that lies above the head, or for its lowest.
+    // The server refuses a batch for its highest position, if that lies above the head, or else for
+    // its lowest position.
     let position =
         |one: &PendingAppend| one.request.guard().is_some().then_some(one.request.validated);
     let highest = batch.attempts.iter().filter_map(position).max();
@@ -79,8 +72,8 @@ fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settle
             Some(position) if position > head => {
                 settlement.replies.push((pending, Ok(AppendOutcome::PositionAhead { head })));
             }
-            Some(position) if !is_ahead && is_behind(position, head, lowest, most) => {
-                settlement.replies.push((pending, Ok(AppendOutcome::Behind)));
+            Some(position) if !is_ahead && is_too_old(position, head, lowest, most) => {
+                settlement.replies.push((pending, Ok(AppendOutcome::ConditionTooOld)));
             }
             _ => others.push(pending),
         }
@@ -89,8 +82,9 @@ fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settle
     settlement
 }
 
-/// Returns whether a position lies too far below the head, if a batch was refused for its lowest one.
-fn is_behind(
+/// Returns whether a position lies too far below the head, in a batch that the server refused for
+/// its lowest position.
+fn is_too_old(
     position: SequenceNumber,
     head: SequenceNumber,
     lowest: Option<SequenceNumber>,
@@ -100,14 +94,15 @@ fn is_behind(
     Some(position) == lowest || newer > most.unsigned_abs()
 }
 
-/// Settles a batch that was not appended. `lock_timeout` is how long it waited for the log's lock at
-/// most, if that is less than the setting.
+/// Settles a batch that was not appended.
+///
+/// `lock_timeout` is the batch's lock timeout, if that is shorter than the setting.
+/// `may_wait_longer` returns whether an attempt may wait as long as the setting.
 pub(super) fn settle_failure(
-    server: &Server,
     batch: Batch,
     failure: BatchFailure,
     lock_timeout: Option<Duration>,
-    has_full_wait: impl Fn(&PendingAppend) -> bool,
+    may_wait_longer: impl Fn(&PendingAppend) -> bool,
 ) -> Settlement {
     let mut settlement = Settlement::default();
     let mut attempts = batch.attempts;
@@ -125,20 +120,20 @@ pub(super) fn settle_failure(
         }
         BatchFailure::Error(error) => error,
     };
-    let is_lock_timeout = error.sqlstate().is_some_and(|code| code.as_str() == "55P03");
+    let is_lock_timeout = is_lock_timeout(&error);
     if is_lock_timeout && lock_timeout.is_some() {
-        // The batch waited as long as the most impatient attempt may.
-        let (patient, spent): (Vec<_>, Vec<_>) = attempts.into_iter().partition(has_full_wait);
-        settlement.requeue(patient);
-        settlement.reply_error(server, spent, &error);
-    } else if attempts.len() > 1 && !is_lock_timeout && is_of_one(&error) {
+        // The batch waited no longer than the attempt with the shortest lock timeout may.
+        let (waiting, expired): (Vec<_>, Vec<_>) = attempts.into_iter().partition(may_wait_longer);
+        settlement.requeue(waiting);
+        settlement.reply_error(expired, &error);
+    } else if attempts.len() > 1 && !is_lock_timeout && may_concern_one_attempt(&error) {
         let may_be_stored = follows_commit(&error);
         for pending in &mut attempts {
             pending.may_be_stored |= may_be_stored;
         }
         settlement.bisect(attempts);
     } else {
-        settlement.reply_error(server, attempts, &error);
+        settlement.reply_error(attempts, &error);
     }
     settlement
 }
@@ -146,41 +141,36 @@ pub(super) fn settle_failure(
 impl Settlement {
     fn requeue(&mut self, attempts: Vec<PendingAppend>) {
         if !attempts.is_empty() {
-            self.requeue.push(attempts);
+            self.requeued.push(attempts);
         }
     }
 
-    /// Carries out each half of a batch apart, so that in the end only the attempt fails whose fault it
-    /// is.
+    /// Requeues each half of a batch as a batch, so that in the end only the attempt fails that
+    /// causes the failure.
     fn bisect(&mut self, mut attempts: Vec<PendingAppend>) {
         let second = attempts.split_off(attempts.len().div_ceil(2));
         self.requeue(second);
         self.requeue(attempts);
     }
 
-    /// Replies with an error. An unknown outcome is that of each attempt's own events.
-    fn reply_error(&mut self, server: &Server, attempts: Vec<PendingAppend>, error: &Error) {
+    /// Replies to attempts with an error, which names each attempt's own events.
+    fn reply_error(&mut self, attempts: Vec<PendingAppend>, error: &Error) {
         for pending in attempts {
-            let error = match error {
-                Error::OutcomeUnknown { source, .. } => {
-                    outcome_unknown(server, &pending.request.events, source.clone())
-                }
-                error => error.clone(),
-            };
+            let error = with_event_ids(error.clone(), &pending.request.events);
             self.replies.push((pending, Err(error)));
         }
     }
 }
 
-/// Returns whether a failure may be that of one attempt only, and not of the whole batch.
-fn is_of_one(error: &Error) -> bool {
+/// Returns whether one attempt alone may have caused the failure of its batch.
+fn may_concern_one_attempt(error: &Error) -> bool {
     match error {
         Error::Database { class, sqlstate, .. } => {
-            let is_of_log = matches!(
+            let concerns_all = matches!(
                 class,
                 Class::Canceled | Class::Permanent(Reason::Permission | Reason::Schema)
             );
-            !is_of_log && !sqlstate.as_str().starts_with("53")
+            !concerns_all && !sqlstate.as_str().starts_with("53")
         }
         _ => false,
     }
@@ -188,11 +178,11 @@ fn is_of_one(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::BatchContents;
+    use super::super::batch_contents::BatchContents;
     use super::*;
     use crate::{AppendCondition, Event, Filter};
 
-    /// A batch of as many attempts, each with a key and a position of its own.
+    /// Creates a batch of `attempts` attempts, each with a key and a position of its own.
     fn batch(attempts: u64) -> Batch {
         let attempts = (1..=attempts).map(|position| {
             let event = Event::from_json("BookCopyLentToReader", "{}").unwrap();
@@ -204,31 +194,31 @@ mod tests {
         Batch { attempts, number: 1, validation: Validation::Server, contents }
     }
 
-    fn refused(batch: Batch, head: u64) -> Settlement {
+    fn settle_refusal(batch: Batch, head: u64) -> Settlement {
         let head = SequenceNumber::new(head);
         let answer = BatchAnswer { head, numbers: Vec::new(), broken: Vec::new() };
         settle(batch, &answer, &mut Seen::default())
     }
 
     #[test]
-    fn answers_at_once_all_that_lie_too_far_below_the_head() {
+    fn all_conditions_too_far_below_the_head_are_settled_at_once() {
         let most = batch(32).probe().max_newer_events().unsigned_abs();
         assert_eq!(most, 2_048);
 
-        let settlement = refused(batch(32), most + 10);
+        let settlement = settle_refusal(batch(32), most + 10);
 
-        let behind = |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::Behind));
-        assert!(settlement.replies.len() == 9 && settlement.replies.iter().all(behind));
-        assert_eq!(settlement.requeue[0].len(), 23);
+        let too_old = |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::ConditionTooOld));
+        assert!(settlement.replies.len() == 9 && settlement.replies.iter().all(too_old));
+        assert_eq!(settlement.requeued[0].len(), 23);
     }
 
     #[test]
-    fn answers_only_those_that_lie_above_the_head_if_there_are_any() {
-        let settlement = refused(batch(32), 30);
+    fn if_conditions_lie_above_the_head_only_these_are_settled() {
+        let settlement = settle_refusal(batch(32), 30);
 
         let ahead =
             |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::PositionAhead { .. }));
         assert!(settlement.replies.len() == 2 && settlement.replies.iter().all(ahead));
-        assert_eq!(settlement.requeue[0].len(), 30);
+        assert_eq!(settlement.requeued[0].len(), 30);
     }
 }

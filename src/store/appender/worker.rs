@@ -1,187 +1,197 @@
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::Context;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Appender;
 use super::connection::AppendConnection;
-use super::execute::{InFlight, SendFailure};
+use super::execute::{BatchFailure, SentBatch};
 use super::inline_task::{InlineTask, WakeHandle};
 use super::plan::{self, Batch, Plan, Validation};
 use super::queue::PendingAppend;
-use super::settle::{BatchFailure, Settlement, settle, settle_failure};
+use super::queue_claim::{MAX_BATCH_TIME, QueueClaim};
+use super::settle::{Settlement, settle, settle_failure};
 use crate::Error;
 use crate::sql::TransactionEnd;
-use crate::store::deadline::AttemptDeadline;
-use crate::store::failure::{finds_id_taken, name_holder};
-use crate::store::gather::gather;
+use crate::store::yield_until::yield_until;
 
-/// The task that takes attempts from the queue and appends them. All control flow of the appender is
-/// here: [`plan`](super::plan) says what goes into a batch, [`execute`](super::execute) sends it, and
-/// [`settle`](super::settle) says what its answer means.
+/// The task that takes attempts from the queue and appends them in batches.
+///
+/// All control flow of the appender is here. The stages of a batch are pure or do one thing:
+/// [`plan`](super::plan) chooses its attempts, [`execute`](super::execute) sends it, and
+/// [`settle`](super::settle) derives the outcome of each attempt from the answer.
 pub(super) struct Worker {
     appender: Arc<Appender>,
     task: Weak<InlineTask>,
-    /// The attempts to carry out before those in the queue. The last group is the first.
-    groups: Vec<Vec<PendingAppend>>,
-    /// Whether this is the worker that takes attempts from the queue.
-    is_current: bool,
+    /// Attempts to send before those in the queue, each group as a batch. The last group is the
+    /// first to be sent.
+    requeued: Vec<Vec<PendingAppend>>,
+    claim: QueueClaim,
+    /// How many attempts the last batch had.
+    last_batch_size: usize,
 }
 
 impl Worker {
-    /// Starts the worker that takes attempts from the queue.
+    /// Starts the worker that serves the queue.
     pub(super) fn start(appender: Arc<Appender>) {
         InlineTask::start(|task| {
-            Self { appender, task, groups: Vec::new(), is_current: true }.run()
+            let claim = QueueClaim::new(appender.clone());
+            Self { appender, task, requeued: Vec::new(), claim, last_batch_size: 0 }.run()
         });
     }
 
     async fn run(mut self) {
         let mut connection = None;
-        let mut carried = 0;
-        // One timer for many rests, since setting one takes time.
-        let mut rest = pin!(sleep(REST));
-        let mut has_rested = true;
+        // One timer for many idle times, since setting a timer is expensive.
+        let mut idle_timer = pin!(sleep(IDLE_TIME));
         self.linger().await;
         loop {
             if !self.has_work() {
-                if !self.is_current {
+                if !self.claim.is_held() {
                     return;
                 }
-                tokio::select! {
-                    biased;
-                    () = self.first(carried, &connection) => self.linger().await,
-                    () = &mut rest => {
-                        if !std::mem::replace(&mut has_rested, true) {
-                            rest.as_mut().reset(Instant::now() + REST);
-                            continue;
-                        }
-                    }
-                }
-                if self.end(&mut connection) {
+                self.wait_for_work(&connection, idle_timer.as_mut()).await;
+                if self.stop_if_idle(&mut connection) {
                     return;
                 }
             }
-            has_rested = false;
-            if connection.as_ref().is_some_and(AppendConnection::is_spent) {
-                connection = None;
+            if let Err(error) = self.connect(&mut connection).await {
+                self.fail_next(&error);
+                continue;
             }
-            if connection.is_none() {
-                connection = match self.acquire().await {
-                    Ok(connection) => Some(connection),
-                    Err(error) => {
-                        self.refuse(&error);
-                        continue;
-                    }
-                };
-            }
-            self.gather(carried).await;
-            if let (Some(connection), Some(attempts)) = (&mut connection, self.next()) {
-                carried = self.carry_out(attempts, connection).await;
+            self.fill_batch().await;
+            if let (Some(connection), Some(attempts)) = (&mut connection, self.next_attempts()) {
+                self.send(attempts, connection).await;
             }
         }
     }
 
-    /// Waits for others to come with the first attempt, as long as the store is set to.
+    /// Waits for an attempt, or until the worker has been idle for a whole period of the timer.
+    async fn wait_for_work(
+        &self,
+        connection: &Option<AppendConnection>,
+        mut idle_timer: Pin<&mut Sleep>,
+    ) {
+        let mut is_idle = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.wait_for_attempt(connection) => return self.linger().await,
+                () = idle_timer.as_mut() => {
+                    if std::mem::replace(&mut is_idle, true) {
+                        return;
+                    }
+                    idle_timer.as_mut().reset(Instant::now() + IDLE_TIME);
+                }
+            }
+        }
+    }
+
+    /// Waits for the attempts that may follow the first one, as long as the store is set to.
     async fn linger(&self) {
         if !self.appender.linger.is_zero() {
             sleep(self.appender.linger).await;
         }
     }
 
-    /// Waits for the first attempt. The tasks that are ready run before this goes on, so that their
-    /// attempts go into the same batch. But if the last batch had only one, its caller lets this go on at
-    /// once: the runtime moves a task that is the fourth of a chain to another thread.
-    async fn first(&self, carried: usize, connection: &Option<AppendConnection>) {
-        if carried == 1 && connection.as_ref().is_some_and(AppendConnection::may_pipeline) {
-            return self.many(1).await;
+    /// Waits for the first attempt.
+    ///
+    /// The tasks that are ready run before the worker does, so that their attempts join the batch.
+    /// If the last batch had only one attempt, the caller of this one runs the worker at once: the
+    /// runtime would move a task that is the fourth in a chain of wake-ups to another thread.
+    async fn wait_for_attempt(&self, connection: &Option<AppendConnection>) {
+        let may_pipeline = connection.as_ref().is_some_and(AppendConnection::may_pipeline);
+        if self.last_batch_size == 1 && may_pipeline {
+            return self.wait_for_attempts(1).await;
         }
-        poll_fn(|cx| self.appender.queue().poll_many(1, || WakeHandle::to_wake(cx))).await;
+        poll_fn(|cx| self.appender.queue().poll_len(1, || WakeHandle::to_wake(cx))).await;
     }
 
-    /// Waits until so many attempts wait. The caller of the last of them lets this go on at once.
-    async fn many(&self, many: usize) {
+    /// Waits until `count` attempts are in the queue. The caller of the last one runs the worker at
+    /// once.
+    async fn wait_for_attempts(&self, count: usize) {
         let worker = |cx: &Context<'_>| WakeHandle::to_run(&self.task, cx);
-        poll_fn(|cx| self.appender.queue().poll_many(many, || worker(cx))).await;
+        poll_fn(|cx| self.appender.queue().poll_len(count, || worker(cx))).await;
     }
 
-    /// Ends, unless an attempt waits. What was seen is left to the next worker before it can start.
-    fn end(&mut self, connection: &mut Option<AppendConnection>) -> bool {
-        let mut queue = self.appender.queue();
-        if queue.len() > 0 {
-            return false;
-        }
-        if let Some(connection) = connection.take() {
-            *self.appender.cached_tail() = connection.into_cached_tail();
-        }
-        self.is_current = false;
-        queue.is_served = false;
-        true
+    /// Stops serving the queue if it is empty. The tail of the connection is left to the next
+    /// worker before that one can start.
+    fn stop_if_idle(&mut self, connection: &mut Option<AppendConnection>) -> bool {
+        self.claim.release_if_empty(|| {
+            if let Some(connection) = connection.take() {
+                *self.appender.cached_tail() = connection.into_cached_tail();
+            }
+        })
     }
 
     fn has_work(&self) -> bool {
-        !self.groups.is_empty() || self.is_current && self.appender.queue().len() > 0
+        !self.requeued.is_empty() || self.claim.is_held() && self.appender.queue().len() > 0
     }
 
-    async fn acquire(&self) -> Result<AppendConnection, Error> {
+    /// Replaces the connection if it cannot be used any more.
+    async fn connect(&self, connection: &mut Option<AppendConnection>) -> Result<(), Error> {
+        if connection.as_ref().is_some_and(|connection| !connection.is_spent()) {
+            return Ok(());
+        }
+        // A lease is returned to the pool before the next one is acquired.
+        *connection = None;
         let lease = self.appender.pool.acquire().await?;
-        let cached = if self.is_current { self.appender.cached_tail().take() } else { None };
-        Ok(AppendConnection::new(lease, cached))
+        let cached = if self.claim.is_held() { self.appender.cached_tail().take() } else { None };
+        *connection = Some(AppendConnection::new(lease, cached));
+        Ok(())
     }
 
-    /// Replies to the next attempts that there is no connection.
-    fn refuse(&mut self, error: &Error) {
-        for pending in self.next().unwrap_or_default() {
+    /// Replies to the next attempts that no connection could be acquired.
+    fn fail_next(&mut self, error: &Error) {
+        for pending in self.next_attempts().unwrap_or_default() {
             pending.reply(self.appender.pool.server(), Err(error.clone()));
         }
     }
 
-    /// Lets the callers that were answered a moment ago append again, so that their attempts go into one
-    /// batch. Otherwise the first of them would go alone and all others wait for it.
-    async fn gather(&self, carried: usize) {
-        if carried < 2 || !self.groups.is_empty() {
+    /// Lets the callers that have just got a reply append again, so that their attempts share a
+    /// batch. Otherwise the first of these attempts would make a batch of one, and all others would
+    /// wait for it.
+    async fn fill_batch(&self) {
+        let last = self.last_batch_size;
+        if last < 2 || !self.requeued.is_empty() {
             return;
         }
-        let enough = if carried < MANY { carried } else { carried / 2 };
-        gather(|| self.appender.queue().len() >= enough).await;
+        let enough = if last < PIPELINED_ATTEMPTS { last } else { last / 2 };
+        yield_until(|| self.appender.queue().len() >= enough).await;
     }
 
-    /// Returns the attempts to carry out next.
-    fn next(&mut self) -> Option<Vec<PendingAppend>> {
-        if let Some(group) = self.groups.pop() {
+    /// Returns the attempts to send next.
+    fn next_attempts(&mut self) -> Option<Vec<PendingAppend>> {
+        if let Some(group) = self.requeued.pop() {
             return Some(group);
         }
-        let attempts = match self.is_current {
+        let attempts = match self.claim.is_held() {
             true => self.appender.queue().take(self.appender.max_batch),
             false => Vec::new(),
         };
         Some(attempts).filter(|attempts| !attempts.is_empty())
     }
 
-    /// Carries out a group of attempts. Returns how many were in the last batch.
-    async fn carry_out(
-        &mut self,
-        attempts: Vec<PendingAppend>,
-        connection: &mut AppendConnection,
-    ) -> usize {
+    /// Sends attempts as a batch, and settles it and the batches that were sent behind it.
+    async fn send(&mut self, attempts: Vec<PendingAppend>, connection: &mut AppendConnection) {
         let began = Instant::now();
         let newest = self.appender.log.newest();
         let (plan, validation) = plan::plan(attempts, connection.knowledge(newest));
-        let Some(batch) = self.accept(plan, validation) else { return 0 };
-        let deadline = AttemptDeadline::join(batch.attempts.iter().map(|one| one.limit));
+        let Some(batch) = self.accept(plan, validation) else {
+            self.last_batch_size = 0;
+            return;
+        };
         let lock_timeout = self.lock_timeout(&batch, connection);
+        self.last_batch_size = batch.attempts.len();
         let log = self.appender.log.clone();
-        let carried = batch.attempts.len();
-        let lease = &mut connection.lease;
-        let sending = InFlight::send(lease, &log, batch, deadline, lock_timeout);
-        match patiently(&self.appender, &mut self.is_current, began, sending).await {
-            Ok(front) => self.follow(front, lock_timeout, began, connection).await,
+        let sending = SentBatch::send(&mut connection.lease, &log, batch, began, lock_timeout);
+        match self.claim.release_if_slow(began, sending).await {
+            Ok(sent) => self.settle_and_pipeline(sent, connection).await,
             Err((batch, error)) => {
                 self.fail(batch, BatchFailure::Error(error), lock_timeout, connection);
-                carried
             }
         }
     }
@@ -194,86 +204,93 @@ impl Worker {
         }
         self.appender.put_back(plan.deferred);
         let (attempts, contents) = (plan.attempts, plan.contents);
-        let number = self.appender.next_batch();
+        let number = self.appender.next_batch_number();
         (!attempts.is_empty()).then_some(Batch { attempts, number, validation, contents })
     }
 
-    /// Returns how long a batch may wait for a lock, if that is not what its connection is set to.
+    /// Returns how long a batch may wait for a lock, unless that is the setting of its connection.
     fn lock_timeout(&self, batch: &Batch, connection: &AppendConnection) -> Option<Duration> {
         let setting = self.appender.lock_timeout;
-        let timeouts = batch.attempts.iter().filter_map(|one| one.limit.lock_timeout(setting));
+        let timeouts = batch.attempts.iter().filter_map(|one| one.deadline.lock_timeout(setting));
         timeouts.min().or(connection.is_shared().then_some(setting))
     }
 
-    /// Waits for the answer to a batch, and meanwhile sends the next one. Returns how many attempts were
-    /// in the last one.
-    async fn follow(
+    /// Waits for the answer to a batch and settles it. Meanwhile sends the next batch, and goes on
+    /// with that one.
+    async fn settle_and_pipeline(
         &mut self,
-        mut front: InFlight,
-        mut lock_timeout: Option<Duration>,
-        mut began: Instant,
+        mut sent: SentBatch,
         connection: &mut AppendConnection,
-    ) -> usize {
-        let log = self.appender.log.clone();
-        let plain = log.append_texts.of(false, TransactionEnd::Commit);
-        let mut next = None;
-        // If attempts have to wait for the batch in front of them, they are the first to go on then.
-        let mut is_clear = true;
+    ) {
+        // Attempts that have to wait for the answer to a batch come first after it, so no other
+        // attempts are sent before them.
+        let mut has_deferred = false;
         loop {
-            let mut patience = pin!(sleep_until(began + PATIENCE));
-            loop {
-                let is_free = next.is_none() && is_clear && self.groups.is_empty();
-                // To prepare the statement would wait for the batch in front, without an end.
-                let is_prepared = connection.lease.has_prepared(plain);
-                let pipelines =
-                    is_free && self.is_current && is_prepared && connection.may_pipeline();
-                let many = MANY.max(front.len());
-                tokio::select! {
-                    biased;
-                    () = front.answered() => break,
-                    () = self.many(many), if pipelines => {
-                        let attempts = self.take_half(front.len());
-                        let taken = attempts.len();
-                        let began = Instant::now();
-                        let sent = self.send_behind(front.batch(), attempts, connection).await;
-                        next = sent.map(|sent| (sent, began));
-                        is_clear = next.as_ref().is_some_and(|(sent, _)| sent.len() == taken);
-                    }
-                    () = &mut patience, if self.is_current => {
-                        hand_over(&self.appender, &mut self.is_current);
-                    }
-                }
-            }
-            let carried = front.len();
-            self.complete(front, lock_timeout, next.is_none(), began, connection).await;
-            // Those that wait less than the setting are not pipelined.
-            lock_timeout = None;
-            match next.take() {
-                Some(next) => (front, began) = next,
-                None => return carried,
+            let next = self.pipeline_until_answered(&mut sent, &mut has_deferred, connection).await;
+            self.last_batch_size = sent.len();
+            self.complete(sent, next.is_none(), connection).await;
+            match next {
+                Some(next) => sent = next,
+                None => return,
             }
         }
     }
 
-    /// Sends attempts before the batch in front of them is answered. Puts back those that depend on its
-    /// answer.
+    /// Waits for the answer to a batch. Returns the batch that was sent meanwhile, if any.
+    async fn pipeline_until_answered(
+        &mut self,
+        sent: &mut SentBatch,
+        has_deferred: &mut bool,
+        connection: &mut AppendConnection,
+    ) -> Option<SentBatch> {
+        let log = self.appender.log.clone();
+        let text = log.append_texts.of(false, TransactionEnd::Commit);
+        let batch_size = sent.len();
+        let mut next: Option<SentBatch> = None;
+        let mut slow = pin!(sleep_until(sent.began + MAX_BATCH_TIME));
+        loop {
+            // Preparing the statement would wait for this batch, without a time limit.
+            let pipelines = next.is_none()
+                && !*has_deferred
+                && self.requeued.is_empty()
+                && self.claim.is_held()
+                && connection.lease.has_prepared(text)
+                && connection.may_pipeline();
+            tokio::select! {
+                biased;
+                () = sent.answered() => return next,
+                () = self.wait_for_attempts(PIPELINED_ATTEMPTS.max(batch_size)), if pipelines => {
+                    let attempts = self.take_half(batch_size);
+                    let taken = attempts.len();
+                    next = self.send_behind(sent.batch(), attempts, connection).await;
+                    *has_deferred = next.as_ref().is_none_or(|next| next.len() != taken);
+                }
+                () = &mut slow, if self.claim.is_held() => self.claim.release(),
+            }
+        }
+    }
+
+    /// Sends attempts before their predecessor is answered (Lemma 4). Puts back those that depend
+    /// on its answer.
     async fn send_behind(
         &mut self,
-        front: &Batch,
+        predecessor: &Batch,
         attempts: Vec<PendingAppend>,
         connection: &mut AppendConnection,
-    ) -> Option<InFlight> {
+    ) -> Option<SentBatch> {
+        let began = Instant::now();
+        // Attempts with a lock timeout of their own are not pipelined.
         let setting = self.appender.lock_timeout;
-        let has_full_wait = |one: &PendingAppend| one.limit.lock_timeout(setting).is_none();
-        let (attempts, hasty): (Vec<_>, Vec<_>) = attempts.into_iter().partition(has_full_wait);
-        let (mut plan, validation) = plan::plan_behind(front, attempts, &connection.seen.tail);
-        plan.deferred.extend(hasty);
-        // A tail without a head is that of a front without conditions.
+        let (attempts, limited): (Vec<_>, Vec<_>) =
+            attempts.into_iter().partition(|one| one.deadline.lock_timeout(setting).is_none());
+        let (mut plan, validation) =
+            plan::plan_behind(predecessor, attempts, &connection.seen.tail);
+        plan.deferred.extend(limited);
+        // If the tail has no head, no attempt of this batch has a condition (Lemma 4).
         let validation = validation.unwrap_or(Validation::Server);
         let batch = self.accept(plan, validation)?;
-        let deadline = AttemptDeadline::join(batch.attempts.iter().map(|one| one.limit));
         let log = self.appender.log.clone();
-        match InFlight::send(&mut connection.lease, &log, batch, deadline, None).await {
+        match SentBatch::send(&mut connection.lease, &log, batch, began, None).await {
             Ok(sent) => Some(sent),
             Err((batch, error)) => {
                 self.fail(batch, BatchFailure::Error(error), None, connection);
@@ -285,32 +302,14 @@ impl Worker {
     /// Settles a batch that was answered.
     async fn complete(
         &mut self,
-        front: InFlight,
-        lock_timeout: Option<Duration>,
+        sent: SentBatch,
         is_last: bool,
-        began: Instant,
         connection: &mut AppendConnection,
     ) {
+        let (began, lock_timeout) = (sent.began, sent.lock_timeout);
         let log = self.appender.log.clone();
-        let deadline = AttemptDeadline::join(front.batch().attempts.iter().map(|one| one.limit));
-        let completing = async {
-            let (batch, answer) = front.complete(&mut connection.lease, is_last).await;
-            let failure = match answer {
-                Ok(answer) => return (batch, Ok(answer)),
-                Err(SendFailure::Known(error)) => BatchFailure::Error(error),
-                Err(SendFailure::Server(error)) if finds_id_taken(&log.name, &error) => {
-                    BatchFailure::IdTaken
-                }
-                Err(SendFailure::Server(error)) => {
-                    let lease = &mut connection.lease;
-                    let error = lease.failed_append(error);
-                    BatchFailure::Error(name_holder(&log.name, lease, error, deadline).await)
-                }
-            };
-            (batch, Err(failure))
-        };
-        let completed = patiently(&self.appender, &mut self.is_current, began, completing).await;
-        match completed {
+        let completing = sent.complete(&mut connection.lease, &log, is_last);
+        match self.claim.release_if_slow(began, completing).await {
             (batch, Ok(answer)) => {
                 log.note_newest(answer.numbers.last().copied().unwrap_or(answer.head));
                 let settlement = settle(batch, &answer, &mut connection.seen);
@@ -327,81 +326,33 @@ impl Worker {
         lock_timeout: Option<Duration>,
         connection: &mut AppendConnection,
     ) {
-        // It may have been appended all the same.
+        // Lemma 3: the server may have appended the batch all the same, unless an id was taken.
         if matches!(failure, BatchFailure::Error(_)) {
-            connection.seen.tail.forget();
+            connection.seen.tail.clear();
         }
         let setting = self.appender.lock_timeout;
-        let has_full_wait = |one: &PendingAppend| one.limit.lock_timeout(setting).is_none();
-        let server = connection.lease.server();
-        self.apply(settle_failure(server, batch, failure, lock_timeout, has_full_wait));
+        let may_wait_longer = |one: &PendingAppend| one.deadline.lock_timeout(setting).is_none();
+        self.apply(settle_failure(batch, failure, lock_timeout, may_wait_longer));
     }
 
     fn apply(&mut self, settlement: Settlement) {
-        self.groups.extend(settlement.requeue);
+        self.requeued.extend(settlement.requeued);
         for (pending, result) in settlement.replies {
             pending.reply(self.appender.pool.server(), result);
         }
     }
 
-    /// Takes half of the attempts that wait or are under way. The other half comes meanwhile.
-    fn take_half(&self, under_way: usize) -> Vec<PendingAppend> {
+    /// Takes half of the attempts that wait or were sent and not answered. The other half arrives
+    /// while the server works on this one.
+    fn take_half(&self, sent: usize) -> Vec<PendingAppend> {
         let mut queue = self.appender.queue();
-        let half = (queue.len() + under_way).div_ceil(2);
+        let half = (queue.len() + sent).div_ceil(2);
         queue.take(half.min(self.appender.max_batch))
     }
 }
 
-/// Waits for a piece of work. If that takes long, another worker serves the queue meanwhile.
-async fn patiently<T>(
-    appender: &Arc<Appender>,
-    is_current: &mut bool,
-    began: Instant,
-    work: impl Future<Output = T>,
-) -> T {
-    let mut work = pin!(work);
-    if *is_current {
-        if let Ok(done) = timeout_at(began + PATIENCE, &mut work).await {
-            return done;
-        }
-        hand_over(appender, is_current);
-    }
-    work.await
-}
-
-/// Leaves the queue to another worker. What holds this one up, its connection perhaps, need not hold up
-/// the attempts that wait.
-fn hand_over(appender: &Arc<Appender>, is_current: &mut bool) {
-    *is_current = false;
-    let mut queue = appender.queue();
-    queue.is_served = queue.len() > 0;
-    if queue.is_served {
-        Worker::start(appender.clone());
-    }
-}
-
-impl Drop for Worker {
-    /// If the worker does not come to its end, because its runtime is shut down, the next append starts
-    /// another one. The attempts that wait may be of another runtime. They fail as transient ones.
-    fn drop(&mut self) {
-        if !self.is_current {
-            return;
-        }
-        let mut queue = self.appender.queue();
-        queue.is_served = false;
-        let waiting = queue.take_all();
-        drop(queue);
-        let server = self.appender.pool.server();
-        for pending in waiting {
-            pending.reply(server, Err(server.lost("the append task ended before it replied")));
-        }
-    }
-}
-
-/// How long a worker keeps its connection at least while no attempt comes.
-const REST: Duration = Duration::from_secs(60);
-/// How long the attempts that wait go on waiting for a batch that is under way.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// From how many attempts on it is better to send half of them, and have the server at work while the
-/// other half comes.
-const MANY: usize = 16;
+/// How long a worker keeps its connection at least while no attempt arrives.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+/// With this many attempts it is better to send half of them, so that the server is at work while
+/// the other half arrives.
+const PIPELINED_ATTEMPTS: usize = 16;

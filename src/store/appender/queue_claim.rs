@@ -1,0 +1,87 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Appender;
+use super::worker::Worker;
+
+/// The right of one worker to take attempts from the queue.
+pub(super) struct QueueClaim {
+    appender: Arc<Appender>,
+    is_held: bool,
+}
+
+impl QueueClaim {
+    /// Creates the claim of a worker that is about to start. The queue must be marked as served.
+    pub(super) fn new(appender: Arc<Appender>) -> Self {
+        Self { appender, is_held: true }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Releases the claim if the queue is empty. Calls `prepare` before the next worker can start.
+    pub(super) fn release_if_empty(&mut self, prepare: impl FnOnce()) -> bool {
+        let mut queue = self.appender.queue();
+        if queue.len() > 0 {
+            return false;
+        }
+        prepare();
+        self.is_held = false;
+        queue.is_served = false;
+        true
+    }
+
+    /// Awaits a step of a batch that began at `began`. If the batch takes longer than
+    /// [`MAX_BATCH_TIME`], the claim is released to another worker meanwhile.
+    pub(super) async fn release_if_slow<T>(
+        &mut self,
+        began: Instant,
+        step: impl Future<Output = T>,
+    ) -> T {
+        let mut step = pin!(step);
+        if self.is_held {
+            if let Ok(output) = timeout_at(began + MAX_BATCH_TIME, &mut step).await {
+                return output;
+            }
+            self.release();
+        }
+        step.await
+    }
+
+    /// Releases the claim to another worker, so that a slow connection does not delay the attempts
+    /// that wait.
+    pub(super) fn release(&mut self) {
+        self.is_held = false;
+        let mut queue = self.appender.queue();
+        queue.is_served = queue.len() > 0;
+        if queue.is_served {
+            Worker::start(self.appender.clone());
+        }
+    }
+}
+
+impl Drop for QueueClaim {
+    /// If a worker is dropped before its end, because its runtime is shut down, the attempts that
+    /// wait fail with a transient error: they may belong to another runtime. The next append starts
+    /// another worker.
+    fn drop(&mut self) {
+        if !self.is_held {
+            return;
+        }
+        let mut queue = self.appender.queue();
+        queue.is_served = false;
+        let waiting = queue.take_all();
+        drop(queue);
+        let server = self.appender.pool.server();
+        for pending in waiting {
+            pending.reply(server, Err(server.lost("the append task ended before it replied")));
+        }
+    }
+}
+
+/// How long the attempts in the queue wait for a batch. Then another worker serves the queue.
+pub(super) const MAX_BATCH_TIME: Duration = Duration::from_secs(1);

@@ -1,0 +1,105 @@
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Store;
+use super::shared::Shared;
+use crate::{Config, Error, Mode, ReadOnly, ReadWrite, SequenceNumber};
+
+impl Store<ReadWrite> {
+    /// Connects to the primary.
+    ///
+    /// It checks that the server accepts writes, that the log is as
+    /// [`Schema::migrate`](crate::Schema::migrate) creates it, and that the role may append to the
+    /// log. The connection is kept and prepared for the first append.
+    ///
+    /// ```no_run
+    /// use eddyline::{Config, Error, ReadWrite, Store};
+    ///
+    /// # async fn connect() -> Result<(), Error> {
+    /// let config = Config::new("postgres://primary/library")?;
+    /// let writer = Store::<ReadWrite>::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidConfig`]: a setting is wrong, or there is more than one server.
+    /// - [`Error::Unreachable`]: no connection can be made.
+    /// - [`Error::Database`]: the server refuses the connection.
+    /// - [`Error::UnsuitableServer`]: the server is a replica, is too old, or has an encoding other
+    ///   than UTF-8.
+    /// - [`Error::SchemaMissing`], [`Error::SchemaVersion`]: the log does not exist, or is not of
+    ///   this crate's version.
+    /// - [`Error::SchemaDamaged`]: an object of the log is missing or altered, or the log's
+    ///   sequence lies behind its head.
+    /// - [`Error::UnsuitableRole`]: the role lacks a right, or row-level security hides events from
+    ///   it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect(config: Config) -> Result<Self, Error> {
+        if config.servers.len() > 1 {
+            return Err(Error::invalid_config("replica", "a read-write store has one server"));
+        }
+        let store = Self::open(&config)?;
+        store.shared.check_primary().await?;
+        Ok(store)
+    }
+}
+
+impl Store<ReadOnly> {
+    /// Connects to the replicas. At least one of them must answer and hold the log. The others are
+    /// asked again later.
+    ///
+    /// A primary may be named as well: connections to it refuse writes all the same.
+    ///
+    /// ```no_run
+    /// use eddyline::{Config, Error, ReadOnly, Store};
+    ///
+    /// # async fn connect() -> Result<(), Error> {
+    /// let config = Config::new("postgres://replica-a/library")?
+    ///     .replica("postgres://replica-b/library")?;
+    /// let reader = Store::<ReadOnly>::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If no replica can be used, the error of the first one, of the kinds that
+    /// [`Store::<ReadWrite>::connect`] lists.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect(config: Config) -> Result<Self, Error> {
+        let store = Self::open(&config)?;
+        let shared = &store.shared;
+        let checks = shared.pools.iter().map(|pool| shared.check(pool));
+        let outcomes = futures_util::future::join_all(checks).await;
+        for (pool, outcome) in shared.pools.iter().zip(&outcomes) {
+            pool.set_failed(outcome.is_err());
+        }
+        if outcomes.iter().any(Result::is_ok) {
+            return Ok(store);
+        }
+        match outcomes.into_iter().next() {
+            Some(Err(error)) => Err(error),
+            _ => Ok(store),
+        }
+    }
+}
+
+impl<M: Mode> Store<M> {
+    fn open(config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            shared: Arc::new(Shared::new(config, M::ROLE)?),
+            at_least: SequenceNumber::ZERO,
+            retry: config.retry.clone(),
+            scope: None,
+            mode: PhantomData,
+        })
+    }
+}

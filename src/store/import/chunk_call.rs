@@ -1,0 +1,167 @@
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::imported::ChunkStored;
+use crate::pool::ConnectionId;
+use crate::sql::{HeldEvent, Precondition};
+use crate::store::Store;
+use crate::store::deadline::AttemptDeadline;
+use crate::store::failure::{follows_commit, outcome_unknown, with_event_ids};
+use crate::store::staged::{StagedAppend, StagedFailure};
+use crate::{Error, Event, ReadWrite, SequenceNumber};
+
+/// A call that stores a chunk, with all of its attempts.
+pub(super) struct ChunkCall<'a> {
+    store: &'a Store<ReadWrite>,
+    events: &'a [Event],
+    started: Instant,
+    state: Mutex<ChunkState>,
+}
+
+/// The findings of the attempts to store a chunk.
+#[derive(Clone, Copy)]
+struct ChunkState {
+    /// Whether the log probably holds events of the chunk already.
+    expects_held: bool,
+    /// The log's head before the first attempt that may have stored events of the chunk.
+    floor: Option<SequenceNumber>,
+}
+
+impl<'a> ChunkCall<'a> {
+    pub(super) fn new(
+        store: &'a Store<ReadWrite>,
+        events: &'a [Event],
+        expects_held: bool,
+    ) -> Self {
+        let state = Mutex::new(ChunkState { expects_held, floor: None });
+        Self { store, events, started: Instant::now(), state }
+    }
+
+    /// Makes attempts until the chunk is stored or the retry policy allows no more.
+    pub(super) async fn run(&self) -> Result<ChunkStored, Error> {
+        let scope = self.store.scope_or("import");
+        let is_retried = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
+        self.store.retry_until_known(scope, self.started, is_retried, || self.attempt()).await
+    }
+
+    async fn attempt(&self) -> Result<ChunkStored, Error> {
+        let deadline = self.store.attempt_deadline(self.started).extend_to_call();
+        let may_be_stored = self.state().floor.is_some();
+        match Box::pin(self.store_new(deadline)).await {
+            Err(error) if error.is_outcome_unknown() => Err(error),
+            // An earlier attempt may still arrive at the server and be accepted. SAFETY.md, G5.
+            Err(error) if may_be_stored && !matches!(error, Error::DuplicateEvent { .. }) => {
+                Err(outcome_unknown(self.store.first().server(), self.events, error))
+            }
+            result => result,
+        }
+    }
+
+    /// Stores the events that the log does not hold yet.
+    async fn store_new(&self, deadline: AttemptDeadline) -> Result<ChunkStored, Error> {
+        let shared = &self.store.shared;
+        let pool = self.store.first();
+        loop {
+            deadline.check(pool.server())?;
+            let ChunkState { expects_held, floor } = self.state();
+            let held = match expects_held || floor.is_some() {
+                true => self.find_held(deadline).await?,
+                false => Vec::new(),
+            };
+            let events = self.events_without(&held);
+            if events.is_empty() {
+                return Ok(chunk_stored(&held, floor, &[]));
+            }
+            let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
+            let staged = StagedAppend {
+                log: &shared.log,
+                events: &events,
+                precondition: Precondition::None,
+                lock_timeout: shared.lock_timeout,
+            };
+            let answer = staged.run(&mut lease, deadline).await;
+            match answer.result {
+                Ok(stored) => {
+                    let stored = chunk_stored(&held, floor, &stored.numbers);
+                    shared.log.note_newest(stored.position);
+                    return Ok(stored);
+                }
+                Err(StagedFailure::IdTaken) => self.change(|state| state.expects_held = true),
+                Err(StagedFailure::Error(error)) => {
+                    let id = lease.own_id();
+                    drop(lease);
+                    self.check_failure(error, answer.floor, id, &events, deadline).await?;
+                }
+            }
+        }
+    }
+
+    /// Returns the events of the chunk that the log holds. One with other contents is an error.
+    async fn find_held(&self, deadline: AttemptDeadline) -> Result<Vec<HeldEvent>, Error> {
+        let held = self.store.shared.searcher().held_events(self.events, deadline).await?;
+        match held.iter().find(|held| !held.is_same) {
+            Some(other) => {
+                let event_id = self.events[other.index].id();
+                Err(Error::DuplicateEvent { event_id, position: other.position })
+            }
+            None => Ok(held),
+        }
+    }
+
+    fn events_without(&self, held: &[HeldEvent]) -> Vec<Event> {
+        let held: HashSet<usize> = held.iter().map(|held| held.index).collect();
+        let events = self.events.iter().enumerate();
+        let new = events.filter(|(index, _)| !held.contains(index));
+        new.map(|(_, event)| event.clone()).collect()
+    }
+
+    /// Returns the error of an attempt, unless the log holds events that the attempt sent: then the
+    /// chunk is stored anew without them.
+    async fn check_failure(
+        &self,
+        error: Error,
+        floor: Option<SequenceNumber>,
+        connection: Option<ConnectionId>,
+        sent: &[Event],
+        deadline: AttemptDeadline,
+    ) -> Result<(), Error> {
+        // Behind a pooler the call commits itself, so an error may follow the commit.
+        let may_be_stored = connection.is_none() && follows_commit(&error);
+        if may_be_stored || error.is_outcome_unknown() {
+            self.change(|state| state.floor = state.floor.or(floor));
+        }
+        if !may_be_stored {
+            return Err(with_event_ids(error, self.events));
+        }
+        match self.store.shared.searcher().held_events(sent, deadline).await {
+            Ok(held) if held.is_empty() => Err(error),
+            Ok(_) => Ok(()),
+            Err(_) => Err(outcome_unknown(self.store.first().server(), self.events, error)),
+        }
+    }
+
+    fn state(&self) -> ChunkState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ChunkState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Returns the outcome of a chunk. Events that the log held already count as stored by this import
+/// if they lie above the floor: the log's head before the first attempt that may have stored them.
+fn chunk_stored(
+    held: &[HeldEvent],
+    floor: Option<SequenceNumber>,
+    numbers: &[SequenceNumber],
+) -> ChunkStored {
+    let is_own = |position: &SequenceNumber| floor.is_some_and(|floor| *position > floor);
+    let held = || held.iter().map(|held| held.position);
+    let own = || held().filter(is_own).chain(numbers.iter().copied());
+    let last = own().max();
+    let position = last.max(held().max()).unwrap_or_default();
+    ChunkStored { stored: own().count() as u64, first: own().min(), last, position }
+}

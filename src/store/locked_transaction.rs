@@ -1,0 +1,222 @@
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use futures_util::future::{join, join4};
+use tokio::time::Instant;
+use tokio_postgres::{Row, RowStream};
+
+use super::Store;
+use super::deadline::{AttemptDeadline, timed_out};
+use super::failure::{
+    add_lock_holder, is_id_taken, outcome_unknown, require_row, roll_back, with_event_ids,
+};
+use super::outcome::AppendOutcome;
+use super::shared::Shared;
+use crate::error::BoxError;
+use crate::pool::{Lease, send, sent};
+use crate::sql::{self, BatchAnswer, ConflictProbe, LockedTimeouts, Precondition, TransactionEnd};
+use crate::{Appended, Error, Event, History, Query, ReadWrite, SequenceNumber, SequencedEvent};
+
+/// A transaction that holds the log's lock, and has read the events of a query.
+///
+/// It is the only kind of transaction that waits for this process while it holds the lock. If the
+/// process dies, its connection ends, and the transaction with it. If the process is stopped or cut
+/// off, the server ends the transaction after [`Config::decision_timeout`].
+///
+/// [`Config::decision_timeout`]: crate::Config::decision_timeout
+pub(super) struct LockedTransaction<'a> {
+    shared: &'a Shared,
+    lease: Lease,
+    deadline: AttemptDeadline,
+    history: History<ReadWrite>,
+    /// The log's head, which cannot move while the lock is held.
+    head: SequenceNumber,
+    /// When the server began to wait for the decision.
+    idle_since: Instant,
+}
+
+impl<'a> LockedTransaction<'a> {
+    /// Begins a transaction, takes the log's lock and reads.
+    pub(super) async fn begin(
+        store: &'a Store<ReadWrite>,
+        query: &Query,
+        deadline: AttemptDeadline,
+    ) -> Result<Self, Error> {
+        let (shared, pool) = (&*store.shared, store.first());
+        let server = pool.server();
+        let mut lease = deadline.run_against(server, pool.acquire()).await?;
+        let reading = lock_and_read(shared, query, &mut lease, deadline);
+        let (history, head) = match deadline.run(reading).await {
+            Ok(result) => result?,
+            Err(waited) => {
+                lease.discard();
+                return Err(timed_out(server, waited));
+            }
+        };
+        Ok(Self { shared, lease, deadline, history, head, idle_since: Instant::now() })
+    }
+
+    pub(super) fn history(&self) -> &History<ReadWrite> {
+        &self.history
+    }
+
+    /// Returns how long ago the server began to wait for the decision.
+    pub(super) fn decision_time(&self) -> Duration {
+        self.idle_since.elapsed()
+    }
+
+    /// Fails if the decision took longer than the server waits for it.
+    pub(super) fn check_decision_time(&self) -> Result<(), Error> {
+        let (waited, allowed) = (self.decision_time(), self.shared.decision_timeout);
+        match waited < allowed {
+            true => Ok(()),
+            false => Err(Error::DecisionTimedOut { waited, allowed }),
+        }
+    }
+
+    /// Ends the transaction, which has nothing to append.
+    pub(super) async fn roll_back(mut self) {
+        roll_back(&mut self.lease, self.deadline).await;
+    }
+
+    /// Appends events and commits. Returns `None` if the server refuses the events. The next
+    /// attempt finds out why.
+    pub(super) async fn append(&mut self, events: &[Event]) -> Result<Option<Appended>, Error> {
+        let condition = self.history.condition();
+        let mut probe = ConflictProbe::default();
+        probe.add(events.len(), condition.guard(), self.history.position(), 0);
+        // Lemma 2: while the lock is held, the head is the one that was read. The history's
+        // position lies below it if the query left out newer events.
+        let precondition = match self.history.position() < self.head {
+            true => Precondition::NoMatch(&probe),
+            false => Precondition::Head(self.head),
+        };
+        let append = sql::append_batch(
+            &self.shared.log.append_texts,
+            precondition,
+            TransactionEnd::KeepOpen,
+            None,
+            None,
+            events.iter(),
+        );
+        let server = self.lease.server().clone();
+        let preparing = self.lease.prepare(&append.text);
+        let form = self.deadline.run_against(&server, preparing).await?;
+        self.lease.start_clock();
+        let client = self.lease.client();
+        // Both requests are written together.
+        let answers = join(sent(client, &form, &append), client.batch_execute("COMMIT"));
+        match self.deadline.run(answers).await {
+            Ok((appended, committed)) => self.read_answers(events, appended, committed),
+            Err(waited) => {
+                self.lease.discard();
+                Err(outcome_unknown(&server, events, timed_out(&server, waited)))
+            }
+        }
+    }
+
+    fn read_answers(
+        &mut self,
+        events: &[Event],
+        appended: Result<Option<Row>, tokio_postgres::Error>,
+        committed: Result<(), tokio_postgres::Error>,
+    ) -> Result<Option<Appended>, Error> {
+        let row = match appended {
+            Ok(row) => row,
+            Err(error) if is_id_taken(&self.shared.log.name, &error) => {
+                self.lease.leave_transaction();
+                return Ok(None);
+            }
+            // The server ended the transaction before the events had arrived, and so before
+            // `COMMIT`.
+            Err(error) if error.code().is_some_and(|code| code.code() == "25P03") => {
+                let (waited, allowed) = (self.decision_time(), self.shared.decision_timeout);
+                return Err(Error::DecisionTimedOut { waited, allowed });
+            }
+            Err(error) => return Err(with_event_ids(self.lease.failed_append(error), events)),
+        };
+        if let Err(error) = committed {
+            return Err(with_event_ids(self.lease.failed_append(error), events));
+        }
+        self.lease.leave_transaction();
+        let unknown = |source: BoxError| outcome_unknown(self.lease.server(), events, source);
+        let answer = require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown)?;
+        match AppendOutcome::of_single(&answer, self.head) {
+            AppendOutcome::Appended { first, last } => {
+                self.shared.log.note_newest(last);
+                Ok(Some(Appended::new(first, last)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Begins a transaction, takes the log's lock and reads, in one round trip. Returns the history and
+/// the log's head.
+async fn lock_and_read(
+    shared: &Shared,
+    query: &Query,
+    lease: &mut Lease,
+    deadline: AttemptDeadline,
+) -> Result<(History<ReadWrite>, SequenceNumber), Error> {
+    let name = &shared.log.name;
+    let statement_timeout = MAX_LOCKED_STATEMENT.min(shared.statement_timeout);
+    let timeouts = LockedTimeouts {
+        client: shared.decision_timeout,
+        lock: deadline.lock_timeout(shared.lock_timeout),
+        statement: statement_timeout,
+    };
+    let lock = sql::lock_to_decide(name, timeouts);
+    let head = sql::head(name);
+    let read = sql::read(name, query);
+    let lock_form = lease.prepare(&lock.text).await?;
+    let head_form = lease.prepare(&head.text).await?;
+    let read_form = lease.prepare(&read.text).await?;
+    // The append is prepared now, so that it costs no round trip while the lock is held.
+    lease.prepare(shared.log.append_texts.of(false, TransactionEnd::KeepOpen)).await?;
+
+    lease.enter_transaction();
+    lease.start_clock();
+    let client = lease.client();
+    // The read is the last request: answers to later ones would wait until its rows are read.
+    // Lemma 2: the head and the events are read by statements of their own, after the lock.
+    let (begun, locked, head, rows) = join4(
+        client.batch_execute(lease.begin_text()),
+        sent(client, &lock_form, &lock),
+        sent(client, &head_form, &head),
+        send(client, &read_form, &read),
+    )
+    .await;
+    begun.map_err(|error| lease.failed(error))?;
+    if let Err(error) = locked {
+        let error = lease.failed(error);
+        roll_back(lease, deadline).await;
+        return Err(add_lock_holder(name, lease, error, deadline).await);
+    }
+    lease.set_transaction_timeout(statement_timeout);
+    let head = head.map_err(|error| lease.failed(error))?;
+    let rows = rows.map_err(|error| lease.failed(error))?;
+    read_history(shared, query, lease, head, rows).await
+}
+
+async fn read_history(
+    shared: &Shared,
+    query: &Query,
+    lease: &mut Lease,
+    head: Option<Row>,
+    rows: RowStream,
+) -> Result<(History<ReadWrite>, SequenceNumber), Error> {
+    let head = require_row(head).map_err(|error| lease.server().lost(error))?;
+    let head = sql::decode_head(&head)?;
+    let rows: Vec<_> = rows.try_collect().await.map_err(|error| lease.failed(error))?;
+    let events: Vec<_> = rows.iter().map(sql::decode_event).collect::<Result<_, _>>()?;
+    shared.log.note_newest(head);
+    let last = events.last().map(SequencedEvent::sequence_number);
+    let position = query.position(head, events.len(), last);
+    let served_by = lease.server().name.clone();
+    let history = History::new(events, position, query.filter.clone(), served_by);
+    Ok((history, head))
+}
+
+/// The longest time that a statement may take while the log's lock is held.
+const MAX_LOCKED_STATEMENT: Duration = Duration::from_secs(5);

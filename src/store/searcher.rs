@@ -1,0 +1,312 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join3;
+use futures_util::{StreamExt, pin_mut};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_postgres::{Client, Row};
+
+use super::deadline::{AttemptDeadline, timed_out};
+use super::failure::require_row;
+use super::log_state::LogState;
+use super::yield_until::yield_until;
+use crate::condition::Guard;
+use crate::pool::{Lease, Pool, StatementHandle, send};
+use crate::sql::{self, HeldEvent, SearchAnswer, SearchBatch, Statement};
+use crate::{Error, Event, SequenceNumber};
+
+/// Searches the log for the events that decide an append, outside of the log's lock: before the
+/// append takes the lock, or after the server refused it.
+///
+/// Searches that are requested while others run wait, and then share a statement.
+pub(super) struct Searcher {
+    log: Arc<LogState>,
+    /// Connections whose statements have a generic plan.
+    batch_pool: Pool,
+    /// Connections whose statements have a custom plan.
+    single_pool: Pool,
+    queue: Mutex<SearchQueue>,
+}
+
+#[derive(Default)]
+struct SearchQueue {
+    waiting: Vec<PendingSearch>,
+    /// How many tasks run searches. Each of them takes searches from the queue until it is empty.
+    tasks: usize,
+    /// How many searches the last statement had.
+    last_batch_size: usize,
+}
+
+/// A request for the events that decide an append.
+#[derive(Clone)]
+pub(super) struct SearchRequest {
+    /// The events of the append, of which the log may hold some.
+    pub(super) events: Arc<[Event]>,
+    /// The position of the event that broke the append's condition.
+    pub(super) at: Option<SequenceNumber>,
+    /// The condition to validate up to the log's head.
+    pub(super) guard: Option<Guard>,
+}
+
+struct PendingSearch {
+    search: Search,
+    reply: oneshot::Sender<Result<SearchAnswer, Error>>,
+}
+
+struct Search {
+    request: SearchRequest,
+    deadline: AttemptDeadline,
+}
+
+impl Searcher {
+    pub(super) fn new(log: Arc<LogState>, batch_pool: Pool, single_pool: Pool) -> Arc<Self> {
+        Arc::new(Self { log, batch_pool, single_pool, queue: Mutex::default() })
+    }
+
+    /// Searches for the events of a request. Dropping the future changes nothing.
+    ///
+    /// Some conditions need a statement of their own, which runs after the search for the append's
+    /// events. An event that it finds may be one of these, stored in between. The answer is then
+    /// marked as one that needed its own search.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        request: SearchRequest,
+        deadline: AttemptDeadline,
+    ) -> Result<SearchAnswer, Error> {
+        let guard = request.guard.clone();
+        let is_batched = guard.as_ref().is_none_or(SearchBatch::supports);
+        let request = SearchRequest { guard: request.guard.filter(|_| is_batched), ..request };
+        let found = self.find_in_batch(request, deadline).await?;
+        match guard {
+            Some(guard) if !found.holds_event && (!is_batched || found.needs_own_search) => {
+                let found = self.find_single(&guard, deadline).await?;
+                Ok(SearchAnswer { needs_own_search: true, ..found })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    async fn find_in_batch(
+        self: &Arc<Self>,
+        request: SearchRequest,
+        deadline: AttemptDeadline,
+    ) -> Result<SearchAnswer, Error> {
+        let search = Search { request, deadline };
+        let Some(task) = self.start_inline() else { return self.enqueue(search).await };
+        let answers = self.run(&[&search]).await;
+        drop(task);
+        answers.map(|mut answers| answers.pop().unwrap_or_default())
+    }
+
+    /// Puts a search into the queue, and waits for its answer.
+    async fn enqueue(self: &Arc<Self>, search: Search) -> Result<SearchAnswer, Error> {
+        let (server, deadline) = (self.batch_pool.server(), search.deadline);
+        let (reply, mut answer) = oneshot::channel();
+        self.lock().waiting.push(PendingSearch { search, reply });
+        self.start_task(1);
+        let answer = deadline.run_against(server, async {
+            let answered = match timeout(PARALLEL_DELAY, &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    self.start_task(MAX_TASKS);
+                    answer.await
+                }
+            };
+            answered.unwrap_or_else(|_| Err(server.lost("the search ended before it replied")))
+        });
+        answer.await
+    }
+
+    /// Returns a task that the caller runs itself, without waiting for a spawned task to start.
+    /// There is one only if no other task runs and few searches are expected.
+    fn start_inline(self: &Arc<Self>) -> Option<SearchTask> {
+        let mut queue = self.lock();
+        let starts = queue.tasks == 0 && queue.last_batch_size <= 1;
+        queue.tasks += usize::from(starts);
+        starts.then(|| SearchTask { searcher: self.clone(), starts_successor: true })
+    }
+
+    /// Spawns a task if fewer than `max_tasks` run.
+    fn start_task(self: &Arc<Self>, max_tasks: usize) {
+        let mut queue = self.lock();
+        if queue.tasks < max_tasks {
+            queue.tasks += 1;
+            drop(queue);
+            SearchTask { searcher: self.clone(), starts_successor: false }.spawn();
+        }
+    }
+
+    async fn run(&self, batch: &[&Search]) -> Result<Vec<SearchAnswer>, Error> {
+        let deadline = AttemptDeadline::join(batch.iter().map(|one| one.deadline));
+        let mut searches = SearchBatch::default();
+        for Search { request, .. } in batch {
+            searches.add(&request.events, request.at, request.guard.as_ref());
+        }
+        let statement = searches.statement(&self.log.name);
+        let (lease, rows) = run_transaction(&self.batch_pool, &statement, deadline).await?;
+        let answers = SearchAnswer::decode_batch(&rows, batch.len());
+        answers.map_err(|error| lease.server().lost(error))
+    }
+
+    async fn find_single(
+        &self,
+        guard: &Guard,
+        deadline: AttemptDeadline,
+    ) -> Result<SearchAnswer, Error> {
+        let statement = sql::search(&self.log.name, guard);
+        let (lease, rows) = run_transaction(&self.single_pool, &statement, deadline).await?;
+        let row = require_row(rows.first()).map_err(|error| lease.server().lost(error))?;
+        SearchAnswer::decode(row).map_err(|error| lease.server().lost(error))
+    }
+
+    /// Returns which of the events the log holds already. They are durable when this returns.
+    /// SAFETY.md, G4.
+    pub(super) async fn held_events(
+        &self,
+        events: &[Event],
+        deadline: AttemptDeadline,
+    ) -> Result<Vec<HeldEvent>, Error> {
+        let statement = sql::held_events(&self.log.name, events);
+        let (lease, rows) = run_transaction(&self.single_pool, &statement, deadline).await?;
+        let held = rows.iter().map(HeldEvent::decode).collect::<Result<_, _>>();
+        held.map_err(|error| lease.server().lost(error))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SearchQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task that runs searches. It is counted by the queue until it is dropped.
+struct SearchTask {
+    searcher: Arc<Searcher>,
+    /// Whether another task is started for the searches that wait when this one is dropped.
+    starts_successor: bool,
+}
+
+impl SearchTask {
+    /// Spawns the task, which runs searches until none waits.
+    fn spawn(self) {
+        tokio::spawn(async move {
+            let mut task = self;
+            task.fill_batch().await;
+            while let Some(batch) = task.take() {
+                task.run(batch).await;
+                task.fill_batch().await;
+            }
+            // A search may be added before the task is dropped.
+            task.starts_successor = true;
+        });
+    }
+
+    /// Lets the tasks that are ready add searches, until as many wait as the last statement had, so
+    /// that they share the next statement.
+    async fn fill_batch(&self) {
+        yield_until(|| {
+            let queue = self.searcher.lock();
+            queue.waiting.len() >= queue.last_batch_size
+        })
+        .await;
+    }
+
+    async fn run(&self, batch: Vec<PendingSearch>) {
+        let searches: Vec<_> = batch.iter().map(|pending| &pending.search).collect();
+        match self.searcher.run(&searches).await {
+            Ok(answers) => {
+                for (pending, answer) in batch.into_iter().zip(answers) {
+                    let _ = pending.reply.send(Ok(answer));
+                }
+            }
+            Err(error) => {
+                for pending in batch {
+                    let _ = pending.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes the searches of the next statement.
+    fn take(&self) -> Option<Vec<PendingSearch>> {
+        let mut queue = self.searcher.lock();
+        let count = queue.waiting.len().min(MAX_BATCH_SEARCHES);
+        if count == 0 {
+            return None;
+        }
+        queue.last_batch_size = count;
+        Some(queue.waiting.drain(..count).collect())
+    }
+}
+
+impl Drop for SearchTask {
+    /// If the task is dropped before its end, because its runtime is shut down, the searches that
+    /// wait fail with a transient error.
+    fn drop(&mut self) {
+        let mut queue = self.searcher.lock();
+        queue.tasks -= 1;
+        if queue.waiting.is_empty() || queue.tasks > 0 {
+            return;
+        }
+        if self.starts_successor && Handle::try_current().is_ok() {
+            drop(queue);
+            self.searcher.start_task(1);
+        } else {
+            queue.waiting.clear();
+        }
+    }
+}
+
+/// Runs a statement in a transaction of its own. If the future is dropped while the statement runs,
+/// the connection is closed.
+pub(super) async fn run_transaction(
+    pool: &Pool,
+    statement: &Statement<'_>,
+    deadline: AttemptDeadline,
+) -> Result<(Lease, Vec<Row>), Error> {
+    let server = pool.server();
+    let mut lease = deadline.run_against(server, pool.acquire()).await?;
+    let form = deadline.run_against(server, lease.prepare(&statement.text)).await?;
+    lease.enter_transaction();
+    lease.start_clock();
+    // Behind a pooler, settings apply to one transaction, so one has to be opened.
+    let is_shared = lease.own_id().is_none();
+    let command = async |text: &str| match is_shared {
+        true => lease.client().batch_execute(text).await,
+        false => Ok(()),
+    };
+    let collecting = collect_rows(lease.client(), &form, statement);
+    let answers = join3(command(lease.begin_text()), collecting, command("COMMIT"));
+    let rows = match deadline.run(answers).await {
+        Ok((begun, rows, committed)) => begun.and(rows).and_then(|rows| committed.map(|()| rows)),
+        Err(waited) => {
+            lease.discard();
+            return Err(timed_out(server, waited));
+        }
+    };
+    lease.leave_transaction();
+    let rows = rows.map_err(|error| lease.failed(error))?;
+    Ok((lease, rows))
+}
+
+async fn collect_rows(
+    client: &Client,
+    form: &StatementHandle,
+    statement: &Statement<'_>,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let rows = send(client, form, statement).await?;
+    pin_mut!(rows);
+    let mut collected = Vec::new();
+    while let Some(row) = rows.next().await {
+        collected.push(row?);
+    }
+    Ok(collected)
+}
+
+/// How long a search waits for a running statement before another statement starts in parallel.
+/// One statement at a time has more searches, which share its cost.
+const PARALLEL_DELAY: Duration = Duration::from_millis(5);
+/// The most statements that search at the same time.
+const MAX_TASKS: usize = 4;
+/// The most searches of one statement.
+const MAX_BATCH_SEARCHES: usize = 128;
