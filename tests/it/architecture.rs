@@ -1,10 +1,11 @@
-//! What keeps the code in order: who may know whom, and whose code may be linked.
+//! The structure of the code, and the licences and compiler versions of its dependencies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The modules of the vocabulary, which all modules may use.
 const VOCABULARY: [&str; 12] = [
     "condition",
     "decision",
@@ -20,7 +21,7 @@ const VOCABULARY: [&str; 12] = [
     "query",
 ];
 
-/// Each module outside of the vocabulary, with those outside of it that it may use.
+/// Each other module, with the modules outside of the vocabulary that it may use.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("address", &[]),
     ("config", &["address", "log_name", "retry", "telemetry"]),
@@ -35,21 +36,29 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("tls", &["address", "config"]),
 ];
 
-/// Returns the modules that a file names behind `crate::`, types at the root by their module.
+/// The stages of the appender, each with the words that its code must not name. Only the worker,
+/// which has the control flow, knows connections as well as callers.
+const STAGES: [(&str, &[&str]); 3] = [
+    ("src/store/appender/plan.rs", &["connection", "lease", "pool"]),
+    ("src/store/appender/execute.rs", &["oneshot", "replies", "reply", "sender"]),
+    ("src/store/appender/settle.rs", &["client", "lease", "pool"]),
+];
+
+/// The file that is compiled without the feature `telemetry`, instead of files with the same types.
+const SUBSTITUTE: &str = "src/telemetry/disabled.rs";
+
+/// Returns the modules that a file names after `crate::`. For a type that the crate's root exports,
+/// this is the type's module.
 fn used(source: &str) -> BTreeSet<String> {
     let root = fs::read_to_string("src/lib.rs").unwrap();
-    let home = |name: &str| {
-        let item = root
-            .split(';')
-            .map(|item| item.trim().trim_start_matches("#[doc(inline)]\n"))
-            .find(|item| {
-            item.starts_with("pub use")
-                && item.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+    let module_of = |name: &str| {
+        let mut exports = root.split(';').filter_map(|item| item.split_once("pub use crate::"));
+        let (_, path) = exports.find(|(_, path)| {
+            path.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
         })?;
-        item.strip_prefix("pub use crate::")?.split("::").next().map(str::to_owned)
+        path.split("::").next().map(str::to_owned)
     };
-    let code: Vec<_> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let source = code.join("\n");
+    let source = without_comments(source);
     let mut used = BTreeSet::new();
     for (at, _) in source.match_indices("crate::") {
         let path = &source[at + "crate::".len()..];
@@ -61,23 +70,97 @@ fn used(source: &str) -> BTreeSet<String> {
             let name: String =
                 name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if !name.is_empty() && name != "self" {
-                used.insert(home(&name).unwrap_or(name));
+                used.insert(module_of(&name).unwrap_or(name));
             }
         }
     }
     used
 }
 
-fn sources(path: &Path) -> Vec<String> {
+fn without_comments(source: &str) -> String {
+    let code: Vec<_> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    code.join("\n")
+}
+
+/// Returns the names of the types that a file defines.
+fn defined_types(source: &str) -> Vec<String> {
+    let code = without_comments(source);
+    let name = |line: &str| {
+        let mut item = line.trim_start();
+        if let Some(rest) = item.strip_prefix("pub") {
+            let scope = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+            item = scope.map_or(rest, |(_, rest)| rest).trim_start();
+        }
+        let (keyword, rest) = item.split_once(' ')?;
+        let is_type = ["enum", "struct", "trait", "union"].contains(&keyword);
+        let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
+        is_type.then(|| rest.chars().take_while(is_name).collect())
+    };
+    code.lines().filter_map(name).collect()
+}
+
+/// Returns the words of the identifiers and texts in a file, in lower case. Its tests and comments
+/// are left out.
+fn words(source: &str) -> BTreeSet<String> {
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut words = BTreeSet::new();
+    for name in without_comments(source).split(|c: char| !c.is_alphanumeric()) {
+        let mut word = String::new();
+        for c in name.chars() {
+            if c.is_uppercase() {
+                words.insert(std::mem::take(&mut word));
+            }
+            word.extend(c.to_lowercase());
+        }
+        words.insert(word);
+    }
+    words
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
-        return vec![fs::read_to_string(path).unwrap()];
+        return vec![path.to_owned()];
     }
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| sources(&path)).collect()
+    entries.flat_map(|path| files(&path)).collect()
+}
+
+fn sources(path: &Path) -> Vec<String> {
+    files(path).iter().map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
 #[test]
-fn modules_use_only_those_below_them() {
+fn no_type_name_is_defined_twice() {
+    let mut definitions = BTreeMap::new();
+    for file in files(Path::new("src")).iter().filter(|file| *file != Path::new(SUBSTITUTE)) {
+        for name in defined_types(&fs::read_to_string(file).unwrap()) {
+            *definitions.entry(name).or_insert(0) += 1;
+        }
+    }
+    // Each sealed trait has a supertrait of this name.
+    definitions.remove("Sealed");
+
+    assert_eq!(definitions.get("Store"), Some(&1));
+    definitions.retain(|_, count| *count > 1);
+    assert!(definitions.is_empty(), "defined more than once: {definitions:?}");
+}
+
+#[test]
+fn the_stages_of_the_appender_know_only_their_own_side() {
+    for (path, forbidden) in STAGES {
+        let source = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let words = words(&source);
+
+        assert!(words.contains("batch"), "{path} has no code");
+        for word in forbidden {
+            let is_named = words.contains(*word) || words.contains(&format!("{word}s"));
+            assert!(!is_named, "{path} names a {word}");
+        }
+    }
+}
+
+#[test]
+fn modules_use_only_the_modules_below_them() {
     let mut modules = BTreeSet::new();
     for entry in fs::read_dir("src").unwrap() {
         let path = entry.unwrap().path();
@@ -102,7 +185,7 @@ fn modules_use_only_those_below_them() {
     }
 }
 
-/// Returns what is linked on Linux, as `cargo metadata` tells it without a network.
+/// Returns the packages that are linked on Linux, as `cargo metadata` lists them without a network.
 fn packages() -> Vec<serde_json::Value> {
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--offline", "--locked", "--format-version", "1"])
@@ -118,7 +201,7 @@ fn packages() -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn dependencies_have_licences_that_ask_for_no_more_than_a_notice() {
+fn dependencies_have_licences_that_require_no_more_than_a_notice() {
     for package in packages() {
         let licence = package["license"].as_str().unwrap_or("none");
         let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX);
@@ -131,7 +214,7 @@ fn dependencies_have_licences_that_ask_for_no_more_than_a_notice() {
 }
 
 #[test]
-fn dependencies_need_no_newer_compiler_than_the_crate_says() {
+fn dependencies_need_no_newer_compiler_than_the_crate() {
     let minor = |version: &str| -> u32 { version.split('.').nth(1).unwrap().parse().unwrap() };
     for package in packages() {
         let needed = package["rust_version"].as_str().unwrap_or("1.0");
@@ -139,6 +222,7 @@ fn dependencies_need_no_newer_compiler_than_the_crate_says() {
     }
 }
 
+/// Licences that require no more than a notice.
 const LICENCES: [&str; 10] = [
     "0BSD",
     "Apache-2.0",
