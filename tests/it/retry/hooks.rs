@@ -197,7 +197,7 @@ fn attempt_errors_describe_their_cause() {
     let invalid: AttemptError<Error> =
         AttemptError::Error(RetryPolicy::builder().attempts(0).build().unwrap_err());
 
-    assert_eq!(cut.to_string(), "attempt cut off after 250ms");
-    assert_eq!(invalid.to_string(), "invalid configuration: attempts: is 0, the least is 1");
+    assert_eq!(cut.to_string(), "attempt timed out after 250ms");
+    assert_eq!(invalid.to_string(), "invalid configuration: attempts: is 0, the minimum is 1");
     assert!(cut.error().is_none() && invalid.error().is_some());
 }

@@ -33,7 +33,7 @@ fn an_invalid_setting_is_refused_and_named() {
     let second = Duration::from_secs(1);
     type Set = fn(RetryPolicyBuilder) -> RetryPolicyBuilder;
     let wrong: [(Set, &str, &str); 13] = [
-        (|policy| policy.attempts(0), "attempts", "is 0, the least is 1"),
+        (|policy| policy.attempts(0), "attempts", "is 0, the minimum is 1"),
         (
             |policy| policy.multiplier(0.99),
             "multiplier",
@@ -99,7 +99,7 @@ fn an_invalid_setting_is_refused_and_named() {
 #[test]
 fn an_invalid_budget_is_refused() {
     for (tokens, ratio, complaint) in [
-        (0, 0.1, "budget: has 0 tokens, the least is 1"),
+        (0, 0.1, "budget: has 0 tokens, the minimum is 1"),
         (1, -0.1, "budget ratio: is -0.1, allowed are finite numbers from 0"),
         (1, f64::NAN, "budget ratio: is NaN, allowed are finite numbers from 0"),
         (1, f64::INFINITY, "budget ratio: is inf, allowed are finite numbers from 0"),
@@ -263,7 +263,7 @@ fn an_invalid_variable_is_named() {
             "some",
             "is \"some\", allowed are \"none\", \"equal\" and \"full\"",
         ),
-        ("EDDYLINE_RETRY_BUDGET", "0", "has 0 tokens, the least is 1"),
+        ("EDDYLINE_RETRY_BUDGET", "0", "has 0 tokens, the minimum is 1"),
         (
             "EDDYLINE_RETRY_BUDGET",
             "1.5",
