@@ -139,7 +139,7 @@ impl RetryPolicyBuilder {
         }
         let Some(cap) = self.max_delay else { return Ok(()) };
         if cap.is_zero() {
-            return Err(Setting::MaxDelay.invalid("is 0, it must be more"));
+            return Err(Setting::MaxDelay.invalid("is 0, it must be more than 0"));
         }
         match self.base_delay {
             Some(base) if base > cap => {
@@ -158,7 +158,7 @@ impl RetryPolicyBuilder {
             [(Setting::AttemptTimeout, &self.attempt_timeout), (Setting::Deadline, &self.deadline)]
         {
             if limit.value().is_some_and(|limit| limit.is_zero()) {
-                return Err(setting.invalid("is 0, it must be more"));
+                return Err(setting.invalid("is 0, it must be more than 0"));
             }
         }
         if let (Some(timeout), Some(deadline)) =

@@ -314,8 +314,8 @@ async fn a_failed_migration_names_the_privileges_to_create_a_log() {
         assert_eq!(refused.sqlstate().unwrap().as_str(), "42501", "{refused:?}");
         let (message, remedy) = (
             refused.to_string(),
-            "USAGE and CREATE on the schema or, if there is no \
-            such schema, CREATE on the database",
+            "USAGE and CREATE on the schema or, if the schema does \
+             not exist, CREATE on the database",
         );
         assert!(message.contains(remedy), "{message}");
         sql.batch_execute(&format!("GRANT {privilege} TO {role}")).await.unwrap();

@@ -54,7 +54,7 @@ fn an_invalid_setting_is_refused_and_named() {
             "multiplier",
             "is inf, allowed are finite numbers from 1",
         ),
-        (|policy| policy.max_delay(Duration::ZERO), "max_delay", "is 0, allowed is more than that"),
+        (|policy| policy.max_delay(Duration::ZERO), "max_delay", "is 0, it must be more than 0"),
         (
             |policy| policy.base_delay(ms(20)).max_delay(ms(19)),
             "max_delay",
@@ -63,9 +63,9 @@ fn an_invalid_setting_is_refused_and_named() {
         (
             |policy| policy.attempt_timeout(Duration::ZERO),
             "attempt_timeout",
-            "is 0, allowed is more than that",
+            "is 0, it must be more than 0",
         ),
-        (|policy| policy.deadline(Duration::ZERO), "deadline", "is 0, allowed is more than that"),
+        (|policy| policy.deadline(Duration::ZERO), "deadline", "is 0, it must be more than 0"),
         (
             |policy| policy.attempt_timeout(ms(1_001)).deadline(ms(1_000)),
             "attempt_timeout",
@@ -249,7 +249,7 @@ fn an_invalid_variable_is_named() {
             &format!("is \"99999999999999999999s\", {positive}"),
         ),
         ("RETRY_MAX_DELAY", "off", &format!("is \"off\", {positive}")),
-        ("RETRY_MAX_DELAY", "0s", "is 0, allowed is more than that"),
+        ("RETRY_MAX_DELAY", "0s", "is 0, it must be more than 0"),
         ("EDDYLINE_RETRY_DEADLINE", "never", &format!("is \"never\", {positive}, and \"off\"")),
         (
             "EDDYLINE_RETRY_MULTIPLIER",
