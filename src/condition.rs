@@ -3,8 +3,8 @@ use crate::{Filter, SequenceNumber};
 /// The condition on which an append is accepted.
 ///
 /// Usually it comes from the history that the append was decided from
-/// ([`History::condition`](crate::History::condition)). Otherwise one of the constructors makes it. There is
-/// no default:
+/// ([`History::condition`](crate::History::condition)). Otherwise one of the constructors makes it.
+/// There is no default:
 ///
 /// ```compile_fail,E0599
 /// # use eddyline::AppendCondition;
@@ -62,8 +62,8 @@ impl AppendCondition {
 
     /// Makes the condition that no event after the position matches the filter.
     ///
-    /// Use it for a position that travelled through a client, for instance in an edit form. The position must
-    /// be that of a history which a read-write store returned for the same filter.
+    /// Use it for a position that travelled through a client, for instance in an edit form. The
+    /// position must be that of a history which a read-write store returned for the same filter.
     ///
     /// ```
     /// # use eddyline::{AppendCondition, Filter, SequenceNumber};

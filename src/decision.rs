@@ -75,9 +75,9 @@ impl<T> Decided<T> {
         self.appended
     }
 
-    /// Returns the position that the decision represents: that of its last event, or that of the history that
-    /// it was based on if it appended nothing or its events were stored before. A read at this position or later
-    /// sees what the decision saw and did.
+    /// Returns the position that the decision represents: that of its last event, or that of the
+    /// history that it was based on if it appended nothing or its events were stored before. A read
+    /// at this position or later sees what the decision saw and did.
     pub fn position(&self) -> SequenceNumber {
         self.position
     }

@@ -6,8 +6,8 @@ use crate::{AppendCondition, Filter, Mode, ReadWrite, SequenceNumber, SequencedE
 
 /// The events that one read returned, with the position of the log that they represent.
 ///
-/// Both come from one snapshot of one server. The mode says which store was read: only the history of a
-/// read-write store can become an [`AppendCondition`].
+/// Both come from one snapshot of one server. The mode says which store was read: only the history
+/// of a read-write store can become an [`AppendCondition`].
 pub struct History<M: Mode> {
     events: Vec<SequencedEvent>,
     position: SequenceNumber,
@@ -36,12 +36,12 @@ impl<M: Mode> History<M> {
         self.events
     }
 
-    /// Returns the position of the log that the history represents: it contains every event at or below this
-    /// position that the query asked for.
+    /// Returns the position of the log that the history represents: it contains every event at or
+    /// below this position that the query asked for.
     ///
-    /// It is the log's head in the snapshot, even if the head does not match the filter. A query with
-    /// [`up_to`](crate::Query::up_to) has at most that position. If a limit left out newer events, it is the
-    /// position of the last event read.
+    /// It is the log's head in the snapshot, even if the head does not match the filter. A query
+    /// with [`up_to`](crate::Query::up_to) has at most that position. If a limit left out newer
+    /// events, it is the position of the last event read.
     pub fn position(&self) -> SequenceNumber {
         self.position
     }
@@ -53,7 +53,8 @@ impl<M: Mode> History<M> {
 }
 
 impl History<ReadWrite> {
-    /// Returns the condition that no event after this history's [position](Self::position) matches its filter.
+    /// Returns the condition that no event after this history's [position](Self::position) matches
+    /// its filter.
     ///
     /// ```no_run
     /// # use eddyline::{Error, Event, Filter, ReadWrite, Store};
@@ -68,16 +69,18 @@ impl History<ReadWrite> {
     ///
     /// Time bounds are part of the filter: an event outside of them does not break the condition.
     ///
-    /// The other options of the query are not part of the condition, but they determine the position:
+    /// The other options of the query are not part of the condition, but they determine the
+    /// position:
     ///
-    /// - With a limit that keeps the oldest events, the position is that of the last event read if the limit was
-    ///   reached. If the filter matches a newer event, the limit left that event out, and it breaks the condition.
-    ///   An append on this condition is accepted only if the history contains the newest event that matches.
-    /// - With [`up_to`](crate::Query::up_to), the position is at most the one named there. A matching event after
-    ///   it breaks the condition, even if it was committed before the read.
-    /// - With [`newest_first`](crate::Query::newest_first) and a limit, or with [`after`](crate::Query::after),
-    ///   only older events are left out. The position is the log's head, and only events that are committed after
-    ///   the read break the condition.
+    /// - With a limit that keeps the oldest events, the position is that of the last event read if
+    ///   the limit was reached. If the filter matches a newer event, the limit left that event out,
+    ///   and it breaks the condition. An append on this condition is accepted only if the history
+    ///   contains the newest event that matches.
+    /// - With [`up_to`](crate::Query::up_to), the position is at most the one named there. A
+    ///   matching event after it breaks the condition, even if it was committed before the read.
+    /// - With [`newest_first`](crate::Query::newest_first) and a limit, or with
+    ///   [`after`](crate::Query::after), only older events are left out. The position is the log's
+    ///   head, and only events that are committed after the read break the condition.
     pub fn condition(&self) -> AppendCondition {
         AppendCondition::no_match_after(self.filter.clone(), self.position)
     }
@@ -139,10 +142,11 @@ impl Appended {
         self.last
     }
 
-    /// Returns whether the log contained the events already, from an earlier append with the same ids.
+    /// Returns whether the log contained the events already, from an earlier append with the same
+    /// ids.
     ///
-    /// If the answer to an earlier attempt of the same call was lost, it is unknown which one stored the events,
-    /// and the result is false.
+    /// If the answer to an earlier attempt of the same call was lost, it is unknown which one
+    /// stored the events, and the result is false.
     pub fn is_repeat(&self) -> bool {
         self.repeat
     }

@@ -28,8 +28,8 @@ impl Imported {
         self.position = self.position.max(chunk.position);
     }
 
-    /// Returns how many events of the source are in the log. The rest of the source can be imported from
-    /// there on.
+    /// Returns how many events of the source are in the log. The rest of the source can be imported
+    /// from there on.
     pub fn read(&self) -> u64 {
         self.read
     }
@@ -39,7 +39,8 @@ impl Imported {
         self.stored
     }
 
-    /// Returns how many of them were skipped, since they were in the log already or earlier in the source.
+    /// Returns how many of them were skipped, since they were in the log already or earlier in the
+    /// source.
     pub fn skipped(&self) -> u64 {
         self.read - self.stored
     }
@@ -49,14 +50,14 @@ impl Imported {
         self.first
     }
 
-    /// Returns the position of the last event that this import stored. Other appends may lie between it and
-    /// the first.
+    /// Returns the position of the last event that this import stored. Other appends may lie
+    /// between it and the first.
     pub fn last(&self) -> Option<SequenceNumber> {
         self.last
     }
 
-    /// Returns the highest position of all events that were read, including skipped ones. A read at this
-    /// position or later sees them all.
+    /// Returns the highest position of all events that were read, including skipped ones. A read at
+    /// this position or later sees them all.
     pub fn position(&self) -> SequenceNumber {
         self.position
     }
@@ -74,8 +75,8 @@ pub(crate) struct ChunkStored {
 
 /// The error of an import, with its progress.
 ///
-/// The events counted in `so_far` are in the log, and durable. The same import, run again with the same ids,
-/// stores the rest.
+/// The events counted in `so_far` are in the log, and durable. The same import, run again with the
+/// same ids, stores the rest.
 ///
 /// ```no_run
 /// # use eddyline::import::ImportError;
@@ -109,8 +110,8 @@ pub enum ImportError<E> {
     Store {
         /// The progress up to the error.
         so_far: Imported,
-        /// The events of the chunk, counted in the source from 0. If the server refused one of them, an import
-        /// with chunks of one event finds it.
+        /// The events of the chunk, counted in the source from 0. If the server refused one of
+        /// them, an import with chunks of one event finds it.
         chunk: Range<u64>,
         /// Why the chunk could not be stored.
         source: Error,

@@ -1,9 +1,9 @@
 //! An event store for dynamic consistency boundaries on PostgreSQL.
 //!
-//! A command reads the events that its own filter selects, by event type and by values of their JSON
-//! payload. It decides, and appends new events on the condition that no event which matches the filter was
-//! committed since the read. There are no streams to design in advance, and no locks are held while a
-//! command decides.
+//! A command reads the events that its own filter selects, by event type and by values of their
+//! JSON payload. It decides, and appends new events on the condition that no event which matches
+//! the filter was committed since the read. There are no streams to design in advance, and no locks
+//! are held while a command decides.
 //!
 //! ```no_run
 //! use eddyline::{Config, Decision, Error, Event, Filter, ReadOnly, ReadWrite, Schema, Store};
@@ -39,41 +39,42 @@
 //!
 //! # Two modes
 //!
-//! A [`Store<ReadWrite>`](Store) uses the primary, a [`Store<ReadOnly>`](Store) any number of replicas.
-//! The mode is a type parameter: appending through a read-only store does not compile, nor does making an
-//! append condition from its history ([`Mode`] has examples). The server refuses writes on its connections
-//! as well.
+//! A [`Store<ReadWrite>`](Store) uses the primary, a [`Store<ReadOnly>`](Store) any number of
+//! replicas. The mode is a type parameter: appending through a read-only store does not compile,
+//! nor does making an append condition from its history ([`Mode`] has examples). The server refuses
+//! writes on its connections as well.
 //!
 //! # Filters and conditions
 //!
-//! A [`Filter`] selects events. Predicates on arrays select by tags, as the specification of dynamic
-//! consistency boundaries describes; see `docs/tags.md` in the repository. An [`AppendCondition`] names a
-//! filter and a position: no event after that position may match the filter. Usually it comes from the
-//! [`History`] that the append is based on. If an event breaks it, the append fails with
-//! [`Error::Conflict`], which names that event; read again, decide again. Appends whose events do not match
-//! each other's filters never conflict. [`Store::decide`] does all of this.
+//! A [`Filter`] selects events. Predicates on arrays select by tags, as the specification of
+//! dynamic consistency boundaries describes; see `docs/tags.md` in the repository. An
+//! [`AppendCondition`] names a filter and a position: no event after that position may match the
+//! filter. Usually it comes from the [`History`] that the append is based on. If an event breaks
+//! it, the append fails with [`Error::Conflict`], which names that event; read again, decide again.
+//! Appends whose events do not match each other's filters never conflict. [`Store::decide`] does
+//! all of this.
 //!
 //! # One log, one order
 //!
-//! Events have a [`SequenceNumber`] in commit order. A read that sees an event sees all events below it, on
-//! the primary and on every replica. So reading on from a position ([`Query::after`]) misses nothing. An
-//! append returns its position, and a read-only store can read at that position or later
-//! ([`Store::at_least`]).
+//! Events have a [`SequenceNumber`] in commit order. A read that sees an event sees all events
+//! below it, on the primary and on every replica. So reading on from a position ([`Query::after`])
+//! misses nothing. An append returns its position, and a read-only store can read at that position
+//! or later ([`Store::at_least`]).
 //!
 //! [`Store::import`] appends many events from a stream.
 //!
 //! # Errors
 //!
-//! Every failure is an [`Error`]. Its [`Class`] says what may be done about it: try again, decide again,
-//! find out whether the events were stored, or change something first. `SAFETY.md` in the repository lists
-//! each promise of this crate, how it is kept, and the tests that try to break it.
+//! Every failure is an [`Error`]. Its [`Class`] says what may be done about it: try again, decide
+//! again, find out whether the events were stored, or change something first. `SAFETY.md` in the
+//! repository lists each promise of this crate, how it is kept, and the tests that try to break it.
 //!
 //! # Retries
 //!
-//! A store retries transient failures, and finds out what became of an append whose answer was lost, as
-//! [`Config::retry`] says. The ids of the events ensure that nothing is stored twice. The module [`retry`]
-//! retries other operations by the same rules. [`RetryPolicy::from_env`] reads the rules from the
-//! environment.
+//! A store retries transient failures, and finds out what became of an append whose answer was
+//! lost, as [`Config::retry`] says. The ids of the events ensure that nothing is stored twice. The
+//! module [`retry`] retries other operations by the same rules. [`RetryPolicy::from_env`] reads the
+//! rules from the environment.
 //!
 //! # Telemetry
 //!
@@ -82,8 +83,8 @@
 //! # Features
 //!
 //! - `ring` (default): TLS with the cryptography of ring.
-//! - `aws-lc-rs`: TLS with the cryptography of aws-lc-rs, which takes precedence over ring. One of the two
-//!   is required.
+//! - `aws-lc-rs`: TLS with the cryptography of aws-lc-rs, which takes precedence over ring. One of
+//!   the two is required.
 //! - `telemetry` (default): metrics and traces through OpenTelemetry.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]

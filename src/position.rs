@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 /// An event's position in its log.
 ///
 /// Numbers are given in commit order: if a read sees a number, it sees every event below it, on the
-/// primary and on every replica. Numbers ascend, and they may skip. A number is given again only if its
-/// event is lost: in a failover to a standby that does not have it, in a restore, or in a crash of a server
-/// that commits asynchronously.
+/// primary and on every replica. Numbers ascend, and they may skip. A number is given again only if
+/// its event is lost: in a failover to a standby that does not have it, in a restore, or in a crash
+/// of a server that commits asynchronously.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
 /// The position of an event in its log.
 ///
-/// Positions are assigned in commit order: a read that sees a position sees every event below it, on the
-/// primary and on every replica. They ascend, with gaps. A position is assigned again only if its event is
-/// lost: in a failover to a standby that does not have it, in a restore, or in a crash of a server that
-/// commits asynchronously.
+/// Positions are assigned in commit order: a read that sees a position sees every event below it,
+/// on the primary and on every replica. They ascend, with gaps. A position is assigned again only
+/// if its event is lost: in a failover to a standby that does not have it, in a restore, or in a
+/// crash of a server that commits asynchronously.
 ///
 /// ```
 /// use eddyline::SequenceNumber;
@@ -69,7 +69,8 @@ impl SequenceNumber {
         Self(self.0.saturating_add(1))
     }
 
-    /// Converts to PostgreSQL's `bigint`. No event lies above its range, so larger positions become its maximum.
+    /// Converts to PostgreSQL's `bigint`. No event lies above its range, so larger positions become
+    /// its maximum.
     pub(crate) fn to_bigint(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }

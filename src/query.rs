@@ -46,15 +46,17 @@ impl Query {
 
     /// Leaves out the events after this position. Defaults to the log's head.
     ///
-    /// A decision cannot be based on such a query: [`Store::decide`](crate::Store::decide) refuses it.
+    /// A decision cannot be based on such a query: [`Store::decide`](crate::Store::decide) refuses
+    /// it.
     pub fn up_to(self, position: SequenceNumber) -> Self {
         Self { up_to: Some(position), ..self }
     }
 
     /// Sets the most events to read. Defaults to no limit.
     ///
-    /// A decision cannot be based on the oldest events alone: [`Store::decide`](crate::Store::decide) refuses a
-    /// query with a limit unless it reads the [newest first](Self::newest_first).
+    /// A decision cannot be based on the oldest events alone:
+    /// [`Store::decide`](crate::Store::decide) refuses a query with a limit unless it reads the
+    /// [newest first](Self::newest_first).
     pub fn limit(self, events: u32) -> Self {
         Self { limit: Some(events), ..self }
     }

@@ -320,8 +320,8 @@ impl Config {
         Self { retry: policy, ..self }
     }
 
-    /// Sets the destination of metrics and traces. Defaults to OpenTelemetry's global providers, as they are
-    /// when a store connects.
+    /// Sets the destination of metrics and traces. Defaults to OpenTelemetry's global providers, as
+    /// they are when a store connects.
     pub fn telemetry(self, telemetry: Telemetry) -> Self {
         Self { telemetry: Some(telemetry), ..self }
     }

@@ -1,7 +1,7 @@
 /// The meaning of a failure for the caller.
 ///
-/// [`Error::class`](crate::Error::class) returns it, metrics name it, and a [`Retry`](crate::retry::Retry)
-/// decides by it.
+/// [`Error::class`](crate::Error::class) returns it, metrics name it, and a
+/// [`Retry`](crate::retry::Retry) decides by it.
 ///
 /// ```
 /// # use eddyline::{Class, Error};
@@ -17,11 +17,11 @@
 ///
 /// # Appends
 ///
-/// An append that was sent has an unknown outcome if its connection ended: by itself, by the severity of
-/// the server's error (`FATAL`, `PANIC`), or by a code that ends connections (08, 57P, 25P03, 25P04) or
-/// says that the outcome is unknown (40003), whatever its severity. After any other error of the server
-/// the transaction is rolled back and nothing was stored. The tables below name the phase of a request
-/// only if it makes a difference.
+/// An append that was sent has an unknown outcome if its connection ended: by itself, by the
+/// severity of the server's error (`FATAL`, `PANIC`), or by a code that ends connections (08, 57P,
+/// 25P03, 25P04) or says that the outcome is unknown (40003), whatever its severity. After any
+/// other error of the server the transaction is rolled back and nothing was stored. The tables
+/// below name the phase of a request only if it makes a difference.
 ///
 /// # Connections
 ///
@@ -38,8 +38,8 @@
 ///
 /// # Codes
 ///
-/// A SQLSTATE has the class of its own row, or else that of the row of its first two characters: newer
-/// servers have codes that this crate does not know.
+/// A SQLSTATE has the class of its own row, or else that of the row of its first two characters:
+/// newer servers have codes that this crate does not know.
 ///
 /// | code | meaning | class | because |
 /// | --- | --- | --- | --- |
@@ -119,8 +119,8 @@ pub enum Class {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The server rejects the client's identity, or the client rejects the server's: wrong credentials
-    /// or certificates, or missing encryption.
+    /// The server rejects the client's identity, or the client rejects the server's: wrong
+    /// credentials or certificates, or missing encryption.
     Authentication,
     /// The server, this crate or a program between them is defective.
     Bug,
@@ -135,11 +135,11 @@ pub enum Reason {
 }
 
 impl Class {
-    /// Returns whether the same request may succeed if it is sent again unchanged: after a transient
-    /// failure.
+    /// Returns whether the same request may succeed if it is sent again unchanged: after a
+    /// transient failure.
     ///
-    /// After a conflict a new decision has to be made first. After a timeout the same limit would expire
-    /// again.
+    /// After a conflict a new decision has to be made first. After a timeout the same limit would
+    /// expire again.
     pub fn is_retryable(self) -> bool {
         self == Self::Transient
     }

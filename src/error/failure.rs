@@ -33,9 +33,9 @@ pub(crate) enum ConnectionFailure {
 impl ConnectionFailure {
     /// Derives the failure from an error of the driver that has no SQLSTATE.
     ///
-    /// The kind of such an error is private. `is_closed` tells that the connection is closed. An error
-    /// without a source is an unexpected message; an error whose source is not an I/O error comes from a
-    /// handshake or from a conversion.
+    /// The kind of such an error is private. `is_closed` tells that the connection is closed. An
+    /// error without a source is an unexpected message; an error whose source is not an I/O error
+    /// comes from a handshake or from a conversion.
     pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
         if error.is_closed() {
             return Self::Broken;
@@ -52,8 +52,8 @@ impl ConnectionFailure {
             return Self::of_tls(error);
         }
         match error.kind() {
-            // With an OS error code, the process may not open the socket. Without one, the driver found
-            // that the session is read-only.
+            // With an OS error code, the process may not open the socket. Without one, the driver
+            // found that the session is read-only.
             io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => Self::Denied,
             io::ErrorKind::PermissionDenied => Self::ReadOnly,
             io::ErrorKind::TimedOut => Self::TimedOut,

@@ -49,8 +49,8 @@ pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
 /// | [`is_canceled`](Self::is_canceled) | [`Class::Canceled`] | nothing: it was canceled on purpose |
 /// | | [`Class::Permanent`] | correct what its [`Reason`] names |
 ///
-/// Nothing was stored, unless the outcome is unknown. The documentation of [`Class`] lists the class of
-/// each SQLSTATE and of each way in which a connection fails.
+/// Nothing was stored, unless the outcome is unknown. The documentation of [`Class`] lists the
+/// class of each SQLSTATE and of each way in which a connection fails.
 ///
 /// ```no_run
 /// # use eddyline::{AppendCondition, Error, Event, ReadWrite, Store};
@@ -74,8 +74,8 @@ pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A matching event was committed after the position that the append condition names. Nothing was
-    /// stored. Read again, decide again.
+    /// A matching event was committed after the position that the append condition names. Nothing
+    /// was stored. Read again, decide again.
     #[error(
         "append condition failed: event {event} of type {event_type:?} was committed after {after}"
     )]
@@ -88,7 +88,8 @@ pub enum Error {
         event_type: String,
     },
 
-    /// The connection ended before the append was sent or the read was answered. Nothing was stored.
+    /// The connection ended before the append was sent or the read was answered. Nothing was
+    /// stored.
     #[error("connection to {server} lost")]
     ConnectionLost {
         /// The server, as `role host:port`.
@@ -126,8 +127,8 @@ pub enum Error {
         source: Cause,
     },
 
-    /// A decision under the log's lock took longer than [`Config::decision_timeout`] allows. Nothing was
-    /// stored. Decide faster, or allow more time.
+    /// A decision under the log's lock took longer than [`Config::decision_timeout`] allows.
+    /// Nothing was stored. Decide faster, or allow more time.
     ///
     /// [`Config::decision_timeout`]: crate::Config::decision_timeout
     #[error(
@@ -141,8 +142,8 @@ pub enum Error {
         allowed: Duration,
     },
 
-    /// The log holds an event with the id of an event of the append, but with other contents, or without
-    /// the other events of the append: the id was used twice. Nothing was stored.
+    /// The log holds an event with the id of an event of the append, but with other contents, or
+    /// without the other events of the append: the id was used twice. Nothing was stored.
     #[error(
         "invalid append: event {event_id} is in the log already, at {position}, with other contents \
          or without the other events of the append"
@@ -193,11 +194,12 @@ pub enum Error {
         reason: Cow<'static, str>,
     },
 
-    /// The connection ended after the append was sent and before it was answered. All of its events were
-    /// stored, or none.
+    /// The connection ended after the append was sent and before it was answered. All of its events
+    /// were stored, or none.
     ///
     /// Append the same events again, with the same ids: if they were stored, that returns their
-    /// positions and stores nothing. The store does so itself until the deadline of its retry policy.
+    /// positions and stores nothing. The store does so itself until the deadline of its retry
+    /// policy.
     #[error("outcome of the append of {} events unknown: connection to {server} lost", event_ids.len())]
     OutcomeUnknown {
         /// The server, as `role host:port`.
@@ -237,8 +239,8 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// An append condition names a position above the log's head. The position belongs to another log, or
-    /// to a former primary whose last events were lost in a failover. Nothing was stored.
+    /// An append condition names a position above the log's head. The position belongs to another
+    /// log, or to a former primary whose last events were lost in a failover. Nothing was stored.
     #[error("position {position} lies above the log's head {head}: read again")]
     PositionAhead {
         /// The position that the condition names.
@@ -247,8 +249,8 @@ pub enum Error {
         head: SequenceNumber,
     },
 
-    /// The queue of appends is full, and [`Config::queue_full`](crate::Config::queue_full) is set to
-    /// refuse. Nothing was stored. Append less at the same time, or try again later.
+    /// The queue of appends is full, and [`Config::queue_full`](crate::Config::queue_full) is set
+    /// to refuse. Nothing was stored. Append less at the same time, or try again later.
     #[error("append queue is full ({waiting} waiting)")]
     QueueFull {
         /// How many appends wait.
@@ -268,8 +270,8 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// An object of the log is not as [`Schema::migrate`](crate::Schema::migrate) creates it: it was
-    /// dropped, disabled or altered, or the sequence lies behind the log's head.
+    /// An object of the log is not as [`Schema::migrate`](crate::Schema::migrate) creates it: it
+    /// was dropped, disabled or altered, or the sequence lies behind the log's head.
     #[error("log {log} on {server} is damaged: {reason}: {remedy}")]
     SchemaDamaged {
         /// The server, as `role host:port`.
@@ -308,7 +310,8 @@ pub enum Error {
 
     /// The server did not answer within the time of an attempt, see
     /// [`RetryPolicy`](crate::RetryPolicy). Nothing was stored, unless a
-    /// [`Retry`](crate::retry::Retry) [timed out](crate::retry::AttemptError::TimedOut) during an append.
+    /// [`Retry`](crate::retry::Retry) [timed out](crate::retry::AttemptError::TimedOut) during an
+    /// append.
     #[error("no answer from {server} within {waited:?}")]
     TimedOut {
         /// The server, as `role host:port`.
@@ -341,7 +344,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// The store cannot use the server: it is a replica, too old, or has another encoding than UTF-8.
+    /// The store cannot use the server: it is a replica, too old, or has another encoding than
+    /// UTF-8.
     #[error("{server} cannot be used: {reason}")]
     UnsuitableServer {
         /// The server, as `role host:port`.

@@ -13,8 +13,8 @@ impl Error {
         self.class() == Class::OutcomeUnknown
     }
 
-    /// Returns whether a time limit ended the operation: that of the pool, a statement, the log's lock, an
-    /// attempt, or the wait for a replica.
+    /// Returns whether a time limit ended the operation: that of the pool, a statement, the log's
+    /// lock, an attempt, or the wait for a replica.
     pub fn is_timeout(&self) -> bool {
         self.class() == Class::Timeout
             || self.sqlstate().is_some_and(|sqlstate| sqlstate.as_str() == "55P03")
@@ -32,8 +32,8 @@ impl Error {
 
     /// Returns the class of the error, which says what may be done about it.
     ///
-    /// Failures of servers and connections are classified when they happen, by more than the error keeps.
-    /// The documentation of [`Class`] has the rules.
+    /// Failures of servers and connections are classified when they happen, by more than the error
+    /// keeps. The documentation of [`Class`] has the rules.
     pub fn class(&self) -> Class {
         match self {
             Self::Database { class, .. }
@@ -61,9 +61,9 @@ impl Error {
         }
     }
 
-    /// Returns whether the store retries the operation itself: transient failures, and attempts that
-    /// timed out, since an attempt has a timeout so that another one can be made. A caller that chose
-    /// not to wait for the queue gets its error at once.
+    /// Returns whether the store retries the operation itself: transient failures, and attempts
+    /// that timed out, since an attempt has a timeout so that another one can be made. A caller
+    /// that chose not to wait for the queue gets its error at once.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Self::TimedOut { .. } => true,

@@ -18,9 +18,9 @@ use crate::{Error, SequenceNumber};
 
 /// An event to append to a log.
 ///
-/// Payload and metadata are JSON objects. An event holds them as text, which is checked when the event
-/// is made. Filters select by the payload, not by the metadata: put into the payload what filters
-/// need.
+/// Payload and metadata are JSON objects. An event holds them as text, which is checked when the
+/// event is made. Filters select by the payload, not by the metadata: put into the payload what
+/// filters need.
 ///
 /// The server stores both as `jsonb`, which keeps the meaning of the text and not its spelling. An
 /// event that was read back has its keys in another order, has only the last of several equal keys,
@@ -51,15 +51,15 @@ pub struct Event {
 impl Event {
     /// Makes an event with a new id, the current time and no metadata.
     ///
-    /// NaN and infinities are refused, since JSON has no number for them. A `serde_json::Value` cannot
-    /// hold them either: `serde_json::json!` turns them into `null`, which is accepted.
+    /// NaN and infinities are refused, since JSON has no number for them. A `serde_json::Value`
+    /// cannot hold them either: `serde_json::json!` turns them into `null`, which is accepted.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] if the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or contains
-    /// U+0000; if the payload is not a JSON object, is larger than [`MAX_JSON_BYTES`], is nested
-    /// deeper than 127 levels, contains NaN or an infinity, or contains what `jsonb` refuses: U+0000,
-    /// an unpaired surrogate, or a number outside the range of `numeric`.
+    /// [`Error::InvalidEvent`] if the type is empty, longer than [`MAX_EVENT_TYPE_BYTES`] or
+    /// contains U+0000; if the payload is not a JSON object, is larger than [`MAX_JSON_BYTES`], is
+    /// nested deeper than 127 levels, contains NaN or an infinity, or contains what `jsonb`
+    /// refuses: U+0000, an unpaired surrogate, or a number outside the range of `numeric`.
     pub fn new(event_type: impl Into<String>, payload: &impl Serialize) -> Result<Self, Error> {
         Self::from_json(event_type, to_json("payload", payload)?)
     }
@@ -93,8 +93,8 @@ impl Event {
 
     /// Sets the id. Defaults to a new UUID of version 7.
     ///
-    /// Derive the id from the command's own id to make an append idempotent across restarts: an event
-    /// that is appended again with the same id and contents is stored once.
+    /// Derive the id from the command's own id to make an append idempotent across restarts: an
+    /// event that is appended again with the same id and contents is stored once.
     ///
     /// ```
     /// use eddyline::Event;
@@ -129,8 +129,8 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEvent`] if the time lies before 4713 BC or after 30 December 9999, 22:00 UTC:
-    /// the range that both the server and jiff can represent.
+    /// [`Error::InvalidEvent`] if the time lies before 4713 BC or after 30 December 9999, 22:00
+    /// UTC: the range that both the server and jiff can represent.
     pub fn with_occurred_at(self, occurred_at: Timestamp) -> Result<Self, Error> {
         if occurred_at < EARLIEST {
             return Err(Error::invalid_event("occurred at", "lies before 4713 BC"));
@@ -315,8 +315,8 @@ pub(crate) fn floor_to_microsecond(time: Timestamp) -> Timestamp {
 /// The first day of PostgreSQL's calendar, 24 November 4714 BC in the proleptic Gregorian calendar.
 pub(crate) const EARLIEST: Timestamp = Timestamp::constant(-210_866_803_200, 0);
 
-/// The last time that jiff can represent in every time zone, before PostgreSQL's own limit. A constraint
-/// of the table checks the same.
+/// The last time that jiff can represent in every time zone, before PostgreSQL's own limit. A
+/// constraint of the table checks the same.
 const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 #[cfg(test)]

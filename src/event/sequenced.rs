@@ -96,8 +96,8 @@ impl SequencedEvent {
     ///
     /// # Errors
     ///
-    /// [`Error::Payload`] if the metadata does not have the shape of `T`. It names the event and its
-    /// position.
+    /// [`Error::Payload`] if the metadata does not have the shape of `T`. It names the event and
+    /// its position.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.event.decode("metadata", self.metadata_json(), Some(self.sequence_number))
     }

@@ -5,8 +5,8 @@ use fastrand::Rng;
 
 /// The randomization of pauses, so that callers that failed together do not retry together.
 ///
-/// The names and the advice are those of "Exponential Backoff And Jitter" in the AWS Architecture Blog. Full
-/// jitter let contending clients finish with the least work there.
+/// The names and the advice are those of "Exponential Backoff And Jitter" in the AWS Architecture
+/// Blog. Full jitter let contending clients finish with the least work there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Jitter {
@@ -20,8 +20,8 @@ pub enum Jitter {
 
 /// An iterator over the pauses between the attempts of a call.
 ///
-/// Each pause is the previous one times a factor, up to a cap, with [`Jitter`]. There is one pause fewer than
-/// attempts. [`RetryPolicy::backoff`](super::RetryPolicy::backoff) returns it.
+/// Each pause is the previous one times a factor, up to a cap, with [`Jitter`]. There is one pause
+/// fewer than attempts. [`RetryPolicy::backoff`](super::RetryPolicy::backoff) returns it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,8 +58,8 @@ impl Backoff {
         Self { left: pauses, next: base.as_secs_f64(), multiplier, cap, jitter, rng: None }
     }
 
-    /// Draws the jitter from this seed, so that the pauses are reproducible. Without a seed they differ between
-    /// calls, threads and processes.
+    /// Draws the jitter from this seed, so that the pauses are reproducible. Without a seed they
+    /// differ between calls, threads and processes.
     pub fn seed(self, seed: u64) -> Self {
         Self { rng: Some(Rng::with_seed(seed)), ..self }
     }

@@ -7,20 +7,22 @@ use crate::Error;
 
 /// A limit on the share of retries among all calls that use it.
 ///
-/// A maximum number of attempts limits one call, but not the load of a failing server. If each call may have
-/// eight attempts, a server that fails under its load gets eight times that load, and layers that retry above
-/// each other multiply it. Such a storm keeps the server down after its cause has passed. A budget limits the
-/// *share* of retries instead. It holds tokens: each call adds a fraction of a token, the ratio, and each
-/// retry takes a whole one. With a ratio of 0.2 the server gets at most 1.2 times its normal load, plus the
-/// tokens that there were at the start. As long as few calls fail, all of them may be retried.
+/// A maximum number of attempts limits one call, but not the load of a failing server. If each call
+/// may have eight attempts, a server that fails under its load gets eight times that load, and
+/// layers that retry above each other multiply it. Such a storm keeps the server down after its
+/// cause has passed. A budget limits the *share* of retries instead. It holds tokens: each call
+/// adds a fraction of a token, the ratio, and each retry takes a whole one. With a ratio of 0.2 the
+/// server gets at most 1.2 times its normal load, plus the tokens that there were at the start. As
+/// long as few calls fail, all of them may be retried.
 ///
-/// The idea is that of Finagle's `RetryBudget` (also with a ratio of 0.2) and of the chapter "Handling
-/// Overload" in Google's *Site Reliability Engineering* (with 0.1).
+/// The idea is that of Finagle's `RetryBudget` (also with a ratio of 0.2) and of the chapter
+/// "Handling Overload" in Google's *Site Reliability Engineering* (with 0.1).
 ///
-/// Clones share their tokens, and so do clones of the [`RetryPolicy`](super::RetryPolicy) that has the budget.
-/// Share one budget among all calls to one server. A retry that finds no token is not made; it does not wait
-/// for one. A decision that is repeated after a conflict takes no token, since a conflict is a sign of work and
-/// not of an overloaded server. Nor does an append whose outcome is unknown.
+/// Clones share their tokens, and so do clones of the [`RetryPolicy`](super::RetryPolicy) that has
+/// the budget. Share one budget among all calls to one server. A retry that finds no token is not
+/// made; it does not wait for one. A decision that is repeated after a conflict takes no token,
+/// since a conflict is a sign of work and not of an overloaded server. Nor does an append whose
+/// outcome is unknown.
 ///
 /// ```
 /// use eddyline::retry::RetryBudget;
@@ -44,12 +46,13 @@ struct Bucket {
 }
 
 impl RetryBudget {
-    /// Makes a budget that starts with so many tokens and never holds more. Each call adds `ratio` of a token,
-    /// rounded to a millionth. A ratio of 0 adds nothing.
+    /// Makes a budget that starts with so many tokens and never holds more. Each call adds `ratio`
+    /// of a token, rounded to a millionth. A ratio of 0 adds nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if there are no tokens, or if the ratio is negative, infinite or not a number.
+    /// [`Error::InvalidConfig`] if there are no tokens, or if the ratio is negative, infinite or
+    /// not a number.
     pub fn new(tokens: u32, ratio: f64) -> Result<Self, Error> {
         Self::check(tokens, ratio).map_err(|invalid| {
             let name = invalid.setting.name();
@@ -90,8 +93,8 @@ impl RetryBudget {
     pub(super) fn deposit(&self) {
         let Bucket { balance, capacity, deposit } = &*self.bucket;
         let mut seen = balance.load(Ordering::Relaxed);
-        // A full bucket is read but not written, so that its cache line stays shared between cores while
-        // calls succeed.
+        // A full bucket is read but not written, so that its cache line stays shared between cores
+        // while calls succeed.
         while seen < *capacity && *deposit > 0 {
             let more = seen.saturating_add(*deposit).min(*capacity);
             match balance.compare_exchange_weak(seen, more, Ordering::Relaxed, Ordering::Relaxed) {

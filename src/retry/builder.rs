@@ -6,10 +6,10 @@ use crate::Error;
 
 /// A builder of a [`RetryPolicy`].
 ///
-/// A default adapts to the settings: if they contradict it, it moves as far as necessary, or is off. For
-/// example, a deadline of 5 seconds shortens the default attempt timeout to 5 seconds, a base delay of 3
-/// seconds raises the default cap to 3 seconds, and with 2 attempts decisions do not escalate by default. A
-/// setting is used as it is or refused.
+/// A default adapts to the settings: if they contradict it, it moves as far as necessary, or is
+/// off. For example, a deadline of 5 seconds shortens the default attempt timeout to 5 seconds, a
+/// base delay of 3 seconds raises the default cap to 3 seconds, and with 2 attempts decisions do
+/// not escalate by default. A setting is used as it is or refused.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct RetryPolicyBuilder {
@@ -34,14 +34,14 @@ enum Choice<T> {
 }
 
 impl RetryPolicyBuilder {
-    /// Sets the most attempts of a call, including the first: at least 1. Defaults to 8, or to one more than
-    /// [`escalate_after`](Self::escalate_after) if that is more.
+    /// Sets the most attempts of a call, including the first: at least 1. Defaults to 8, or to one
+    /// more than [`escalate_after`](Self::escalate_after) if that is more.
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts: Some(attempts), ..self }
     }
 
-    /// Sets the first pause, before jitter. Defaults to 10 milliseconds, or to the cap if that is set to less. With
-    /// 0 there are no pauses, but the task yields before each attempt.
+    /// Sets the first pause, before jitter. Defaults to 10 milliseconds, or to the cap if that is
+    /// set to less. With 0 there are no pauses, but the task yields before each attempt.
     pub fn base_delay(self, delay: Duration) -> Self {
         Self { base_delay: Some(delay), ..self }
     }
@@ -51,8 +51,8 @@ impl RetryPolicyBuilder {
         Self { multiplier: Some(multiplier), ..self }
     }
 
-    /// Sets the cap: the longest pause. It is more than 0 and at least the base delay. Defaults to 1 second, or to
-    /// the base delay if that is set to more.
+    /// Sets the cap: the longest pause. It is more than 0 and at least the base delay. Defaults to
+    /// 1 second, or to the base delay if that is set to more.
     pub fn max_delay(self, delay: Duration) -> Self {
         Self { max_delay: Some(delay), ..self }
     }
@@ -62,8 +62,8 @@ impl RetryPolicyBuilder {
         Self { jitter: Some(jitter), ..self }
     }
 
-    /// Sets the time after which an attempt is canceled. It is more than 0 and at most the deadline. Defaults to 10
-    /// seconds, or to the deadline if that is set to less.
+    /// Sets the time after which an attempt is canceled. It is more than 0 and at most the
+    /// deadline. Defaults to 10 seconds, or to the deadline if that is set to less.
     ///
     /// The time counts from when the attempt is first pending.
     pub fn attempt_timeout(self, timeout: Duration) -> Self {
@@ -75,11 +75,12 @@ impl RetryPolicyBuilder {
         Self { attempt_timeout: Choice::Off, ..self }
     }
 
-    /// Sets the time after which a call ends. The current attempt is canceled, and a pause that would end later is
-    /// not begun. Defaults to 30 seconds, or to the attempt timeout if that is set to more.
+    /// Sets the time after which a call ends. The current attempt is canceled, and a pause that
+    /// would end later is not begun. Defaults to 30 seconds, or to the attempt timeout if that is
+    /// set to more.
     ///
-    /// The time counts from the first poll of the call. An operation that is ready at its first poll reads no
-    /// clock, so the time counts from when the operation is first pending or fails.
+    /// The time counts from the first poll of the call. An operation that is ready at its first
+    /// poll reads no clock, so the time counts from when the operation is first pending or fails.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline: Choice::Set(deadline), ..self }
     }
@@ -89,8 +90,8 @@ impl RetryPolicyBuilder {
         Self { deadline: Choice::Off, ..self }
     }
 
-    /// Sets the budget that all calls under this policy share, also with other policies that have a clone of it.
-    /// Defaults to 100 tokens and a ratio of 0.2, for this policy and its clones.
+    /// Sets the budget that all calls under this policy share, also with other policies that have a
+    /// clone of it. Defaults to 100 tokens and a ratio of 0.2, for this policy and its clones.
     pub fn budget(self, budget: RetryBudget) -> Self {
         Self { budget: Choice::Set(budget), ..self }
     }
@@ -100,9 +101,9 @@ impl RetryPolicyBuilder {
         Self { budget: Choice::Off, ..self }
     }
 
-    /// Sets after how many conflicts a decision takes the log's lock before it reads, so that it cannot conflict
-    /// again: at least 1, and fewer than the attempts. Defaults to 2, or to never if the attempts are set to 2 or
-    /// fewer.
+    /// Sets after how many conflicts a decision takes the log's lock before it reads, so that it
+    /// cannot conflict again: at least 1, and fewer than the attempts. Defaults to 2, or to never
+    /// if the attempts are set to 2 or fewer.
     pub fn escalate_after(self, conflicts: u32) -> Self {
         Self { escalate_after: Choice::Set(conflicts), ..self }
     }

@@ -15,8 +15,8 @@ use crate::{Class, Classify, Telemetry};
 /// A future that calls an operation until it succeeds or its policy allows no more attempts.
 ///
 /// The operation is a closure that returns a future of a [`Result`]. Each attempt calls it once. By
-/// default an error is retried if its class [is retryable](Class::is_retryable): a conflict is not, and
-/// an append with an unknown outcome is not. [`when`](Self::when) changes that.
+/// default an error is retried if its class [is retryable](Class::is_retryable): a conflict is not,
+/// and an append with an unknown outcome is not. [`when`](Self::when) changes that.
 ///
 /// ```
 /// use eddyline::retry::{AttemptError, Retry};
@@ -65,18 +65,18 @@ use crate::{Class, Classify, Telemetry};
 /// # }
 /// ```
 ///
-/// As long as the operation is ready at its first poll, a retry allocates nothing, sets no timer and reads
-/// no clock.
+/// As long as the operation is ready at its first poll, a retry allocates nothing, sets no timer
+/// and reads no clock.
 ///
 /// # Panics
 ///
-/// If a timeout or a pause needs a timer and there is no tokio runtime with timers, and if it is polled
-/// after it has completed. A panic of the operation or of a hook is passed on.
+/// If a timeout or a pause needs a timer and there is no tokio runtime with timers, and if it is
+/// polled after it has completed. A panic of the operation or of a hook is passed on.
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the current attempt, with the effects that this has on the operation. There are no
-/// further attempts. If it was never polled, the operation was not called.
+/// Dropping it drops the current attempt, with the effects that this has on the operation. There
+/// are no further attempts. If it was never polled, the operation was not called.
 #[pin_project]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Retry<'a, O, F, E, H = Hooks> {
@@ -139,11 +139,12 @@ where
 }
 
 impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
-    /// Lets every attempt run to its end. Neither the attempt timeout nor the deadline cancels it; the deadline
-    /// only prevents new attempts.
+    /// Lets every attempt run to its end. Neither the attempt timeout nor the deadline cancels it;
+    /// the deadline only prevents new attempts.
     ///
-    /// Use it for operations that must not be dropped half-way, such as those that append: the append may have
-    /// been stored, and an attempt that makes a new event gives it a new id, so that both are stored.
+    /// Use it for operations that must not be dropped half-way, such as those that append: the
+    /// append may have been stored, and an attempt that makes a new event gives it a new id, so
+    /// that both are stored.
     ///
     /// ```
     /// # use eddyline::retry::Retry;
@@ -159,8 +160,8 @@ impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
         self
     }
 
-    /// Counts the deadline from an earlier moment than the first poll, for instance from the start of the call
-    /// that the operation is part of.
+    /// Counts the deadline from an earlier moment than the first poll, for instance from the start
+    /// of the call that the operation is part of.
     pub fn started_at(mut self, started: Instant) -> Self {
         self.state.started = Some(started);
         self
@@ -184,8 +185,8 @@ impl<'a, O, F, T, E, B, C, W, N, A> Retry<'a, O, F, E, Hooks<B, C, W, N, A>>
 where
     F: Future<Output = Result<T, E>>,
 {
-    /// Takes the pauses from an iterator. The call ends with the iterator or with the policy's attempts,
-    /// whichever comes first. Defaults to the policy's [`Backoff`].
+    /// Takes the pauses from an iterator. The call ends with the iterator or with the policy's
+    /// attempts, whichever comes first. Defaults to the policy's [`Backoff`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -212,10 +213,12 @@ where
         })
     }
 
-    /// Sets which errors are retried. Defaults to those whose class [is retryable](Class::is_retryable).
+    /// Sets which errors are retried. Defaults to those whose class [is
+    /// retryable](Class::is_retryable).
     ///
-    /// Attempts that timed out are retried without asking, since an attempt has a timeout so that another one
-    /// can be made. An operation [`without_timeouts`](Self::without_timeouts) never times out.
+    /// Attempts that timed out are retried without asking, since an attempt has a timeout so that
+    /// another one can be made. An operation [`without_timeouts`](Self::without_timeouts) never
+    /// times out.
     ///
     /// ```
     /// # use eddyline::retry::Retry;
@@ -251,12 +254,12 @@ where
         })
     }
 
-    /// Sets a closure that changes a pause by the error before it, for instance if a server says when to come
-    /// back. Defaults to the pauses of the back-off.
+    /// Sets a closure that changes a pause by the error before it, for instance if a server says
+    /// when to come back. Defaults to the pauses of the back-off.
     ///
-    /// It gets the next pause, or `None` if no attempt is left, and returns the pause to make, even beyond the
-    /// last attempt of the policy, or `None` to end the call. The deadline and the budget still apply. It is not
-    /// called after an attempt that timed out.
+    /// It gets the next pause, or `None` if no attempt is left, and returns the pause to make, even
+    /// beyond the last attempt of the policy, or `None` to end the call. The deadline and the
+    /// budget still apply. It is not called after an attempt that timed out.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -324,8 +327,8 @@ where
             };
             match next {
                 NextStep::Again { pause } if pause.is_zero() => {
-                    // A timer would wait for its next tick. Yield, so that other tasks can run and the
-                    // call can be canceled.
+                    // A timer would wait for its next tick. Yield, so that other tasks can run and
+                    // the call can be canceled.
                     this.stage.set(Stage::Waiting { timer: None, pause });
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

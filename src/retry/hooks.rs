@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::{AttemptError, Backoff};
 use crate::{Class, Classify};
 
-/// The hooks of a [`Retry`](super::Retry): the source of its pauses, the class of its errors, which errors to
-/// retry, what to call before a pause, and what may change a pause.
+/// The hooks of a [`Retry`](super::Retry): the source of its pauses, the class of its errors, which
+/// errors to retry, what to call before a pause, and what may change a pause.
 ///
 /// The defaults take no space and no time.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ pub enum AttemptError<E> {
     /// The operation returned an error.
     #[error(transparent)]
     Error(E),
-    /// The attempt was canceled after this time, by the attempt timeout or the deadline. Its effects up to then
-    /// remain: an append may have been sent.
+    /// The attempt was canceled after this time, by the attempt timeout or the deadline. Its
+    /// effects up to then remain: an append may have been sent.
     #[error("attempt timed out after {0:?}")]
     TimedOut(Duration),
 }
@@ -23,7 +23,8 @@ impl<E> AttemptError<E> {
         }
     }
 
-    /// Returns the error of the operation, or the one that `timed_out` makes of the time that the attempt had.
+    /// Returns the error of the operation, or the one that `timed_out` makes of the time that the
+    /// attempt had.
     pub fn into_error(self, timed_out: impl FnOnce(Duration) -> E) -> E {
         match self {
             Self::Error(error) => error,
@@ -39,8 +40,8 @@ impl From<AttemptError<Error>> for Error {
 }
 
 impl<E: Classify> Classify for AttemptError<E> {
-    /// Returns the class of the error. An attempt that timed out is a [`Class::Timeout`], although its effects are
-    /// unknown.
+    /// Returns the class of the error. An attempt that timed out is a [`Class::Timeout`], although
+    /// its effects are unknown.
     fn class(&self) -> Class {
         match self {
             Self::Error(error) => error.class(),
@@ -122,8 +123,8 @@ impl<T, E> Retried<T, E> {
         self.attempts
     }
 
-    /// Returns the total time of the pauses. The runtime's timer makes each pause that is not 0 up to a millisecond
-    /// longer, which is not counted.
+    /// Returns the total time of the pauses. The runtime's timer makes each pause that is not 0 up
+    /// to a millisecond longer, which is not counted.
     pub fn delay(&self) -> Duration {
         self.delay
     }
@@ -133,7 +134,8 @@ impl<T, E> Retried<T, E> {
         self.outcome
     }
 
-    /// Returns the last error of an attempt: that of the call, or the one that the call recovered from.
+    /// Returns the last error of an attempt: that of the call, or the one that the call recovered
+    /// from.
     pub fn last_error(&self) -> Option<&AttemptError<E>> {
         match &self.end {
             Ok(success) => success.last_error.as_ref(),
@@ -145,7 +147,8 @@ impl<T, E> Retried<T, E> {
     ///
     /// # Errors
     ///
-    /// [`AttemptError::Error`] with the error of the last attempt, [`AttemptError::TimedOut`] if it timed out.
+    /// [`AttemptError::Error`] with the error of the last attempt, [`AttemptError::TimedOut`] if it
+    /// timed out.
     pub fn into_result(self) -> Result<T, AttemptError<E>> {
         self.end.map(|success| success.value)
     }

@@ -8,18 +8,19 @@ use crate::Error;
 
 /// The limits of retries: attempts, pauses, timeouts, and the share of calls that may be retried.
 ///
-/// The default suits production. A call has at most 8 attempts, each of at most 10 seconds, and at most 30
-/// seconds in all. Pauses start at 10 ms, double up to 1 s, and have full jitter. A budget of its own limits
-/// retries to a fifth of the calls once 100 retries have been used up. The table shows the pauses without
-/// jitter; with full jitter each one is drawn between zero and the value shown, half of it on average:
+/// The default suits production. A call has at most 8 attempts, each of at most 10 seconds, and at
+/// most 30 seconds in all. Pauses start at 10 ms, double up to 1 s, and have full jitter. A budget
+/// of its own limits retries to a fifth of the calls once 100 retries have been used up. The table
+/// shows the pauses without jitter; with full jitter each one is drawn between zero and the value
+/// shown, half of it on average:
 ///
 /// | before attempt | 2 | 3 | 4 | 5 | 6 | 7 | 8 |
 /// | --- | --- | --- | --- | --- | --- | --- | --- |
 /// | pause | 10 ms | 20 ms | 40 ms | 80 ms | 160 ms | 320 ms | 640 ms |
 /// | in total | 10 ms | 30 ms | 70 ms | 150 ms | 310 ms | 630 ms | 1.27 s |
 ///
-/// So a call whose attempts fail at once ends after 1.27 s at the latest, and any call after 30 s. Eight
-/// attempts of 10 s each would take 81.27 s; the deadline leaves time for the first three.
+/// So a call whose attempts fail at once ends after 1.27 s at the latest, and any call after 30 s.
+/// Eight attempts of 10 s each would take 81.27 s; the deadline leaves time for the first three.
 ///
 /// Clones of a policy share its budget.
 #[derive(Clone, Debug)]
@@ -81,18 +82,19 @@ impl RetryPolicy {
     /// | `EDDYLINE_RETRY_BUDGET_RATIO` | | a number from 0 |
     /// | `EDDYLINE_RETRY_ESCALATE_AFTER` | | a number of conflicts, or `off` |
     ///
-    /// A duration looks like `250ms`, `1.5s` or `2m`. The alternative name counts if the first is not set. A
-    /// variable that is empty counts as not set.
+    /// A duration looks like `250ms`, `1.5s` or `2m`. The alternative name counts if the first is
+    /// not set. A variable that is empty counts as not set.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if a variable cannot be parsed or [`RetryPolicyBuilder::build`] refuses its value.
-    /// It names the variable, its value and what is allowed.
+    /// [`Error::InvalidConfig`] if a variable cannot be parsed or [`RetryPolicyBuilder::build`]
+    /// refuses its value. It names the variable, its value and what is allowed.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_lookup(|name| std::env::var_os(name))
     }
 
-    /// Reads the settings as [`from_env`](Self::from_env) does, from the variables that `lookup` returns.
+    /// Reads the settings as [`from_env`](Self::from_env) does, from the variables that `lookup`
+    /// returns.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -147,9 +149,10 @@ impl RetryPolicy {
         self.backoff.clone()
     }
 
-    /// Returns the pauses beyond the attempts of the policy, for a call with an unknown outcome, which is tried
-    /// until its deadline: between half of the cap and the cap, without end. There are none for a policy with one
-    /// attempt, and none without a deadline, since the call would never end.
+    /// Returns the pauses beyond the attempts of the policy, for a call with an unknown outcome,
+    /// which is tried until its deadline: between half of the cap and the cap, without end. There
+    /// are none for a policy with one attempt, and none without a deadline, since the call would
+    /// never end.
     pub(crate) fn patience(&self) -> Option<Backoff> {
         let is_worth_it = self.attempts > 1 && self.deadline.is_some();
         is_worth_it.then(|| self.backoff().at_cap())

@@ -14,8 +14,8 @@ pub struct RetryState<'a, E> {
     pub call: Option<RetryCall<'a>>,
     attempts: u32,
     delay: Duration,
-    /// When the call began. It is set when a clock is first read; a call that is ready at its first poll reads
-    /// none.
+    /// When the call began. It is set when a clock is first read; a call that is ready at its first
+    /// poll reads none.
     pub started: Option<Instant>,
     last_error: Option<AttemptError<E>>,
 }
@@ -121,8 +121,8 @@ impl<'a, E> RetryState<'a, E> {
         self.again(AttemptError::Error(error), class, pause, hooks)
     }
 
-    /// Ends a pause. Returns the result of the call if its deadline passed meanwhile, because the runtime was
-    /// late.
+    /// Ends a pause. Returns the result of the call if its deadline passed meanwhile, because the
+    /// runtime was late.
     pub fn resume<T>(&mut self, pause: Duration) -> Option<Retried<T, E>> {
         self.delay = self.delay.saturating_add(pause);
         if let Some(call) = &mut self.call {
@@ -142,8 +142,8 @@ impl<'a, E> RetryState<'a, E> {
         if self.attempts < self.policy.attempts { hooks.pause() } else { None }
     }
 
-    /// Decides by the remaining attempts, time and budget, in this order: a token is taken only for a retry that
-    /// is made.
+    /// Decides by the remaining attempts, time and budget, in this order: a token is taken only for
+    /// a retry that is made.
     fn again<T>(
         &mut self,
         failed: AttemptError<E>,

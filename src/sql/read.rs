@@ -72,10 +72,10 @@ impl<'a> Reading<'a> {
 /// The most events that the GIN index on the payload may find for the statement of [`few`].
 const FEW: u32 = 1_000;
 
-/// Renders the read of the head and of a boundary's events, for a
-/// [generic plan](super::StatementPlan::Generic). The first row is the head. The answer has no row at all
-/// if the GIN index on the payload finds more than [`FEW`] events, of any type and time: then the plan has
-/// to depend on the values.
+/// Renders the read of the head and of a boundary's events, for a [generic
+/// plan](super::StatementPlan::Generic). The first row is the head. The answer has no row at all if
+/// the GIN index on the payload finds more than [`FEW`] events, of any type and time: then the plan
+/// has to depend on the values.
 ///
 /// The plan is the same for all statistics and stays right while the table grows. In the
 /// materialised part only the GIN index can answer the condition, and sequential scans are

@@ -24,13 +24,13 @@ use crate::server::Server;
 /// | `eventstore.retry.delay` | histogram, s | `scope` |
 /// | `eventstore.retry.outcomes` | counter | `scope`, `outcome` |
 ///
-/// Each operation is also a span of kind client (`eventstore.query`, `eventstore.append`, …). Neither
-/// metrics nor spans contain payloads or values of filters.
+/// Each operation is also a span of kind client (`eventstore.query`, `eventstore.append`, …).
+/// Neither metrics nor spans contain payloads or values of filters.
 ///
 /// A call with retries is counted once, by how it ended: a
-/// [`RetryOutcome`](crate::retry::RetryOutcome), or `canceled`. Each attempt after the first is counted with
-/// the [class](crate::Class) of the previous error and with its number, `2` to `6` or `more`. It is also an
-/// event (`eventstore.retry`) of the caller's span.
+/// [`RetryOutcome`](crate::retry::RetryOutcome), or `canceled`. Each attempt after the first is
+/// counted with the [class](crate::Class) of the previous error and with its number, `2` to `6` or
+/// `more`. It is also an event (`eventstore.retry`) of the caller's span.
 ///
 /// ```
 /// use eddyline::{Config, Telemetry};

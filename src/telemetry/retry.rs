@@ -70,8 +70,8 @@ impl Telemetry {
     }
 }
 
-/// A call with retries. Its outcome is recorded once; if it is dropped before, after it began, it was
-/// canceled.
+/// A call with retries. Its outcome is recorded once; if it is dropped before, after it began, it
+/// was canceled.
 pub(crate) struct RetryCall<'a> {
     instruments: &'a RetryInstruments,
     scope: &'static str,

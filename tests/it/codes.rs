@@ -32,8 +32,8 @@ async fn listen(url: &str) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
     (client, codes)
 }
 
-/// Links from a server to servers, made by its extension `dblink`. On servers without the extension, the
-/// errors are raised instead.
+/// Links from a server to servers, made by its extension `dblink`. On servers without the
+/// extension, the errors are raised instead.
 struct Links {
     sql: Client,
     are_real: bool,

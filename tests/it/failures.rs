@@ -39,8 +39,8 @@ async fn read_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> Error {
     read.unwrap_err()
 }
 
-/// Appends to a log whose appends sleep, and runs `end` meanwhile. Returns the error of the append and the
-/// number of stored events.
+/// Appends to a log whose appends sleep, and runs `end` meanwhile. Returns the error of the append
+/// and the number of stored events.
 async fn append_failing(log: &Log, end: impl AsyncFnOnce(&Client, i32)) -> (Error, usize) {
     let sql = log.sql().await;
     run_after_appends(&sql, &log.name, SLEEP).await;
@@ -182,7 +182,8 @@ async fn a_deadlock_is_transient() {
     let log = Log::isolated().await;
     let (holder, observer, key) = (log.sql().await, log.sql().await, log.lock_key().await);
     let store = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
-    // Preparing the statements now keeps the append from waiting for the table before it has the log's lock.
+    // Preparing the statements now keeps the append from waiting for the table before it has the
+    // log's lock.
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
     let lock =
         format!("BEGIN; SET deadlock_timeout = '10min'; LOCK TABLE {} IN SHARE MODE", log.name);

@@ -51,8 +51,8 @@ impl Case {
     }
 }
 
-/// Returns the rows of a table in the documentation of `Class`: the first column split, and the other
-/// columns that tell the meaning and the class.
+/// Returns the rows of a table in the documentation of `Class`: the first column split, and the
+/// other columns that tell the meaning and the class.
 fn table(heading: &str) -> Vec<(Vec<String>, String, String)> {
     let section = include_str!("../class.rs").split(&format!("/// # {heading}\n")).nth(1).unwrap();
     let lines = section.lines().map_while(|line| line.strip_prefix("///"));
@@ -66,7 +66,8 @@ fn table(heading: &str) -> Vec<(Vec<String>, String, String)> {
     .collect()
 }
 
-/// Returns the documented meanings and classes of each code, and of the first two characters of others.
+/// Returns the documented meanings and classes of each code, and of the first two characters of
+/// others.
 fn documented_classes() -> BTreeMap<String, Vec<(String, String)>> {
     let mut classes = BTreeMap::<_, Vec<_>>::new();
     for (codes, meaning, class) in table("Codes") {
