@@ -2,16 +2,16 @@ use crate::{Filter, SequenceNumber};
 
 /// The condition on which an append is accepted.
 ///
-/// Usually it comes from the history that the append was decided from
-/// ([`History::condition`](crate::History::condition)). Otherwise one of the constructors makes it.
-/// There is no default:
+/// Usually it comes from the history that the decision to append is based on
+/// ([`History::condition`](crate::History::condition)). Otherwise use one of the constructors.
+/// There is no default. This does not compile:
 ///
 /// ```compile_fail,E0599
 /// # use eddyline::AppendCondition;
 /// let condition = AppendCondition::default();
 /// ```
 ///
-/// An append without a condition says so:
+/// An append without a condition states that explicitly:
 ///
 /// ```
 /// # use eddyline::AppendCondition;
@@ -52,8 +52,8 @@ impl AppendCondition {
     ///
     /// ```
     /// # use eddyline::{AppendCondition, Filter};
-    /// let same_reader = Filter::types(["ReaderRegistered"]).all_of([("ReaderID", "r-1")]).build()?;
-    /// let condition = AppendCondition::no_match(same_reader);
+    /// let reader = Filter::types(["ReaderRegistered"]).all_of([("ReaderID", "r-1")]).build()?;
+    /// let condition = AppendCondition::no_match(reader);
     /// # Ok::<(), eddyline::Error>(())
     /// ```
     pub fn no_match(filter: Filter) -> Self {
@@ -66,8 +66,8 @@ impl AppendCondition {
     /// position must be that of a history which a read-write store returned for the same filter.
     ///
     /// ```
-    /// # use eddyline::{AppendCondition, Filter, SequenceNumber};
-    /// fn from_form(book: &str, position: SequenceNumber) -> Result<AppendCondition, eddyline::Error> {
+    /// # use eddyline::{AppendCondition, Error, Filter, SequenceNumber};
+    /// fn from_form(book: &str, position: SequenceNumber) -> Result<AppendCondition, Error> {
     ///     let filter = Filter::types(["BookTitleCorrected"]).all_of([("BookID", book)]).build()?;
     ///     Ok(AppendCondition::no_match_after(filter, position))
     /// }

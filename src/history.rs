@@ -26,18 +26,18 @@ impl<M: Mode> History<M> {
         Self { events, position, filter, server, mode: PhantomData }
     }
 
-    /// Returns the events, in the order that the query asked for.
+    /// Returns the events, in the order of the query.
     pub fn events(&self) -> &[SequencedEvent] {
         &self.events
     }
 
-    /// Returns the events, in the order that the query asked for.
+    /// Returns the events, in the order of the query.
     pub fn into_events(self) -> Vec<SequencedEvent> {
         self.events
     }
 
     /// Returns the position of the log that the history represents: it contains every event at or
-    /// below this position that the query asked for.
+    /// below this position that the query selects.
     ///
     /// It is the log's head in the snapshot, even if the head does not match the filter. A query
     /// with [`up_to`](crate::Query::up_to) has at most that position. If a limit left out newer

@@ -1,4 +1,4 @@
-//! The parts of an import: what a source may yield, how far it has come, and why it ended early.
+//! The parts of an import: the items of its source, its progress, and its error.
 
 use std::convert::Infallible;
 use std::ops::Range;

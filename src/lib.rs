@@ -41,8 +41,8 @@
 //!
 //! A [`Store<ReadWrite>`](Store) uses the primary, a [`Store<ReadOnly>`](Store) any number of
 //! replicas. The mode is a type parameter: appending through a read-only store does not compile,
-//! nor does making an append condition from its history ([`Mode`] has examples). The server refuses
-//! writes on its connections as well.
+//! and neither does making an append condition from its history ([`Mode`] has examples). The server
+//! refuses writes on its connections as well.
 //!
 //! # Filters and conditions
 //!
@@ -135,7 +135,7 @@ pub use crate::schema::Schema;
 pub use crate::store::{EventStream, Store};
 pub use crate::telemetry::Telemetry;
 
-/// Bulk import: what a source may yield, how far an import has come, and why it ended early.
+/// Bulk import: the items of its source, its progress, and its error.
 ///
 /// [`Store::import`] starts one.
 pub mod import {

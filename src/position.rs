@@ -4,15 +4,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An event's position in its log.
-///
-/// Numbers are given in commit order: if a read sees a number, it sees every event below it, on the
-/// primary and on every replica. Numbers ascend, and they may skip. A number is given again only if
-/// its event is lost: in a failover to a standby that does not have it, in a restore, or in a crash
-/// of a server that commits asynchronously.
-#[derive(
-    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
 /// The position of an event in its log.
 ///
 /// Positions are assigned in commit order: a read that sees a position sees every event below it,
@@ -28,6 +19,9 @@ use serde::{Deserialize, Serialize};
 /// assert!(position > SequenceNumber::ZERO);
 /// # Ok::<(), std::num::ParseIntError>(())
 /// ```
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(transparent)]
 pub struct SequenceNumber(u64);
 

@@ -38,7 +38,8 @@ impl Query {
     /// ```
     /// use eddyline::{Filter, Query, SequenceNumber};
     ///
-    /// let next_page = Query::new(&Filter::everything()).after(SequenceNumber::new(1_000)).limit(100);
+    /// let last_seen = SequenceNumber::new(1_000);
+    /// let next_page = Query::new(&Filter::everything()).after(last_seen).limit(100);
     /// ```
     pub fn after(self, position: SequenceNumber) -> Self {
         Self { after: position, ..self }

@@ -232,7 +232,7 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Shows a line of progress on standard error, in place of the previous one.
+/// Shows a line of progress on standard error, which replaces the previous one.
 pub fn show_progress(what: &str) {
     // Errors are ignored, for example if standard error is closed.
     let mut output = std::io::stderr();

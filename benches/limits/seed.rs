@@ -44,7 +44,7 @@ impl Seed {
     }
 
     /// Creates the tables, unless an earlier run has, and loads the used parts into the server's
-    /// memory. The tables are created anew if the schema has changed or if runs have added more
+    /// memory. The tables are created again if the schema has changed or if runs have added more
     /// than a quarter of their size.
     pub async fn prepare(self, url: &str) {
         let sql = connect(url).await;

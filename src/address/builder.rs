@@ -20,7 +20,7 @@ pub(super) struct AddressBuilder {
 }
 
 impl AddressBuilder {
-    /// Sets a parameter. Returns `None` if the parameter does not take the value.
+    /// Sets a parameter. Returns `None` if the parameter does not accept the value.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Option<()> {
         let text = || value.to_owned();
         match name {

@@ -75,8 +75,8 @@ impl CertificateParameters {
     }
 }
 
-const NO_ROOT: &str = "sslmode=verify-full needs sslrootcert: set it to a PEM file with the trusted CA \
-    certificates, or to system, or set Config::tls(Tls::Verify { ca_file })";
+const NO_ROOT: &str = "sslmode=verify-full needs sslrootcert: set it to a PEM file with the \
+    trusted CA certificates, or to system, or set Config::tls(Tls::Verify { ca_file })";
 const WEAK_MODE: &str = "sslrootcert needs sslmode=verify-full: add it, or set \
     Config::tls(Tls::Verify { ca_file })";
 const NO_KEY: &str =

@@ -9,7 +9,7 @@ use super::{Address, Endpoint, MAX_SECONDS, Reason, TargetSession};
 use crate::Error;
 
 impl Address {
-    /// Converts the driver's configuration, by the checks that a text address passes.
+    /// Converts the driver's configuration, with the same checks as for an address in text form.
     pub(crate) fn from_driver(config: &Config) -> Result<Self, Error> {
         Self::convert(config).map_err(|reason| Error::invalid_config(SETTING, reason))
     }
@@ -146,7 +146,7 @@ fn check_time(name: &str, time: Duration, min: Duration) -> Result<Duration, Rea
     }
 }
 
-/// The driver's enums may get further values.
+/// Returns the reason to refuse a value that a newer version of the driver added to an enum.
 fn unknown(name: &str) -> Reason {
     format!("the value of {name} is not known to this version of eddyline").into()
 }

@@ -120,6 +120,6 @@ const BAD_HOST: &str = "a host is neither a name, an address nor the directory o
     name has only letters, digits, - . and _";
 const BAD_HOSTADDR: &str =
     "hostaddr is not an IP address or a comma-separated list of IP addresses";
-const BAD_ZONE: &str = "a host is an IPv6 address with a zone (the part after the %), which a store does not \
-    support: write an address that needs no zone, or a name that resolves to one";
+const BAD_ZONE: &str = "a host is an IPv6 address with a zone (the part after the %), which a \
+    store does not support: write an address that needs no zone, or a name that resolves to one";
 const BAD_PORT: &str = "its port is not a number from 1 to 65535";

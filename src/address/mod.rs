@@ -44,7 +44,7 @@ pub(crate) enum TargetSession {
 }
 
 /// The reason for which an address is refused. It contains only names and values that the crate
-/// itself knows: any other part of the address may be a piece of a password.
+/// itself knows, because any other part of the address may be a piece of a password.
 type Reason = Cow<'static, str>;
 
 impl Address {

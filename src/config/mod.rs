@@ -347,8 +347,8 @@ impl Config {
 ///
 /// The same rules apply as for the address of [`Config::new`]: every value is honoured or refused,
 /// none is ignored. That is why the conversion can fail. A configuration without a host is refused,
-/// and so are zero timeouts, keepalive times that are no whole seconds, and relative directories of
-/// sockets. The driver's default of two hours for `keepalives_idle` counts as not set.
+/// and so are zero timeouts, keepalive times that are not whole seconds, and relative directories
+/// of sockets. The driver's default of two hours for `keepalives_idle` counts as not set.
 ///
 /// ```
 /// use eddyline::Config;

@@ -17,22 +17,22 @@ impl Error {
 pub(super) fn advice(sqlstate: &str) -> &'static str {
     match sqlstate {
         "26000" | "42P05" => {
-            ": the prepared statement belongs to another connection; if a pooler shares connections by \
-             transaction, set Config::pooler(Pooler::Transaction)"
+            ": the prepared statement belongs to another connection; if a pooler shares connections \
+             by transaction, set Config::pooler(Pooler::Transaction)"
         }
         "2200H" => {
-            ": if the sequence is that of the log, run eddyline::Schema::migrate once, as the owner of \
-             the log"
+            ": if the sequence is that of the log, run eddyline::Schema::migrate once, as the owner \
+             of the log"
         }
         "42501" => {
-            ": the role lacks a right; the owner of the log grants it by eddyline::Schema::migrate with \
-             writer_role or reader_role; to create a log, a role needs USAGE and CREATE on the schema \
-             or, if the schema does not exist, CREATE on the database; to create roles, it needs \
-             CREATEROLE"
+            ": the role lacks a right; the owner of the log grants it by eddyline::Schema::migrate \
+             with writer_role or reader_role; to create a log, a role needs USAGE and CREATE on the \
+             schema or, if the schema does not exist, CREATE on the database; to create roles, it \
+             needs CREATEROLE"
         }
         "53300" => {
-            ": no connection is left for the role; lower Config::max_connections, or raise the limit of \
-             the role or of the server"
+            ": no connection is left for the role; lower Config::max_connections, or raise the limit \
+             of the role or of the server"
         }
         _ => "",
     }

@@ -44,7 +44,7 @@
 /// | code | meaning | class | because |
 /// | --- | --- | --- | --- |
 /// | 00, 01, 02, 03 | success, warning, no data, incomplete | bug | not failures; a program raised them as an error |
-/// | 08 | connection | transient | poolers report so (also 08P01) that they lost a server |
+/// | 08 | connection | transient | a pooler lost its server; some report that as 08P01 |
 /// | 09 | triggered action | bug | a trigger is wrong |
 /// | 0A | feature not supported | resource | the server lacks it |
 /// | 0B | transaction initiation | bug | this crate or a pooler confused transactions |
@@ -78,7 +78,7 @@
 /// | 42701, 42710, 42723, 42P04, 42P06, 42P07 | exists already | schema | another object has the name |
 /// | 44 | check option | invalid | as 23 |
 /// | 53 | resources | transient | other sessions release connections (53300) and memory (53200) |
-/// | 53100, 53400 | disk full, configured limit | resource | an administrator must make room |
+/// | 53100, 53400 | disk full, configured limit | resource | an administrator must free space or raise the limit |
 /// | 54 | program limit | invalid | the statement stays too long or too deep |
 /// | 55 | prerequisite state | schema | the database or the log is set to refuse it |
 /// | 55006 | object in use | transient | other sessions release the object |

@@ -22,7 +22,7 @@ pub(crate) enum ConnectionFailure {
     Denied,
     /// A message could not be parsed.
     Garbled,
-    /// A server that accepts writes was asked for, and none was found.
+    /// The connection needs a server that accepts writes, and none was found.
     ReadOnly,
     /// A time limit expired.
     TimedOut,
@@ -33,9 +33,9 @@ pub(crate) enum ConnectionFailure {
 impl ConnectionFailure {
     /// Derives the failure from an error of the driver that has no SQLSTATE.
     ///
-    /// The kind of such an error is private. `is_closed` tells that the connection is closed. An
-    /// error without a source is an unexpected message; an error whose source is not an I/O error
-    /// comes from a handshake or from a conversion.
+    /// The kind of such an error is private. `is_closed` returns whether the connection is closed.
+    /// An error without a source is an unexpected message; an error whose source is not an I/O
+    /// error comes from a handshake or from a conversion.
     pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
         if error.is_closed() {
             return Self::Broken;
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_a_forbidden_socket_from_a_read_only_server() {
+    fn distinguishes_a_forbidden_socket_from_a_read_only_server() {
         let system = io::Error::from_raw_os_error(13);
         let driver = io::Error::new(io::ErrorKind::PermissionDenied, "no writes");
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_rejected_certificate_from_a_damaged_handshake() {
+    fn distinguishes_a_rejected_certificate_from_a_damaged_handshake() {
         let of = |error: TlsError| {
             ConnectionFailure::of_io(&io::Error::new(io::ErrorKind::InvalidData, error))
         };

@@ -1,4 +1,4 @@
-//! Errors, and the classes that tell what may be done about them.
+//! Errors, and the classes that say what the caller can do about them.
 
 mod advice;
 mod class;
@@ -145,8 +145,8 @@ pub enum Error {
     /// The log holds an event with the id of an event of the append, but with other contents, or
     /// without the other events of the append: the id was used twice. Nothing was stored.
     #[error(
-        "invalid append: event {event_id} is in the log already, at {position}, with other contents \
-         or without the other events of the append"
+        "invalid append: event {event_id} is in the log already, at {position}, with other \
+         contents or without the other events of the append"
     )]
     DuplicateEvent {
         /// The id.
@@ -257,12 +257,12 @@ pub enum Error {
         waiting: usize,
     },
 
-    /// No replica has reached the position that the read asked for.
+    /// No replica has reached the requested position.
     #[error("position {position} not reached within {waited:?}: {server} is at {reached}")]
     ReplicaBehind {
-        /// The server that was asked last, as `role host:port`.
+        /// The server that was queried last, as `role host:port`.
         server: String,
-        /// The position that the read asked for.
+        /// The requested position.
         position: SequenceNumber,
         /// The position that the server has reached.
         reached: SequenceNumber,
@@ -286,7 +286,8 @@ pub enum Error {
 
     /// The log does not exist.
     #[error(
-        "log {log} does not exist on {server}: run eddyline::Schema::migrate once, as a role that may create tables"
+        "log {log} does not exist on {server}: run eddyline::Schema::migrate once, as a role that \
+         may create tables"
     )]
     SchemaMissing {
         /// The server, as `role host:port`.

@@ -52,7 +52,7 @@ impl Event {
     /// Makes an event with a new id, the current time and no metadata.
     ///
     /// NaN and infinities are refused, since JSON has no number for them. A `serde_json::Value`
-    /// cannot hold them either: `serde_json::json!` turns them into `null`, which is accepted.
+    /// cannot hold them either: `serde_json::json!` converts them to `null`, which is accepted.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use crate::{Error, Event, SequenceNumber};
 /// An [`Event`] that a log holds, with its position and the time when it was stored.
 ///
 /// ```
-/// # use eddyline::{Error, History, ReadWrite};
+/// # use eddyline::{Error, History, ReadWrite, SequencedEvent};
 /// #[derive(serde::Deserialize)]
 /// struct Lent {
 ///     #[serde(rename = "BookID")]
@@ -15,7 +15,8 @@ use crate::{Error, Event, SequenceNumber};
 /// }
 ///
 /// fn books(history: &History<ReadWrite>) -> Result<Vec<String>, Error> {
-///     let lent = history.events().iter().filter(|event| event.event_type() == "BookCopyLentToReader");
+///     let is_loan = |event: &&SequencedEvent| event.event_type() == "BookCopyLentToReader";
+///     let lent = history.events().iter().filter(is_loan);
 ///     lent.map(|event| Ok(event.payload::<Lent>()?.book)).collect()
 /// }
 /// ```

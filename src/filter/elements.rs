@@ -7,7 +7,7 @@ use super::subset_index::SubsetIndex;
 
 /// The elements that an array must contain, in any order and among any others.
 ///
-/// `@>` asks for each of them whether the array has an element that contains it. So repetition does
+/// `@>` checks for each of them that the array has an element that contains it. So repetition does
 /// not count, and an element that another one contains is redundant.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Elements(BTreeSet<Node>);

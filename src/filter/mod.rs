@@ -34,7 +34,7 @@ use crate::{Error, Event};
 /// A filter consists of items, joined by OR. An item has event types, predicates, or both. An event
 /// matches an item if it has one of the types, and if its payload meets one of the predicates
 /// ([`any_of`](Self::any_of)) or all of them ([`all_of`](Self::all_of)). A [`Predicate`] is a value
-/// under a top-level key of the payload. Metadata cannot be selected by.
+/// under a top-level key of the payload. Filters do not select by metadata.
 ///
 /// ```
 /// use eddyline::Filter;
@@ -147,8 +147,9 @@ impl Filter {
     /// Both bounds are inclusive. They are truncated to microseconds, as the time of an event is:
     /// an event made at `t` occurred in `t..`, in `..=t` and in `t..=t`.
     ///
-    /// The period is part of the filter, and so of an append condition with it: an event that
-    /// occurred outside of the period does not break the condition, even if it is appended later.
+    /// The period is part of the filter, and so of an append condition with that filter: an event
+    /// that occurred outside of the period does not break the condition, even if it is appended
+    /// later.
     ///
     /// ```
     /// use eddyline::Filter;

@@ -1,5 +1,4 @@
-//! Necessary conditions of a match. By them the server finds the events that may break a condition
-//! in a join on whole values, and compares only those events exactly.
+//! Necessary conditions of a match. With them the server finds the events that may break a condition by a join on whole values, and compares only those events exactly.
 //!
 //! Law: if a filter matches an event, the event meets one of the filter's necessary matches.
 
@@ -11,7 +10,7 @@ use super::{Filter, Item, Node, Types};
 /// An alternative of a filter. The filter matches an event that meets all parts of an alternative,
 /// and no other event.
 pub(crate) struct NecessaryMatch<'a> {
-    /// The place in an event that has the value.
+    /// The part of the event that has the value.
     pub(crate) key: NecessaryKey<'a>,
     /// The value, as JSON.
     pub(crate) value: String,
@@ -24,10 +23,10 @@ pub(crate) struct NecessaryMatch<'a> {
     pub(crate) types: Option<&'a str>,
 }
 
-/// The place in an event that has a necessary value.
+/// The part of an event that has a necessary value.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum NecessaryKey<'a> {
-    /// No particular place: every event has the value `true`.
+    /// No particular part: every event has the value `true`.
     Any,
     /// An element of the array under this key at the top level of the payload.
     Element(&'a str),

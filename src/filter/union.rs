@@ -21,7 +21,8 @@ impl Filter {
     /// let student = Filter::all_of([("tags", ["student:s1"])]).build()?;
     ///
     /// let either = (&course | &student)?;
-    /// assert_eq!(either, Filter::any_of([("tags", ["course:c1"]), ("tags", ["student:s1"])]).build()?);
+    /// let tags = [("tags", ["course:c1"]), ("tags", ["student:s1"])];
+    /// assert_eq!(either, Filter::any_of(tags).build()?);
     ///
     /// let period = "2026-01-01T00:00:00Z".parse::<eddyline::jiff::Timestamp>().expect("a time")..;
     /// assert!((either.occurred(period.clone())? | course.clone()).is_err());

@@ -16,8 +16,7 @@ use crate::error::{ConnectionFailure, Failure, Phase};
 use crate::server::Server;
 use crate::{Class, Config, Error, Role, sql, tls};
 
-/// A dialer of connections to the server of an address: to the first of its hosts, and of their IP
-/// addresses, that answers and is in the requested state.
+/// A dialer of connections to the server of an address: the first of its hosts, at the first of the host's IP addresses, that answers and is in the requested state.
 pub(super) struct Dialer {
     server: Arc<Server>,
     hosts: Arc<Hosts>,
@@ -266,8 +265,8 @@ fn targets(role: Role, target: TargetSession) -> Result<&'static [TargetSession]
         (Role::Primary, Any | Primary | ReadWrite) => Ok(&[ReadWrite]),
         (Role::Primary, PreferStandby | ReadOnly | Standby) => Err(Error::invalid_config(
             "url",
-            "target_session_attrs asks for a server that accepts no writes: leave it out, because a \
-             read-write store uses the server that accepts them",
+            "target_session_attrs asks for a server that accepts no writes: leave it out, because \
+             a read-write store uses the server that accepts them",
         )),
         (Role::Replica, PreferStandby) => Ok(&[Standby, Any]),
         (Role::Replica, Any) => Ok(&[Any]),

@@ -21,8 +21,8 @@ use crate::Error;
 /// Clones share their tokens, and so do clones of the [`RetryPolicy`](super::RetryPolicy) that has
 /// the budget. Share one budget among all calls to one server. A retry that finds no token is not
 /// made; it does not wait for one. A decision that is repeated after a conflict takes no token,
-/// since a conflict is a sign of work and not of an overloaded server. Nor does an append whose
-/// outcome is unknown.
+/// since a conflict is a sign of work and not of an overloaded server. An append that is repeated
+/// because its outcome is unknown takes no token either.
 ///
 /// ```
 /// use eddyline::retry::RetryBudget;
@@ -46,7 +46,7 @@ struct Bucket {
 }
 
 impl RetryBudget {
-    /// Makes a budget that starts with so many tokens and never holds more. Each call adds `ratio`
+    /// Makes a budget that starts with this many tokens and never holds more. Each call adds `ratio`
     /// of a token, rounded to a millionth. A ratio of 0 adds nothing.
     ///
     /// # Errors

@@ -149,7 +149,11 @@ impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
     /// ```
     /// # use eddyline::retry::Retry;
     /// # use eddyline::{AppendCondition, Error, Event, ReadWrite, RetryPolicy, Store};
-    /// # async fn run(writer: &Store<ReadWrite>, policy: &RetryPolicy, event: &Event) -> Result<(), Error> {
+    /// # async fn run(
+    /// #     writer: &Store<ReadWrite>,
+    /// #     policy: &RetryPolicy,
+    /// #     event: &Event,
+    /// # ) -> Result<(), Error> {
     /// let append = || writer.append([event.clone()], AppendCondition::none());
     /// Retry::new(policy, append).without_timeouts().await.into_result()?;
     /// # Ok(())
@@ -185,8 +189,8 @@ impl<'a, O, F, T, E, B, C, W, N, A> Retry<'a, O, F, E, Hooks<B, C, W, N, A>>
 where
     F: Future<Output = Result<T, E>>,
 {
-    /// Takes the pauses from an iterator. The call ends with the iterator or with the policy's
-    /// attempts, whichever comes first. Defaults to the policy's [`Backoff`].
+    /// Takes the pauses from an iterator. The call ends when the iterator ends or the policy allows
+    /// no more attempts. Defaults to the policy's [`Backoff`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -216,9 +220,9 @@ where
     /// Sets which errors are retried. Defaults to those whose class [is
     /// retryable](Class::is_retryable).
     ///
-    /// Attempts that timed out are retried without asking, since an attempt has a timeout so that
-    /// another one can be made. An operation [`without_timeouts`](Self::without_timeouts) never
-    /// times out.
+    /// Attempts that timed out are retried without calling the closure, since an attempt has a
+    /// timeout so that another one can be made. An operation
+    /// [`without_timeouts`](Self::without_timeouts) never times out.
     ///
     /// ```
     /// # use eddyline::retry::Retry;
@@ -255,7 +259,7 @@ where
     }
 
     /// Sets a closure that changes a pause by the error before it, for instance if a server says
-    /// when to come back. Defaults to the pauses of the back-off.
+    /// when to try again. Defaults to the pauses of the back-off.
     ///
     /// It gets the next pause, or `None` if no attempt is left, and returns the pause to make, even
     /// beyond the last attempt of the policy, or `None` to end the call. The deadline and the
@@ -267,7 +271,10 @@ where
     /// # use eddyline::{Error, RetryPolicy};
     /// # async fn run(policy: &RetryPolicy) {
     /// let retried = Retry::new(policy, async || Ok::<_, Error>(7))
-    ///     .adjust(|error, pause| if error.is_conflict() { pause.map(|_| Duration::ZERO) } else { pause })
+    ///     .adjust(|error, pause| match error.is_conflict() {
+    ///         true => pause.map(|_| Duration::ZERO),
+    ///         false => pause,
+    ///     })
     ///     .await;
     /// # }
     /// ```

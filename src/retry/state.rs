@@ -142,8 +142,8 @@ impl<'a, E> RetryState<'a, E> {
         if self.attempts < self.policy.attempts { hooks.pause() } else { None }
     }
 
-    /// Decides by the remaining attempts, time and budget, in this order: a token is taken only for
-    /// a retry that is made.
+    /// Decides by the remaining attempts, time and budget, in this order, so that a token is taken
+    /// only for a retry that is made.
     fn again<T>(
         &mut self,
         failed: AttemptError<E>,

@@ -23,7 +23,8 @@ use crate::{Config, Error, Role, sql};
 /// use eddyline::{Config, Schema};
 ///
 /// let config = Config::new("postgres://owner@primary/library")?;
-/// Schema::new(&config).writer_role("library_writer").reader_role("library_reader").migrate().await?;
+/// let schema = Schema::new(&config).writer_role("library_writer").reader_role("library_reader");
+/// schema.migrate().await?;
 /// # Ok(())
 /// # }
 /// ```

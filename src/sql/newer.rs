@@ -7,7 +7,7 @@ use crate::log_name::LogName;
 /// condition's filter: an event that breaks the condition has the value `val` under the key `key`
 /// of its payload, or among the elements of the array under that key. The empty key, which no
 /// predicate has, stands for the event's type, and for the value `true` that every event has. So
-/// the rows and the events meet in a hash join on whole values. What joins is then compared
+/// the rows and the events meet in a hash join on whole values. Joined pairs are then compared
 /// exactly: the payload has to contain `body`, and the event's type has to be in the list of
 /// `types_of_kinds` with the index `kind`.
 ///

@@ -3,7 +3,7 @@ use super::statement::Statement;
 /// The kind of plan that the server makes for a prepared statement: PostgreSQL's `plan_cache_mode`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum StatementPlan {
-    /// A plan for the parameters' values, made anew for each execution.
+    /// A plan for the parameters' values, which is made for each execution.
     Custom,
     /// One plan for all values of the parameters.
     Generic,

@@ -120,7 +120,7 @@ fn sequence_behind(log: &LogName) -> String {
 ///
 /// The precondition is one of these: the head is `known` (Lemma 3); the last event of the
 /// predecessor, the batch with the number `front`, is the head (Lemma 4); no event above `since`
-/// breaks a condition (Lemma 2). The predecessor does not count if a trigger of the owner's may
+/// breaks a condition (Lemma 2). The predecessor does not count if a trigger of the log's owner may
 /// have inserted an event before its last one.
 ///
 /// A commit that waits for a synchronous standby must not be canceled: PostgreSQL would report it

@@ -51,7 +51,7 @@ impl Store<ReadWrite> {
 
 impl Store<ReadOnly> {
     /// Connects to the replicas. At least one of them must answer and hold the log. The others are
-    /// asked again later.
+    /// tried again later.
     ///
     /// A primary may be named as well: connections to it refuse writes all the same.
     ///

@@ -89,7 +89,7 @@ impl AttemptDeadline {
     }
 
     /// Awaits a request to a server up to the deadline, after which it fails with
-    /// [`Error::TimedOut`]. The request must be one that stores nothing if it is given up.
+    /// [`Error::TimedOut`]. The request must be one that stores nothing if it is abandoned.
     pub(super) async fn run_against<T>(
         &self,
         server: &Server,

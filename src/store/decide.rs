@@ -29,13 +29,13 @@ impl Store<ReadWrite> {
     ///
     /// # The closure
     ///
-    /// `decide` is called once per attempt, with a history that was read anew. So it may run more
-    /// than once, and its decision may be discarded: it must be pure, which means that it has no
-    /// effect besides the decision that it returns.
+    /// `decide` is called once per attempt, with a newly read history. So it may run more than
+    /// once, and its decision may be discarded: it must be pure, which means that it has no effect
+    /// besides the decision that it returns.
     ///
-    /// It is a synchronous function because an attempt may run it under the log's lock, where it
-    /// must not wait for anything: all other appends to the log wait for it. Load what it needs
-    /// before the call.
+    /// It is a synchronous function because an attempt may run it under the log's lock. Then it
+    /// must not wait for anything, since all other appends to the log wait for it. Load what it
+    /// needs before the call.
     ///
     /// `decide` may return an error of its own. It ends the call, and nothing is appended.
     ///

@@ -9,8 +9,8 @@ use crate::sql::AppendTexts;
 pub(super) struct LogState {
     pub(super) name: LogName,
     pub(super) append_texts: AppendTexts,
-    /// The highest position that this process has seen, which tells an old condition from a recent
-    /// one.
+    /// The highest position that this process has seen, by which old conditions are distinguished
+    /// from recent ones.
     newest: AtomicU64,
 }
 

@@ -118,7 +118,7 @@ impl fmt::Debug for EventStream {
 /// for both was measured to add about twice as much to the read.
 pub(super) struct ReadAnswer {
     lease: Lease,
-    /// The rows that have not been read yet. There are none if only the head was asked for.
+    /// The rows that have not been read yet. There are none if only the head was requested.
     rows: Option<Rows>,
     head: SequenceNumber,
 }

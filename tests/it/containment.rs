@@ -75,7 +75,7 @@ proptest! {
         prop_assert!(first.matches(&event(&one)));
     }
 
-    /// Order and repetition of elements do not matter, nor do elements that others contain.
+    /// Order and repetition of elements do not matter, and neither do elements that others contain.
     #[test]
     fn order_and_repetition_of_elements_do_not_matter(
         elements in vec(small_value(false), 1..4),

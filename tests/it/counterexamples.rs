@@ -123,10 +123,13 @@ async fn a_condition_at_a_position_above_the_head_is_refused() {
     let log = Log::new().await;
     let store = log.writer().await;
     let last = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap().last();
-    let ahead = SequenceNumber::new(last.value() + 1);
+    let above_head = SequenceNumber::new(last.value() + 1);
 
     let refused = store
-        .append([lent("b-1", "r-2")], AppendCondition::no_match_after(Filter::everything(), ahead))
+        .append(
+            [lent("b-1", "r-2")],
+            AppendCondition::no_match_after(Filter::everything(), above_head),
+        )
         .await;
 
     assert!(matches!(refused, Err(Error::PositionAhead { head, .. }) if head == last));

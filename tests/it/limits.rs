@@ -325,13 +325,13 @@ async fn a_condition_at_any_position_above_the_head_is_refused() {
     let store = log.writer().await;
     let last = append(&store, vec![lent("b-1", "r-1")]).await.last();
     for position in [last.value() + 1, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
-        let ahead = SequenceNumber::new(position);
-        let condition = AppendCondition::no_match_after(Filter::everything(), ahead);
+        let above_head = SequenceNumber::new(position);
+        let condition = AppendCondition::no_match_after(Filter::everything(), above_head);
 
         let refused = store.append([lent("b-1", "r-1")], condition).await;
 
         let Err(Error::PositionAhead { position, head }) = refused else { panic!("{refused:?}") };
-        assert_eq!((position, head), (ahead, last));
+        assert_eq!((position, head), (above_head, last));
     }
     assert_eq!(store.head().await.unwrap(), last);
 }

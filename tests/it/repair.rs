@@ -250,7 +250,7 @@ async fn a_check_constraint_of_the_owner_is_not_damage() {
     }
 }
 
-/// The sequence is inside a gap below the head, as may be after logical replication.
+/// The sequence is inside a gap below the head, as can happen after logical replication.
 #[tokio::test]
 async fn a_migrated_log_assigns_no_number_below_its_head() {
     let log = LogInSchema::new().await;

@@ -50,7 +50,7 @@ pub async fn run(bench: &mut Bench) {
 }
 
 /// Creates the unchanged log, unless an earlier run has. Returns a version that changes when the
-/// log is created anew.
+/// log is created again.
 async fn prepare_first(bench: &Bench, sql: &Client) -> u32 {
     let log = VARIANTS[0].table();
     // A log that an interrupted run was filling has fewer events.

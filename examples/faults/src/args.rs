@@ -40,7 +40,7 @@ pub struct Args {
     /// to check that the faults take effect.
     #[arg(long)]
     pub expect_unknown: bool,
-    /// Turns `fsync` off, so that commits do not wait for the disk.
+    /// Disables `fsync`, so that commits do not wait for the disk.
     #[arg(long)]
     pub no_fsync: bool,
     /// The folder with PostgreSQL's programs.

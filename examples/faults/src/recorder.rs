@@ -155,7 +155,7 @@ impl PendingOperation {
     pub fn complete(mut self, answer: &Result<Option<Appended>, Error>) {
         self.outcome = Some(match answer {
             Ok(appended) => {
-                // Without positions these are 0, where no event is stored.
+                // Without positions these are 0, which is the position of no event.
                 let positions = appended.map(|it| (it.first().value(), it.last().value()));
                 let (first, last) = positions.unwrap_or_default();
                 Outcome::Accepted { first, last }

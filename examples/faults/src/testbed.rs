@@ -223,7 +223,7 @@ impl Testbed {
 }
 
 /// Returns the retry policy with which outcomes are found out. It has no retry budget: budgets
-/// protect overloaded servers, but here every other append fails on purpose. After a conflict, a
+/// protect overloaded servers, but here every second append fails on purpose. After a conflict, a
 /// decision takes the log's lock, because decisions under the lock are under test as well.
 fn retry_policy() -> Result<RetryPolicy, eddyline::Error> {
     RetryPolicy::builder()

@@ -137,7 +137,7 @@ impl Ending {
     pub fn name(self) -> &'static str {
         match self {
             Self::Abandoned => "abandoned",
-            Self::Conflict => "given up after conflicts",
+            Self::Conflict => "failed after conflicts",
             Self::FirstAttempt => "accepted at the first attempt",
             Self::LaterAttempt => "accepted at a later attempt",
             Self::Locked => "accepted under the log's lock",

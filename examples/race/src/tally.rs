@@ -19,9 +19,9 @@ impl Tally {
     }
 
     /// Returns the number of operations whose kind satisfies a predicate.
-    pub fn sum(&self, asked: impl Fn(Kind) -> bool) -> u64 {
+    pub fn sum(&self, predicate: impl Fn(Kind) -> bool) -> u64 {
         let counts = self.workers.values().flatten();
-        counts.filter(|(kind, _)| asked(*kind)).map(|(_, count)| count).sum()
+        counts.filter(|(kind, _)| predicate(*kind)).map(|(_, count)| count).sum()
     }
 
     /// Returns the number of operations of a kind.

@@ -51,8 +51,8 @@ impl Case {
     }
 }
 
-/// Returns the rows of a table in the documentation of `Class`: the first column split, and the
-/// other columns that tell the meaning and the class.
+/// Returns the rows of a table in the documentation of `Class`: the codes of the first column, the
+/// meaning and the class.
 fn table(heading: &str) -> Vec<(Vec<String>, String, String)> {
     let section = include_str!("../class.rs").split(&format!("/// # {heading}\n")).nth(1).unwrap();
     let lines = section.lines().map_while(|line| line.strip_prefix("///"));

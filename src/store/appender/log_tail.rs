@@ -31,7 +31,7 @@ impl LogTail {
         *self = Self::default();
     }
 
-    /// Starts the tail anew at a head of the log, without events.
+    /// Restarts the tail at a head of the log, without events.
     pub(super) fn restart(&mut self, head: SequenceNumber) {
         self.events.clear();
         self.range = Some(Range { start: head, head });
@@ -357,7 +357,7 @@ mod tests {
         {
             assert_eq!(tail.covers(SequenceNumber::new(position)), covered, "{position}");
         }
-        // A large event is not kept, so the tail starts anew after it.
+        // A large event is not kept, so the tail restarts after it.
         let large = event(MAX_PAYLOAD_BYTES);
         tail.add(SequenceNumber::new(more + 1), &large, 0, terms_of(&large[0]).as_deref());
         assert!(!tail.covers(SequenceNumber::new(more)));

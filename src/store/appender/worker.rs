@@ -175,7 +175,7 @@ impl Worker {
         Some(attempts).filter(|attempts| !attempts.is_empty())
     }
 
-    /// Sends attempts as a batch, and settles it and the batches that were sent behind it.
+    /// Sends attempts as a batch, and settles it and the batches that were pipelined behind it.
     async fn send(&mut self, attempts: Vec<PendingAppend>, connection: &mut AppendConnection) {
         let began = Instant::now();
         let newest = self.appender.log.newest();

@@ -118,7 +118,7 @@ impl<'a> ChunkCall<'a> {
     }
 
     /// Returns the error of an attempt, unless the log holds events that the attempt sent: then the
-    /// chunk is stored anew without them.
+    /// chunk is stored again without them.
     async fn check_failure(
         &self,
         error: Error,

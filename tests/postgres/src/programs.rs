@@ -92,7 +92,7 @@ impl Version {
         identity.apply(&mut command);
         let output = command.output().map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
-        Self::parse(&text).ok_or_else(|| format!("postgres --version said {:?}", text.trim()))
+        Self::parse(&text).ok_or_else(|| format!("postgres --version printed {:?}", text.trim()))
     }
 
     /// Parses the output of `--version`, such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0)`.

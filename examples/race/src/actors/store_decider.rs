@@ -196,7 +196,7 @@ impl StoreDecider<'_> {
         self.race.count(Kind::StoreDecision(Ending::Conflict));
         let Decision { filter, read_at, .. } = decision;
         let ReportedConflict { after, event, head } = reported;
-        // Another error can take the place of a conflict in one attempt, but hardly in all of them.
+        // Another error can replace the conflict of one attempt, but hardly those of all attempts.
         let all_conflicted = attempts == self.policy.attempts() as usize;
         let exclusivity = if all_conflicted { self.exclusivity(attempts - 1) } else { None };
         let conflict = Conflict { filter, read_at, after, event, head, exclusivity };

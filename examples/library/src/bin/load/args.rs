@@ -40,7 +40,7 @@ pub(crate) struct Args {
     pub(crate) primary: Option<String>,
 
     /// Address of a replica; may be given several times, and may be that of the primary. The
-    /// environment variable takes one address per line
+    /// environment variable contains one address per line
     #[arg(long, value_name = "URL", env = "LIBRARY_REPLICA", hide_env_values = true)]
     #[arg(requires = "primary", value_delimiter = '\n')]
     pub(crate) replica: Vec<String>,

@@ -139,7 +139,7 @@ impl LiveCounts {
 }
 
 impl Reply {
-    /// Returns whether the library is now in the state that the command asked for.
+    /// Returns whether the library is now in the state that the command requests.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.status, Status::Idempotent | Status::Success)
     }
