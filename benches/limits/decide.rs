@@ -69,7 +69,7 @@ async fn by_caller(bench: &mut Bench, store: &Store<ReadWrite>) {
     bench.table.report(name, caller.rate_to(ours));
 }
 
-/// How much the boundaries of the writers overlap.
+/// The overlap of the writers' boundaries.
 #[derive(Clone, Copy, Debug)]
 enum Overlap {
     /// All writers have the same boundary, the loans of a book.

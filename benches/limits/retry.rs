@@ -39,7 +39,7 @@ pub fn run(bench: &mut Bench) {
     bench.table.report("retry/ready/nanoseconds", standard - bare);
 }
 
-/// The operation, which is ready at the first poll.
+/// Returns the operation, which is ready at the first poll.
 fn operation() -> Ready<Result<u64, Class>> {
     ready(Ok(black_box(7)))
 }

@@ -31,7 +31,7 @@ pub(super) struct CertificateParameters {
     pub(super) is_cert_disabled: bool,
 }
 
-/// What an `sslmode` asks for beyond the modes of the driver.
+/// The verification that an `sslmode` requests, which the modes of the driver do not express.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum RequestedMode {
     /// `verify-full`.

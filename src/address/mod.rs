@@ -65,7 +65,7 @@ impl Address {
     }
 }
 
-/// 24 days, the longest time that the server can count in milliseconds.
+/// The longest time that the server can count in milliseconds: 24 days.
 const MAX_SECONDS: u64 = 24 * 24 * 60 * 60;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::{Class, ConnectionFailure, Failure, Reason};
 use crate::Role;
 
-/// What a request was for when it failed.
+/// The purpose of a request that failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
     /// To store events.

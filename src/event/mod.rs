@@ -248,7 +248,7 @@ impl From<StoredEvent<'_>> for Event {
     }
 }
 
-/// Event type, payload and metadata in one allocation instead of three.
+/// The event type, payload and metadata, in one allocation instead of three.
 #[derive(Clone, Eq, PartialEq)]
 struct Texts {
     joined: Box<str>,

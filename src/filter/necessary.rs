@@ -132,7 +132,7 @@ fn any<'a>(body: Option<&'a str>, types: Option<&'a str>) -> NecessaryMatch<'a> 
     NecessaryMatch { key: NecessaryKey::Any, value, is_exact: body.is_none(), body, types }
 }
 
-/// Up to this number of containments, all containments of an item may have the same value.
+/// The number of containments up to which all containments of an item may have the same value.
 const FEW_CONTAINMENTS: usize = 16;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::node::Node;
 /// - An object. The payload's object must contain each of its fields (`{"City": "Graz"}`).
 /// - An array. The payload's array must contain each of its elements, in any order and among any
 ///   others. An array contains an element that is an object or an array if one of its own elements
-///   contains it. Repetition does not count. A scalar in the payload is no array and does not
+///   contains it. Repetition does not count. A scalar in the payload is not an array and does not
 ///   match.
 ///
 /// These are the rules of `payload @> predicate` in PostgreSQL.

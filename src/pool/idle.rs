@@ -46,7 +46,7 @@ impl DerefMut for Pooled {
 /// The idle connections of a pool, and the queue of the callers that wait for one.
 ///
 /// bb8 stores the connections, but opens none: if a runtime ends, bb8 counts the connections that
-/// its tasks were opening there as pending for ever. So a connection is requested from bb8 only if
+/// its tasks were opening there as pending forever. So a connection is requested from bb8 only if
 /// it has an idle one, and bb8 has no maximum lifetime or idle timeout by which it would close one
 /// meanwhile.
 #[derive(Clone)]

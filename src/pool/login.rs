@@ -150,7 +150,7 @@ fn wrong_target(server: &Server, target: TargetSession) -> Error {
         TargetSession::ReadOnly => {
             "it accepts writes, and the address asks for target_session_attrs=read-only"
         }
-        _ => "it is no standby, and the address asks for one by target_session_attrs",
+        _ => "it is not a standby, and the address asks for one by target_session_attrs",
     };
     Error::UnsuitableServer {
         server: server.to_string(),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// What a connection is used for at the moment. A pool reuses a connection only if it is idle.
+/// The current use of a connection. A pool reuses a connection only if it is idle.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum SessionState {
     #[default]

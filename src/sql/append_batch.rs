@@ -11,7 +11,7 @@ use crate::error::BoxError;
 use crate::log_name::LogName;
 use crate::{Event, SequenceNumber};
 
-/// What the procedure checks under the log's lock before it appends a batch.
+/// The precondition that the procedure checks under the log's lock before it appends a batch.
 #[derive(Clone, Copy)]
 pub(crate) enum Precondition<'a> {
     /// The log's head is the one that the conditions were validated against (Lemma 3).
@@ -26,7 +26,7 @@ pub(crate) enum Precondition<'a> {
     None,
 }
 
-/// Whether a call of the procedure ends its transaction.
+/// The effect of a call of the procedure on its transaction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TransactionEnd {
     /// The call is a transaction of its own.

@@ -107,5 +107,5 @@ fn push_joined<'a, T>(
     }
 }
 
-/// Enough bytes for the condition of an item with types and payloads.
+/// A number of bytes that suffices for the condition of an item with types and payloads.
 const CAPACITY: usize = 128;

@@ -95,7 +95,7 @@ pub(super) fn refuse_number(log: &LogName) -> String {
 }
 
 /// Renders the condition under which a row is refused: its number is not the last one that the
-/// sequence gave. `COPY` and `OVERRIDING SYSTEM VALUE` bring other numbers, and a number from the
+/// sequence gave. `COPY` and `OVERRIDING SYSTEM VALUE` supply other numbers, and a number from the
 /// cache of a sequence is older. The server parses the condition for each statement, which takes
 /// longer than evaluating it.
 pub(super) fn is_refused(log: &LogName) -> String {

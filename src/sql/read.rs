@@ -158,7 +158,7 @@ fn order_and_limit(query: &Query, params: &mut Params<'_>) -> (&'static str, Str
     (order, limit)
 }
 
-/// Enough parameters for the read of a filter with one item.
+/// A number of parameters that suffices for the read of a filter with one item.
 const READ_PARAMS: usize = 8;
 
 /// Renders the read of the head.

@@ -53,7 +53,7 @@ impl Store<ReadOnly> {
     /// Connects to the replicas. At least one of them must answer and hold the log. The others are
     /// tried again later.
     ///
-    /// A primary may be named as well: connections to it refuse writes all the same.
+    /// A primary may be named as well: connections to it refuse writes as well.
     ///
     /// ```no_run
     /// use eddyline::{Config, Error, ReadOnly, Store};

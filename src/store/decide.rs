@@ -134,7 +134,7 @@ struct Contention<'a> {
     filter: &'a Filter,
     conflicts: AtomicU32,
     guard: Mutex<Option<KeyedGuard<'a>>>,
-    /// Whether the decision has waited for the boundary's lock in vain.
+    /// Whether the decision's wait for the boundary's lock has timed out.
     has_timed_out: AtomicBool,
 }
 

@@ -168,7 +168,7 @@ impl Store<ReadOnly> {
     /// Returns a handle whose reads show the log at this position or later.
     ///
     /// With the position of an append, the reads see that append and everything before it. A
-    /// replica that has not reached the position is asked again until [`Config::replica_timeout`]
+    /// replica that has not reached the position is queried again until [`Config::replica_timeout`]
     /// has passed. Then the read fails with [`Error::ReplicaBehind`].
     ///
     /// ```no_run

@@ -344,5 +344,5 @@ impl ReadCall {
     }
 }
 
-/// How long to wait before a replica that lags is asked again.
+/// The pause before a replica that lags is queried again.
 const REPLICA_PAUSE: Duration = Duration::from_millis(1);

@@ -8,7 +8,7 @@ use eddyline::Role;
 
 use crate::support::{cluster, connect};
 
-/// Codes of servers that are newer than the installed one may be.
+/// The codes that the installed server may lack, because newer servers have added them.
 const NEWER: [&str; 3] = ["10608", "25P04", "58P03"];
 
 /// Returns the codes in the list that the server was built from, and `NEWER`.

@@ -56,7 +56,7 @@ impl FullBacklog {
     }
 }
 
-/// Longer than it takes to connect to a port whose backlog has a free slot.
+/// A time in which a connection to a port whose backlog has a free slot is made.
 const CONNECT_TIME: Duration = Duration::from_millis(500);
 
 #[tokio::test]

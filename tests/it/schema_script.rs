@@ -54,7 +54,7 @@ async fn the_script_creates_a_log_that_stores_accept_and_migrations_leave_unchan
     }
 }
 
-/// Settings of the table are no part of what a store checks.
+/// A store does not check the settings of the table.
 #[tokio::test]
 async fn the_script_creates_what_a_migration_creates() {
     let (scripted, migrated) = (empty_database().await, empty_database().await);

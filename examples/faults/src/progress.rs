@@ -10,7 +10,7 @@ use tokio::time::interval;
 use crate::Campaign;
 use crate::recorder::Recorder;
 
-/// Whether the progress of a run is shown on standard error.
+/// The visibility of a run's progress on standard error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Visibility {
     /// The progress is hidden.

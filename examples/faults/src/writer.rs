@@ -147,8 +147,8 @@ impl Writer {
 
 const APPENDS_PER_BOOK: u64 = 8;
 
-/// How long a writer pauses after a failure.
+/// The pause of a writer after a failure.
 pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(3);
 
-/// How many failures in a row a writer tolerates.
+/// The number of consecutive failures that a writer tolerates.
 const MOST_FAILURES: u32 = 2_000;

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use crate::workers::Workers;
 
-/// Stops random workers, one at a time, if there are several.
+/// A control that stops random workers, one at a time, if there are several.
 pub struct Freezer {
     workers: usize,
     frozen: Option<usize>,
@@ -52,5 +52,5 @@ impl Freezer {
 }
 
 const BETWEEN: Duration = Duration::from_secs(1);
-/// Longer than the server allows a transaction to be idle that decides under the log's lock.
+/// The longest time for which a worker is stopped. It exceeds the time for which the server lets a transaction be idle that decides under the log's lock.
 const LONGEST: Duration = Duration::from_millis(3_000);

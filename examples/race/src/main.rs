@@ -83,7 +83,7 @@ async fn run_race(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
-/// What the main process collects from its workers.
+/// The data that the main process collects from its workers.
 #[derive(Default)]
 struct Collected {
     observations: Observations,
@@ -187,5 +187,5 @@ fn assignment(args: &Args, servers: &Servers) -> Assignment {
     }
 }
 
-/// How long the main process waits for a message before it checks the time.
+/// The longest wait for a message before the main process checks the time.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);

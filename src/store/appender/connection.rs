@@ -93,5 +93,5 @@ impl Seen {
     }
 }
 
-/// For how many batches other processes are expected to append as well, after one of them did.
+/// The number of batches for which other processes are expected to append as well, after one of them did.
 const CONTENTION_BATCHES: u32 = 16;

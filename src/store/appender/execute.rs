@@ -19,7 +19,7 @@ use crate::store::failure::{
 };
 use crate::store::log_state::LogState;
 
-/// The answer of the server, or how long the batch waited for it in vain.
+/// The answer of the server, or how long the batch waited without an answer.
 type RawAnswer = Result<Result<Option<Row>, tokio_postgres::Error>, Duration>;
 
 /// A batch that was sent, and whose answer has not been read yet.

@@ -34,7 +34,7 @@ use crate::pool::Pool;
 use crate::server::Server;
 use crate::{Config, Error, Event};
 
-/// Appends to a log for all clones of a store.
+/// The appender to a log, which all clones of a store share.
 ///
 /// Attempts that arrive while the server works on a batch wait for the next batch, in which they
 /// share one transaction, one lock and one WAL flush. Each condition is validated on its own. Under

@@ -65,8 +65,7 @@ impl QueueClaim {
 }
 
 impl Drop for QueueClaim {
-    /// If a worker is dropped before its end, because its runtime is shut down, the attempts that
-    /// wait fail with a transient error: they may belong to another runtime. The next append starts
+    /// Fails the attempts that wait with a transient error, if the worker is dropped before its end because its runtime is shut down: they may belong to another runtime. The next append starts
     /// another worker.
     fn drop(&mut self) {
         if !self.is_held {
@@ -83,5 +82,5 @@ impl Drop for QueueClaim {
     }
 }
 
-/// How long the attempts in the queue wait for a batch. Then another worker serves the queue.
+/// The longest time that the attempts in the queue wait for a batch. Then another worker serves the queue.
 pub(super) const MAX_BATCH_TIME: Duration = Duration::from_secs(1);

@@ -326,7 +326,7 @@ impl Worker {
         lock_timeout: Option<Duration>,
         connection: &mut AppendConnection,
     ) {
-        // Lemma 3: the server may have appended the batch all the same, unless an id was taken.
+        // Lemma 3: the server may have appended the batch nevertheless, unless an id was taken.
         if matches!(failure, BatchFailure::Error(_)) {
             connection.seen.tail.clear();
         }
@@ -351,8 +351,8 @@ impl Worker {
     }
 }
 
-/// How long a worker keeps its connection at least while no attempt arrives.
+/// The shortest time for which a worker keeps its connection while no attempt arrives.
 const IDLE_TIME: Duration = Duration::from_secs(60);
-/// With this many attempts it is better to send half of them, so that the server is at work while
+/// The number of attempts from which on it is better to send half of them, so that the server is at work while
 /// the other half arrives.
 const PIPELINED_ATTEMPTS: usize = 16;

@@ -295,5 +295,5 @@ async fn check_concurrent_appends(
 
 /// The number of events that are inserted by plain SQL beside each set of concurrent appends.
 const INSERTS_PER_STEP: usize = 2;
-/// In the pipelining test, one event is inserted beside every sixth set of appends.
+/// The number of sets of appends for each inserted event, in the pipelining test.
 const STEPS_PER_INSERT: usize = 6;

@@ -74,7 +74,7 @@ async fn a_retry_after_an_attempt_timeout_takes_a_token() {
     assert_eq!(summary(&retried), (RetryOutcome::Budget, 2, ms(10)));
 }
 
-/// A conflict is no sign of an overloaded server.
+/// A conflict does not indicate an overloaded server.
 #[tokio::test(start_paused = true)]
 async fn retries_of_conflicts_and_unknown_outcomes_take_no_token() {
     let budget = RetryBudget::new(1, 0.0).unwrap();

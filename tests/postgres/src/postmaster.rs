@@ -193,7 +193,7 @@ enum State {
 /// The file with the state of a server, which an orderly shutdown removes.
 const LOCK_FILE: &str = "postmaster.pid";
 
-/// How long the backends of a killed server may keep its shared memory.
+/// The longest time for which the backends of a killed server may keep its shared memory.
 const LEFT_BACKENDS_TIMEOUT: Duration = Duration::from_secs(20);
 
 const LEFT_BACKENDS_PAUSE: Duration = Duration::from_millis(50);

@@ -45,7 +45,7 @@ struct ArmedFault {
     before: HashMap<u64, u64>,
 }
 
-/// What happens to the next bytes of a connection.
+/// The next step in passing the bytes of a connection.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// This number of bytes may pass.

@@ -53,7 +53,7 @@ pub enum Campaign {
     /// Passes bytes slowly, in one direction or both, at changing rates.
     Slow,
     /// Stops a synchronous standby while appends wait for it, and starts it again. Finally stops it
-    /// once more, stops the primary for good, and promotes the standby.
+    /// once more, stops the primary permanently, and promotes the standby.
     Standby,
 }
 

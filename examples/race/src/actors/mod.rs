@@ -161,15 +161,15 @@ impl Race {
     }
 }
 
-/// The number of errors that an actor had in a row.
+/// The number of consecutive errors of an actor.
 #[derive(Default)]
 struct ConsecutiveErrors {
     count: u32,
 }
 
 impl ConsecutiveErrors {
-    /// Reports an error after which nothing was stored, and pauses. Fails after too many errors in
-    /// a row.
+    /// Reports an error after which nothing was stored, and pauses. Fails after too many
+    /// consecutive errors.
     async fn add(&mut self, race: &Race, ids: Vec<Uuid>, error: String) -> Result<(), Failure> {
         self.count += 1;
         if self.count > MOST_ERRORS {
@@ -297,7 +297,7 @@ pub const FEWEST_WRITERS: usize = 6;
 /// The most connections to a server, for all processes together.
 const MOST_CONNECTIONS: usize = 200;
 
-/// How many errors in a row an actor tolerates.
+/// The number of consecutive errors that an actor tolerates.
 const MOST_ERRORS: u32 = 200;
 
 #[cfg(test)]

@@ -95,5 +95,5 @@ impl Reader {
     }
 }
 
-/// How long a reader may take to reach the head after the last append.
+/// The time that a reader has to reach the head after the last append.
 const LAST_WAIT: Duration = Duration::from_secs(20);

@@ -34,7 +34,7 @@ pub struct EventStore {
     replica: Option<Store<ReadOnly>>,
 }
 
-/// How the store's `decide` repeats a decision.
+/// The way in which the store's `decide` repeats a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DecidePolicy {
     /// It takes the log's lock after the first conflict.

@@ -145,7 +145,7 @@ impl Client {
         self.run_book_command(&remove, book, CopyState::Removed).await;
     }
 
-    /// Runs a command that brings a copy into a state.
+    /// Runs a command that changes the state of a copy.
     async fn run_book_command(&mut self, command: &impl Command, book: BookId, state: CopyState) {
         if self.session.run(command).await.status == Status::Success {
             self.catalogue.set(book, state);

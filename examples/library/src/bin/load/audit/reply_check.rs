@@ -5,7 +5,7 @@ use eddyline::{SequenceNumber, SequencedEvent};
 use super::findings::Findings;
 use crate::replies::Replies;
 
-/// Checks that a log agrees with the replies to the clients.
+/// A check that a log agrees with the replies to the clients.
 pub(crate) struct ReplyCheck {
     /// The replies, without the events that the log has had so far.
     replies: Replies,

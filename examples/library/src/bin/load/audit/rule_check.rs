@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::findings::Findings;
 
-/// Checks that the events of a log keep the rules of the library.
+/// A check that the events of a log keep the rules of the library.
 ///
 /// It shares no code with the commands, not even their types: with shared code, it would not find
 /// the errors of the commands.
