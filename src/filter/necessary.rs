@@ -1,4 +1,5 @@
-//! Necessary conditions of a match. With them the server finds the events that may break a condition by a join on whole values, and compares only those events exactly.
+//! Necessary conditions of a match. With them the server finds the events that may break a
+//! condition by a join on whole values, and compares only those events exactly.
 //!
 //! Law: if a filter matches an event, the event meets one of the filter's necessary matches.
 

@@ -16,7 +16,8 @@ use crate::error::{ConnectionFailure, Failure, Phase};
 use crate::server::Server;
 use crate::{Class, Config, Error, Role, sql, tls};
 
-/// A dialer of connections to the server of an address: the first of its hosts, at the first of the host's IP addresses, that answers and is in the requested state.
+/// A dialer of connections to the server of an address: the first of its hosts, at the first of the
+/// host's IP addresses, that answers and is in the requested state.
 pub(super) struct Dialer {
     server: Arc<Server>,
     hosts: Arc<Hosts>,

@@ -96,7 +96,8 @@ impl Idle {
         }
     }
 
-    /// Takes an idle connection. Returns `None` if the caller's permit was left over from a connection that was closed.
+    /// Takes an idle connection. Returns `None` if the caller's permit was left over from a
+    /// connection that was closed.
     fn check_out(&self) -> Option<CheckedOut> {
         let guard = self.checkout_lock.lock().unwrap_or_else(PoisonError::into_inner);
         if self.connections.state().idle_connections == 0 {

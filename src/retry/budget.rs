@@ -46,8 +46,8 @@ struct Bucket {
 }
 
 impl RetryBudget {
-    /// Makes a budget that starts with this many tokens and never holds more. Each call adds `ratio`
-    /// of a token, rounded to a millionth. A ratio of 0 adds nothing.
+    /// Makes a budget that starts with this many tokens and never holds more. Each call adds
+    /// `ratio` of a token, rounded to a millionth. A ratio of 0 adds nothing.
     ///
     /// # Errors
     ///

@@ -24,8 +24,8 @@ pub(crate) async fn check(session: &Session, log: &LogName) -> Result<SequenceNu
     }
 }
 
-/// Checks the log once. The version is read before the objects. If a migration commits in between, the objects are at
-/// least those of the version that was read.
+/// Checks the log once. The version is read before the objects. If a migration commits in between,
+/// the objects are at least those of the version that was read.
 async fn check_once(session: &Session, log: &LogName) -> Result<SequenceNumber, Error> {
     let (server, client) = (session.server(), session.client());
     let failed = |error| server.error(error, server.at(Phase::Read));

@@ -91,5 +91,6 @@ pub(crate) fn lock_holder(log: &LogName) -> Statement<'static> {
     Statement::without_params(text)
 }
 
-/// The time for which the server waits for the next request of a transaction. Then it ends the transaction and the connection.
+/// The time for which the server waits for the next request of a transaction. Then it ends the
+/// transaction and the connection.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -17,8 +17,8 @@ use crate::pool::{Lease, Pool, StatementHandle, send};
 use crate::sql::{self, HeldEvent, SearchAnswer, SearchBatch, Statement};
 use crate::{Error, Event, SequenceNumber};
 
-/// A searcher of the log for the events that decide an append, outside of the log's lock: before the
-/// append takes the lock, or after the server refused it.
+/// A searcher of the log for the events that decide an append, outside of the log's lock: before
+/// the append takes the lock, or after the server refused it.
 ///
 /// Searches that are requested while others run wait, and then share a statement.
 pub(super) struct Searcher {
@@ -240,7 +240,8 @@ impl SearchTask {
 }
 
 impl Drop for SearchTask {
-    /// Fails the searches that wait with a transient error, if the task is dropped before its end because its runtime is shut down.
+    /// Fails the searches that wait with a transient error, if the task is dropped before its end
+    /// because its runtime is shut down.
     fn drop(&mut self) {
         let mut queue = self.searcher.lock();
         queue.tasks -= 1;
@@ -302,8 +303,8 @@ async fn collect_rows(
     Ok(collected)
 }
 
-/// The time that a search waits for a running statement before another statement starts in parallel.
-/// One statement at a time has more searches, which share its cost.
+/// The time that a search waits for a running statement before another statement starts in
+/// parallel. One statement at a time has more searches, which share its cost.
 const PARALLEL_DELAY: Duration = Duration::from_millis(5);
 /// The most statements that search at the same time.
 const MAX_TASKS: usize = 4;

@@ -52,5 +52,6 @@ impl Freezer {
 }
 
 const BETWEEN: Duration = Duration::from_secs(1);
-/// The longest time for which a worker is stopped. It exceeds the time for which the server lets a transaction be idle that decides under the log's lock.
+/// The longest time for which a worker is stopped. It exceeds the time for which the server lets a
+/// transaction be idle that decides under the log's lock.
 const LONGEST: Duration = Duration::from_millis(3_000);

@@ -93,5 +93,6 @@ impl Seen {
     }
 }
 
-/// The number of batches for which other processes are expected to append as well, after one of them did.
+/// The number of batches for which other processes are expected to append as well, after one of
+/// them did.
 const CONTENTION_BATCHES: u32 = 16;

@@ -65,7 +65,8 @@ impl QueueClaim {
 }
 
 impl Drop for QueueClaim {
-    /// Fails the attempts that wait with a transient error, if the worker is dropped before its end because its runtime is shut down: they may belong to another runtime. The next append starts
+    /// Fails the attempts that wait with a transient error, if the worker is dropped before its end
+    /// because its runtime is shut down: they may belong to another runtime. The next append starts
     /// another worker.
     fn drop(&mut self) {
         if !self.is_held {
@@ -82,5 +83,6 @@ impl Drop for QueueClaim {
     }
 }
 
-/// The longest time that the attempts in the queue wait for a batch. Then another worker serves the queue.
+/// The longest time that the attempts in the queue wait for a batch. Then another worker serves the
+/// queue.
 pub(super) const MAX_BATCH_TIME: Duration = Duration::from_secs(1);

@@ -353,6 +353,6 @@ impl Worker {
 
 /// The shortest time for which a worker keeps its connection while no attempt arrives.
 const IDLE_TIME: Duration = Duration::from_secs(60);
-/// The number of attempts from which on it is better to send half of them, so that the server is at work while
-/// the other half arrives.
+/// The number of attempts from which on it is better to send half of them, so that the server is at
+/// work while the other half arrives.
 const PIPELINED_ATTEMPTS: usize = 16;
