@@ -24,7 +24,7 @@ use self::idle::{CheckedOut, Idle, Pooled};
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
 use self::recent_failure::RecentFailure;
-pub(crate) use self::session::{ConnectionId, Session, StatementHandle, last_row, send, sent};
+pub(crate) use self::session::{ConnectionId, Session, StatementHandle, fetch_row, last_row, send};
 use crate::error::BoxError;
 use crate::log_name::LogName;
 use crate::server::Server;

@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use futures_util::future::{join, join3, join4};
 use tokio_postgres::{Client, Row, RowStream};
 
-use super::session::{MAX_PREPARED_TEXT, STALE, Session, StatementHandle, send, sent};
+use super::session::{MAX_PREPARED_TEXT, STALE, Session, StatementHandle, fetch_row, send};
 use crate::Error;
 use crate::error::Phase;
 use crate::sql::{self, StatementPlan};
@@ -44,7 +44,7 @@ impl Session {
         let Some(all) = reading.all() else {
             self.start_clock();
             self.state.start_reading();
-            let row = sent(&self.client, &head_handle, &head).await;
+            let row = fetch_row(&self.client, &head_handle, &head).await;
             self.state.finish_reading();
             return Ok((self.single_row(row)?, None));
         };
@@ -55,7 +55,7 @@ impl Session {
         let client = &self.client;
         let (plan_set, row, rows) = join3(
             send_plan(client, set_plan.as_ref()),
-            sent(client, &head_handle, &head),
+            fetch_row(client, &head_handle, &head),
             send(client, &handle, &all),
         )
         .await;
@@ -81,7 +81,7 @@ impl Session {
         // next request comes after it.
         let (begun, row, rows, committed) = join4(
             client.batch_execute(self.settings.begin_reading()),
-            sent(client, &StatementHandle::Unnamed, &head),
+            fetch_row(client, &StatementHandle::Unnamed, &head),
             rows,
             client.simple_query_raw("COMMIT"),
         )
@@ -176,7 +176,7 @@ async fn send_plan(
     set_plan: Option<&(StatementHandle, sql::Statement<'static>)>,
 ) -> Result<(), tokio_postgres::Error> {
     let Some((handle, set_plan)) = set_plan else { return Ok(()) };
-    sent(client, handle, set_plan).await.map(drop)
+    fetch_row(client, handle, set_plan).await.map(drop)
 }
 
 /// Returns whether the server does not know a prepared statement any more, or would return other

@@ -234,13 +234,14 @@ impl Session {
     }
 }
 
-/// Sends a statement. The whole request is written at the first poll.
+/// Sends a statement and returns its rows, which are not received yet. The whole request is written
+/// at the first poll.
 pub(crate) async fn send(
     client: &Client,
-    form: &StatementHandle,
+    handle: &StatementHandle,
     statement: &sql::Statement<'_>,
 ) -> Result<RowStream, tokio_postgres::Error> {
-    match form {
+    match handle {
         StatementHandle::Named(named) => client.query_raw(named, &statement.params).await,
         StatementHandle::Unnamed => {
             client.query_typed_raw(&statement.text, statement.typed_params()).await
@@ -248,14 +249,14 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends a statement, whose request is written at the first poll, and returns the last row of its
-/// answer.
-pub(crate) async fn sent(
+/// Sends a statement, receives its answer to the end, and returns the last row. The whole request is
+/// written at the first poll.
+pub(crate) async fn fetch_row(
     client: &Client,
-    form: &StatementHandle,
+    handle: &StatementHandle,
     statement: &sql::Statement<'_>,
 ) -> Result<Option<Row>, tokio_postgres::Error> {
-    last_row(send(client, form, statement).await).await
+    last_row(send(client, handle, statement).await).await
 }
 
 /// Receives an answer to its end. Returns the last row.

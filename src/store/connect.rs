@@ -85,10 +85,8 @@ impl Store<ReadOnly> {
         if outcomes.iter().any(Result::is_ok) {
             return Ok(store);
         }
-        match outcomes.into_iter().next() {
-            Some(Err(error)) => Err(error),
-            _ => Ok(store),
-        }
+        let first = outcomes.into_iter().next().expect("a store has a server");
+        first.map(|_session| store)
     }
 }
 

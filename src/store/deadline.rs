@@ -58,7 +58,8 @@ impl AttemptDeadline {
         self.ends = attempt.into_iter().chain(self.call_ends).min();
     }
 
-    /// Fails if the time is up, so that no request is sent whose answer would not be awaited.
+    /// Fails if the time is up, so that no request is sent whose answer would not be awaited. The
+    /// error names the time of the whole call, whereas [`run`](Self::run) measures the attempt.
     pub(super) fn check(&self, server: &Server) -> Result<(), Error> {
         match self.ends {
             Some(ends) if ends <= Instant::now() => {
@@ -82,7 +83,7 @@ impl AttemptDeadline {
         Some(Duration::from_millis(1 << exponent))
     }
 
-    /// Awaits a future up to the deadline, after which it returns how long the attempt took.
+    /// Awaits a future up to the deadline. At the deadline, returns how long the attempt has taken.
     pub(super) async fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Duration> {
         let Some(ends) = self.ends else { return Ok(future.await) };
         timeout_at(ends, future).await.map_err(|_| self.began.elapsed())

@@ -117,7 +117,9 @@ impl Store<ReadWrite> {
             })
             .adjust(|error, pause| match error.class() {
                 Class::Conflict => pause.map(|_| Duration::ZERO),
-                // The attempt itself has tried until the deadline to find out the outcome.
+                // The attempt itself has tried until the deadline to find out the outcome. A pause
+                // beyond the deadline ends the call for that reason, whereas `None` would count as
+                // too many attempts.
                 Class::OutcomeUnknown => self.retry.patience().map(|_| Duration::MAX),
                 _ => pause,
             })
@@ -128,11 +130,13 @@ impl Store<ReadWrite> {
     }
 }
 
-/// The conflicts of a decision, and its lock among the decisions of this process.
+/// The conflicts of a decision, and its lock of the boundary: decisions of this store that contend
+/// for a boundary run one after the other.
 struct Contention<'a> {
     boundary_locks: &'a KeyedMutex,
     filter: &'a Filter,
     conflicts: AtomicU32,
+    /// The lock of the boundary, once the decision has it.
     guard: Mutex<Option<KeyedGuard<'a>>>,
     /// Whether the decision's wait for the boundary's lock has timed out.
     has_timed_out: AtomicBool,
@@ -206,8 +210,7 @@ impl<D> DecideAttempt<'_, D> {
         }
         let condition = history.condition();
         let call = AppendCall::new(self.store, events.into(), condition, self.started);
-        let append = async { call.resolve_unknown(call.attempt().await).await };
-        let appended = call.record(append).await?;
+        let appended = call.record(call.run_once()).await?;
         let position = history.position().max(appended.last());
         Ok(Ok(decided(value, Some(appended), position, false)))
     }

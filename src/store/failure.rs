@@ -3,9 +3,18 @@ use uuid::Uuid;
 use super::deadline::AttemptDeadline;
 use crate::error::{BoxError, Cause, cause};
 use crate::log_name::LogName;
-use crate::pool::{Lease, StatementHandle, sent};
+use crate::pool::{Lease, StatementHandle, fetch_row};
 use crate::server::{Server, ends_connection};
 use crate::{Error, Event, sql};
+
+/// The reason why an append or a batch was answered with an error, or not at all. It may have been
+/// appended if the error is an unknown outcome.
+pub(super) enum AppendFailure {
+    /// An error. If a batch has an unknown outcome, the error does not name the events.
+    Error(Error),
+    /// The log holds the id of one of the events.
+    IdTaken,
+}
 
 /// Returns whether an append failed because the log holds the id of one of its events.
 pub(super) fn is_id_taken(log: &LogName, error: &tokio_postgres::Error) -> bool {
@@ -27,8 +36,9 @@ pub(super) fn with_event_ids(error: Error, events: &[Event]) -> Error {
 }
 
 /// Returns whether the server may have committed an append that it answered with this error: the
-/// append was canceled, or memory ran out, between its commit and the end of the call.
-pub(super) fn follows_commit(error: &Error) -> bool {
+/// append was canceled (57014), or memory ran out (53200), between its commit and the end of the
+/// procedure call.
+pub(super) fn may_follow_commit(error: &Error) -> bool {
     let code = error.sqlstate().map(|code| code.as_str());
     code.is_some_and(|code| code == "57014" || code == "53200")
 }
@@ -38,7 +48,7 @@ pub(super) fn is_lock_timeout(error: &Error) -> bool {
     error.sqlstate().is_some_and(|code| code.as_str() == "55P03")
 }
 
-/// Returns the row of an answer that consists of one.
+/// Returns the row of an answer, which must have one.
 pub(super) fn require_row<T>(row: Option<T>) -> Result<T, BoxError> {
     row.ok_or_else(|| "the server answered without a row".into())
 }
@@ -51,8 +61,8 @@ pub(super) fn check_open(lease: &Lease) -> Result<(), Error> {
     }
 }
 
-/// Rolls back a transaction that has nothing to append. If the server does not answer, the
-/// connection is closed.
+/// Rolls back a transaction that has nothing to append. If the server does not answer, the lease
+/// stays marked as in a transaction, and its connection is closed when it is dropped.
 pub(super) async fn roll_back(lease: &mut Lease, deadline: AttemptDeadline) {
     lease.start_clock();
     let ended = deadline.run(lease.client().batch_execute("ROLLBACK")).await;
@@ -61,7 +71,7 @@ pub(super) async fn roll_back(lease: &mut Lease, deadline: AttemptDeadline) {
     }
 }
 
-/// Adds the holder of the log's lock to the error of a lock timeout, as far as the server knows it.
+/// Adds the holder of the log's lock to the error of a lock timeout, if the server can name it.
 pub(super) async fn add_lock_holder(
     log: &LogName,
     lease: &mut Lease,
@@ -83,7 +93,7 @@ async fn lock_holder(
     deadline: AttemptDeadline,
 ) -> Option<String> {
     let query = sql::lock_holder(log);
-    let answer = deadline.run(sent(lease.client(), &StatementHandle::Unnamed, &query)).await;
+    let answer = deadline.run(fetch_row(lease.client(), &StatementHandle::Unnamed, &query)).await;
     if answer.is_err() {
         lease.discard();
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::append::{AppendCall, check_events};
 use super::decide::{DecideAttempt, decided};
-use super::locked_transaction::LockedTransaction;
+use super::locked_transaction::{LockedOutcome, LockedTransaction};
 use crate::telemetry::{Operation, OperationName};
 use crate::{Appended, Decided, Decision, Error, Event, History, ReadWrite};
 
@@ -53,8 +53,8 @@ impl<D> DecideAttempt<'_, D> {
         Ok(Ok(decided(value, Some(appended), position, true)))
     }
 
-    /// Appends the events that were decided. If the server refuses them, or the outcome is unknown,
-    /// further attempts without the lock find out why, or what happened.
+    /// Appends the events that were decided. If the server does not append them, or the outcome is
+    /// unknown, further attempts append them again, without the lock.
     async fn append_and_resolve(
         &self,
         mut transaction: LockedTransaction<'_>,
@@ -62,24 +62,26 @@ impl<D> DecideAttempt<'_, D> {
         operation: &mut Operation,
     ) -> Result<Appended, Error> {
         let condition = transaction.history().condition();
-        let answer = transaction.append(&events).await;
+        let outcome = transaction.append(&events).await;
         let (waited, allowed) = (transaction.decision_time(), self.store.shared.decision_timeout);
-        // The lock ends with the connection, before anything else is tried.
+        // The lock has ended with the transaction. If an answer is missing, the connection is closed
+        // here, and the lock ends when the server notices that. Another attempt waits for it.
         drop(transaction);
 
         let call = AppendCall::new(self.store, events, condition, self.started);
-        let was_lost = answer.as_ref().is_err_and(Error::is_outcome_unknown);
-        let result = match answer.transpose() {
-            Some(result) => result,
-            None => call.attempt().await,
+        let was_lost = outcome.as_ref().is_err_and(Error::is_outcome_unknown);
+        let result = match outcome {
+            Ok(LockedOutcome::Appended(appended)) => Ok(appended),
+            Ok(LockedOutcome::NotAppended) => call.attempt().await,
+            Err(error) => Err(error),
         };
-        // Another append can be committed in between only if the server ended the transaction, or
-        // if the lock ended with the connection.
+        // Another append can be committed between the decision and a further attempt, since the lock
+        // has ended: because the decision took too long, or because the connection was lost.
         let appended = call.resolve_unknown(result).await.map_err(|error| match error {
             Error::Conflict { .. } if waited >= allowed => {
                 Error::DecisionTimedOut { waited, allowed }
             }
-            Error::Conflict { .. } if was_lost => self.store.first().server().lost(error),
+            Error::Conflict { .. } if was_lost => self.store.first_server().lost(error),
             error => error,
         })?;
         operation.count_appended(call.new_events(&appended));

@@ -13,9 +13,9 @@ use super::failure::{
 use super::outcome::AppendOutcome;
 use super::shared::Shared;
 use crate::error::BoxError;
-use crate::pool::{Lease, send, sent};
-use crate::sql::{self, BatchAnswer, ConflictProbe, LockedTimeouts, Precondition, TransactionEnd};
-use crate::{Appended, Error, Event, History, Query, ReadWrite, SequenceNumber, SequencedEvent};
+use crate::pool::{Lease, fetch_row, send};
+use crate::sql::{self, BatchAnswer, LockedTimeouts, Precondition, TransactionEnd};
+use crate::{Appended, Error, Event, History, Query, ReadWrite, SequencedEvent};
 
 /// A transaction that holds the log's lock, and has read the events of a query.
 ///
@@ -28,11 +28,18 @@ pub(super) struct LockedTransaction<'a> {
     shared: &'a Shared,
     lease: Lease,
     deadline: AttemptDeadline,
+    /// Its position is the log's head, which cannot move while the lock is held: a query that leaves
+    /// out newer events is not allowed in a decision (`Query::check_for_decision`).
     history: History<ReadWrite>,
-    /// The log's head, which cannot move while the lock is held.
-    head: SequenceNumber,
     /// When the server began to wait for the decision.
     idle_since: Instant,
+}
+
+/// The outcome of an append under the lock that the server has answered.
+pub(super) enum LockedOutcome {
+    Appended(Appended),
+    /// The server has not appended the events, for instance because the log holds an id of them.
+    NotAppended,
 }
 
 impl<'a> LockedTransaction<'a> {
@@ -42,18 +49,18 @@ impl<'a> LockedTransaction<'a> {
         query: &Query,
         deadline: AttemptDeadline,
     ) -> Result<Self, Error> {
-        let (shared, pool) = (&*store.shared, store.first());
+        let (shared, pool) = (&*store.shared, store.primary_pool());
         let server = pool.server();
         let mut lease = deadline.run_against(server, pool.acquire()).await?;
         let reading = lock_and_read(shared, query, &mut lease, deadline);
-        let (history, head) = match deadline.run(reading).await {
+        let history = match deadline.run(reading).await {
             Ok(result) => result?,
             Err(waited) => {
                 lease.discard();
                 return Err(timed_out(server, waited));
             }
         };
-        Ok(Self { shared, lease, deadline, history, head, idle_since: Instant::now() })
+        Ok(Self { shared, lease, deadline, history, idle_since: Instant::now() })
     }
 
     pub(super) fn history(&self) -> &History<ReadWrite> {
@@ -79,18 +86,10 @@ impl<'a> LockedTransaction<'a> {
         roll_back(&mut self.lease, self.deadline).await;
     }
 
-    /// Appends events and commits. Returns `None` if the server refuses the events. The next
-    /// attempt finds out why.
-    pub(super) async fn append(&mut self, events: &[Event]) -> Result<Option<Appended>, Error> {
-        let condition = self.history.condition();
-        let mut probe = ConflictProbe::default();
-        probe.add(events.len(), condition.guard(), self.history.position(), 0);
-        // Lemma 2: while the lock is held, the head is the one that was read. The history's
-        // position lies below it if the query left out newer events.
-        let precondition = match self.history.position() < self.head {
-            true => Precondition::NoMatch(&probe),
-            false => Precondition::Head(self.head),
-        };
+    /// Appends events and commits.
+    pub(super) async fn append(&mut self, events: &[Event]) -> Result<LockedOutcome, Error> {
+        // Lemma 2: while the lock is held, the head is the one that was read.
+        let precondition = Precondition::Head(self.history.position());
         let append = sql::append_batch(
             &self.shared.log.append_texts,
             precondition,
@@ -101,11 +100,11 @@ impl<'a> LockedTransaction<'a> {
         );
         let server = self.lease.server().clone();
         let preparing = self.lease.prepare(&append.text);
-        let form = self.deadline.run_against(&server, preparing).await?;
+        let handle = self.deadline.run_against(&server, preparing).await?;
         self.lease.start_clock();
         let client = self.lease.client();
         // Both requests are written together.
-        let answers = join(sent(client, &form, &append), client.batch_execute("COMMIT"));
+        let answers = join(fetch_row(client, &handle, &append), client.batch_execute("COMMIT"));
         match self.deadline.run(answers).await {
             Ok((appended, committed)) => self.read_answers(events, appended, committed),
             Err(waited) => {
@@ -120,12 +119,12 @@ impl<'a> LockedTransaction<'a> {
         events: &[Event],
         appended: Result<Option<Row>, tokio_postgres::Error>,
         committed: Result<(), tokio_postgres::Error>,
-    ) -> Result<Option<Appended>, Error> {
+    ) -> Result<LockedOutcome, Error> {
         let row = match appended {
             Ok(row) => row,
             Err(error) if is_id_taken(&self.shared.log.name, &error) => {
                 self.lease.leave_transaction();
-                return Ok(None);
+                return Ok(LockedOutcome::NotAppended);
             }
             // The server ended the transaction before the events had arrived, and so before
             // `COMMIT`.
@@ -141,24 +140,23 @@ impl<'a> LockedTransaction<'a> {
         self.lease.leave_transaction();
         let unknown = |source: BoxError| outcome_unknown(self.lease.server(), events, source);
         let answer = require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown)?;
-        match AppendOutcome::of_single(&answer, self.head) {
+        match AppendOutcome::of_single(&answer, self.history.position()) {
             AppendOutcome::Appended { first, last } => {
                 self.shared.log.note_newest(last);
-                Ok(Some(Appended::new(first, last)))
+                Ok(LockedOutcome::Appended(Appended::new(first, last)))
             }
-            _ => Ok(None),
+            _ => Ok(LockedOutcome::NotAppended),
         }
     }
 }
 
-/// Begins a transaction, takes the log's lock and reads, in one round trip. Returns the history and
-/// the log's head.
+/// Begins a transaction, takes the log's lock and reads, in one round trip.
 async fn lock_and_read(
     shared: &Shared,
     query: &Query,
     lease: &mut Lease,
     deadline: AttemptDeadline,
-) -> Result<(History<ReadWrite>, SequenceNumber), Error> {
+) -> Result<History<ReadWrite>, Error> {
     let name = &shared.log.name;
     let statement_timeout = MAX_LOCKED_STATEMENT.min(shared.statement_timeout);
     let timeouts = LockedTimeouts {
@@ -169,11 +167,13 @@ async fn lock_and_read(
     let lock = sql::lock_to_decide(name, timeouts);
     let head = sql::head(name);
     let read = sql::read(name, query);
-    let lock_form = lease.prepare(&lock.text).await?;
-    let head_form = lease.prepare(&head.text).await?;
-    let read_form = lease.prepare(&read.text).await?;
+    let lock_handle = lease.prepare(&lock.text).await?;
+    let head_handle = lease.prepare(&head.text).await?;
+    let read_handle = lease.prepare(&read.text).await?;
     // The append is prepared now, so that it costs no round trip while the lock is held.
-    lease.prepare(shared.log.append_texts.of(false, TransactionEnd::KeepOpen)).await?;
+    lease
+        .prepare(shared.log.append_texts.of(/* is_probed */ false, TransactionEnd::KeepOpen))
+        .await?;
 
     lease.enter_transaction();
     lease.start_clock();
@@ -182,9 +182,9 @@ async fn lock_and_read(
     // Lemma 2: the head and the events are read by statements of their own, after the lock.
     let (begun, locked, head, rows) = join4(
         client.batch_execute(lease.begin_text()),
-        sent(client, &lock_form, &lock),
-        sent(client, &head_form, &head),
-        send(client, &read_form, &read),
+        fetch_row(client, &lock_handle, &lock),
+        fetch_row(client, &head_handle, &head),
+        send(client, &read_handle, &read),
     )
     .await;
     begun.map_err(|error| lease.failed(error))?;
@@ -205,7 +205,7 @@ async fn read_history(
     lease: &mut Lease,
     head: Option<Row>,
     rows: RowStream,
-) -> Result<(History<ReadWrite>, SequenceNumber), Error> {
+) -> Result<History<ReadWrite>, Error> {
     let head = require_row(head).map_err(|error| lease.server().lost(error))?;
     let head = sql::decode_head(&head)?;
     let rows: Vec<_> = rows.try_collect().await.map_err(|error| lease.failed(error))?;
@@ -214,8 +214,7 @@ async fn read_history(
     let last = events.last().map(SequencedEvent::sequence_number);
     let position = query.position(head, events.len(), last);
     let served_by = lease.server().name.clone();
-    let history = History::new(events, position, query.filter.clone(), served_by);
-    Ok((history, head))
+    Ok(History::new(events, position, query.filter.clone(), served_by))
 }
 
 /// The longest time that a statement may take while the log's lock is held.

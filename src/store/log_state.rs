@@ -9,8 +9,8 @@ use crate::sql::AppendTexts;
 pub(super) struct LogState {
     pub(super) name: LogName,
     pub(super) append_texts: AppendTexts,
-    /// The highest position that this process has seen, by which old conditions are distinguished
-    /// from recent ones.
+    /// The highest position that this store has seen, by which old conditions are distinguished from
+    /// recent ones.
     newest: AtomicU64,
 }
 
@@ -27,10 +27,10 @@ impl LogState {
         self.newest.fetch_max(position.value(), Ordering::Relaxed);
     }
 
-    /// Returns whether a condition is so old that it is searched for before the append takes the
+    /// Returns whether a condition is so old that a search validates it before the append takes the
     /// log's lock. SAFETY.md, Bounded work under the lock.
-    pub(super) fn is_old(&self, guard: &Guard) -> bool {
-        self.newest().value().saturating_sub(guard.after.value()) > MAX_RECENT_EVENTS
+    pub(super) fn is_old(&self, condition: &Guard) -> bool {
+        self.newest().value().saturating_sub(condition.after.value()) > MAX_RECENT_EVENTS
     }
 }
 

@@ -31,8 +31,9 @@ use self::shared::Shared;
 pub use self::stream::EventStream;
 use crate::pool::Pool;
 use crate::retry::Retry;
+use crate::server::Server;
 use crate::telemetry::{Operation, OperationName};
-use crate::{Classify, Mode, ReadOnly, RetryPolicy, SequenceNumber};
+use crate::{Classify, Mode, ReadOnly, ReadWrite, RetryPolicy, SequenceNumber};
 
 /// A handle that reads a log and, if its mode is [`ReadWrite`](crate::ReadWrite), appends to it.
 ///
@@ -155,11 +156,19 @@ impl<M: Mode> Store<M> {
     }
 
     fn operation(&self, name: OperationName) -> Operation {
-        self.shared.telemetry.operation(name, self.first().server())
+        self.shared.telemetry.operation(name, self.first_server())
     }
 
-    /// Returns the pool whose server an operation is attributed to until a server has answered.
-    fn first(&self) -> &Pool {
+    /// Returns the server that an operation is attributed to until a server has answered: the
+    /// primary, or the first replica.
+    fn first_server(&self) -> &Arc<Server> {
+        self.shared.pools[0].server()
+    }
+}
+
+impl Store<ReadWrite> {
+    /// Returns the pool of the primary for everything but batches.
+    fn primary_pool(&self) -> &Pool {
         &self.shared.pools[0]
     }
 }

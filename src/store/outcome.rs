@@ -1,26 +1,26 @@
 use crate::SequenceNumber;
 use crate::sql::BatchAnswer;
 
-/// The outcome of an attempt to append that the server has answered.
+/// The outcome of a request to append that the server has answered without an error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AppendOutcome {
     /// The events were appended and committed.
     Appended { first: SequenceNumber, last: SequenceNumber },
-    /// An event breaks the condition. It may be one of the attempt's own, appended before.
+    /// An event breaks the condition. It may be one of the append's own, stored by an earlier attempt.
     ConditionBroken { event: SequenceNumber },
-    /// So many events lie above the condition's position that the condition has to be searched for
-    /// outside of the log's lock.
+    /// So many events lie above the validated position that the condition has to be validated by a
+    /// search outside of the log's lock.
     ConditionTooOld,
-    /// The log holds the id of one of the attempt's events. The attempt itself may have stored it,
-    /// if it was canceled before and sent again.
+    /// The log holds the id of one of the events. The same attempt may have stored it, if its batch
+    /// was canceled during the commit and sent again in halves.
     IdTaken { may_be_own: bool },
-    /// The condition's position lies above the log's head.
+    /// The validated position lies above the log's head.
     PositionAhead { head: SequenceNumber },
 }
 
 impl AppendOutcome {
-    /// Returns the outcome of the only attempt of a batch, whose condition the server validated
-    /// from the position `validated` on.
+    /// Returns the outcome of the only request of a batch. The server validated its condition from
+    /// the position `validated` on.
     pub(super) fn of_single(answer: &BatchAnswer, validated: SequenceNumber) -> Self {
         if let (Some(&first), Some(&last)) = (answer.numbers.first(), answer.numbers.last()) {
             return Self::Appended { first, last };

@@ -241,7 +241,7 @@ impl<M: Mode> Store<M> {
     ) -> Result<ReadAnswer, Error> {
         let started = Instant::now();
         loop {
-            deadline.check(self.first().server())?;
+            deadline.check(self.first_server())?;
             let answer = self.ask_any(reading, call, *deadline).await?;
             let reached = answer.head();
             if reached >= self.at_least {

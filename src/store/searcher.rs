@@ -18,7 +18,7 @@ use crate::sql::{self, HeldEvent, SearchAnswer, SearchBatch, Statement};
 use crate::{Error, Event, SequenceNumber};
 
 /// A searcher of the log for the events that decide an append, outside of the log's lock: before
-/// the append takes the lock, or after the server refused it.
+/// the append takes the lock, or after the server did not append it.
 ///
 /// Searches that are requested while others run wait, and then share a statement.
 pub(super) struct Searcher {
@@ -44,10 +44,38 @@ struct SearchQueue {
 pub(super) struct SearchRequest {
     /// The events of the append, of which the log may hold some.
     pub(super) events: Arc<[Event]>,
-    /// The position of the event that broke the append's condition.
-    pub(super) at: Option<SequenceNumber>,
-    /// The condition to validate up to the log's head.
-    pub(super) guard: Option<Guard>,
+    /// What else to search for, if anything.
+    pub(super) target: Option<SearchTarget>,
+}
+
+/// The event that a search looks for, besides the append's own events.
+#[derive(Clone)]
+pub(super) enum SearchTarget {
+    /// The event at this position, which broke the append's condition.
+    EventAt(SequenceNumber),
+    /// The first event that breaks this condition. If there is none, the condition is validated up
+    /// to the log's head.
+    Conflict(Guard),
+}
+
+/// The result of a search.
+pub(super) struct SearchResult {
+    /// The log's head in the snapshot of the search.
+    pub(super) head: SequenceNumber,
+    /// Whether the log holds an event of the append.
+    pub(super) holds_event: bool,
+    /// The position and the type of the target, if it was found.
+    pub(super) event: Option<(SequenceNumber, String)>,
+    /// Whether `event` is certainly none of the append's own events, if `holds_event` is false: the
+    /// snapshot in which it was found was searched for them.
+    pub(super) covers_own_events: bool,
+}
+
+impl SearchResult {
+    fn new(answer: SearchAnswer, covers_own_events: bool) -> Self {
+        let SearchAnswer { head, event, holds_event, .. } = answer;
+        Self { head, holds_event, event, covers_own_events }
+    }
 }
 
 struct PendingSearch {
@@ -68,23 +96,32 @@ impl Searcher {
     /// Searches for the events of a request. Dropping the future changes nothing.
     ///
     /// Some conditions need a statement of their own, which runs after the search for the append's
-    /// events. An event that it finds may be one of these, stored in between. The answer is then
-    /// marked as one that needed its own search.
+    /// events, in a later snapshot. An event that it finds may be one of these, stored in between.
     pub(super) async fn find(
         self: &Arc<Self>,
         request: SearchRequest,
         deadline: AttemptDeadline,
-    ) -> Result<SearchAnswer, Error> {
-        let guard = request.guard.clone();
-        let is_batched = guard.as_ref().is_none_or(SearchBatch::supports);
-        let request = SearchRequest { guard: request.guard.filter(|_| is_batched), ..request };
-        let found = self.find_in_batch(request, deadline).await?;
-        match guard {
-            Some(guard) if !found.holds_event && (!is_batched || found.needs_own_search) => {
-                let found = self.find_single(&guard, deadline).await?;
-                Ok(SearchAnswer { needs_own_search: true, ..found })
+    ) -> Result<SearchResult, Error> {
+        let SearchRequest { events, target } = request;
+        let covers_own_events = !events.is_empty();
+        let (condition, batched_target) = match target {
+            Some(SearchTarget::Conflict(condition)) if !SearchBatch::supports(&condition) => {
+                (Some(condition), None)
             }
-            _ => Ok(found),
+            Some(SearchTarget::Conflict(condition)) => {
+                (Some(condition.clone()), Some(SearchTarget::Conflict(condition)))
+            }
+            target => (None, target),
+        };
+        let was_batched = batched_target.is_some();
+        let request = SearchRequest { events, target: batched_target };
+        let answer = self.find_in_batch(request, deadline).await?;
+        match condition {
+            Some(condition) if !answer.holds_event && (!was_batched || answer.needs_own_search) => {
+                let answer = self.find_single(&condition, deadline).await?;
+                Ok(SearchResult::new(answer, false))
+            }
+            _ => Ok(SearchResult::new(answer, covers_own_events)),
         }
     }
 
@@ -100,7 +137,7 @@ impl Searcher {
         answers.map(|mut answers| answers.pop().unwrap_or_default())
     }
 
-    /// Puts a search into the queue, and waits for its answer.
+    /// Puts a search into the queue, and waits for its answer. Makes sure that a task runs it.
     async fn enqueue(self: &Arc<Self>, search: Search) -> Result<SearchAnswer, Error> {
         let (server, deadline) = (self.batch_pool.server(), search.deadline);
         let (reply, mut answer) = oneshot::channel();
@@ -119,8 +156,8 @@ impl Searcher {
         answer.await
     }
 
-    /// Returns a task that the caller runs itself, without waiting for a spawned task to start.
-    /// There is one only if no other task runs and few searches are expected.
+    /// Returns a task for the caller to run itself, which saves the time to start a spawned one. Only
+    /// if no other task runs and the last statement had no more than one search.
     fn start_inline(self: &Arc<Self>) -> Option<SearchTask> {
         let mut queue = self.lock();
         let starts = queue.tasks == 0 && queue.last_batch_size <= 1;
@@ -142,7 +179,12 @@ impl Searcher {
         let deadline = AttemptDeadline::join(batch.iter().map(|one| one.deadline));
         let mut searches = SearchBatch::default();
         for Search { request, .. } in batch {
-            searches.add(&request.events, request.at, request.guard.as_ref());
+            let (at, condition) = match &request.target {
+                Some(SearchTarget::EventAt(position)) => (Some(*position), None),
+                Some(SearchTarget::Conflict(condition)) => (None, Some(condition)),
+                None => (None, None),
+            };
+            searches.add(&request.events, at, condition);
         }
         let statement = searches.statement(&self.log.name);
         let (lease, rows) = run_transaction(&self.batch_pool, &statement, deadline).await?;
@@ -152,10 +194,10 @@ impl Searcher {
 
     async fn find_single(
         &self,
-        guard: &Guard,
+        condition: &Guard,
         deadline: AttemptDeadline,
     ) -> Result<SearchAnswer, Error> {
-        let statement = sql::search(&self.log.name, guard);
+        let statement = sql::search(&self.log.name, condition);
         let (lease, rows) = run_transaction(&self.single_pool, &statement, deadline).await?;
         let row = require_row(rows.first()).map_err(|error| lease.server().lost(error))?;
         SearchAnswer::decode(row).map_err(|error| lease.server().lost(error))
@@ -240,8 +282,8 @@ impl SearchTask {
 }
 
 impl Drop for SearchTask {
-    /// Fails the searches that wait with a transient error, if the task is dropped before its end
-    /// because its runtime is shut down.
+    /// Starts another task for the searches that wait, if no task runs them. If the runtime of this
+    /// one is shut down, they fail with a transient error instead: their replies are dropped.
     fn drop(&mut self) {
         let mut queue = self.searcher.lock();
         queue.tasks -= 1;
@@ -266,16 +308,16 @@ pub(super) async fn run_transaction(
 ) -> Result<(Lease, Vec<Row>), Error> {
     let server = pool.server();
     let mut lease = deadline.run_against(server, pool.acquire()).await?;
-    let form = deadline.run_against(server, lease.prepare(&statement.text)).await?;
+    let handle = deadline.run_against(server, lease.prepare(&statement.text)).await?;
     lease.enter_transaction();
     lease.start_clock();
     // Behind a pooler, settings apply to one transaction, so one has to be opened.
-    let is_shared = lease.own_id().is_none();
-    let command = async |text: &str| match is_shared {
+    let is_pooled = lease.own_id().is_none();
+    let command = async |text: &str| match is_pooled {
         true => lease.client().batch_execute(text).await,
         false => Ok(()),
     };
-    let collecting = collect_rows(lease.client(), &form, statement);
+    let collecting = collect_rows(lease.client(), &handle, statement);
     let answers = join3(command(lease.begin_text()), collecting, command("COMMIT"));
     let rows = match deadline.run(answers).await {
         Ok((begun, rows, committed)) => begun.and(rows).and_then(|rows| committed.map(|()| rows)),
@@ -291,10 +333,10 @@ pub(super) async fn run_transaction(
 
 async fn collect_rows(
     client: &Client,
-    form: &StatementHandle,
+    handle: &StatementHandle,
     statement: &Statement<'_>,
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let rows = send(client, form, statement).await?;
+    let rows = send(client, handle, statement).await?;
     pin_mut!(rows);
     let mut collected = Vec::new();
     while let Some(row) = rows.next().await {

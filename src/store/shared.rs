@@ -8,7 +8,7 @@ use super::appender::Appender;
 use super::deadline::AttemptDeadline;
 use super::keyed_mutex::KeyedMutex;
 use super::log_state::LogState;
-use super::searcher::{SearchRequest, Searcher, run_transaction};
+use super::searcher::{SearchRequest, SearchTarget, Searcher, run_transaction};
 use crate::pool::{Pool, Session};
 use crate::sql::{self, Precondition, TransactionEnd};
 use crate::telemetry::Telemetry;
@@ -17,7 +17,9 @@ use crate::{AppendCondition, Config, Error, Filter, RetryPolicy, Role, schema};
 /// The state that the clones of a store share.
 pub(super) struct Shared {
     pub(super) log: Arc<LogState>,
-    /// The pool of the primary, or a pool for each replica.
+    /// In a read-write store, the pool of the primary. It is used for reads, for decisions under the
+    /// log's lock, for large appends and imports, and for searches that are not batched. In a
+    /// read-only store, a pool for each replica.
     pub(super) pools: Vec<Pool>,
     /// The pool that the next read starts with, modulo their number.
     next_pool: AtomicUsize,
@@ -38,8 +40,9 @@ struct Writer {
 }
 
 impl Writer {
-    /// Creates the appender and its searcher. They have a pool apart from the primary's, so that
-    /// readers do not wait for appends that wait for the log's lock.
+    /// Creates the appender and its searcher. Batches of appends and of searches use a pool of their
+    /// own. So reads do not wait for a connection that waits for the log's lock, and these statements
+    /// have the settings that [`Pool::for_appends`] makes.
     fn new(config: &Config, primary: &Pool, log: &Arc<LogState>) -> Self {
         let pool = primary.for_appends(config);
         let searcher = Searcher::new(log.clone(), pool.clone(), primary.clone());
@@ -51,8 +54,8 @@ impl Writer {
     /// append.
     async fn warm_up(&self, log: &LogState) -> Result<(), Error> {
         let condition = AppendCondition::no_match(Filter::any_of([("Key", "value")]).build()?);
-        let guard = condition.guard().cloned();
-        let search = SearchRequest { events: Arc::new([]), at: None, guard };
+        let target = condition.guard().cloned().map(SearchTarget::Conflict);
+        let search = SearchRequest { events: Arc::new([]), target };
         let deadline = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
         self.searcher.find(search, deadline).await?;
         let append = sql::append_batch(

@@ -5,11 +5,12 @@ use tokio_postgres::{Client, IsolationLevel, Portal, Row, Transaction};
 
 use super::deadline::{AttemptDeadline, timed_out};
 use super::failure::{
-    add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row, with_event_ids,
+    AppendFailure, add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row,
+    with_event_ids,
 };
 use super::log_state::LogState;
 use crate::error::BoxError;
-use crate::pool::{Lease, StatementHandle, last_row, sent};
+use crate::pool::{Lease, StatementHandle, fetch_row, last_row};
 use crate::sql::{self, BatchAnswer, Precondition, Statement, TransactionEnd};
 use crate::{Error, Event, SequenceNumber};
 
@@ -20,8 +21,8 @@ use crate::{Error, Event, SequenceNumber};
 /// wait while the events are sent, and an attempt that ends before they have arrived has stored
 /// nothing.
 ///
-/// A pooler that shares connections by transaction has no statements to bind. Behind one, the
-/// events are sent with the call, which takes the lock after all of them have arrived.
+/// Behind a pooler in transaction mode no statements are prepared, so the call cannot be bound in
+/// advance. The events are sent with the call, which takes the lock after all of them have arrived.
 pub(super) struct StagedAppend<'a> {
     pub(super) log: &'a LogState,
     pub(super) events: &'a [Event],
@@ -29,34 +30,34 @@ pub(super) struct StagedAppend<'a> {
     pub(super) lock_timeout: Duration,
 }
 
-/// The outcome of an attempt to append.
+/// The outcome of a staged append.
 pub(super) struct StagedAnswer {
-    /// The log's head before anything could be stored. `None` if nothing can be stored.
+    /// A head from before the events could be stored: if they are stored, they lie above it. `None`
+    /// if they are certainly not stored.
     pub(super) floor: Option<SequenceNumber>,
-    pub(super) result: Result<BatchAnswer, StagedFailure>,
-}
-
-/// The reason why the events were not appended.
-pub(super) enum StagedFailure {
-    Error(Error),
-    /// The log holds the id of one of the events.
-    IdTaken,
+    pub(super) result: Result<BatchAnswer, AppendFailure>,
 }
 
 impl From<Error> for StagedAnswer {
     /// Converts an error that occurred before anything could be stored.
     fn from(error: Error) -> Self {
-        Self { floor: None, result: Err(StagedFailure::Error(error)) }
+        Self { floor: None, result: Err(AppendFailure::Error(error)) }
     }
 }
 
-/// A statement, and the way in which it is sent.
-struct PreparedCall<'a, F> {
+/// A statement with its handle on the connection.
+struct PreparedCall<'a, H> {
     statement: Statement<'a>,
-    form: F,
+    handle: H,
 }
 
-/// The answers to the last round trip.
+/// The reason why a call was not bound. Nothing is stored.
+enum BindFailure {
+    Error(tokio_postgres::Error),
+    TimedOut(Duration),
+}
+
+/// The answers to the call and to its `COMMIT`.
 struct CommitAnswers {
     appended: Result<Option<Row>, tokio_postgres::Error>,
     committed: Result<(), tokio_postgres::Error>,
@@ -83,23 +84,24 @@ impl StagedAppend<'_> {
         let prepared = deadline.run_against(&server, async {
             Ok((lease.prepare(&head.text).await?, lease.prepare(&call.text).await?))
         });
-        let forms = match prepared.await.and_then(|forms| check_open(lease).map(|()| forms)) {
-            Ok(forms) => forms,
+        let prepared = prepared.await.and_then(|handles| check_open(lease).map(|()| handles));
+        let (head_handle, call_handle) = match prepared {
+            Ok(handles) => handles,
             Err(error) => return error.into(),
         };
         lease.enter_transaction();
         lease.start_clock();
-        let head = PreparedCall { statement: head, form: forms.0 };
-        match forms.1 {
-            StatementHandle::Named(form) => {
-                let call = PreparedCall { statement: call, form };
+        let head = PreparedCall { statement: head, handle: head_handle };
+        match call_handle {
+            StatementHandle::Named(handle) => {
+                let call = PreparedCall { statement: call, handle };
                 self.bind_and_execute(lease, &head, &call, deadline).await
             }
             StatementHandle::Unnamed => self.send_at_once(lease, &head, &call, deadline).await,
         }
     }
 
-    /// Sends the whole call, which commits itself.
+    /// Sends the whole call, which commits by itself.
     async fn send_at_once(
         &self,
         lease: &mut Lease,
@@ -109,8 +111,8 @@ impl StagedAppend<'_> {
     ) -> StagedAnswer {
         let client = lease.client();
         let answers = join(
-            sent(client, &head.form, &head.statement),
-            sent(client, &StatementHandle::Unnamed, call),
+            fetch_row(client, &head.handle, &head.statement),
+            fetch_row(client, &StatementHandle::Unnamed, call),
         );
         match deadline.run(answers).await {
             Ok((head, appended)) => {
@@ -129,20 +131,19 @@ impl StagedAppend<'_> {
         call: &PreparedCall<'_, tokio_postgres::Statement>,
         deadline: AttemptDeadline,
     ) -> StagedAnswer {
-        let bound = bind(lease.client_mut(), head, call, deadline);
+        let client = lease.client_mut();
         // The transaction borrows the lease, so it has to end before the lease is used again.
-        let executed = match deadline.run(bound).await {
-            Ok(Ok((head, transaction, portal))) => {
-                Ok(Ok((head, deadline.run(execute(transaction, &portal)).await)))
-            }
-            Ok(Err(error)) => Ok(Err(error)),
-            Err(waited) => Err(waited),
+        let executed = async {
+            let bound = deadline.run(bind(client, head, call, deadline)).await;
+            let bound = bound.map_err(BindFailure::TimedOut)?.map_err(BindFailure::Error)?;
+            let (head, transaction, portal) = bound;
+            Ok((head, deadline.run(execute(transaction, &portal)).await))
         };
-        match executed {
-            Ok(Ok((head, Ok(answers)))) => self.read_answers(lease, head, answers, deadline).await,
-            Ok(Ok((head, Err(waited)))) => self.unanswered(lease, head, waited),
-            Ok(Err(error)) => lease.failed(error).into(),
-            Err(waited) => {
+        match executed.await {
+            Ok((head, Ok(answers))) => self.read_answers(lease, head, answers, deadline).await,
+            Ok((head, Err(waited))) => self.unanswered(lease, head, waited),
+            Err(BindFailure::Error(error)) => lease.failed(error).into(),
+            Err(BindFailure::TimedOut(waited)) => {
                 lease.discard();
                 timed_out(lease.server(), waited).into()
             }
@@ -166,26 +167,26 @@ impl StagedAppend<'_> {
         lease: &mut Lease,
         answers: CommitAnswers,
         deadline: AttemptDeadline,
-    ) -> Result<BatchAnswer, StagedFailure> {
+    ) -> Result<BatchAnswer, AppendFailure> {
         let row = match answers.appended {
             Ok(row) => row,
             Err(error) if is_id_taken(&self.log.name, &error) => {
-                return Err(StagedFailure::IdTaken);
+                return Err(AppendFailure::IdTaken);
             }
             Err(error) => {
                 let error = with_event_ids(lease.failed_append(error), self.events);
                 let error = add_lock_holder(&self.log.name, lease, error, deadline).await;
-                return Err(StagedFailure::Error(error));
+                return Err(AppendFailure::Error(error));
             }
         };
         let unknown = |source: BoxError| outcome_unknown(lease.server(), self.events, source);
         let answer = require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown);
-        let answer = answer.map_err(StagedFailure::Error)?;
+        let answer = answer.map_err(AppendFailure::Error)?;
         match answers.committed {
             Ok(()) => Ok(answer),
             Err(error) => {
                 let error = with_event_ids(lease.failed_append(error), self.events);
-                Err(StagedFailure::Error(error))
+                Err(AppendFailure::Error(error))
             }
         }
     }
@@ -195,17 +196,17 @@ impl StagedAppend<'_> {
         lease.discard();
         let error = timed_out(lease.server(), waited);
         let error = outcome_unknown(lease.server(), self.events, error);
-        StagedAnswer { floor: Some(floor(head)), result: Err(StagedFailure::Error(error)) }
+        StagedAnswer { floor: Some(floor(head)), result: Err(AppendFailure::Error(error)) }
     }
 }
 
-/// Returns the log's head before the append. If it is not known, the append may have stored events
-/// at any position.
+/// Returns the head that was read before the append or, if its answer is missing, 0: the append may
+/// have stored events at any position.
 fn floor(head: Option<Row>) -> SequenceNumber {
     head.and_then(|row| sql::decode_head(&row).ok()).unwrap_or_default()
 }
 
-/// Begins a transaction and binds the call, with which the server receives the events. Returns the
+/// Begins a transaction and binds the call, which transmits the events to the server. Returns the
 /// log's head as well.
 async fn bind<'c>(
     client: &'c mut Client,
@@ -221,8 +222,8 @@ async fn bind<'c>(
     let transaction = transaction.start().await?;
     let (allowed, head, portal) = join3(
         transaction.client().batch_execute(&wait),
-        sent(transaction.client(), &head.form, &head.statement),
-        transaction.bind_raw(&call.form, &call.statement.params),
+        fetch_row(transaction.client(), &head.handle, &head.statement),
+        transaction.bind_raw(&call.handle, &call.statement.params),
     )
     .await;
     allowed?;

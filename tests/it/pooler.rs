@@ -1,13 +1,15 @@
 //! Stores behind a pooler in transaction mode, which may give each transaction of a client another
 //! backend.
 
-use eddyline::{AppendCondition, Config, Filter, Pooler, ReadOnly, ReadWrite, Store};
+use std::time::Duration;
+
+use eddyline::{AppendCondition, Config, Filter, Pooler, ReadOnly, ReadWrite, RetryPolicy, Store};
 use futures_util::stream;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::every_operation::use_all;
 use crate::support::{
-    ConnectionPooler, Log, cancel_after_commits, connect, lent, loans_of, log_that_runs,
+    ConnectionPooler, Log, cancel_after_commits, connect, lent, loans_of, log_that_runs, promptly,
 };
 
 /// Returns the prepared statements, changed settings and advisory locks of a pooled session.
@@ -100,4 +102,27 @@ async fn an_import_succeeds_despite_errors_after_its_commits() {
 
     assert_eq!((imported.read(), imported.stored()), (5, 5));
     assert_eq!(store.query(Filter::everything()).await.unwrap().events().len(), 5);
+}
+
+/// Behind a pooler, each append carries the lock timeout, which is a setting of the connection
+/// otherwise.
+#[tokio::test]
+async fn an_append_fails_after_the_lock_timeout() {
+    let log = Log::new().await;
+    let pooler = ConnectionPooler::in_transaction_mode(&log.primary_url()).await;
+    let config = Config::new(&pooler.url(&log.primary_url())).unwrap().log(&log.name);
+    let config = config.pooler(Pooler::Transaction).retry(RetryPolicy::never());
+    let store = Store::<ReadWrite>::connect(config.lock_timeout(Duration::from_millis(100)));
+    let store = store.await.unwrap();
+    let mut holder = log.sql().await;
+    let transaction = holder.transaction().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock($1)";
+    transaction.execute(lock, &[&log.lock_key().await]).await.unwrap();
+
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none());
+    let error = promptly(append).await.unwrap_err();
+
+    assert_eq!(error.sqlstate().unwrap().as_str(), "55P03");
+    transaction.rollback().await.unwrap();
+    assert!(store.query(Filter::everything()).await.unwrap().events().is_empty());
 }

@@ -9,24 +9,25 @@ use crate::sql::{ConflictProbe, Precondition};
 use crate::store::Store;
 use crate::store::appender::AppendRequest;
 use crate::store::deadline::AttemptDeadline;
-use crate::store::failure::{follows_commit, outcome_unknown};
+use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
-use crate::store::staged::{StagedAppend, StagedFailure};
+use crate::store::staged::StagedAppend;
 use crate::telemetry::OperationName;
 use crate::{AppendCondition, Appended, Error, Event, ReadWrite, SequenceNumber};
 
 /// A call that appends events, with all of its attempts.
 ///
-/// There are three steps: [`attempt`](Self::attempt) makes one attempt, [`run`](Self::run) makes as
-/// many as the retry policy allows, and [`resolve_unknown`](Self::resolve_unknown) goes on until
-/// the outcome is known.
+/// [`run`](Self::run) makes as many attempts as the retry policy allows, and more while the outcome
+/// is unknown. A decision reads again before its next attempt. So it makes a single one by
+/// [`run_once`](Self::run_once), or under the log's lock, and more only by
+/// [`resolve_unknown`](Self::resolve_unknown).
 pub(in crate::store) struct AppendCall<'a> {
     pub(super) store: &'a Store<ReadWrite>,
     pub(super) events: Arc<[Event]>,
     pub(super) condition: AppendCondition,
     started: Instant,
-    /// Whether an earlier attempt may have stored the events.
-    may_be_stored: AtomicBool,
+    /// Whether the outcome of an earlier attempt is unknown, so that it may have stored the events.
+    has_unknown_attempt: AtomicBool,
 }
 
 impl<'a> AppendCall<'a> {
@@ -36,34 +37,43 @@ impl<'a> AppendCall<'a> {
         condition: AppendCondition,
         started: Instant,
     ) -> Self {
-        Self { store, events, condition, started, may_be_stored: AtomicBool::new(false) }
+        let has_unknown_attempt = AtomicBool::new(false);
+        Self { store, events, condition, started, has_unknown_attempt }
     }
 
-    /// Makes attempts until the events are stored or the retry policy allows no more.
+    /// Checks the events, and makes attempts until they are stored or the retry policy allows no
+    /// more.
     pub(in crate::store) async fn run(&self) -> Result<Appended, Error> {
+        check_events(&self.events)?;
         let scope = self.store.scope_or(SCOPE);
         let is_retried = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
         self.store.retry_until_known(scope, self.started, is_retried, || self.attempt()).await
     }
 
-    /// Makes one attempt.
+    /// Checks the events, and makes one attempt. Makes more only if the outcome is unknown.
+    pub(in crate::store) async fn run_once(&self) -> Result<Appended, Error> {
+        check_events(&self.events)?;
+        self.resolve_unknown(self.attempt().await).await
+    }
+
+    /// Makes one attempt to append events that were checked.
     pub(in crate::store) async fn attempt(&self) -> Result<Appended, Error> {
         let deadline = self.store.attempt_deadline(self.started);
-        let may_be_stored = self.may_be_stored.load(Ordering::Relaxed);
-        let result = self.search_and_append(may_be_stored, deadline).await;
+        let has_unknown_attempt = self.has_unknown_attempt.load(Ordering::Relaxed);
+        let result = self.search_and_append(has_unknown_attempt, deadline).await;
         if result.as_ref().is_err_and(Error::is_outcome_unknown) {
-            self.may_be_stored.store(true, Ordering::Relaxed);
+            self.has_unknown_attempt.store(true, Ordering::Relaxed);
             return result;
         }
-        if !may_be_stored {
+        if !has_unknown_attempt {
             return result;
         }
-        // An earlier attempt may still arrive at the server. The refusal of this one is the answer
-        // only if the server refuses the earlier one as well, whenever it arrives: after a conflict
-        // (Lemma 6), and if the ids belong to other events (SAFETY.md, G5).
+        // An earlier attempt may still arrive at the server. The error of this one is final only if
+        // the earlier one cannot be stored either, whenever it arrives: after a conflict (Lemma 6),
+        // and if the ids belong to other events (SAFETY.md, G5).
         result.map(Appended::as_first).map_err(|error| match error {
             Error::Conflict { .. } | Error::DuplicateEvent { .. } => error,
-            error => outcome_unknown(self.store.first().server(), &self.events, error),
+            error => outcome_unknown(self.store.first_server(), &self.events, error),
         })
     }
 
@@ -75,7 +85,7 @@ impl<'a> AppendCall<'a> {
     ) -> Result<Appended, Error> {
         match result {
             Err(error) if error.is_outcome_unknown() && self.store.retry.attempts() > 1 => {
-                self.may_be_stored.store(true, Ordering::Relaxed);
+                self.has_unknown_attempt.store(true, Ordering::Relaxed);
                 let is_retried = Error::is_outcome_unknown;
                 let attempt = || self.attempt();
                 self.store.retry_until_known(SCOPE, self.started, is_retried, attempt).await
@@ -84,89 +94,85 @@ impl<'a> AppendCall<'a> {
         }
     }
 
-    /// Checks the events and runs one of the steps, which telemetry sees as one operation.
+    /// Awaits one of the methods above, and records it as one operation of telemetry.
     pub(in crate::store) async fn record(
         &self,
-        step: impl Future<Output = Result<Appended, Error>>,
+        append: impl Future<Output = Result<Appended, Error>>,
     ) -> Result<Appended, Error> {
         let mut operation = self.store.operation(OperationName::Append);
-        let result = match check_events(&self.events) {
-            Ok(()) => step.await,
-            Err(error) => Err(error),
-        };
+        let result = append.await;
         if let Ok(appended) = &result {
             operation.count_appended(self.new_events(appended));
         }
         operation.finish(result)
     }
 
-    /// Returns how many of the events the log did not hold before this call.
+    /// Returns how many of the events this call has stored: none of them if an earlier call had. As
+    /// far as known: after an unknown outcome, events that are found count as stored by this call.
     pub(in crate::store) fn new_events(&self, appended: &Appended) -> u64 {
         if appended.is_repeat() { 0 } else { self.events.len() as u64 }
     }
 
     /// Appends the events, and searches outside of the log's lock: before the append, if the
-    /// condition is old or the events may be stored already, and after it, if the server refused
-    /// it.
+    /// condition is old or the events may be stored already, and after it, if the server did not
+    /// append them.
     ///
     /// Futures that most appends do not await are boxed, so that the callers' futures stay small.
     async fn search_and_append(
         &self,
-        may_be_stored: bool,
+        has_unknown_attempt: bool,
         deadline: AttemptDeadline,
     ) -> Result<Appended, Error> {
-        let mut refusals = 0;
-        let mut next = self.first_step(may_be_stored);
+        let mut too_old_count = 0;
+        let mut next = self.first_step(has_unknown_attempt);
+        // Each search and each append fails if the deadline has passed.
         loop {
-            deadline.check(self.store.first().server())?;
-            if let AttemptStep::Search(request) = next {
-                next = Box::pin(self.search(request, deadline)).await?;
-            }
             next = match next {
-                AttemptStep::Append(validated) => {
-                    self.append(validated, &mut refusals, deadline).await?
+                AttemptStep::Search(request) => Box::pin(self.search(request, deadline)).await?,
+                AttemptStep::Append { validated } => {
+                    self.append(validated, &mut too_old_count, deadline).await?
                 }
                 AttemptStep::Return(appended) => return Ok(appended),
-                search @ AttemptStep::Search(_) => search,
             };
         }
     }
 
-    /// Sends the append, whose condition is known to hold up to `validated`.
+    /// Sends the append, whose condition a search has validated up to `validated`. Returns the next
+    /// step.
     async fn append(
         &self,
-        validated: SequenceNumber,
-        refusals: &mut u32,
+        validated: Option<SequenceNumber>,
+        too_old_count: &mut u32,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
         let request = AppendRequest::new(self.events.clone(), self.condition.clone());
-        let request = request.validated_to(validated).with_refusals(*refusals);
-        let search = match self.send(request, deadline).await {
+        let request = request.with_too_old_count(*too_old_count);
+        let request = request.validated_to(validated.unwrap_or_default());
+        match self.send(request, deadline).await {
             Ok(AppendOutcome::Appended { first, last }) => {
                 self.store.shared.log.note_newest(last);
-                return Ok(AttemptStep::Return(Appended::new(first, last)));
+                Ok(AttemptStep::Return(Appended::new(first, last)))
             }
             Ok(AppendOutcome::PositionAhead { head }) => {
-                return Box::pin(self.check_position(head, deadline)).await;
+                Box::pin(self.check_position(head, deadline)).await
             }
             Ok(AppendOutcome::IdTaken { may_be_own: true }) => {
-                return Box::pin(self.find_own_events(deadline)).await;
+                Box::pin(self.find_own_events(deadline)).await
             }
-            Ok(AppendOutcome::IdTaken { may_be_own: false }) => self.search_request(None),
-            Ok(AppendOutcome::ConditionBroken { event }) => self.search_request(Some(event)),
+            Ok(AppendOutcome::IdTaken { may_be_own: false }) => Ok(self.search_for_conflict()),
+            Ok(AppendOutcome::ConditionBroken { event }) => Ok(self.search_for_event_at(event)),
             Ok(AppendOutcome::ConditionTooOld) => {
-                *refusals += 1;
-                self.search_request(None)
+                *too_old_count += 1;
+                Ok(self.search_for_conflict())
             }
-            Err(error) if follows_commit(&error) => {
-                return Box::pin(self.stored_or(error, deadline)).await.map(AttemptStep::Return);
+            Err(error) if may_follow_commit(&error) => {
+                Box::pin(self.stored_or(error, deadline)).await.map(AttemptStep::Return)
             }
-            Err(error) => return Err(error),
-        };
-        Ok(AttemptStep::Search(search))
+            Err(error) => Err(error),
+        }
     }
 
-    /// Sends the append in a batch with others or, if it is large, in a transaction of its own.
+    /// Sends a request in a batch with others or, if it is large, in a transaction of its own.
     async fn send(
         &self,
         request: AppendRequest,
@@ -185,21 +191,22 @@ impl<'a> AppendCall<'a> {
     ) -> Result<AppendOutcome, Error> {
         let shared = &self.store.shared;
         let deadline = deadline.extend_to_call();
-        let pool = self.store.first();
+        let pool = self.store.primary_pool();
         let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
         let mut probe = ConflictProbe::default();
-        let guard = request.condition.guard();
-        probe.add(request.events.len(), guard, request.validated, request.refusals);
+        let condition = request.condition.guard();
+        let (validated, count) = (request.validated, request.too_old_count);
+        probe.add(request.events.len(), condition, validated, count);
         let staged = StagedAppend {
             log: &shared.log,
             events: &request.events,
-            precondition: guard.map_or(Precondition::None, |_| Precondition::NoMatch(&probe)),
+            precondition: condition.map_or(Precondition::None, |_| Precondition::NoMatch(&probe)),
             lock_timeout: shared.lock_timeout,
         };
         match staged.run(&mut lease, deadline).await.result {
             Ok(answer) => Ok(AppendOutcome::of_single(&answer, request.validated)),
-            Err(StagedFailure::Error(error)) => Err(error),
-            Err(StagedFailure::IdTaken) => Ok(AppendOutcome::IdTaken { may_be_own: false }),
+            Err(AppendFailure::Error(error)) => Err(error),
+            Err(AppendFailure::IdTaken) => Ok(AppendOutcome::IdTaken { may_be_own: false }),
         }
     }
 }

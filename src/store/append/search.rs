@@ -3,13 +3,14 @@ use std::sync::Arc;
 use super::AppendCall;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::outcome_unknown;
-use crate::store::searcher::SearchRequest;
+use crate::store::searcher::{SearchRequest, SearchTarget};
 use crate::{Appended, Error, SequenceNumber};
 
 /// The next step of an attempt to append.
 pub(super) enum AttemptStep {
-    /// Send the append. Its condition is known to hold up to this position.
-    Append(SequenceNumber),
+    /// Send the append. A search has validated its condition up to this position, if it is not
+    /// `None`.
+    Append { validated: Option<SequenceNumber> },
     /// Return: the events are stored.
     Return(Appended),
     /// Search outside of the log's lock.
@@ -18,24 +19,35 @@ pub(super) enum AttemptStep {
 
 impl AppendCall<'_> {
     /// Returns the first step of an attempt.
-    pub(super) fn first_step(&self, may_be_stored: bool) -> AttemptStep {
+    pub(super) fn first_step(&self, has_unknown_attempt: bool) -> AttemptStep {
         let log = &self.store.shared.log;
-        if may_be_stored {
-            return AttemptStep::Search(self.search_request(None));
+        if has_unknown_attempt {
+            return self.search_for_conflict();
         }
-        if self.condition.guard().is_some_and(|guard| log.is_old(guard)) {
+        if self.condition.guard().is_some_and(|condition| log.is_old(condition)) {
             // The events themselves are searched for only if the condition does not hold.
-            let request = SearchRequest { events: Arc::new([]), ..self.search_request(None) };
-            return AttemptStep::Search(request);
+            let (events, target) = (Arc::new([]), self.conflict());
+            return AttemptStep::Search(SearchRequest { events, target });
         }
-        AttemptStep::Append(SequenceNumber::ZERO)
+        AttemptStep::Append { validated: None }
     }
 
-    /// Returns a request for the append's events, and for the event at a position or, without one,
-    /// for the first event that breaks the condition.
-    pub(super) fn search_request(&self, at: Option<SequenceNumber>) -> SearchRequest {
-        let guard = self.condition.guard().filter(|_| at.is_none()).cloned();
-        SearchRequest { events: self.events.clone(), at, guard }
+    /// Searches for the append's events, and for the first event that breaks the condition.
+    pub(super) fn search_for_conflict(&self) -> AttemptStep {
+        self.search_for(self.conflict())
+    }
+
+    /// Searches for the append's events, and for the event at a position, which broke the condition.
+    pub(super) fn search_for_event_at(&self, position: SequenceNumber) -> AttemptStep {
+        self.search_for(Some(SearchTarget::EventAt(position)))
+    }
+
+    fn search_for(&self, target: Option<SearchTarget>) -> AttemptStep {
+        AttemptStep::Search(SearchRequest { events: self.events.clone(), target })
+    }
+
+    fn conflict(&self) -> Option<SearchTarget> {
+        self.condition.guard().cloned().map(SearchTarget::Conflict)
     }
 
     /// Searches, and derives the next step from what is found. A conflict is an error.
@@ -45,7 +57,7 @@ impl AppendCall<'_> {
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
         let shared = &self.store.shared;
-        let (at, covers_ids) = (request.at, !request.events.is_empty());
+        let is_lookup = matches!(request.target, Some(SearchTarget::EventAt(_)));
         let found = shared.searcher().find(request, deadline).await?;
         shared.log.note_newest(found.head);
         if found.holds_event {
@@ -54,42 +66,41 @@ impl AppendCall<'_> {
             return Ok(self.return_or_search(stored));
         }
         if let Some((event, event_type)) = found.event {
-            // The event may be one of the append's own, unless the same snapshot has shown that the
-            // log holds none of them.
-            if !covers_ids || found.needs_own_search {
-                return Ok(AttemptStep::Search(self.search_request(Some(event))));
+            // Unless it is certainly none of the append's own events, search for both in one snapshot.
+            if !found.covers_own_events {
+                return Ok(self.search_for_event_at(event));
             }
-            let after = self.condition.guard().map(|guard| guard.after).unwrap_or_default();
+            let after = self.condition.guard().map(|condition| condition.after).unwrap_or_default();
             return Err(Error::Conflict { after, event, event_type });
         }
-        Ok(match at {
+        Ok(match is_lookup {
             // The event that broke the condition is no longer there.
-            Some(_) => AttemptStep::Search(self.search_request(None)),
+            true => self.search_for_conflict(),
             // Lemma 5: no event at or below this head will ever break the condition.
-            None => AttemptStep::Append(found.head),
+            false => AttemptStep::Append { validated: Some(found.head) },
         })
     }
 
-    /// Returns the next step of an append that the server refused because the log's head lies below
-    /// the position up to which the condition is validated.
+    /// Returns the next step of an append whose validated position lies above the log's head.
     ///
-    /// If the head lies below the condition's own position, that is an error, unless the events are
-    /// stored already.
+    /// If the condition's own position does as well, that is an error, unless the events are stored
+    /// already.
     pub(super) async fn check_position(
         &self,
         head: SequenceNumber,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        match self.condition.guard().filter(|guard| guard.after > head) {
-            Some(guard) if self.find_stored(deadline).await?.is_none() => {
-                Err(Error::PositionAhead { position: guard.after, head })
-            }
-            _ => Ok(AttemptStep::Search(self.search_request(None))),
+        if let Some(condition) = self.condition.guard()
+            && condition.after > head
+            && self.find_stored(deadline).await?.is_none()
+        {
+            return Err(Error::PositionAhead { position: condition.after, head });
         }
+        Ok(self.search_for_conflict())
     }
 
-    /// Returns the next step of an append whose ids the log holds, perhaps because this attempt was
-    /// canceled after its commit and then sent again.
+    /// Returns the next step of an append whose ids the log holds, perhaps because this attempt has
+    /// stored the events before it was sent again.
     pub(super) async fn find_own_events(
         &self,
         deadline: AttemptDeadline,
@@ -108,14 +119,14 @@ impl AppendCall<'_> {
         match self.find_stored(deadline).await {
             Ok(Some(appended)) => Ok(appended.as_first()),
             Ok(None) => Err(error),
-            Err(_) => Err(outcome_unknown(self.store.first().server(), &self.events, error)),
+            Err(_) => Err(outcome_unknown(self.store.first_server(), &self.events, error)),
         }
     }
 
     fn return_or_search(&self, stored: Option<Appended>) -> AttemptStep {
         match stored {
             Some(appended) => AttemptStep::Return(appended),
-            None => AttemptStep::Search(self.search_request(None)),
+            None => self.search_for_conflict(),
         }
     }
 
@@ -125,13 +136,13 @@ impl AppendCall<'_> {
         let shared = &self.store.shared;
         let held = shared.searcher().held_events(&self.events, deadline).await?;
         let is_partial = held.len() < self.events.len();
-        let foreign =
-            held.iter().find(|held| !held.is_same).or_else(|| held.first().filter(|_| is_partial));
-        if let Some(foreign) = foreign {
-            let event_id = self.events[foreign.index].id();
-            return Err(Error::DuplicateEvent { event_id, position: foreign.position });
+        let other_contents = held.iter().find(|one| !one.is_same);
+        let duplicate = other_contents.or_else(|| held.first().filter(|_| is_partial));
+        if let Some(duplicate) = duplicate {
+            let event_id = self.events[duplicate.index].id();
+            return Err(Error::DuplicateEvent { event_id, position: duplicate.position });
         }
-        let positions = || held.iter().map(|held| held.position);
+        let positions = || held.iter().map(|one| one.position);
         let stored = positions().min().zip(positions().max());
         if let Some((_, last)) = stored {
             shared.log.note_newest(last);

@@ -6,7 +6,7 @@ use super::log_tail::EventIndex;
 use super::queue::PendingAppend;
 use crate::SequenceNumber;
 
-/// The ids and the events that the attempts of a batch append.
+/// The ids and the events that the requests of a batch append.
 #[derive(Default)]
 pub(super) struct BatchContents {
     ids: HashSet<Uuid>,
@@ -17,18 +17,18 @@ pub(super) struct BatchContents {
 }
 
 impl BatchContents {
-    /// Creates contents with capacity for the events of `attempts` attempts.
-    pub(super) fn with_capacity(attempts: usize) -> Self {
-        let ids = HashSet::with_capacity(attempts);
-        Self { ids, events: EventIndex::with_capacity(attempts), ..Self::default() }
+    /// Creates contents with capacity for the events of `requests` requests.
+    pub(super) fn with_capacity(requests: usize) -> Self {
+        let ids = HashSet::with_capacity(requests);
+        Self { ids, events: EventIndex::with_capacity(requests), ..Self::default() }
     }
 
-    /// Returns whether the outcome of another attempt may depend on them. SAFETY.md, Attempts that
-    /// depend on each other.
-    pub(super) fn may_decide(&self, pending: &PendingAppend) -> bool {
+    /// Returns whether these contents may affect the outcome of another request. SAFETY.md, Requests
+    /// that depend on each other.
+    pub(super) fn may_affect(&self, pending: &PendingAppend) -> bool {
         let request = &pending.request;
-        let is_matched = request.guard().is_some_and(|(guard, lookup)| {
-            self.is_opaque || self.events.has_match(&guard.filter, lookup)
+        let is_matched = request.condition().is_some_and(|(condition, lookup)| {
+            self.is_opaque || self.events.has_match(&condition.filter, lookup)
         });
         is_matched || request.events.iter().any(|event| self.ids.contains(&event.id()))
     }
@@ -38,9 +38,9 @@ impl BatchContents {
         for (index, event) in request.events.iter().enumerate() {
             self.count += 1;
             self.ids.insert(event.id());
-            let number = SequenceNumber::new(self.count);
+            let index_position = SequenceNumber::new(self.count);
             let terms = request.terms(index);
-            self.is_opaque |= !self.events.add(number, &request.events, index, terms);
+            self.is_opaque |= !self.events.add(index_position, &request.events, index, terms);
         }
     }
 }

@@ -13,14 +13,15 @@ pub(super) struct AppendConnection {
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) tail: LogTail,
-    /// For how many more batches other processes are expected to append as well.
+    /// For how many more batches something other than this connection is expected to append as well:
+    /// another process, or a large append, an import or a decision under the lock of this store.
     contended_batches: u32,
 }
 
 /// The part of a log that a connection had seen when it was returned to the pool.
 ///
 /// It is used with the same connection only (Lemma 3): another one may lead to another primary,
-/// which lacks the last events of the first one and has given their numbers to other events.
+/// which lacks the last events of the first one and has given their positions to other events.
 pub(super) struct CachedTail {
     seen_by: ConnectionId,
     seen: Seen,
@@ -42,24 +43,24 @@ impl AppendConnection {
 
     /// Returns what is known of the log before a batch is planned.
     pub(super) fn knowledge(&mut self, newest: SequenceNumber) -> Knowledge<'_> {
-        let is_shared = self.is_shared();
+        let is_pooled = self.is_pooled();
         // Lemma 3: a tail ends with its connection, and this one may lead to another server now.
-        if is_shared {
+        if is_pooled {
             self.seen = Seen::default();
         }
-        let is_contended = is_shared || self.seen.is_contended();
+        let is_contended = is_pooled || self.seen.is_contended();
         Knowledge { tail: &self.seen.tail, is_contended, newest }
     }
 
-    /// Returns whether a batch may be sent before its predecessor is answered. If other processes
-    /// append as well, pipelining would only make batches smaller, and more of them wait for the
-    /// lock.
+    /// Returns whether a batch may be sent before its predecessor is answered. If
+    /// something else appends as well, pipelining would only make batches smaller, and more of them
+    /// wait for the lock.
     pub(super) fn may_pipeline(&self) -> bool {
-        !self.seen.is_contended() && !self.is_shared()
+        !self.seen.is_contended() && !self.is_pooled()
     }
 
-    /// Returns whether a pooler may send the next transaction to another server.
-    pub(super) fn is_shared(&self) -> bool {
+    /// Returns whether a pooler may run the next transaction in another backend.
+    pub(super) fn is_pooled(&self) -> bool {
         self.lease.own_id().is_none()
     }
 
@@ -73,26 +74,25 @@ impl Seen {
         self.contended_batches > 0
     }
 
-    /// Records the log's head that a batch was appended after. It was read under the log's lock.
+    /// Records the head after which a batch was appended. It was read under the log's lock.
     pub(super) fn record_head(&mut self, head: SequenceNumber) {
-        // Lemma 3: the tail goes on only if the head is its own.
+        // Lemma 3: the tail is extended only if the head is its own. Otherwise it restarts there.
         if self.tail.head() == Some(head) {
             self.contended_batches = self.contended_batches.saturating_sub(1);
             return;
         }
         if self.tail.head().is_some() {
-            self.contended_batches = CONTENTION_BATCHES;
+            self.contended_batches = CONTENDED_BATCHES;
         }
         self.tail.restart(head);
     }
 
     /// Records a head other than the one that a batch was validated against.
     pub(super) fn record_unexpected(&mut self, head: SequenceNumber) {
-        self.contended_batches = CONTENTION_BATCHES;
+        self.contended_batches = CONTENDED_BATCHES;
         self.tail.restart(head);
     }
 }
 
-/// The number of batches for which other processes are expected to append as well, after one of
-/// them did.
-const CONTENTION_BATCHES: u32 = 16;
+/// The number of batches for which something else is expected to append, after it did once.
+const CONTENDED_BATCHES: u32 = 16;

@@ -11,11 +11,11 @@ use tokio_postgres::{Client, Row};
 use super::plan::Batch;
 use crate::Error;
 use crate::error::BoxError;
-use crate::pool::{Lease, StatementHandle, sent};
+use crate::pool::{Lease, StatementHandle, fetch_row};
 use crate::sql::{self, BatchAnswer, TransactionEnd};
 use crate::store::deadline::{AttemptDeadline, timed_out};
 use crate::store::failure::{
-    add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row,
+    AppendFailure, add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row,
 };
 use crate::store::log_state::LogState;
 
@@ -27,16 +27,16 @@ pub(super) struct SentBatch {
     batch: Arc<Batch>,
     /// When the worker began with the batch.
     pub(super) began: tokio::time::Instant,
-    /// How long the batch waits for the log's lock, if that is not the setting of its connection.
+    /// The lock timeout that was sent with the batch, or `None` if that of its connection applies.
     pub(super) lock_timeout: Option<Duration>,
-    /// When the request was sent, by the clock of the session.
+    /// When the batch was sent, by the clock of the session.
     sent_at: Instant,
     answer: MaybeDone<BoxFuture<'static, RawAnswer>>,
 }
 
 impl SentBatch {
-    /// Sends a batch as one call, which is a transaction of its own. Returns the batch if it could
-    /// not be sent.
+    /// Sends a batch as one `CALL` of the append procedure, which is a transaction of its own.
+    /// Returns the batch if it could not be sent.
     pub(super) async fn send(
         lease: &mut Lease,
         log: &Arc<LogState>,
@@ -47,17 +47,18 @@ impl SentBatch {
         let (server, deadline) = (lease.server().clone(), batch.deadline());
         let text = log.append_texts.of(batch.is_probed(), TransactionEnd::Commit);
         let prepared = deadline.run_against(&server, lease.prepare(text)).await;
-        let form = match prepared.and_then(|form| check_open(lease).map(|()| form)) {
-            Ok(form) => form,
+        let handle = match prepared.and_then(|handle| check_open(lease).map(|()| handle)) {
+            Ok(handle) => handle,
             Err(error) => return Err((batch, error)),
         };
         lease.enter_transaction();
         let sent_at = lease.start_clock();
         let batch = Arc::new(batch);
         let client = lease.shared_client();
-        let call = Self::call(client, form, log.clone(), batch.clone(), deadline, lock_timeout);
+        let (log, sent) = (log.clone(), batch.clone());
+        let call = Self::call_procedure(client, handle, log, sent, deadline, lock_timeout);
         let mut answer = maybe_done(call.boxed());
-        // The first poll writes the whole request, before the next request is sent. SAFETY.md, G10.
+        // The first poll writes the whole `CALL`, before anything else is sent. SAFETY.md, G10.
         poll_fn(|cx| {
             let _is_answered = answer.poll_unpin(cx);
             Poll::Ready(())
@@ -66,10 +67,9 @@ impl SentBatch {
         Ok(Self { batch, began, lock_timeout, sent_at, answer })
     }
 
-    /// Calls the append procedure.
-    async fn call(
+    async fn call_procedure(
         client: Arc<Client>,
-        form: StatementHandle,
+        handle: StatementHandle,
         log: Arc<LogState>,
         batch: Arc<Batch>,
         deadline: AttemptDeadline,
@@ -82,14 +82,14 @@ impl SentBatch {
             TransactionEnd::Commit,
             lock_timeout,
             Some(batch.number),
-            batch.attempts.iter().flat_map(|one| one.request.events.iter()),
+            batch.requests.iter().flat_map(|one| one.request.events.iter()),
         );
-        deadline.run(sent(&client, &form, &statement)).await
+        deadline.run(fetch_row(&client, &handle, &statement)).await
     }
 
-    /// Returns how many attempts the batch has.
+    /// Returns how many requests the batch has.
     pub(super) fn len(&self) -> usize {
-        self.batch.attempts.len()
+        self.batch.requests.len()
     }
 
     pub(super) fn batch(&self) -> &Batch {
@@ -101,21 +101,23 @@ impl SentBatch {
         (&mut self.answer).await;
     }
 
-    /// Returns the batch and its answer. Unless it is the last batch on the connection, the answer
-    /// to another one is still to come.
+    /// Returns the batch and its answer. `is_last` says whether no other batch was sent after it, so
+    /// that its answer ends the transaction that the connection is in.
     pub(super) async fn complete(
         mut self,
         lease: &mut Lease,
         log: &LogState,
         is_last: bool,
-    ) -> (Batch, Result<BatchAnswer, BatchFailure>) {
+    ) -> (Batch, Result<BatchAnswer, AppendFailure>) {
         self.answered().await;
-        let answer = Pin::new(&mut self.answer).take_output().expect("it was answered");
+        let answer = Pin::new(&mut self.answer).take_output().expect("an answer is taken once");
         drop(self.answer);
-        let batch = Arc::into_inner(self.batch).expect("the answer was dropped");
+        let batch = Arc::into_inner(self.batch).expect("only the call shares the batch");
         lease.restore_clock(self.sent_at);
         let server = lease.server().clone();
-        let unknown = |source: BoxError| BatchFailure::Error(outcome_unknown(&server, &[], source));
+        // Each request's own event ids are added when its caller gets a reply.
+        let unknown =
+            |source: BoxError| AppendFailure::Error(outcome_unknown(&server, &[], source));
         let answer = match answer {
             Ok(answer) => answer,
             Err(waited) => {
@@ -128,21 +130,13 @@ impl SentBatch {
         }
         let answer = match answer {
             Ok(row) => require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown),
-            Err(error) if is_id_taken(&log.name, &error) => Err(BatchFailure::IdTaken),
+            Err(error) if is_id_taken(&log.name, &error) => Err(AppendFailure::IdTaken),
             Err(error) => {
                 let error = lease.failed_append(error);
                 let error = add_lock_holder(&log.name, lease, error, batch.deadline()).await;
-                Err(BatchFailure::Error(error))
+                Err(AppendFailure::Error(error))
             }
         };
         (batch, answer)
     }
-}
-
-/// The reason why a batch was not appended.
-pub(super) enum BatchFailure {
-    /// An error. If the outcome is unknown, it does not name the events.
-    Error(Error),
-    /// The log holds the id of an event of one of the attempts.
-    IdTaken,
 }

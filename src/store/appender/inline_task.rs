@@ -8,8 +8,8 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A task of the runtime that other tasks may poll as well.
 ///
-/// Under load, a task that is woken runs after all other tasks that are ready. The caller whose
-/// attempt completes a batch polls the append task itself instead, so that the batch is sent at
+/// Under load, a task that is woken runs after all other tasks that are ready. The task that adds
+/// the last request of a batch polls the worker's task itself instead, so that the batch is sent at
 /// once.
 pub(super) struct InlineTask {
     running: Mutex<Option<Running>>,
@@ -61,9 +61,9 @@ impl Drop for Spawned {
     }
 }
 
-/// A handle that lets an inline task run.
+/// A handle to run an inline task.
 pub(super) struct WakeHandle {
-    /// The task, if the holder of the handle polls it.
+    /// The task, if the holder of the handle polls it. Otherwise it dangles.
     task: Weak<InlineTask>,
     waker: Waker,
 }
@@ -79,8 +79,8 @@ impl WakeHandle {
         Self { task: Weak::new(), waker: cx.waker().clone() }
     }
 
-    /// Lets the task run. The task is only woken if it is being polled, or if it belongs to another
-    /// runtime: it needs the timers and connections of its own.
+    /// Polls the task, or only wakes it if it is being polled or belongs to another runtime: it needs
+    /// the timers and connections of its own.
     pub(super) fn wake(self) {
         if let Some(task) = self.task.upgrade()
             && Handle::try_current().is_ok_and(|runtime| runtime.id() == task.runtime)
@@ -90,6 +90,8 @@ impl WakeHandle {
                 Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
                 Err(TryLockError::WouldBlock) => None,
             };
+            // The task is polled with its own waker, not with that of the polling task. If it ends
+            // here, it is woken as well, so that the runtime drops it.
             if let Some(mut running) = running
                 && InlineTask::poll(&mut running, &mut Context::from_waker(&self.waker))
                     .is_pending()

@@ -43,21 +43,21 @@ impl LogTail {
     }
 
     /// Adds the event after the head: `events[index]`, with its index terms. Events must be added
-    /// in the log's order, without a gap.
+    /// in the log's order, and none may be left out. Nothing happens if the tail has no range.
     pub(super) fn add(
         &mut self,
-        number: SequenceNumber,
+        position: SequenceNumber,
         events: &Arc<[Event]>,
         index: usize,
         terms: Option<&[u64]>,
     ) {
         let Some(range) = &mut self.range else { return };
-        range.head = number;
-        if !self.events.add(number, events, index, terms) {
-            return self.restart(number);
+        range.head = position;
+        if !self.events.add(position, events, index, terms) {
+            return self.restart(position);
         }
         while self.events.exceeds_limits() {
-            range.start = self.events.remove_first().unwrap_or(number);
+            range.start = self.events.remove_first().unwrap_or(position);
         }
     }
 
@@ -81,27 +81,30 @@ impl LogTail {
 #[derive(Default)]
 pub(super) struct EventIndex {
     events: VecDeque<IndexedEvent>,
+    /// How many events were removed. The index of an event counts them, so that it never changes.
     removed_events: u64,
     /// An entry for each event and each of its terms, in the order of the events.
     entries: VecDeque<TermEntry>,
+    /// How many entries were removed. The index of an entry counts them as well.
     removed_entries: u64,
-    /// The newest entry of each term. Removed entries count in its number.
+    /// The index of the newest entry of each term.
     newest: HashMap<u64, u64>,
     json_bytes: usize,
 }
 
 struct IndexedEvent {
-    number: SequenceNumber,
+    position: SequenceNumber,
+    /// The events of the whole append, which stay in memory as long as this one.
     events: Arc<[Event]>,
     index: usize,
 }
 
-/// An entry of the index: an event has a term.
+/// An entry of the index: an event has this term.
 struct TermEntry {
     term: u64,
-    /// The number of the event. Removed events count in it.
+    /// The index of the event.
     event: u64,
-    /// The number of the previous entry of the same term, which may have been removed.
+    /// The index of the previous entry of the same term, which may have been removed.
     older: Option<u64>,
 }
 
@@ -124,7 +127,7 @@ impl EventIndex {
     /// Adds an event above all others. Returns `false` if it is too large to be kept.
     pub(super) fn add(
         &mut self,
-        number: SequenceNumber,
+        position: SequenceNumber,
         events: &Arc<[Event]>,
         index: usize,
         terms: Option<&[u64]>,
@@ -137,7 +140,7 @@ impl EventIndex {
             self.entries.push_back(TermEntry { term, event, older });
         }
         self.json_bytes += json_bytes([&events[index]]);
-        self.events.push_back(IndexedEvent { number, events: events.clone(), index });
+        self.events.push_back(IndexedEvent { position, events: events.clone(), index });
         true
     }
 
@@ -158,7 +161,7 @@ impl EventIndex {
         }
         self.removed_events += 1;
         self.json_bytes -= json_bytes([first.event()]);
-        Some(first.number)
+        Some(first.position)
     }
 
     /// Returns the first event after the position that matches.
@@ -168,17 +171,17 @@ impl EventIndex {
         lookup: &IndexLookup,
         after: SequenceNumber,
     ) -> Option<SequenceNumber> {
-        let is_newer = |one: &&IndexedEvent| one.number > after;
+        let is_newer = |one: &&IndexedEvent| one.position > after;
         let matches = |one: &&IndexedEvent| filter.matches(one.event());
-        let number = |one: &IndexedEvent| one.number;
+        let position = |one: &IndexedEvent| one.position;
         let newest_first = self.events.iter().rev();
         match lookup {
             IndexLookup::FullScan => {
-                newest_first.take_while(is_newer).filter(matches).map(number).last()
+                newest_first.take_while(is_newer).filter(matches).map(position).last()
             }
             IndexLookup::Terms(terms) => {
                 let found = |term| self.with_term(term).take_while(is_newer).filter(matches);
-                terms.iter().flat_map(|term| found(*term)).map(number).min()
+                terms.iter().flat_map(|term| found(*term)).map(position).min()
             }
         }
     }
@@ -196,8 +199,8 @@ impl EventIndex {
 
     /// Returns the events that have a term, the newest first.
     fn with_term(&self, term: u64) -> impl Iterator<Item = &IndexedEvent> {
-        let index = |entry: u64| usize::try_from(entry.checked_sub(self.removed_entries)?).ok();
-        let entry = move |number: u64| self.entries.get(index(number)?);
+        let offset = |entry: u64| usize::try_from(entry.checked_sub(self.removed_entries)?).ok();
+        let entry = move |index: u64| self.entries.get(offset(index)?);
         let newest = self.newest.get(&term).copied();
         let entries =
             std::iter::successors(newest.and_then(entry), move |one| one.older.and_then(entry));
@@ -222,7 +225,8 @@ pub(super) fn terms_of(event: &Event) -> Option<Box<[u64]>> {
 
 /// The most events that are kept.
 const MAX_EVENTS: usize = 4_096;
-/// The most bytes of JSON that are kept, in addition to those of the last event.
+/// The most bytes of JSON of the events that are kept. The memory may be a multiple of that: the
+/// first event that is kept keeps all events of its append.
 const MAX_BYTES: usize = 4 << 20;
 /// The largest payload that is kept.
 const MAX_PAYLOAD_BYTES: usize = 8 << 10;

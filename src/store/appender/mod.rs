@@ -1,7 +1,7 @@
 //! Group commit: concurrent appends of a store share one transaction.
 //!
-//! A caller puts its attempt to append into the [`queue`]. The [`worker`] takes the attempts that
-//! wait, [plans](plan) a batch, [sends](execute) it and [settles](settle) it.
+//! A caller puts its request into the [`queue`]. The [`worker`] takes the requests that wait,
+//! [plans](plan) a batch, [sends](execute) it and [settles](settle) it.
 
 mod batch_contents;
 mod connection;
@@ -36,14 +36,14 @@ use crate::{Config, Error, Event};
 
 /// The appender to a log, which all clones of a store share.
 ///
-/// Attempts that arrive while the server works on a batch wait for the next batch, in which they
+/// Requests that arrive while the server works on a batch wait for the next batch, in which they
 /// share one transaction, one lock and one WAL flush. Each condition is validated on its own. Under
 /// load the next batch is sent before the answer to the last one has arrived.
 pub(super) struct Appender {
     log: Arc<LogState>,
     pool: Pool,
     queue: Mutex<Queue>,
-    /// One permit for each attempt that may wait.
+    /// One permit for each request that may wait.
     permits: Arc<Semaphore>,
     next_batch_number: AtomicI64,
     /// The tail of the connection that was used last.
@@ -78,10 +78,10 @@ impl Appender {
         &self.pool
     }
 
-    /// Makes an attempt to append, in a batch with others if there are any.
+    /// Appends a request, in a batch with others if there are any.
     ///
-    /// If the future is dropped before the attempt is taken from the queue, the attempt is removed.
-    /// If it is dropped later, the attempt runs to its end.
+    /// If the future is dropped before the request is taken from the queue, the request is removed.
+    /// If it is dropped later, the request runs to its end.
     pub(super) async fn append(
         self: &Arc<Self>,
         request: AppendRequest,
@@ -98,12 +98,12 @@ impl Appender {
         };
         let error = timed_out(server, waited);
         match guard.remove() {
-            true => Err(error),
-            false => Err(outcome_unknown(server, &events, error)),
+            Some(pending) if !pending.may_have_committed => Err(error),
+            _ => Err(outcome_unknown(server, &events, error)),
         }
     }
 
-    /// Waits for a permit to wait in the queue.
+    /// Acquires a permit to wait in the queue.
     async fn permit(&self, deadline: AttemptDeadline) -> Result<OwnedSemaphorePermit, Error> {
         deadline.check(self.pool.server())?;
         match (self.permits.clone().try_acquire_owned(), self.queue_full) {
@@ -136,7 +136,7 @@ impl Appender {
         guard
     }
 
-    /// Ends the worker that waits for attempts, since no more attempts are added.
+    /// Ends the worker that waits for requests, since no more requests are added.
     pub(super) fn close(&self) {
         let worker = self.queue().close();
         if let Some(worker) = worker {
@@ -144,17 +144,17 @@ impl Appender {
         }
     }
 
-    /// Puts attempts back into the queue. The worker that took them may not serve it any more.
-    fn put_back(self: &Arc<Self>, attempts: Vec<PendingAppend>) {
-        if attempts.is_empty() {
+    /// Puts requests back into the queue. The worker that took them may not serve it any more.
+    fn put_back(self: &Arc<Self>, requests: Vec<PendingAppend>) {
+        if requests.is_empty() {
             return;
         }
         let mut queue = self.queue();
-        queue.put_back(attempts);
+        queue.put_back(requests);
         self.serve(queue);
     }
 
-    /// Starts a worker if none serves the queue.
+    /// Unlocks the queue, and starts a worker if none serves it.
     fn serve(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         let is_served = std::mem::replace(&mut queue.is_served, true);
         drop(queue);
@@ -178,27 +178,27 @@ impl Appender {
     }
 }
 
-/// Returns the error of an attempt whose worker was dropped.
+/// Returns the error of a request whose worker was dropped before it replied.
 fn unanswered(server: &Server, events: &[Event]) -> Error {
     outcome_unknown(server, events, "the append task ended before it replied")
 }
 
-/// A guard that removes an attempt from the queue when it is dropped, unless a worker has taken it.
+/// A guard that removes a request from the queue when it is dropped, unless a worker has taken it.
 struct CancelGuard<'a> {
     appender: &'a Appender,
     ticket: u64,
 }
 
 impl CancelGuard<'_> {
-    /// Removes the attempt. Returns `false` if a worker has taken it.
-    fn remove(&self) -> bool {
-        let pending = self.appender.queue().remove(self.ticket);
-        pending.is_some()
+    /// Removes the request. Returns `None` if a worker has taken it.
+    fn remove(&self) -> Option<PendingAppend> {
+        self.appender.queue().remove(self.ticket)
     }
 }
 
 impl Drop for CancelGuard<'_> {
     fn drop(&mut self) {
-        self.remove();
+        // The request is dropped after the queue is unlocked.
+        let _removed = self.remove();
     }
 }

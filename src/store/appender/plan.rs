@@ -6,13 +6,13 @@ use crate::sql::{ConflictProbe, Precondition};
 use crate::store::deadline::AttemptDeadline;
 use crate::store::outcome::AppendOutcome;
 
-/// Attempts that share one transaction. None of them depends on another one.
+/// Requests that share one transaction. None of them depends on another one.
 pub(super) struct Batch {
-    pub(super) attempts: Vec<PendingAppend>,
+    pub(super) requests: Vec<PendingAppend>,
     /// The number of the batch among those of the store.
     pub(super) number: i64,
     pub(super) validation: Validation,
-    /// The ids and the events of the attempts.
+    /// The ids and the events of the requests.
     pub(super) contents: BatchContents,
 }
 
@@ -29,17 +29,18 @@ pub(super) enum Validation {
 }
 
 impl Batch {
-    /// Returns the deadline of the last attempt.
+    /// Returns the latest deadline of the requests.
     pub(super) fn deadline(&self) -> AttemptDeadline {
-        AttemptDeadline::join(self.attempts.iter().map(|one| one.deadline))
+        AttemptDeadline::join(self.requests.iter().map(|one| one.deadline))
     }
 
-    /// Returns whether an attempt has a condition.
+    /// Returns whether a request has a condition.
     pub(super) fn is_conditional(&self) -> bool {
-        self.attempts.iter().any(|one| one.request.guard().is_some())
+        self.requests.iter().any(|one| one.request.condition().is_some())
     }
 
-    /// Returns whether the server validates the conditions.
+    /// Returns whether the server validates conditions of the batch, for which the call of the
+    /// procedure has a [`ConflictProbe`].
     pub(super) fn is_probed(&self) -> bool {
         self.validation == Validation::Server && self.is_conditional()
     }
@@ -49,9 +50,10 @@ impl Batch {
     pub(super) fn probe(&self) -> ConflictProbe<'_> {
         let mut probe = ConflictProbe::default();
         if self.validation == Validation::Server {
-            for PendingAppend { request, .. } in &self.attempts {
-                let guard = request.condition.guard();
-                probe.add(request.events.len(), guard, request.validated, request.refusals);
+            for PendingAppend { request, .. } in &self.requests {
+                let condition = request.condition.guard();
+                let (events, count) = (request.events.len(), request.too_old_count);
+                probe.add(events, condition, request.validated, count);
             }
         }
         probe
@@ -75,44 +77,46 @@ impl Batch {
     }
 }
 
-/// The attempts that were taken from the queue, by what happens to them.
+/// The requests that were taken from the queue, by what happens to them.
 #[derive(Default)]
 pub(super) struct Plan {
-    /// The attempts of the batch. They are appended if its precondition holds.
-    pub(super) attempts: Vec<PendingAppend>,
+    /// The requests of the batch. If its precondition is about the head, the server appends all of
+    /// them or none. If it validates conditions, it leaves out the requests with a conflict.
+    pub(super) requests: Vec<PendingAppend>,
     pub(super) contents: BatchContents,
-    /// The attempts that wait for the next batch, because they depend on the outcome of another
-    /// one.
+    /// The requests that wait for a later batch: they depend on the outcome of another request, have
+    /// a validated position that this store has not seen, or cannot be validated in the process
+    /// although their batch is pipelined.
     pub(super) deferred: Vec<PendingAppend>,
-    /// The attempts whose conditions are broken already. They are not sent.
-    pub(super) refused: Vec<(PendingAppend, AppendOutcome)>,
-    /// Whether the batch has a single attempt because this process has not seen its position.
+    /// The requests whose conditions are broken by an event of the tail. They are not sent.
+    pub(super) conflicting: Vec<(PendingAppend, AppendOutcome)>,
+    /// Whether the batch has a single request because its validated position was not seen yet.
     has_unseen_position: bool,
 }
 
-/// The part of the log that this process knows when it plans a batch.
+/// What is known of the log when a batch is planned.
 #[derive(Clone, Copy)]
 pub(super) struct Knowledge<'a> {
     pub(super) tail: &'a LogTail,
-    /// Whether the log's head has probably moved beyond the tail: other processes append as well,
-    /// or the next transaction may go to another server.
+    /// Whether the log's head has probably moved beyond the tail: something other than this
+    /// connection appends as well, or the next transaction may go to another server.
     pub(super) is_contended: bool,
-    /// The highest position that this process has seen.
+    /// The highest position that this store has seen.
     pub(super) newest: SequenceNumber,
 }
 
-/// Plans a batch. The first attempt is never deferred.
-pub(super) fn plan(attempts: Vec<PendingAppend>, known: Knowledge<'_>) -> (Plan, Validation) {
-    let validation = choose_validation(&attempts, known);
-    let mut plan = Plan::with_capacity(attempts.len());
-    for pending in attempts {
-        // The server refuses a whole batch if the log has not reached one of its positions. So an
-        // attempt whose position this process has not seen makes a batch of its own.
+/// Plans a batch. The first request is never deferred.
+pub(super) fn plan(requests: Vec<PendingAppend>, known: Knowledge<'_>) -> (Plan, Validation) {
+    let validation = choose_validation(&requests, known);
+    let mut plan = Plan::with_capacity(requests.len());
+    for pending in requests {
+        // The server appends nothing of a batch if the log has not reached one of its validated
+        // positions. So a request whose validated position was not seen makes a batch of its own.
         let request = &pending.request;
-        let is_unseen = request.guard().is_some() && request.validated > known.newest;
-        let is_first = plan.attempts.is_empty();
+        let is_unseen = request.condition().is_some() && request.validated > known.newest;
+        let is_first = plan.requests.is_empty();
         let is_excluded = plan.has_unseen_position || is_unseen && !is_first;
-        if is_excluded || plan.contents.may_decide(&pending) {
+        if is_excluded || plan.contents.may_affect(&pending) {
             plan.deferred.push(pending);
             continue;
         }
@@ -122,12 +126,12 @@ pub(super) fn plan(attempts: Vec<PendingAppend>, known: Knowledge<'_>) -> (Plan,
     (plan, validation)
 }
 
-/// Returns how the conditions of a batch are validated: in this process only if the tail covers all
-/// of their positions.
-fn choose_validation(attempts: &[PendingAppend], known: Knowledge<'_>) -> Validation {
+/// Returns how the conditions of a batch are validated: in this process if the tail covers all of
+/// them, otherwise all of them by the server.
+fn choose_validation(requests: &[PendingAppend], known: Knowledge<'_>) -> Validation {
     let is_covered = |one: &PendingAppend| covered_from(one, known.tail).is_some();
     let is_local = !known.is_contended
-        && attempts.iter().all(|one| one.request.guard().is_none() || is_covered(one));
+        && requests.iter().all(|one| one.request.condition().is_none() || is_covered(one));
     match known.tail.head() {
         Some(head) if is_local => Validation::Local { head },
         _ => Validation::Server,
@@ -135,23 +139,23 @@ fn choose_validation(attempts: &[PendingAppend], known: Knowledge<'_>) -> Valida
 }
 
 /// Plans a batch that is sent before its predecessor is answered, as if the predecessor were
-/// appended (Lemma 4). Attempts that this process cannot validate that way are deferred.
+/// appended (Lemma 4). Requests that this process cannot validate that way are deferred.
 pub(super) fn plan_behind(
     predecessor: &Batch,
-    attempts: Vec<PendingAppend>,
+    requests: Vec<PendingAppend>,
     tail: &LogTail,
 ) -> (Plan, Option<Validation>) {
     let validation =
         tail.head().map(|head| Validation::Pipelined { head, predecessor: predecessor.number });
-    // Lemma 4: a predecessor without conditions may follow any event, so that others may be
-    // committed between the tail's head and the predecessor.
-    let is_tied = predecessor.is_conditional() && predecessor.validation != Validation::Server;
-    let mut plan = Plan::with_capacity(attempts.len());
-    for pending in attempts {
-        let is_valid =
-            pending.request.guard().is_none() || is_tied && covered_from(&pending, tail).is_some();
+    // Lemma 4: only a predecessor that was validated in the process is certain to follow the tail's
+    // head directly. Before any other predecessor, more events may be committed.
+    let follows_tail = predecessor.is_conditional() && predecessor.validation != Validation::Server;
+    let mut plan = Plan::with_capacity(requests.len());
+    for pending in requests {
+        let is_valid = pending.request.condition().is_none()
+            || follows_tail && covered_from(&pending, tail).is_some();
         let may_depend =
-            predecessor.contents.may_decide(&pending) || plan.contents.may_decide(&pending);
+            predecessor.contents.may_affect(&pending) || plan.contents.may_affect(&pending);
         match is_valid && !may_depend {
             true => plan.add(pending, tail),
             false => plan.deferred.push(pending),
@@ -161,36 +165,41 @@ pub(super) fn plan_behind(
 }
 
 impl Plan {
-    fn with_capacity(attempts: usize) -> Self {
-        Self { contents: BatchContents::with_capacity(attempts), ..Self::default() }
+    fn with_capacity(requests: usize) -> Self {
+        Self { contents: BatchContents::with_capacity(requests), ..Self::default() }
     }
 
-    /// Adds an attempt to the batch, or refuses it if an event of the tail breaks its condition.
+    /// Adds a request to the batch, or to those with a conflict if an event of the tail breaks its
+    /// condition.
     fn add(&mut self, pending: PendingAppend, tail: &LogTail) {
         match first_match(&pending, tail) {
-            Some(event) => self.refused.push((pending, AppendOutcome::ConditionBroken { event })),
+            Some(event) => {
+                self.conflicting.push((pending, AppendOutcome::ConditionBroken { event }))
+            }
             None => {
                 self.contents.add(&pending);
-                self.attempts.push(pending);
+                self.requests.push(pending);
             }
         }
     }
 }
 
-/// Returns a position above which the tail holds every event that may break an attempt's condition.
+/// Returns a position above which the tail holds every event that may break a request's condition.
 ///
-/// It may be any position from the condition's own to the one up to which the condition is
-/// validated: no event in between breaks the condition (Lemma 5).
+/// It may be any position from the condition's own to the validated one: no event in between breaks
+/// the condition (Lemma 5). A search may have seen more of the log than the tail. Then it is the
+/// tail's head: no event of the tail breaks the condition. The precondition on the head fails if the
+/// head has moved on.
 fn covered_from(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
-    let (guard, _) = pending.request.guard()?;
-    let from = pending.request.validated.min(tail.head()?).max(guard.after);
+    let (condition, _) = pending.request.condition()?;
+    let from = pending.request.validated.min(tail.head()?).max(condition.after);
     tail.covers(from).then_some(from)
 }
 
 fn first_match(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
     let from = covered_from(pending, tail)?;
-    let (guard, lookup) = pending.request.guard()?;
-    tail.first_match(&guard.filter, lookup, from)
+    let (condition, lookup) = pending.request.condition()?;
+    tail.first_match(&condition.filter, lookup, from)
 }
 
 #[cfg(test)]
@@ -210,13 +219,13 @@ mod tests {
         AppendCondition::no_match_after(loans, SequenceNumber::new(after))
     }
 
-    fn attempt(book: &str, condition: AppendCondition) -> PendingAppend {
+    fn request(book: &str, condition: AppendCondition) -> PendingAppend {
         PendingAppend::of([lent(book)], condition)
     }
 
-    /// Returns an attempt whose condition a search has validated up to `head`.
+    /// Returns a request whose condition a search has validated up to `head`.
     fn searched(book: &str, condition: AppendCondition, head: u64) -> PendingAppend {
-        let mut pending = attempt(book, condition);
+        let mut pending = request(book, condition);
         pending.request.validated = SequenceNumber::new(head);
         pending
     }
@@ -237,56 +246,56 @@ mod tests {
         Knowledge { tail, is_contended, newest: SequenceNumber::new(20) }
     }
 
-    /// Returns the attempts of each part of a plan, by the book of their first event.
+    /// Returns the requests of each part of a plan, by the book of their first event.
     fn books(plan: &Plan) -> [Vec<String>; 3] {
         let book = |one: &PendingAppend| {
             one.request.events[0].payload_json().split('"').nth(3).unwrap().to_owned()
         };
-        let refused = plan.refused.iter().map(|(pending, _)| book(pending)).collect();
-        let of = |attempts: &[PendingAppend]| attempts.iter().map(book).collect();
-        [of(&plan.attempts), of(&plan.deferred), refused]
+        let conflicting = plan.conflicting.iter().map(|(pending, _)| book(pending)).collect();
+        let of = |requests: &[PendingAppend]| requests.iter().map(book).collect();
+        [of(&plan.requests), of(&plan.deferred), conflicting]
     }
 
     #[test]
     fn conditions_that_the_tail_covers_are_validated_in_the_process() {
-        let attempts = vec![
-            attempt("1", AppendCondition::none()),
-            attempt("2", since("2", 6)),
-            attempt("3", since("7", 8)),
+        let requests = vec![
+            request("1", AppendCondition::none()),
+            request("2", since("2", 6)),
+            request("3", since("7", 8)),
             // The tail holds the event that breaks this condition.
-            attempt("4", since("7", 7)),
+            request("4", since("7", 7)),
         ];
 
-        let (plan, validation) = super::plan(attempts, known(&tail(), false));
+        let (plan, validation) = super::plan(requests, known(&tail(), false));
 
         assert_eq!(validation, Validation::Local { head: SequenceNumber::new(9) });
         assert_eq!(books(&plan), [vec!["1", "2", "3"], vec![], vec!["4"]]);
         let outcome = AppendOutcome::ConditionBroken { event: SequenceNumber::new(8) };
-        assert_eq!(plan.refused[0].1, outcome);
+        assert_eq!(plan.conflicting[0].1, outcome);
     }
 
     #[test]
     fn conditions_that_the_tail_does_not_cover_are_validated_by_the_server() {
         for (position, is_local) in [(5, false), (6, true), (9, true), (10, false)] {
-            let attempts =
-                vec![attempt("1", AppendCondition::none()), attempt("2", since("2", position))];
+            let requests =
+                vec![request("1", AppendCondition::none()), request("2", since("2", position))];
 
-            let (plan, validation) = super::plan(attempts, known(&tail(), false));
+            let (plan, validation) = super::plan(requests, known(&tail(), false));
 
             assert_eq!(validation != Validation::Server, is_local, "{position}");
             assert_eq!(books(&plan)[0], ["1", "2"]);
         }
-        let attempts = vec![attempt("2", since("2", 9))];
-        assert_eq!(plan(attempts, known(&tail(), true)).1, Validation::Server);
+        let requests = vec![request("2", since("2", 9))];
+        assert_eq!(plan(requests, known(&tail(), true)).1, Validation::Server);
     }
 
     #[test]
     fn a_condition_is_validated_from_the_head_of_its_search_on() {
         // A search may have seen more than the tail.
         for head in [6, 9, 12] {
-            let attempts = vec![searched("2", since("2", 1), head)];
+            let requests = vec![searched("2", since("2", 1), head)];
 
-            let (plan, validation) = super::plan(attempts, known(&tail(), false));
+            let (plan, validation) = super::plan(requests, known(&tail(), false));
 
             assert_ne!(validation, Validation::Server, "{head}");
             assert_eq!(books(&plan)[0], ["2"]);
@@ -296,72 +305,72 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_deferred_only_if_it_depends_on_an_earlier_one() {
+    fn a_request_is_deferred_only_if_it_depends_on_an_earlier_one() {
         let twice = lent("5");
-        let attempts = vec![
-            attempt("1", since("1", 8)),
-            attempt("2", since("1", 8)),
-            // Its filter matches an event of a deferred attempt and of a later attempt.
-            attempt("3", since("2", 8)),
-            attempt("4", since("6", 9)),
-            attempt("6", AppendCondition::none()),
+        let requests = vec![
+            request("1", since("1", 8)),
+            request("2", since("1", 8)),
+            // Its filter matches an event of a deferred request and of a later request.
+            request("3", since("2", 8)),
+            request("4", since("6", 9)),
+            request("6", AppendCondition::none()),
             PendingAppend::of([twice.clone()], AppendCondition::none()),
             PendingAppend::of([twice], AppendCondition::none()),
         ];
 
-        let (plan, _) = super::plan(attempts, known(&tail(), false));
+        let (plan, _) = super::plan(requests, known(&tail(), false));
 
         assert_eq!(books(&plan), [vec!["1", "3", "4", "6", "5"], vec!["2", "5"], vec![]]);
     }
 
     #[test]
-    fn an_attempt_with_an_unseen_position_has_a_batch_of_its_own() {
-        let attempts = || {
+    fn a_request_with_an_unseen_position_has_a_batch_of_its_own() {
+        let requests = || {
             vec![
-                attempt("1", since("1", 21)),
-                attempt("2", since("2", 9)),
-                attempt("3", since("3", 22)),
+                request("1", since("1", 21)),
+                request("2", since("2", 9)),
+                request("3", since("3", 22)),
             ]
         };
-        let (first, _) = plan(attempts(), known(&tail(), false));
-        let (second, _) = plan(attempts().split_off(1), known(&tail(), false));
+        let (first, _) = plan(requests(), known(&tail(), false));
+        let (second, _) = plan(requests().split_off(1), known(&tail(), false));
 
         assert_eq!(books(&first), [vec!["1"], vec!["2", "3"], vec![]]);
         assert_eq!(books(&second), [vec!["2"], vec!["3"], vec![]]);
     }
 
-    /// Lemma 4: only attempts that this process can validate as if the predecessor were appended
+    /// Lemma 4: only requests that this process can validate as if the predecessor were appended
     /// are pipelined.
     #[test]
-    fn attempts_that_depend_on_the_predecessor_or_the_server_are_not_pipelined() {
+    fn requests_that_depend_on_the_predecessor_or_the_server_are_not_pipelined() {
         let tail = tail();
         let head = SequenceNumber::new(9);
         let predecessor = |condition, validation| {
-            let (plan, _) = plan(vec![attempt("9", condition)], known(&tail, false));
-            Batch { attempts: plan.attempts, number: 7, validation, contents: plan.contents }
+            let (plan, _) = plan(vec![request("9", condition)], known(&tail, false));
+            Batch { requests: plan.requests, number: 7, validation, contents: plan.contents }
         };
-        let tied = predecessor(since("9", 8), Validation::Local { head });
-        let twice = tied.attempts[0].request.events[0].clone();
-        let attempts = || {
+        let conditional = predecessor(since("9", 8), Validation::Local { head });
+        let twice = conditional.requests[0].request.events[0].clone();
+        let requests = || {
             vec![
-                attempt("1", AppendCondition::none()),
-                attempt("2", since("2", 8)),
-                attempt("3", since("9", 8)),
+                request("1", AppendCondition::none()),
+                request("2", since("2", 8)),
+                request("3", since("9", 8)),
                 PendingAppend::of([twice.clone()], AppendCondition::none()),
-                attempt("4", since("5", 5)),
-                attempt("5", since("2", 8)),
+                request("4", since("5", 5)),
+                request("5", since("2", 8)),
             ]
         };
 
-        let (behind, validation) = plan_behind(&tied, attempts(), &tail);
+        let (behind, validation) = plan_behind(&conditional, requests(), &tail);
 
         assert_eq!(validation, Some(Validation::Pipelined { head, predecessor: 7 }));
         assert_eq!(books(&behind), [vec!["1", "2"], vec!["3", "9", "4", "5"], vec![]]);
-        for untied in [
+        for loose in [
             predecessor(AppendCondition::none(), Validation::Local { head }),
             predecessor(since("9", 8), Validation::Server),
         ] {
-            let (behind, _) = plan_behind(&untied, attempts(), &tail);
+            let (behind, _) = plan_behind(&loose, requests(), &tail);
             assert_eq!(books(&behind)[0], ["1", "9"]);
         }
     }

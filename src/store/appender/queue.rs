@@ -11,23 +11,23 @@ use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::outcome_unknown;
 use crate::store::outcome::AppendOutcome;
 
-/// An attempt to append that waits in the queue, or was taken from it.
+/// A queued request: it waits in the queue, or was taken from it and is not answered yet.
 pub(super) struct PendingAppend {
     pub(super) request: AppendRequest,
     pub(super) deadline: AttemptDeadline,
-    /// Whether it was sent before and canceled, perhaps during its commit.
-    pub(super) may_be_stored: bool,
+    /// Whether it was sent before, in a batch that was canceled and may have committed before that.
+    pub(super) may_have_committed: bool,
     ticket: u64,
     reply: oneshot::Sender<Result<AppendOutcome, Error>>,
-    /// The permit to wait in the queue, until the attempt is taken.
+    /// The permit to wait in the queue, until the request is taken.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl PendingAppend {
-    /// Sends the outcome to the caller. If an earlier try may have stored the events, an error
-    /// becomes an unknown outcome.
+    /// Sends the outcome to the caller. If the events may be stored, an error becomes an
+    /// unknown outcome.
     pub(super) fn reply(self, server: &Server, result: Result<AppendOutcome, Error>) {
-        let result = result.map_err(|error| match self.may_be_stored {
+        let result = result.map_err(|error| match self.may_have_committed {
             true if !error.is_outcome_unknown() => {
                 outcome_unknown(server, &self.request.events, error)
             }
@@ -40,7 +40,7 @@ impl PendingAppend {
 
 #[cfg(test)]
 impl PendingAppend {
-    /// Creates an attempt whose reply is not read.
+    /// Creates a request whose reply is not read.
     pub(super) fn of(
         events: impl Into<std::sync::Arc<[crate::Event]>>,
         condition: crate::AppendCondition,
@@ -49,30 +49,30 @@ impl PendingAppend {
         let policy = crate::RetryPolicy::never();
         let deadline = AttemptDeadline::new(&policy, tokio::time::Instant::now());
         let reply = oneshot::channel().0;
-        Self { request, deadline, may_be_stored: false, ticket: 0, reply, _permit: None }
+        Self { request, deadline, may_have_committed: false, ticket: 0, reply, _permit: None }
     }
 }
 
-/// The attempts that wait, in the order of their arrival.
+/// The requests that wait, in the order of their arrival.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: VecDeque<PendingAppend>,
     next_ticket: u64,
-    /// Whether a worker takes the attempts.
+    /// Whether a worker takes the requests.
     pub(super) is_served: bool,
-    /// Whether the store was dropped, so that no more attempts are added.
+    /// Whether the store was dropped, so that no more requests are added.
     is_closed: bool,
-    threshold: Option<Threshold>,
+    waiting_worker: Option<WaitingWorker>,
 }
 
-/// A worker that runs when `len` attempts wait.
-struct Threshold {
-    len: usize,
-    worker: WakeHandle,
+/// A worker that waits until the queue has a number of requests.
+struct WaitingWorker {
+    min_requests: usize,
+    handle: WakeHandle,
 }
 
 impl Queue {
-    /// Adds an attempt. Returns the ticket by which it can be removed, and the worker to run.
+    /// Adds a request. Returns the ticket by which it can be removed, and the worker to run.
     pub(super) fn push(
         &mut self,
         request: AppendRequest,
@@ -85,41 +85,45 @@ impl Queue {
         let pending = PendingAppend {
             request,
             deadline,
-            may_be_stored: false,
+            may_have_committed: false,
             ticket,
             reply,
             _permit: Some(permit),
         };
         self.waiting.push_back(pending);
-        (ticket, self.take_worker())
+        (ticket, self.take_ready_worker())
     }
 
-    /// Marks the queue as closed: no more attempts are added. Returns the worker to run.
+    /// Marks the queue as closed: no more requests are added. Returns the worker to run.
     pub(super) fn close(&mut self) -> Option<WakeHandle> {
         self.is_closed = true;
-        self.take_worker()
+        self.take_ready_worker()
     }
 
-    /// Returns the worker to run, if its threshold is reached or the queue is closed.
-    fn take_worker(&mut self) -> Option<WakeHandle> {
+    /// Returns the waiting worker, if enough requests wait or the queue is closed.
+    fn take_ready_worker(&mut self) -> Option<WakeHandle> {
         let (waiting, is_closed) = (self.waiting.len(), self.is_closed);
-        let threshold = self.threshold.take_if(|one| waiting >= one.len || is_closed);
-        threshold.map(|threshold| threshold.worker)
+        let ready = self.waiting_worker.take_if(|one| waiting >= one.min_requests || is_closed);
+        ready.map(|worker| worker.handle)
     }
 
-    /// Returns ready if `len` attempts wait or the queue is closed. Otherwise stores the worker to
-    /// run when that is so.
-    pub(super) fn poll_len(&mut self, len: usize, worker: impl FnOnce() -> WakeHandle) -> Poll<()> {
-        if self.waiting.len() >= len || self.is_closed {
+    /// Returns ready if at least `min_requests` requests wait or the queue is closed. Otherwise
+    /// stores the handle of the worker to run when that is so.
+    pub(super) fn poll_min_requests(
+        &mut self,
+        min_requests: usize,
+        handle: impl FnOnce() -> WakeHandle,
+    ) -> Poll<()> {
+        if self.waiting.len() >= min_requests || self.is_closed {
             return Poll::Ready(());
         }
-        self.threshold = Some(Threshold { len, worker: worker() });
+        self.waiting_worker = Some(WaitingWorker { min_requests, handle: handle() });
         Poll::Pending
     }
 
-    /// Removes an attempt, if it was not taken yet.
+    /// Removes a request, if it was not taken yet.
     pub(super) fn remove(&mut self, ticket: u64) -> Option<PendingAppend> {
-        // Tickets ascend even if attempts were put back.
+        // Tickets ascend even if requests were put back.
         let at = self.waiting.binary_search_by_key(&ticket, |pending| pending.ticket).ok()?;
         self.waiting.remove(at)
     }
@@ -128,11 +132,11 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Takes the attempts of the next batch: the first ones, at most `max_attempts` and as many as
+    /// Takes the requests of the next batch: the first ones, at most `max_requests` and as many as
     /// may share a transaction.
-    pub(super) fn take(&mut self, max_attempts: usize) -> Vec<PendingAppend> {
+    pub(super) fn take(&mut self, max_requests: usize) -> Vec<PendingAppend> {
         let (mut events, mut bytes, mut values, mut count) = (0, 0, 0, 0);
-        for pending in self.waiting.iter().take(max_attempts) {
+        for pending in self.waiting.iter().take(max_requests) {
             let request = &pending.request;
             events += request.events.len();
             bytes += request.json_bytes();
@@ -148,15 +152,15 @@ impl Queue {
         taken.map(|pending| PendingAppend { _permit: None, ..pending }).collect()
     }
 
-    /// Takes all attempts.
+    /// Takes all requests.
     pub(super) fn take_all(&mut self) -> VecDeque<PendingAppend> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Puts attempts back in the order of their arrival. Another worker may have put back earlier
+    /// Puts requests back in the order of their arrival. Another worker may have put back earlier
     /// ones.
-    pub(super) fn put_back(&mut self, attempts: Vec<PendingAppend>) {
-        for pending in attempts.into_iter().rev() {
+    pub(super) fn put_back(&mut self, requests: Vec<PendingAppend>) {
+        for pending in requests.into_iter().rev() {
             let at = self.waiting.partition_point(|waiting| waiting.ticket < pending.ticket);
             self.waiting.insert(at, pending);
         }
@@ -177,11 +181,11 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::time::Instant;
 
-    use super::super::request::{MAX_SHARED_BYTES, MAX_SHARED_EVENTS};
+    use super::super::request::{LARGE_REQUEST_BYTES, MAX_BATCHED_EVENTS};
     use super::*;
     use crate::{AppendCondition, Event, Filter, RetryPolicy};
 
-    /// Creates a queue of attempts, each with a number of events and a number of bytes in each
+    /// Creates a queue of requests, each with a number of events and a number of bytes in each
     /// event.
     fn queue_of(sizes: &[(usize, usize)]) -> Queue {
         queue(sizes, &AppendCondition::none())
@@ -202,26 +206,26 @@ mod tests {
         queue
     }
 
-    fn tickets(attempts: &[PendingAppend]) -> Vec<u64> {
-        attempts.iter().map(|pending| pending.ticket).collect()
+    fn tickets(requests: &[PendingAppend]) -> Vec<u64> {
+        requests.iter().map(|pending| pending.ticket).collect()
     }
 
     /// Takes batches until the queue is empty. Returns their tickets.
-    fn batches(mut queue: Queue, max_attempts: usize) -> Vec<Vec<u64>> {
-        let mut take = || Some(queue.take(max_attempts)).filter(|taken| !taken.is_empty());
+    fn batches(mut queue: Queue, max_requests: usize) -> Vec<Vec<u64>> {
+        let mut take = || Some(queue.take(max_requests)).filter(|taken| !taken.is_empty());
         let taken = std::iter::from_fn(&mut take);
         taken.map(|taken| tickets(&taken)).collect()
     }
 
     #[test]
-    fn a_batch_has_the_first_attempts_up_to_the_limit() {
+    fn a_batch_has_the_first_requests_up_to_the_limit() {
         assert_eq!(batches(queue_of(&[(1, 10); 5]), 2), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 
     #[test]
     fn a_batch_has_no_more_events_and_bytes_than_allowed() {
-        let many = queue_of(&[(MAX_SHARED_EVENTS, 0); 5]);
-        let much = queue_of(&[(1, MAX_SHARED_BYTES - 100); 9]);
+        let many = queue_of(&[(MAX_BATCHED_EVENTS, 0); 5]);
+        let much = queue_of(&[(1, LARGE_REQUEST_BYTES - 100); 9]);
 
         assert_eq!(batches(many, 10), [vec![0, 1, 2, 3], vec![4]]);
         assert_eq!(batches(much, 10), [(0..8).collect(), vec![8]]);
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_that_are_put_back_keep_their_order() {
+    fn requests_that_are_put_back_keep_their_order() {
         let mut queue = queue_of(&[(1, 10); 6]);
         let (first, second) = (queue.take(2), queue.take(2));
 

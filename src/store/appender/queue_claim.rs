@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Appender;
 use super::worker::Worker;
 
-/// The right of one worker to take attempts from the queue.
+/// The right of one worker to take requests from the queue.
 pub(super) struct QueueClaim {
     appender: Arc<Appender>,
     is_held: bool,
@@ -35,8 +35,8 @@ impl QueueClaim {
         true
     }
 
-    /// Awaits a step of a batch that began at `began`. If the batch takes longer than
-    /// [`MAX_BATCH_TIME`], the claim is released to another worker meanwhile.
+    /// Awaits a step of a batch that began at `began`. Releases the claim as soon as the batch has
+    /// taken [`MAX_BATCH_TIME`], and still awaits the step.
     pub(super) async fn release_if_slow<T>(
         &mut self,
         began: Instant,
@@ -52,8 +52,8 @@ impl QueueClaim {
         step.await
     }
 
-    /// Releases the claim to another worker, so that a slow connection does not delay the attempts
-    /// that wait.
+    /// Releases the claim. Starts another worker if requests wait, so that a slow connection does not
+    /// delay them.
     pub(super) fn release(&mut self) {
         self.is_held = false;
         let mut queue = self.appender.queue();
@@ -65,8 +65,8 @@ impl QueueClaim {
 }
 
 impl Drop for QueueClaim {
-    /// Fails the attempts that wait with a transient error, if the worker is dropped before its end
-    /// because its runtime is shut down: they may belong to another runtime. The next append starts
+    /// Fails the requests that wait with a transient error, if the worker still has the claim: then
+    /// its runtime was shut down. Their callers may run in another runtime. The next append starts
     /// another worker.
     fn drop(&mut self) {
         if !self.is_held {
@@ -83,6 +83,5 @@ impl Drop for QueueClaim {
     }
 }
 
-/// The longest time that the attempts in the queue wait for a batch. Then another worker serves the
-/// queue.
+/// The time after which a batch is slow, so that another worker serves the queue.
 pub(super) const MAX_BATCH_TIME: Duration = Duration::from_secs(1);

@@ -6,32 +6,33 @@ use crate::filter::IndexLookup;
 use crate::store::append::json_bytes;
 use crate::{AppendCondition, Event, SequenceNumber};
 
-/// The events and the condition of one attempt to append.
+/// A request to append events under a condition, which an attempt puts into the queue.
 pub(in crate::store) struct AppendRequest {
     pub(in crate::store) events: Arc<[Event]>,
     pub(in crate::store) condition: AppendCondition,
-    /// The position up to which the condition is known to hold: its own position, or the head of a
-    /// search that found no event which breaks it.
+    /// The validated position, up to which the condition is known to hold: the condition's own
+    /// position, or the head of a search that found no event which breaks it.
     pub(in crate::store) validated: SequenceNumber,
-    /// How often the server refused it because too many events lay above that position.
-    pub(in crate::store) refusals: u32,
+    /// How often the server did not validate the condition in this attempt, because too many events
+    /// lay above the validated position.
+    pub(in crate::store) too_old_count: u32,
     json_bytes: usize,
-    /// The index terms of each event. Empty if the attempt is large.
+    /// The index terms of each event. Empty if the request is large.
     terms: Box<[Option<Box<[u64]>>]>,
     /// The index terms of the events that the condition's filter may match.
     lookup: Option<IndexLookup>,
 }
 
 impl AppendRequest {
-    /// Creates a request. The caller's task computes everything that depends on this attempt alone,
+    /// Creates a request. The caller's task computes everything that depends on this request alone,
     /// because the worker does its work for all callers.
     pub(in crate::store) fn new(events: Arc<[Event]>, condition: AppendCondition) -> Self {
-        let lookup = condition.guard().map(|guard| guard.filter.lookup(hasher()));
-        let validated = condition.guard().map(|guard| guard.after).unwrap_or_default();
+        let lookup = condition.guard().map(|condition| condition.filter.lookup(hasher()));
+        let validated = condition.guard().map(|condition| condition.after).unwrap_or_default();
         let json_bytes = json_bytes(events.iter());
         let terms = Box::default();
         let mut request =
-            Self { events, condition, validated, refusals: 0, json_bytes, terms, lookup };
+            Self { events, condition, validated, too_old_count: 0, json_bytes, terms, lookup };
         if !request.is_large() {
             request.terms = request.events.iter().map(terms_of).collect();
         }
@@ -44,14 +45,14 @@ impl AppendRequest {
         Self { validated, ..self }
     }
 
-    /// Sets how often the server refused it because too many events lay above its position.
-    pub(in crate::store) fn with_refusals(self, refusals: u32) -> Self {
-        Self { refusals, ..self }
+    /// Sets how often the server found too many events above the validated position.
+    pub(in crate::store) fn with_too_old_count(self, too_old_count: u32) -> Self {
+        Self { too_old_count, ..self }
     }
 
     /// Returns how many event types and values its filter has.
     pub(super) fn filter_values(&self) -> usize {
-        self.condition.guard().map_or(0, |guard| guard.filter.values())
+        self.condition.guard().map_or(0, |condition| condition.filter.values())
     }
 
     /// Returns the size of its events' payloads and metadata.
@@ -65,18 +66,18 @@ impl AppendRequest {
     }
 
     /// Returns the condition, and the index terms of the events that may break it.
-    pub(super) fn guard(&self) -> Option<(&Guard, &IndexLookup)> {
+    pub(super) fn condition(&self) -> Option<(&Guard, &IndexLookup)> {
         self.condition.guard().zip(self.lookup.as_ref())
     }
 
-    /// Returns whether the attempt is too large for a batch: the others would have to wait until it
-    /// has arrived at the server.
+    /// Returns whether the request is too large for a batch: the other requests of the batch would
+    /// have to wait until it has arrived at the server.
     pub(in crate::store) fn is_large(&self) -> bool {
-        self.json_bytes >= MAX_SHARED_BYTES || self.events.len() > MAX_SHARED_EVENTS
+        self.json_bytes >= LARGE_REQUEST_BYTES || self.events.len() > MAX_BATCHED_EVENTS
     }
 }
 
-/// An attempt is large if it has this many bytes of JSON or more.
-pub(super) const MAX_SHARED_BYTES: usize = 64 << 10;
-/// The most events of an attempt that is not large.
-pub(super) const MAX_SHARED_EVENTS: usize = 256;
+/// A request is large if it has this many bytes of JSON or more.
+pub(super) const LARGE_REQUEST_BYTES: usize = 64 << 10;
+/// The most events of a request that is not large.
+pub(super) const MAX_BATCHED_EVENTS: usize = 256;

@@ -1,34 +1,35 @@
-use std::time::Duration;
-
 use super::connection::Seen;
-use super::execute::BatchFailure;
 use super::plan::{Batch, Validation};
 use super::queue::PendingAppend;
 use crate::error::Reason;
 use crate::sql::BatchAnswer;
-use crate::store::failure::{follows_commit, is_lock_timeout, with_event_ids};
+use crate::store::failure::{AppendFailure, is_lock_timeout, may_follow_commit, with_event_ids};
 use crate::store::outcome::AppendOutcome;
 use crate::{Class, Error, SequenceNumber};
 
-/// The consequences of the answer to a batch: replies, and attempts to send again.
+/// The consequences of the answer to a batch, or of its failure.
 #[derive(Default)]
 pub(super) struct Settlement {
     pub(super) replies: Vec<(PendingAppend, Result<AppendOutcome, Error>)>,
-    /// The attempts to send again, each group as a batch. The last group is the first to be sent.
+    /// The requests to send again, each group as a batch. The last group is sent first.
     pub(super) requeued: Vec<Vec<PendingAppend>>,
 }
 
 /// Settles a batch that the server has answered, and records the appended events in the tail.
 pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settlement {
     if answer.numbers.is_empty() && answer.broken.is_empty() {
-        return settle_refused(batch, answer, seen);
+        return settle_unmet_precondition(batch, answer.head, seen);
     }
     seen.record_head(answer.head);
+    // Lemma 3: the missing number may belong to an event of a trigger, which the tail would lack.
+    let has_gap = answer.has_gap();
+    if has_gap {
+        seen.tail.clear();
+    }
     let mut settlement = Settlement::default();
     let mut numbers = answer.numbers.iter().copied();
-    let has_gap = answer.has_gap();
-    for (index, pending) in batch.attempts.into_iter().enumerate() {
-        let broken = answer.broken.iter().find(|(attempt, _)| *attempt == index);
+    for (index, pending) in batch.requests.into_iter().enumerate() {
+        let broken = answer.broken.iter().find(|(request, _)| *request == index);
         if let Some(&(_, event)) = broken {
             settlement.replies.push((pending, Ok(AppendOutcome::ConditionBroken { event })));
             continue;
@@ -42,37 +43,38 @@ pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Set
             settlement.replies.push((pending, Ok(AppendOutcome::Appended { first, last })));
         }
     }
-    // Lemma 3: the missing number may belong to an event of a trigger, which is not in the tail.
-    if has_gap {
-        seen.tail.clear();
-    }
     settlement
 }
 
-/// Settles a batch whose precondition did not hold.
-fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settlement {
-    let head = answer.head;
+/// Settles a batch of which the server appended nothing, without an error: the head is not the
+/// expected one, or a validated position lies above the head or too far below it.
+fn settle_unmet_precondition(batch: Batch, head: SequenceNumber, seen: &mut Seen) -> Settlement {
     let mut settlement = Settlement::default();
     if batch.validation != Validation::Server {
         seen.record_unexpected(head);
-        settlement.requeue(batch.attempts);
+        settlement.requeue(batch.requests);
         return settlement;
     }
-    // The server refuses a batch for its highest position, if that lies above the head, or else for
-    // its lowest position.
-    let position =
-        |one: &PendingAppend| one.request.guard().is_some().then_some(one.request.validated);
-    let highest = batch.attempts.iter().filter_map(position).max();
-    let lowest = batch.attempts.iter().filter_map(position).min();
+    // The cause is the highest validated position, if that lies above the head, or else the lowest
+    // one.
+    let validated =
+        |one: &PendingAppend| one.request.condition().is_some().then_some(one.request.validated);
+    let highest = batch.requests.iter().filter_map(validated).max();
+    let lowest = batch.requests.iter().filter_map(validated).min();
     let is_ahead = highest > Some(head);
-    let most = batch.probe().max_newer_events();
+    let max_newer = batch.probe().max_newer_events().unsigned_abs();
     let mut others = Vec::new();
-    for pending in batch.attempts {
-        match position(&pending) {
-            Some(position) if position > head => {
+    for pending in batch.requests {
+        match validated(&pending) {
+            Some(validated) if validated > head => {
                 settlement.replies.push((pending, Ok(AppendOutcome::PositionAhead { head })));
             }
-            Some(position) if !is_ahead && is_too_old(position, head, lowest, most) => {
+            // The server found the lowest one too old, whatever `max_newer` is.
+            Some(validated)
+                if !is_ahead
+                    && (Some(validated) == lowest
+                        || head.value() - validated.value() > max_newer) =>
+            {
                 settlement.replies.push((pending, Ok(AppendOutcome::ConditionTooOld)));
             }
             _ => others.push(pending),
@@ -82,88 +84,78 @@ fn settle_refused(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Settle
     settlement
 }
 
-/// Returns whether a position lies too far below the head, in a batch that the server refused for
-/// its lowest position.
-fn is_too_old(
-    position: SequenceNumber,
-    head: SequenceNumber,
-    lowest: Option<SequenceNumber>,
-    most: i64,
-) -> bool {
-    let newer = head.value() - position.value();
-    Some(position) == lowest || newer > most.unsigned_abs()
-}
-
-/// Settles a batch that was not appended.
+/// Settles a batch that was answered with an error or not at all. It may have been appended.
 ///
-/// `lock_timeout` is the batch's lock timeout, if that is shorter than the setting.
-/// `may_wait_longer` returns whether an attempt may wait as long as the setting.
+/// `may_wait_longer` returns whether a request may wait for the log's lock for longer than its batch
+/// did, because the batch's lock timeout was shortened for another request.
 pub(super) fn settle_failure(
     batch: Batch,
-    failure: BatchFailure,
-    lock_timeout: Option<Duration>,
+    failure: AppendFailure,
     may_wait_longer: impl Fn(&PendingAppend) -> bool,
 ) -> Settlement {
     let mut settlement = Settlement::default();
-    let mut attempts = batch.attempts;
+    let mut requests = batch.requests;
     let error = match failure {
-        BatchFailure::IdTaken if attempts.len() == 1 => {
-            for pending in attempts {
-                let may_be_own = pending.may_be_stored;
+        AppendFailure::IdTaken if requests.len() == 1 => {
+            for pending in requests {
+                let may_be_own = pending.may_have_committed;
                 settlement.replies.push((pending, Ok(AppendOutcome::IdTaken { may_be_own })));
             }
             return settlement;
         }
-        BatchFailure::IdTaken => {
-            settlement.bisect(attempts);
+        AppendFailure::IdTaken => {
+            settlement.bisect(requests);
             return settlement;
         }
-        BatchFailure::Error(error) => error,
+        AppendFailure::Error(error) => error,
     };
-    let is_lock_timeout = is_lock_timeout(&error);
-    if is_lock_timeout && lock_timeout.is_some() {
-        // The batch waited no longer than the attempt with the shortest lock timeout may.
-        let (waiting, expired): (Vec<_>, Vec<_>) = attempts.into_iter().partition(may_wait_longer);
+    if is_lock_timeout(&error) {
+        let (waiting, expired): (Vec<_>, Vec<_>) = requests.into_iter().partition(may_wait_longer);
         settlement.requeue(waiting);
         settlement.reply_error(expired, &error);
-    } else if attempts.len() > 1 && !is_lock_timeout && may_concern_one_attempt(&error) {
-        let may_be_stored = follows_commit(&error);
-        for pending in &mut attempts {
-            pending.may_be_stored |= may_be_stored;
+    } else if requests.len() > 1 && may_concern_one_request(&error) {
+        let may_have_committed = may_follow_commit(&error);
+        for pending in &mut requests {
+            pending.may_have_committed |= may_have_committed;
         }
-        settlement.bisect(attempts);
+        settlement.bisect(requests);
     } else {
-        settlement.reply_error(attempts, &error);
+        settlement.reply_error(requests, &error);
     }
     settlement
 }
 
 impl Settlement {
-    fn requeue(&mut self, attempts: Vec<PendingAppend>) {
-        if !attempts.is_empty() {
-            self.requeued.push(attempts);
+    fn requeue(&mut self, requests: Vec<PendingAppend>) {
+        if !requests.is_empty() {
+            self.requeued.push(requests);
         }
     }
 
-    /// Requeues each half of a batch as a batch, so that in the end only the attempt fails that
-    /// causes the failure.
-    fn bisect(&mut self, mut attempts: Vec<PendingAppend>) {
-        let second = attempts.split_off(attempts.len().div_ceil(2));
-        self.requeue(second);
-        self.requeue(attempts);
+    /// Requeues each half of a batch as a batch, the first half to be sent first. In the end only
+    /// the request fails that causes the failure.
+    fn bisect(&mut self, mut requests: Vec<PendingAppend>) {
+        let second_half = requests.split_off(requests.len().div_ceil(2));
+        self.requeue(second_half);
+        self.requeue(requests);
     }
 
-    /// Replies to attempts with an error, which names each attempt's own events.
-    fn reply_error(&mut self, attempts: Vec<PendingAppend>, error: &Error) {
-        for pending in attempts {
+    /// Replies to requests with an error, which names each request's own events.
+    fn reply_error(&mut self, requests: Vec<PendingAppend>, error: &Error) {
+        for pending in requests {
             let error = with_event_ids(error.clone(), &pending.request.events);
             self.replies.push((pending, Err(error)));
         }
     }
 }
 
-/// Returns whether one attempt alone may have caused the failure of its batch.
-fn may_concern_one_attempt(error: &Error) -> bool {
+/// Returns whether one request alone may have caused the failure of its batch: by its data (for
+/// instance SQLSTATE 22P05 or 23514), by an error of a trigger (P0001), or by the time that it took
+/// (57014 after the statement timeout).
+///
+/// Not if the server lacks resources (53), if a right or an object is missing (42501, 42P01), if the
+/// batch was canceled from outside (57014 before the timeout), or if the connection was lost.
+fn may_concern_one_request(error: &Error) -> bool {
     match error {
         Error::Database { class, sqlstate, .. } => {
             let concerns_all = matches!(
@@ -182,19 +174,19 @@ mod tests {
     use super::*;
     use crate::{AppendCondition, Event, Filter};
 
-    /// Creates a batch of `attempts` attempts, each with a key and a position of its own.
-    fn batch(attempts: u64) -> Batch {
-        let attempts = (1..=attempts).map(|position| {
+    /// Creates a batch of `requests` requests, each with a key and a position of its own.
+    fn batch(requests: u64) -> Batch {
+        let requests = (1..=requests).map(|position| {
             let event = Event::from_json("BookCopyLentToReader", "{}").unwrap();
             let filter = Filter::any_of([(format!("key-{position}"), 1)]).build().unwrap();
             let condition = AppendCondition::no_match_after(filter, SequenceNumber::new(position));
             PendingAppend::of([event], condition)
         });
-        let (attempts, contents) = (attempts.collect(), BatchContents::default());
-        Batch { attempts, number: 1, validation: Validation::Server, contents }
+        let (requests, contents) = (requests.collect(), BatchContents::default());
+        Batch { requests, number: 1, validation: Validation::Server, contents }
     }
 
-    fn settle_refusal(batch: Batch, head: u64) -> Settlement {
+    fn settle_empty_answer(batch: Batch, head: u64) -> Settlement {
         let head = SequenceNumber::new(head);
         let answer = BatchAnswer { head, numbers: Vec::new(), broken: Vec::new() };
         settle(batch, &answer, &mut Seen::default())
@@ -205,7 +197,7 @@ mod tests {
         let most = batch(32).probe().max_newer_events().unsigned_abs();
         assert_eq!(most, 2_048);
 
-        let settlement = settle_refusal(batch(32), most + 10);
+        let settlement = settle_empty_answer(batch(32), most + 10);
 
         let too_old = |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::ConditionTooOld));
         assert!(settlement.replies.len() == 9 && settlement.replies.iter().all(too_old));
@@ -214,7 +206,7 @@ mod tests {
 
     #[test]
     fn if_conditions_lie_above_the_head_only_these_are_settled() {
-        let settlement = settle_refusal(batch(32), 30);
+        let settlement = settle_empty_answer(batch(32), 30);
 
         let ahead =
             |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::PositionAhead { .. }));

@@ -8,7 +8,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Appender;
 use super::connection::AppendConnection;
-use super::execute::{BatchFailure, SentBatch};
+use super::execute::SentBatch;
 use super::inline_task::{InlineTask, WakeHandle};
 use super::plan::{self, Batch, Plan, Validation};
 use super::queue::PendingAppend;
@@ -16,21 +16,22 @@ use super::queue_claim::{MAX_BATCH_TIME, QueueClaim};
 use super::settle::{Settlement, settle, settle_failure};
 use crate::Error;
 use crate::sql::TransactionEnd;
+use crate::store::failure::AppendFailure;
 use crate::store::yield_until::yield_until;
 
-/// The task that takes attempts from the queue and appends them in batches.
+/// The task that takes requests from the queue and appends them in batches.
 ///
-/// All control flow of the appender is here. The stages of a batch are pure or do one thing:
-/// [`plan`](super::plan) chooses its attempts, [`execute`](super::execute) sends it, and
-/// [`settle`](super::settle) derives the outcome of each attempt from the answer.
+/// All control flow of a worker is here. The stages of a batch are pure or do one thing:
+/// [`plan`](super::plan) chooses its requests, [`execute`](super::execute) sends it, and
+/// [`settle`](super::settle) derives the outcome of each request from the answer.
 pub(super) struct Worker {
     appender: Arc<Appender>,
     task: Weak<InlineTask>,
-    /// Attempts to send before those in the queue, each group as a batch. The last group is the
-    /// first to be sent.
+    /// Requests to send before those in the queue, each group as a batch. The last group is sent
+    /// first. Groups of two batches may be in any order: their requests do not depend on each other.
     requeued: Vec<Vec<PendingAppend>>,
     claim: QueueClaim,
-    /// How many attempts the last batch had.
+    /// How many requests the last batch had.
     last_batch_size: usize,
 }
 
@@ -54,7 +55,7 @@ impl Worker {
                     return;
                 }
                 self.wait_for_work(&connection, idle_timer.as_mut()).await;
-                if self.stop_if_idle(&mut connection) {
+                if self.stop_if_queue_is_empty(&mut connection) {
                     return;
                 }
             }
@@ -63,13 +64,14 @@ impl Worker {
                 continue;
             }
             self.fill_batch().await;
-            if let (Some(connection), Some(attempts)) = (&mut connection, self.next_attempts()) {
-                self.send(attempts, connection).await;
+            if let (Some(connection), Some(requests)) = (&mut connection, self.next_requests()) {
+                self.send(requests, connection).await;
             }
         }
     }
 
-    /// Waits for an attempt, or until the worker has been idle for a whole period of the timer.
+    /// Waits for the first request of a batch and lingers, or returns after the worker has been idle
+    /// for a whole period of the timer.
     async fn wait_for_work(
         &self,
         connection: &Option<AppendConnection>,
@@ -79,7 +81,7 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                () = self.wait_for_attempt(connection) => return self.linger().await,
+                () = self.wait_for_first_request(connection) => return self.linger().await,
                 () = idle_timer.as_mut() => {
                     if std::mem::replace(&mut is_idle, true) {
                         return;
@@ -90,36 +92,45 @@ impl Worker {
         }
     }
 
-    /// Waits for the attempts that may follow the first one, as long as the store is set to.
+    /// Waits for more requests after the first one, for the time of `Config::linger`.
     async fn linger(&self) {
         if !self.appender.linger.is_zero() {
             sleep(self.appender.linger).await;
         }
     }
 
-    /// Waits for the first attempt.
+    /// Waits for the first request of a batch.
     ///
-    /// The tasks that are ready run before the worker does, so that their attempts join the batch.
-    /// If the last batch had only one attempt, the caller of this one runs the worker at once: the
-    /// runtime would move a task that is the fourth in a chain of wake-ups to another thread.
-    async fn wait_for_attempt(&self, connection: &Option<AppendConnection>) {
+    /// Usually the request only wakes the worker. The tasks that are ready run before it, so that
+    /// their requests join the batch.
+    ///
+    /// If the last batch had only one request, no others are expected, and the task that adds the
+    /// request polls the worker itself. A wake-up would cost a change of threads: tokio runs a woken
+    /// task next on the same thread (in its LIFO slot) only three times in a row, then another
+    /// thread may take the task.
+    async fn wait_for_first_request(&self, connection: &Option<AppendConnection>) {
         let may_pipeline = connection.as_ref().is_some_and(AppendConnection::may_pipeline);
         if self.last_batch_size == 1 && may_pipeline {
-            return self.wait_for_attempts(1).await;
+            return self.wait_to_be_polled(1).await;
         }
-        poll_fn(|cx| self.appender.queue().poll_len(1, || WakeHandle::to_wake(cx))).await;
+        let waiting = |cx: &mut Context<'_>| {
+            self.appender.queue().poll_min_requests(1, || WakeHandle::to_wake(cx))
+        };
+        poll_fn(waiting).await;
     }
 
-    /// Waits until `count` attempts are in the queue. The caller of the last one runs the worker at
-    /// once.
-    async fn wait_for_attempts(&self, count: usize) {
-        let worker = |cx: &Context<'_>| WakeHandle::to_run(&self.task, cx);
-        poll_fn(|cx| self.appender.queue().poll_len(count, || worker(cx))).await;
+    /// Waits until `count` requests are in the queue. The task that adds the last one polls the
+    /// worker at once.
+    async fn wait_to_be_polled(&self, count: usize) {
+        let waiting = |cx: &mut Context<'_>| {
+            self.appender.queue().poll_min_requests(count, || WakeHandle::to_run(&self.task, cx))
+        };
+        poll_fn(waiting).await;
     }
 
-    /// Stops serving the queue if it is empty. The tail of the connection is left to the next
-    /// worker before that one can start.
-    fn stop_if_idle(&mut self, connection: &mut Option<AppendConnection>) -> bool {
+    /// Stops serving the queue if it is empty. Leaves the tail of the connection to the next worker,
+    /// before that one can start.
+    fn stop_if_queue_is_empty(&mut self, connection: &mut Option<AppendConnection>) -> bool {
         self.claim.release_if_empty(|| {
             if let Some(connection) = connection.take() {
                 *self.appender.cached_tail() = connection.into_cached_tail();
@@ -131,7 +142,8 @@ impl Worker {
         !self.requeued.is_empty() || self.claim.is_held() && self.appender.queue().len() > 0
     }
 
-    /// Replaces the connection if it cannot be used any more.
+    /// Replaces the connection if it cannot be used any more. The pool limits the time of acquiring
+    /// one, not the deadlines of the requests.
     async fn connect(&self, connection: &mut Option<AppendConnection>) -> Result<(), Error> {
         if connection.as_ref().is_some_and(|connection| !connection.is_spent()) {
             return Ok(());
@@ -144,89 +156,92 @@ impl Worker {
         Ok(())
     }
 
-    /// Replies to the next attempts that no connection could be acquired.
+    /// Fails the next requests, because no connection could be acquired.
     fn fail_next(&mut self, error: &Error) {
-        for pending in self.next_attempts().unwrap_or_default() {
+        for pending in self.next_requests().unwrap_or_default() {
             pending.reply(self.appender.pool.server(), Err(error.clone()));
         }
     }
 
-    /// Lets the callers that have just got a reply append again, so that their attempts share a
-    /// batch. Otherwise the first of these attempts would make a batch of one, and all others would
+    /// Lets the callers that have just got a reply append again, so that their requests share a
+    /// batch. Otherwise the first of these requests would make a batch of one, and all others would
     /// wait for it.
     async fn fill_batch(&self) {
         let last = self.last_batch_size;
         if last < 2 || !self.requeued.is_empty() {
             return;
         }
-        let enough = if last < PIPELINED_ATTEMPTS { last } else { last / 2 };
+        let enough = if last < MIN_PIPELINED_REQUESTS { last } else { last / 2 };
         yield_until(|| self.appender.queue().len() >= enough).await;
     }
 
-    /// Returns the attempts to send next.
-    fn next_attempts(&mut self) -> Option<Vec<PendingAppend>> {
+    /// Returns the requests to send next.
+    fn next_requests(&mut self) -> Option<Vec<PendingAppend>> {
         if let Some(group) = self.requeued.pop() {
             return Some(group);
         }
-        let attempts = match self.claim.is_held() {
+        let requests = match self.claim.is_held() {
             true => self.appender.queue().take(self.appender.max_batch),
             false => Vec::new(),
         };
-        Some(attempts).filter(|attempts| !attempts.is_empty())
+        Some(requests).filter(|requests| !requests.is_empty())
     }
 
-    /// Sends attempts as a batch, and settles it and the batches that were pipelined behind it.
-    async fn send(&mut self, attempts: Vec<PendingAppend>, connection: &mut AppendConnection) {
+    /// Sends requests as a batch, and settles it and the batches that were pipelined behind it.
+    async fn send(&mut self, requests: Vec<PendingAppend>, connection: &mut AppendConnection) {
         let began = Instant::now();
         let newest = self.appender.log.newest();
-        let (plan, validation) = plan::plan(attempts, connection.knowledge(newest));
+        let (plan, validation) = plan::plan(requests, connection.knowledge(newest));
         let Some(batch) = self.accept(plan, validation) else {
             self.last_batch_size = 0;
             return;
         };
         let lock_timeout = self.lock_timeout(&batch, connection);
-        self.last_batch_size = batch.attempts.len();
+        self.last_batch_size = batch.requests.len();
         let log = self.appender.log.clone();
         let sending = SentBatch::send(&mut connection.lease, &log, batch, began, lock_timeout);
         match self.claim.release_if_slow(began, sending).await {
             Ok(sent) => self.settle_and_pipeline(sent, connection).await,
             Err((batch, error)) => {
-                self.fail(batch, BatchFailure::Error(error), lock_timeout, connection);
+                self.fail(batch, AppendFailure::Error(error), lock_timeout, connection);
             }
         }
     }
 
-    /// Replies to the attempts that a plan refuses, and puts back those that it defers. Returns the
-    /// batch, if there is one.
+    /// Replies to the requests of a plan that have a conflict, and puts back those that it defers.
+    /// Returns the batch, if there is one.
     fn accept(&self, plan: Plan, validation: Validation) -> Option<Batch> {
-        for (pending, outcome) in plan.refused {
+        for (pending, outcome) in plan.conflicting {
             pending.reply(self.appender.pool.server(), Ok(outcome));
         }
         self.appender.put_back(plan.deferred);
-        let (attempts, contents) = (plan.attempts, plan.contents);
+        let (requests, contents) = (plan.requests, plan.contents);
         let number = self.appender.next_batch_number();
-        (!attempts.is_empty()).then_some(Batch { attempts, number, validation, contents })
+        (!requests.is_empty()).then_some(Batch { requests, number, validation, contents })
     }
 
-    /// Returns how long a batch may wait for a lock, unless that is the setting of its connection.
+    /// Returns the lock timeout to send with a batch, or `None` if that of its connection applies.
+    ///
+    /// It is the shortest that a request needs whose deadline is near. Behind a pooler, which keeps
+    /// no settings of a connection, it is otherwise the store's setting.
     fn lock_timeout(&self, batch: &Batch, connection: &AppendConnection) -> Option<Duration> {
         let setting = self.appender.lock_timeout;
-        let timeouts = batch.attempts.iter().filter_map(|one| one.deadline.lock_timeout(setting));
-        timeouts.min().or(connection.is_shared().then_some(setting))
+        let timeouts = batch.requests.iter().filter_map(|one| one.deadline.lock_timeout(setting));
+        timeouts.min().or(connection.is_pooled().then_some(setting))
     }
 
-    /// Waits for the answer to a batch and settles it. Meanwhile sends the next batch, and goes on
+    /// Waits for the answer to a batch and settles it. If the next batch was sent meanwhile, goes on
     /// with that one.
     async fn settle_and_pipeline(
         &mut self,
         mut sent: SentBatch,
         connection: &mut AppendConnection,
     ) {
-        // Attempts that have to wait for the answer to a batch come first after it, so no other
-        // attempts are sent before them.
-        let mut has_deferred = false;
+        // Requests that have to wait for the answer to a batch must be sent next. So once a request
+        // was deferred, no more batches are pipelined.
+        let mut may_continue = true;
         loop {
-            let next = self.pipeline_until_answered(&mut sent, &mut has_deferred, connection).await;
+            let next = self.pipeline_until_answered(&mut sent, &mut may_continue, connection).await;
             self.last_batch_size = sent.len();
             self.complete(sent, next.is_none(), connection).await;
             match next {
@@ -240,18 +255,18 @@ impl Worker {
     async fn pipeline_until_answered(
         &mut self,
         sent: &mut SentBatch,
-        has_deferred: &mut bool,
+        may_continue: &mut bool,
         connection: &mut AppendConnection,
     ) -> Option<SentBatch> {
         let log = self.appender.log.clone();
-        let text = log.append_texts.of(false, TransactionEnd::Commit);
+        let text = log.append_texts.of(/* is_probed */ false, TransactionEnd::Commit);
         let batch_size = sent.len();
         let mut next: Option<SentBatch> = None;
         let mut slow = pin!(sleep_until(sent.began + MAX_BATCH_TIME));
         loop {
             // Preparing the statement would wait for this batch, without a time limit.
             let pipelines = next.is_none()
-                && !*has_deferred
+                && *may_continue
                 && self.requeued.is_empty()
                 && self.claim.is_held()
                 && connection.lease.has_prepared(text)
@@ -259,41 +274,43 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = sent.answered() => return next,
-                () = self.wait_for_attempts(PIPELINED_ATTEMPTS.max(batch_size)), if pipelines => {
-                    let attempts = self.take_half(batch_size);
-                    let taken = attempts.len();
-                    next = self.send_behind(sent.batch(), attempts, connection).await;
-                    *has_deferred = next.as_ref().is_none_or(|next| next.len() != taken);
+                () = self.wait_to_be_polled(MIN_PIPELINED_REQUESTS.max(batch_size)), if pipelines => {
+                    let requests = self.take_half(batch_size);
+                    let taken = requests.len();
+                    next = self.send_behind(sent.batch(), requests, connection).await;
+                    *may_continue = next.as_ref().is_some_and(|next| next.len() == taken);
                 }
                 () = &mut slow, if self.claim.is_held() => self.claim.release(),
             }
         }
     }
 
-    /// Sends attempts before their predecessor is answered (Lemma 4). Puts back those that depend
-    /// on its answer.
+    /// Sends requests before their predecessor is answered (Lemma 4). Puts back those that depend on
+    /// its answer or on each other, that the server would have to validate, or that need a lock
+    /// timeout of their own.
     async fn send_behind(
         &mut self,
         predecessor: &Batch,
-        attempts: Vec<PendingAppend>,
+        requests: Vec<PendingAppend>,
         connection: &mut AppendConnection,
     ) -> Option<SentBatch> {
         let began = Instant::now();
-        // Attempts with a lock timeout of their own are not pipelined.
+        // A request with a lock timeout of its own is not pipelined: the timeout assumes that the wait
+        // for the lock begins now, and not after the predecessor.
         let setting = self.appender.lock_timeout;
-        let (attempts, limited): (Vec<_>, Vec<_>) =
-            attempts.into_iter().partition(|one| one.deadline.lock_timeout(setting).is_none());
+        let (requests, limited): (Vec<_>, Vec<_>) =
+            requests.into_iter().partition(|one| one.deadline.lock_timeout(setting).is_none());
         let (mut plan, validation) =
-            plan::plan_behind(predecessor, attempts, &connection.seen.tail);
+            plan::plan_behind(predecessor, requests, &connection.seen.tail);
         plan.deferred.extend(limited);
-        // If the tail has no head, no attempt of this batch has a condition (Lemma 4).
+        // If the tail has no head, no request of this batch has a condition (Lemma 4).
         let validation = validation.unwrap_or(Validation::Server);
         let batch = self.accept(plan, validation)?;
         let log = self.appender.log.clone();
         match SentBatch::send(&mut connection.lease, &log, batch, began, None).await {
             Ok(sent) => Some(sent),
             Err((batch, error)) => {
-                self.fail(batch, BatchFailure::Error(error), None, connection);
+                self.fail(batch, AppendFailure::Error(error), None, connection);
                 None
             }
         }
@@ -322,17 +339,20 @@ impl Worker {
     fn fail(
         &mut self,
         batch: Batch,
-        failure: BatchFailure,
+        failure: AppendFailure,
         lock_timeout: Option<Duration>,
         connection: &mut AppendConnection,
     ) {
         // Lemma 3: the server may have appended the batch nevertheless, unless an id was taken.
-        if matches!(failure, BatchFailure::Error(_)) {
+        if matches!(failure, AppendFailure::Error(_)) {
             connection.seen.tail.clear();
         }
+        // Behind a pooler the batch carries a lock timeout even if that is the setting.
         let setting = self.appender.lock_timeout;
-        let may_wait_longer = |one: &PendingAppend| one.deadline.lock_timeout(setting).is_none();
-        self.apply(settle_failure(batch, failure, lock_timeout, may_wait_longer));
+        let was_shortened = lock_timeout.is_some_and(|timeout| timeout < setting);
+        let may_wait_longer =
+            |one: &PendingAppend| was_shortened && one.deadline.lock_timeout(setting).is_none();
+        self.apply(settle_failure(batch, failure, may_wait_longer));
     }
 
     fn apply(&mut self, settlement: Settlement) {
@@ -342,8 +362,8 @@ impl Worker {
         }
     }
 
-    /// Takes half of the attempts that wait or were sent and not answered. The other half arrives
-    /// while the server works on this one.
+    /// Takes half of the requests that are in flight: those that wait and the `sent` ones, which are
+    /// not answered yet. The other half arrives while the server works on this one.
     fn take_half(&self, sent: usize) -> Vec<PendingAppend> {
         let mut queue = self.appender.queue();
         let half = (queue.len() + sent).div_ceil(2);
@@ -351,8 +371,8 @@ impl Worker {
     }
 }
 
-/// The shortest time for which a worker keeps its connection while no attempt arrives.
+/// A worker keeps its connection for at least this long while no request arrives.
 const IDLE_TIME: Duration = Duration::from_secs(60);
-/// The number of attempts from which on it is better to send half of them, so that the server is at
-/// work while the other half arrives.
-const PIPELINED_ATTEMPTS: usize = 16;
+/// Batches are pipelined if at least this many requests wait: then it is better to send half of the
+/// requests, so that the server is at work while the other half arrives.
+const MIN_PIPELINED_REQUESTS: usize = 16;

@@ -8,8 +8,8 @@ use crate::pool::ConnectionId;
 use crate::sql::{HeldEvent, Precondition};
 use crate::store::Store;
 use crate::store::deadline::AttemptDeadline;
-use crate::store::failure::{follows_commit, outcome_unknown, with_event_ids};
-use crate::store::staged::{StagedAppend, StagedFailure};
+use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown, with_event_ids};
+use crate::store::staged::StagedAppend;
 use crate::{Error, Event, ReadWrite, SequenceNumber};
 
 /// A call that stores a chunk, with all of its attempts.
@@ -25,7 +25,8 @@ pub(super) struct ChunkCall<'a> {
 struct ChunkState {
     /// Whether the log probably holds events of the chunk already.
     expects_held: bool,
-    /// The log's head before the first attempt that may have stored events of the chunk.
+    /// A head from before the first attempt that may have stored events of the chunk. Those that the
+    /// log holds above it count as stored by this import. `None` before such an attempt.
     floor: Option<SequenceNumber>,
 }
 
@@ -48,12 +49,12 @@ impl<'a> ChunkCall<'a> {
 
     async fn attempt(&self) -> Result<ChunkStored, Error> {
         let deadline = self.store.attempt_deadline(self.started).extend_to_call();
-        let may_be_stored = self.state().floor.is_some();
+        let has_unknown_attempt = self.state().floor.is_some();
         match Box::pin(self.store_new(deadline)).await {
             Err(error) if error.is_outcome_unknown() => Err(error),
             // An earlier attempt may still arrive at the server and be accepted. SAFETY.md, G5.
-            Err(error) if may_be_stored && !matches!(error, Error::DuplicateEvent { .. }) => {
-                Err(outcome_unknown(self.store.first().server(), self.events, error))
+            Err(error) if has_unknown_attempt && !matches!(error, Error::DuplicateEvent { .. }) => {
+                Err(outcome_unknown(self.store.first_server(), self.events, error))
             }
             result => result,
         }
@@ -62,7 +63,7 @@ impl<'a> ChunkCall<'a> {
     /// Stores the events that the log does not hold yet.
     async fn store_new(&self, deadline: AttemptDeadline) -> Result<ChunkStored, Error> {
         let shared = &self.store.shared;
-        let pool = self.store.first();
+        let pool = self.store.primary_pool();
         loop {
             deadline.check(pool.server())?;
             let ChunkState { expects_held, floor } = self.state();
@@ -88,8 +89,8 @@ impl<'a> ChunkCall<'a> {
                     shared.log.note_newest(stored.position);
                     return Ok(stored);
                 }
-                Err(StagedFailure::IdTaken) => self.change(|state| state.expects_held = true),
-                Err(StagedFailure::Error(error)) => {
+                Err(AppendFailure::IdTaken) => self.change(|state| state.expects_held = true),
+                Err(AppendFailure::Error(error)) => {
                     let id = lease.own_id();
                     drop(lease);
                     self.check_failure(error, answer.floor, id, &events, deadline).await?;
@@ -117,8 +118,8 @@ impl<'a> ChunkCall<'a> {
         new.map(|(_, event)| event.clone()).collect()
     }
 
-    /// Returns the error of an attempt, unless the log holds events that the attempt sent: then the
-    /// chunk is stored again without them.
+    /// Returns the error of an attempt, unless the log holds the events that the attempt sent. Then
+    /// the caller goes on with those that the log does not hold.
     async fn check_failure(
         &self,
         error: Error,
@@ -128,17 +129,17 @@ impl<'a> ChunkCall<'a> {
         deadline: AttemptDeadline,
     ) -> Result<(), Error> {
         // Behind a pooler the call commits itself, so an error may follow the commit.
-        let may_be_stored = connection.is_none() && follows_commit(&error);
-        if may_be_stored || error.is_outcome_unknown() {
+        let may_have_committed = connection.is_none() && may_follow_commit(&error);
+        if may_have_committed || error.is_outcome_unknown() {
             self.change(|state| state.floor = state.floor.or(floor));
         }
-        if !may_be_stored {
+        if !may_have_committed {
             return Err(with_event_ids(error, self.events));
         }
         match self.store.shared.searcher().held_events(sent, deadline).await {
             Ok(held) if held.is_empty() => Err(error),
             Ok(_) => Ok(()),
-            Err(_) => Err(outcome_unknown(self.store.first().server(), self.events, error)),
+            Err(_) => Err(outcome_unknown(self.store.first_server(), self.events, error)),
         }
     }
 
