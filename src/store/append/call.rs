@@ -122,13 +122,14 @@ impl<'a> AppendCall<'a> {
             if let AttemptStep::Search(request) = next {
                 next = Box::pin(self.search(request, deadline)).await?;
             }
-            next = match next {
-                AttemptStep::Append(validated) => {
-                    self.append(validated, &mut refusals, deadline).await?
-                }
-                AttemptStep::Return(appended) => return Ok(appended),
-                search @ AttemptStep::Search(_) => search,
-            };
+            if let AttemptStep::Append(validated) = next {
+                next = self.append(validated, &mut refusals, deadline).await?;
+            }
+            // This comes before the next check of the deadline: the events are stored, even if the
+            // deadline has passed.
+            if let AttemptStep::Return(appended) = next {
+                return Ok(appended);
+            }
         }
     }
 

@@ -60,7 +60,7 @@ impl AppendCall<'_> {
                 return Ok(AttemptStep::Search(self.search_request(Some(event))));
             }
             let after = self.condition.guard().map(|guard| guard.after).unwrap_or_default();
-            return Err(Error::Conflict { after, event, event_type });
+            return Err(Error::Conflict { after, position: event, event_type });
         }
         Ok(match at {
             // The event that broke the condition is no longer there.
