@@ -31,8 +31,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A second append with the same condition conflicts with the first.
     match writer.append([lend("bob")?], history.condition()).await {
-        Err(Error::Conflict { event, event_type, .. }) => {
-            println!("not lent to bob: conflict with {event_type} at {event}");
+        Err(Error::Conflict { position, event_type, .. }) => {
+            println!("not lent to bob: conflict with {event_type} at {position}");
         }
         other => println!("unexpected: {other:?}"),
     }

@@ -115,7 +115,9 @@ mod telemetry;
 mod tls;
 
 /// Crates whose types are part of this crate's signatures.
-pub use {jiff, tokio_postgres, uuid};
+#[cfg(feature = "telemetry")]
+pub use opentelemetry;
+pub use {futures_core, jiff, tokio_postgres, uuid};
 
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Pooler, QueueFull, Tls};
@@ -126,7 +128,8 @@ pub use crate::event::{Event, SequencedEvent};
 #[doc(inline)]
 pub use crate::filter::{Filter, Predicate};
 pub use crate::history::{Appended, History};
-pub use crate::mode::{Mode, ReadOnly, ReadWrite, Role};
+pub(crate) use crate::mode::Role;
+pub use crate::mode::{Mode, ReadOnly, ReadWrite};
 pub use crate::position::SequenceNumber;
 pub use crate::query::Query;
 #[doc(inline)]

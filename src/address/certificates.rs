@@ -76,9 +76,10 @@ impl CertificateParameters {
 }
 
 const NO_ROOT: &str = "sslmode=verify-full needs sslrootcert: set it to a PEM file with the \
-    trusted CA certificates, or to system, or set Config::tls(Tls::Verify { ca_file })";
-const WEAK_MODE: &str = "sslrootcert needs sslmode=verify-full: add it, or set \
+    trusted CA certificates, or to system; or leave out sslmode and set \
     Config::tls(Tls::Verify { ca_file })";
+const WEAK_MODE: &str = "sslrootcert needs sslmode=verify-full: add it; or leave out sslrootcert and \
+    set Config::tls(Tls::Verify { ca_file })";
 const NO_KEY: &str =
     "sslcert needs sslkey: set it to the PEM file with the certificate's private key";
 const NO_CERTIFICATE: &str =

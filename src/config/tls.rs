@@ -4,7 +4,7 @@ use std::path::PathBuf;
 ///
 /// Connections by a Unix-domain socket of the same machine are never encrypted, with every variant.
 /// If the server's identity is not verified, every certificate with an RSA key, an ECDSA key on
-/// P-256 or P-384, or an Ed25519 key is accepted.
+/// P-256 or P-384 (with the feature `aws-lc-rs` also P-521), or an Ed25519 key is accepted.
 ///
 /// A store reads certificate files when it connects. To use changed files, connect a new store.
 ///

@@ -20,6 +20,14 @@ pub(super) fn advice(sqlstate: &str) -> &'static str {
             ": the prepared statement belongs to another connection; if a pooler shares connections \
              by transaction, set Config::pooler(Pooler::Transaction)"
         }
+        "28000" | "28P01" => {
+            ": the server rejects the role or its password; check both in the address"
+        }
+        "3D000" => ": the database does not exist; check its name in the address, or create it",
+        "55P03" => {
+            ": the lock was not free within Config::lock_timeout; if it is the log's lock, the source \
+             of this error names its holder"
+        }
         "2200H" => {
             ": if the sequence is that of the log, run eddyline::Schema::migrate once, as the owner \
              of the log"

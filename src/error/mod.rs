@@ -37,14 +37,14 @@ pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
 /// The error of every operation of this crate.
 ///
 /// Its [`class`](Self::class) says what may be done about it. Match on the class or ask one of the
-/// questions below rather than reading the text; the underlying error is the
-/// [`source`](std::error::Error::source).
+/// questions below rather than reading the text. The text does not repeat the
+/// [`source`](std::error::Error::source), which has the message of the server: print both.
 ///
 /// | question | class | what to do |
 /// | --- | --- | --- |
 /// | [`is_conflict`](Self::is_conflict) | [`Class::Conflict`] | read again, decide again |
 /// | [`is_transient`](Self::is_transient) | [`Class::Transient`] | try again after a pause |
-/// | [`is_timeout`](Self::is_timeout) | [`Class::Timeout`] | allow more time, or ask for less |
+/// | [`is_timeout`](Self::is_timeout) | [`Class::Timeout`], and a lock timeout, which is transient | allow more time, or ask for less |
 /// | [`is_outcome_unknown`](Self::is_outcome_unknown) | [`Class::OutcomeUnknown`] | append the same events again, with the same ids |
 /// | [`is_canceled`](Self::is_canceled) | [`Class::Canceled`] | nothing: it was canceled on purpose |
 /// | | [`Class::Permanent`] | correct what its [`Reason`] names |
@@ -59,8 +59,8 @@ pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
 /// # ) -> Result<(), Error> {
 /// match writer.append(events.clone(), condition.clone()).await {
 ///     Ok(appended) => println!("stored at {}", appended.last()),
-///     Err(Error::Conflict { event, event_type, .. }) => {
-///         println!("read again: {event_type} was committed at {event}");
+///     Err(Error::Conflict { position, event_type, .. }) => {
+///         println!("read again: {event_type} was committed at {position}");
 ///     }
 ///     // The ids of the events make it safe to append them again.
 ///     Err(error) if error.is_outcome_unknown() => {
@@ -76,20 +76,24 @@ pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
 pub enum Error {
     /// A matching event was committed after the position that the append condition names. Nothing
     /// was stored. Read again, decide again.
+    ///
+    /// Class: conflict.
     #[error(
-        "append condition failed: event {event} of type {event_type:?} was committed after {after}"
+        "append condition failed: event {position} of type {event_type:?} was committed after {after}"
     )]
     Conflict {
         /// The position that the condition names.
         after: SequenceNumber,
-        /// The first event that breaks the condition.
-        event: SequenceNumber,
+        /// The position of the first event that breaks the condition.
+        position: SequenceNumber,
         /// The type of that event.
         event_type: String,
     },
 
     /// The connection ended before the append was sent or the read was answered. Nothing was
     /// stored.
+    ///
+    /// Class: transient.
     #[error("connection to {server} lost")]
     ConnectionLost {
         /// The server, as `role host:port`.
@@ -112,13 +116,15 @@ pub enum Error {
     },
 
     /// A row of the log's table cannot be decoded: another program altered the table.
+    ///
+    /// Class: permanent (bug).
     #[error(
-        "event {sequence_number} of type {event_type:?} with id {} cannot be decoded",
+        "event {position} of type {event_type:?} with id {} cannot be decoded",
         event_id.map_or("unknown".to_owned(), |id| id.to_string())
     )]
     Decode {
         /// The event's position.
-        sequence_number: SequenceNumber,
+        position: SequenceNumber,
         /// The event's type. It is empty if it cannot be decoded.
         event_type: String,
         /// The event's id, unless it cannot be decoded.
@@ -131,6 +137,8 @@ pub enum Error {
     /// Nothing was stored. Decide faster, or allow more time.
     ///
     /// [`Config::decision_timeout`]: crate::Config::decision_timeout
+    ///
+    /// Class: timeout.
     #[error(
         "the decision took {waited:?} under the log's lock, more than the {allowed:?} that \
          Config::decision_timeout allows"
@@ -144,6 +152,8 @@ pub enum Error {
 
     /// The log holds an event with the id of an event of the append, but with other contents, or
     /// without the other events of the append: the id was used twice. Nothing was stored.
+    ///
+    /// Class: permanent (invalid).
     #[error(
         "invalid append: event {event_id} is in the log already, at {position}, with other \
          contents or without the other events of the append"
@@ -156,6 +166,8 @@ pub enum Error {
     },
 
     /// An append is empty or too large.
+    ///
+    /// Class: permanent (invalid).
     #[error("invalid append: {reason}")]
     InvalidAppend {
         /// What is wrong, and what is allowed.
@@ -163,6 +175,8 @@ pub enum Error {
     },
 
     /// A setting is wrong.
+    ///
+    /// Class: permanent (invalid).
     #[error("invalid configuration: {setting}: {reason}")]
     InvalidConfig {
         /// The setting.
@@ -172,6 +186,8 @@ pub enum Error {
     },
 
     /// An event cannot be stored.
+    ///
+    /// Class: permanent (invalid).
     #[error("invalid event: {field}: {reason}")]
     InvalidEvent {
         /// The event's field.
@@ -181,6 +197,8 @@ pub enum Error {
     },
 
     /// A filter has an empty list, contradicts itself, or is too large.
+    ///
+    /// Class: permanent (invalid).
     #[error("invalid filter: {reason}")]
     InvalidFilter {
         /// What is wrong, and what is allowed.
@@ -188,6 +206,8 @@ pub enum Error {
     },
 
     /// A query leaves out newer events of its filter, so that no decision can be based on it.
+    ///
+    /// Class: permanent (invalid).
     #[error("invalid query: {reason}")]
     InvalidQuery {
         /// What is wrong, and what to do instead.
@@ -200,6 +220,8 @@ pub enum Error {
     /// Append the same events again, with the same ids: if they were stored, that returns their
     /// positions and stores nothing. The store does so itself until the deadline of its retry
     /// policy.
+    ///
+    /// Class: outcome unknown.
     #[error("outcome of the append of {} events unknown: connection to {server} lost", event_ids.len())]
     OutcomeUnknown {
         /// The server, as `role host:port`.
@@ -211,9 +233,11 @@ pub enum Error {
     },
 
     /// A payload or metadata does not have the shape of the requested type.
+    ///
+    /// Class: permanent (invalid).
     #[error(
         "{field} of event {event_id} of type {event_type:?}{} does not have the requested shape",
-        sequence_number.map_or(String::new(), |position| format!(" at {position}"))
+        position.map_or(String::new(), |position| format!(" at {position}"))
     )]
     Payload {
         /// The event's type.
@@ -221,7 +245,7 @@ pub enum Error {
         /// The event's id.
         event_id: Uuid,
         /// The event's position, if it was read from a log.
-        sequence_number: Option<SequenceNumber>,
+        position: Option<SequenceNumber>,
         /// `payload` or `metadata`.
         field: &'static str,
         /// The error of serde_json, with line and column.
@@ -229,6 +253,8 @@ pub enum Error {
     },
 
     /// No connection of the pool became available in time.
+    ///
+    /// Class: timeout.
     #[error("no connection to {server} within {waited:?}: {reason}")]
     PoolExhausted {
         /// The server, as `role host:port`.
@@ -241,6 +267,8 @@ pub enum Error {
 
     /// An append condition names a position above the log's head. The position belongs to another
     /// log, or to a former primary whose last events were lost in a failover. Nothing was stored.
+    ///
+    /// Class: conflict, since a newly read history has a valid position.
     #[error("position {position} lies above the log's head {head}: read again")]
     PositionAhead {
         /// The position that the condition names.
@@ -251,6 +279,8 @@ pub enum Error {
 
     /// The queue of appends is full, and [`Config::queue_full`](crate::Config::queue_full) is set
     /// to refuse. Nothing was stored. Append less at the same time, or try again later.
+    ///
+    /// Class: transient.
     #[error("append queue is full ({waiting} waiting)")]
     QueueFull {
         /// How many appends wait.
@@ -258,6 +288,8 @@ pub enum Error {
     },
 
     /// No replica has reached the requested position.
+    ///
+    /// Class: timeout.
     #[error("position {position} not reached within {waited:?}: {server} is at {reached}")]
     ReplicaBehind {
         /// The server that was queried last, as `role host:port`.
@@ -272,6 +304,8 @@ pub enum Error {
 
     /// An object of the log is not as [`Schema::migrate`](crate::Schema::migrate) creates it: it
     /// was dropped, disabled or altered, or the sequence lies behind the log's head.
+    ///
+    /// Class: permanent (schema).
     #[error("log {log} on {server} is damaged: {reason}: {remedy}")]
     SchemaDamaged {
         /// The server, as `role host:port`.
@@ -285,6 +319,8 @@ pub enum Error {
     },
 
     /// The log does not exist.
+    ///
+    /// Class: permanent (schema).
     #[error(
         "log {log} does not exist on {server}: run eddyline::Schema::migrate once, as a role that \
          may create tables"
@@ -297,6 +333,8 @@ pub enum Error {
     },
 
     /// The log has a schema version that this crate does not support.
+    ///
+    /// Class: permanent (schema).
     #[error("log {log} has schema version {found}, this eddyline supports {supported}: {remedy}")]
     SchemaVersion {
         /// The log, as `schema.name`.
@@ -313,6 +351,8 @@ pub enum Error {
     /// [`RetryPolicy`](crate::RetryPolicy). Nothing was stored, unless a
     /// [`Retry`](crate::retry::Retry) [timed out](crate::retry::AttemptError::TimedOut) during an
     /// append.
+    ///
+    /// Class: timeout.
     #[error("no answer from {server} within {waited:?}")]
     TimedOut {
         /// The server, as `role host:port`.
@@ -335,6 +375,8 @@ pub enum Error {
     },
 
     /// The role cannot use the log: it lacks a right, or row-level security hides events from it.
+    ///
+    /// Class: permanent (permission).
     #[error("role {role} cannot use the log on {server}: {reason}")]
     UnsuitableRole {
         /// The server, as `role host:port`.

@@ -209,12 +209,12 @@ impl Event {
         &self,
         field: &'static str,
         json: &str,
-        sequence_number: Option<SequenceNumber>,
+        position: Option<SequenceNumber>,
     ) -> Result<T, Error> {
         serde_json::from_str(json).map_err(|error| Error::Payload {
             event_type: self.event_type().to_owned(),
             event_id: self.id,
-            sequence_number,
+            position,
             field,
             source: Arc::new(error),
         })

@@ -148,7 +148,29 @@ impl<T, E> Retried<T, E> {
     /// # Errors
     ///
     /// [`AttemptError::Error`] with the error of the last attempt, [`AttemptError::TimedOut`] if it
-    /// timed out.
+    /// timed out. [`AttemptError::into_error`] converts it into an error of your own:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use eddyline::{Class, Classify, Error, ReadOnly, SequenceNumber, Store};
+    /// enum LendError {
+    ///     Store(Error),
+    ///     TimedOut(Duration),
+    /// }
+    ///
+    /// # impl Classify for LendError {
+    /// #     fn class(&self) -> Class {
+    /// #         match self {
+    /// #             Self::Store(error) => error.class(),
+    /// #             Self::TimedOut(_) => Class::Timeout,
+    /// #         }
+    /// #     }
+    /// # }
+    /// async fn head(store: &Store<ReadOnly>) -> Result<SequenceNumber, LendError> {
+    ///     let retried = store.retry(async || store.head().await.map_err(LendError::Store)).await;
+    ///     retried.into_result().map_err(|error| error.into_error(LendError::TimedOut))
+    /// }
+    /// ```
     pub fn into_result(self) -> Result<T, AttemptError<E>> {
         self.end.map(|success| success.value)
     }

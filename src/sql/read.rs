@@ -202,7 +202,7 @@ pub(crate) fn decode_event(row: &Row) -> Result<SequencedEvent, Error> {
 /// read.
 fn undecodable(row: &Row, fault: tokio_postgres::Error) -> Error {
     Error::Decode {
-        sequence_number: SequenceNumber::from_bigint(row.try_get(0).unwrap_or_default()),
+        position: SequenceNumber::from_bigint(row.try_get(0).unwrap_or_default()),
         event_type: row.try_get(4).unwrap_or_default(),
         event_id: row.try_get(1).ok(),
         source: cause(fault),

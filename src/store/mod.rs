@@ -178,7 +178,7 @@ impl Store<ReadOnly> {
     ///
     /// With the position of an append, the reads see that append and everything before it. A
     /// replica that has not reached the position is queried again until [`Config::replica_timeout`]
-    /// has passed. Then the read fails with [`Error::ReplicaBehind`].
+    /// has passed. Then the read fails with [`Error::ReplicaBehind`](crate::Error::ReplicaBehind).
     ///
     /// ```no_run
     /// # use eddyline::{AppendCondition, Error, Event, Filter, ReadOnly, ReadWrite, Store};

@@ -24,6 +24,15 @@ use crate::server::Server;
 /// | `eventstore.retry.delay` | histogram, s | `scope` |
 /// | `eventstore.retry.outcomes` | counter | `scope`, `outcome` |
 ///
+/// | attribute | values |
+/// | --- | --- |
+/// | `operation` | `append`, `decide`, `head`, `import`, `query`, `stream` |
+/// | `outcome` of an operation | `success`, `conflict`, `timeout`, `error`, `canceled` |
+/// | `server` | `primary`, `replica-0`, `replica-1`, … |
+/// | `direction` | `read`, `appended` |
+/// | `error.type` | [`Class::as_str`](crate::Class::as_str) |
+/// | `scope` | [`Store::with_scope`](crate::Store::with_scope), by default the operation |
+///
 /// Each operation is also a span of kind client (`eventstore.query`, `eventstore.append`, …).
 /// Neither metrics nor spans contain payloads or values of filters.
 ///

@@ -98,8 +98,8 @@ async fn check_conflicts(
 
         let broken = store.query(Query::new(filter).after(after).limit(1)).await.unwrap();
         match (answer, broken.events().first()) {
-            (Err(Error::Conflict { event, event_type, .. }), Some(breaking)) => {
-                prop_assert_eq!(event, breaking.sequence_number());
+            (Err(Error::Conflict { position, event_type, .. }), Some(breaking)) => {
+                prop_assert_eq!(position, breaking.sequence_number());
                 prop_assert_eq!(event_type, breaking.event_type());
             }
             // The filter may match the probe itself.

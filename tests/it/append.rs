@@ -36,9 +36,11 @@ async fn an_append_conflicts_when_a_matching_event_arrives_first() {
 
     let refused = store.append([lent("b-1", "r-2")], history.condition()).await;
 
-    let Err(Error::Conflict { after, event, event_type }) = refused else { panic!("{refused:?}") };
+    let Err(Error::Conflict { after, position, event_type }) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!(after, SequenceNumber::ZERO);
-    assert_eq!(event, first.first());
+    assert_eq!(position, first.first());
     assert_eq!(event_type, "BookCopyLentToReader");
     assert_eq!(store.head().await.unwrap(), first.last());
 }

@@ -123,7 +123,8 @@ async fn an_unverified_certificate_may_have_any_content() {
     }
 }
 
-/// The rustls provider of the crate does not support P-521.
+/// The cryptography of ring does not support P-521.
+#[cfg(not(feature = "aws-lc-rs"))]
 #[tokio::test]
 async fn a_key_on_an_unsupported_curve_is_refused_unless_encryption_is_optional() {
     let server = TlsServer::new().await;

@@ -2,12 +2,12 @@
 
 use std::future::poll_fn;
 
-use eddyline::{Class, Role};
+use eddyline::Class;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use crate::documented_classes::{class_in_append, class_in_read};
+use crate::documented_classes::{Role, class_in_append, class_in_read};
 use crate::support::{
     Fragile, Log, cluster, named, refusal, sleeping_backend, unreachable_url, wait_until,
 };

@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use eddyline::Role;
-
 use crate::support::{cluster, connect};
 
 /// The codes that the installed server may lack, because newer servers have added them.
@@ -38,6 +36,13 @@ fn rows() -> Vec<(String, String, String)> {
         codes.into_iter().map(move |code| (code, cells[1].clone(), cells[2].clone()))
     })
     .collect()
+}
+
+/// The role of a server.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum Role {
+    Primary,
+    Replica,
 }
 
 /// Returns the class of a code in a read of a server of this role.

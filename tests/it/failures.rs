@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use eddyline::error::Reason;
 use eddyline::{
-    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Role, Schema,
-    Store,
+    AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Schema, Store,
 };
 use local_postgres::Cluster;
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
-use crate::documented_classes::{class_in_append, class_in_read, codes};
+use crate::documented_classes::{Role, class_in_append, class_in_read, codes};
 use crate::support::{
     Fragile, Log, SLEEP, connect, lent, log_that_runs, named, next, run_after_appends,
     run_on_reads, sleeping_backend, wait_until,

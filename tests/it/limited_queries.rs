@@ -23,8 +23,8 @@ async fn events_beyond_the_limit_break_the_condition() {
 
         match (answer, first_omitted) {
             (Ok(_), None) => {}
-            (Err(Error::Conflict { event, .. }), Some(nth)) => {
-                assert_eq!(event, SequenceNumber::new(first.value() + nth - 1), "{limit}");
+            (Err(Error::Conflict { position, .. }), Some(nth)) => {
+                assert_eq!(position, SequenceNumber::new(first.value() + nth - 1), "{limit}");
             }
             (answer, _) => panic!("{limit}: {answer:?}"),
         }
@@ -45,7 +45,7 @@ async fn events_after_up_to_break_the_condition() {
     let refused = store.append([lent("b-2", "r-1")], up_to(first).await).await;
     let accepted = store.append([lent("b-2", "r-1")], up_to(second).await).await;
 
-    assert!(matches!(refused, Err(Error::Conflict { event, .. }) if event == second));
+    assert!(matches!(refused, Err(Error::Conflict { position, .. }) if position == second));
     assert!(accepted.is_ok());
 }
 
@@ -113,8 +113,8 @@ fn a_condition_is_broken_exactly_by_matching_events_after_its_position() {
                 let newer = all.events().iter().find(|one| one.sequence_number() > position);
                 match (answer, newer) {
                     (Ok(_), None) => {}
-                    (Err(Error::Conflict { event, .. }), Some(newer)) => {
-                        prop_assert_eq!(event, newer.sequence_number());
+                    (Err(Error::Conflict { position, .. }), Some(newer)) => {
+                        prop_assert_eq!(position, newer.sequence_number());
                     }
                     (answer, _) => prop_assert!(false, "{:?}: {:?}", query, answer),
                 }

@@ -147,8 +147,8 @@ async fn a_filter_of_a_thousand_items_works_as_a_condition() {
     let refused = store.append(of(1, 1), condition).await;
 
     let last = accepted.unwrap().last();
-    let Err(Error::Conflict { event, event_type, .. }) = refused else { panic!("{refused:?}") };
-    assert_eq!((event, event_type.as_str()), (last, "Type999"));
+    let Err(Error::Conflict { position, event_type, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!((position, event_type.as_str()), (last, "Type999"));
 }
 
 /// Text that would do harm if it were not a bound parameter, or that a layer might encode

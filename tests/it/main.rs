@@ -27,6 +27,7 @@ mod failures;
 mod generate;
 mod hosts;
 mod import;
+mod late_answers;
 mod limited_queries;
 mod limits;
 mod locked;

@@ -125,7 +125,8 @@ impl<'a> AppendCall<'a> {
     ) -> Result<Appended, Error> {
         let mut too_old_count = 0;
         let mut next = self.first_step(has_unknown_attempt);
-        // Each search and each append fails if the deadline has passed.
+        // Each search and each append fails if the deadline has passed. Stored events are returned
+        // all the same.
         loop {
             next = match next {
                 AttemptStep::Search(request) => Box::pin(self.search(request, deadline)).await?,

@@ -71,7 +71,7 @@ impl AppendCall<'_> {
                 return Ok(self.search_for_event_at(event));
             }
             let after = self.condition.guard().map(|condition| condition.after).unwrap_or_default();
-            return Err(Error::Conflict { after, event, event_type });
+            return Err(Error::Conflict { after, position: event, event_type });
         }
         Ok(match is_lookup {
             // The event that broke the condition is no longer there.

@@ -81,10 +81,10 @@ async fn of_appends_on_the_same_condition_one_succeeds_and_the_others_conflict()
 
     let first = outcomes[0].as_ref().unwrap().first();
     for refused in &outcomes[1..] {
-        let Err(Error::Conflict { after, event, event_type }) = refused else {
+        let Err(Error::Conflict { after, position, event_type }) = refused else {
             panic!("{refused:?}")
         };
-        assert_eq!((*after, *event), (SequenceNumber::ZERO, first));
+        assert_eq!((*after, *position), (SequenceNumber::ZERO, first));
         assert_eq!(event_type, "BookCopyLentToReader");
     }
     assert_eq!(count(&fixture, loans_of("b-1")).await, 1);
@@ -198,8 +198,8 @@ async fn conditions_of_every_kind_see_earlier_events_of_the_batch() {
 
         let stored = outcomes[0].as_ref().unwrap().first();
         match &outcomes[1] {
-            Err(Error::Conflict { event, .. }) => {
-                assert!(matches && *event == stored, "{filter:?}")
+            Err(Error::Conflict { position, .. }) => {
+                assert!(matches && *position == stored, "{filter:?}")
             }
             outcome => assert!(outcome.is_ok() && !matches, "{filter:?}: {outcome:?}"),
         }

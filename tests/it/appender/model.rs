@@ -176,8 +176,8 @@ async fn sequential_appends_answer_as_the_model_does() {
                     assert!(*numbers.start() > head, "seed {seed}");
                     list.extend(numbers.zip(attempt.events));
                 }
-                (Err(Error::Conflict { event, event_type, .. }), Some((number, breaking))) => {
-                    let reported = (event.value(), event_type.as_str());
+                (Err(Error::Conflict { position, event_type, .. }), Some((number, breaking))) => {
+                    let reported = (position.value(), event_type.as_str());
                     assert_eq!(reported, (*number, breaking.event_type()), "seed {seed}");
                 }
                 (outcome, expected) => panic!("seed {seed}: {outcome:?}, expected {expected:?}"),
@@ -277,12 +277,12 @@ async fn check_concurrent_appends(
                 assert!(broken.is_none(), "seed {seed}: {broken:?} precedes {ends:?}");
                 accepted += events.len();
             }
-            Err(Error::Conflict { event, event_type, .. }) => {
+            Err(Error::Conflict { position, event_type, .. }) => {
                 assert!(numbers.is_empty(), "seed {seed}: stored although refused");
                 let (filter, _) = condition.as_ref().expect("only a condition can conflict");
                 let first = first_match(&list, filter, *after, u64::MAX)
                     .expect("an event breaks the condition");
-                let reported = (event.value(), event_type.as_str());
+                let reported = (position.value(), event_type.as_str());
                 assert_eq!(reported, (first.0, first.1.event_type()), "seed {seed}");
                 refused += 1;
             }

@@ -26,8 +26,8 @@ async fn an_unconditional_append_hides_no_event_of_other_writers() {
 
     let refused = store.append([lent("b-1", "r-2")], condition).await;
 
-    let Err(Error::Conflict { event, .. }) = refused else { panic!("{refused:?}") };
-    assert_eq!(event, foreign);
+    let Err(Error::Conflict { position, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(position, foreign);
 }
 
 /// The append is alone in its batch, or shares it with others.
@@ -51,8 +51,8 @@ async fn an_event_of_another_writer_breaks_a_condition_that_held_in_memory() {
             let mut outcomes = join_all(begun).await.into_iter();
 
             let refused = outcomes.next().unwrap();
-            let Err(Error::Conflict { event, .. }) = refused else { panic!("{refused:?}") };
-            assert!(event == foreign || round > 0 && event < foreign, "{event} {foreign}");
+            let Err(Error::Conflict { position, .. }) = refused else { panic!("{refused:?}") };
+            assert!(position == foreign || round > 0 && position < foreign, "{position} {foreign}");
             assert!(outcomes.all(|outcome| outcome.is_ok()));
         }
     }

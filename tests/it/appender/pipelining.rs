@@ -178,7 +178,9 @@ async fn conflicting_append_waits_for_its_predecessor() {
     let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 
     let position = predecessor.unwrap().first();
-    let Err(Error::Conflict { event, .. }) = &successors[0] else { panic!("{:?}", successors[0]) };
+    let Err(Error::Conflict { position: event, .. }) = &successors[0] else {
+        panic!("{:?}", successors[0])
+    };
     assert_eq!(*event, position);
     assert!(successors[1..].iter().all(Result::is_ok), "{successors:?}");
     assert_eq!(fixture.count(Filter::everything()).await, SUCCESSORS + 2);

@@ -119,10 +119,10 @@ async fn events_of_other_writers_break_conditions_of_every_kind() {
         let (foreign, outcomes, _) = fixture.append_beside_other_writer(&filter, breaks).await;
 
         for outcome in outcomes {
-            let Err(Error::Conflict { event, event_type, .. }) = &outcome else {
+            let Err(Error::Conflict { position, event_type, .. }) = &outcome else {
                 panic!("{filter:?}: {outcome:?}")
             };
-            assert_eq!((*event, event_type.as_str()), (foreign, breaks.0), "{filter:?}");
+            assert_eq!((*position, event_type.as_str()), (foreign, breaks.0), "{filter:?}");
         }
     }
 }

@@ -230,9 +230,9 @@ impl From<Error> for DecideError {
     fn from(error: Error) -> Self {
         let text = error_chain(&error);
         match error {
-            Error::Conflict { after, event, event_type } => Self::Conflict(ReportedConflict {
+            Error::Conflict { after, position, event_type } => Self::Conflict(ReportedConflict {
                 after: after.value(),
-                event: Some((event.value(), event_type)),
+                event: Some((position.value(), event_type)),
                 head: None,
             }),
             error if error.is_outcome_unknown() => Self::Unknown(text),

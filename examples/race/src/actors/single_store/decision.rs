@@ -204,7 +204,7 @@ impl Decision<'_> {
                     format!("stored at {stored}, although {cause} is after {position} and matches");
                 self.send_violation(SingleStoreViolation::Wrong, text).await;
             }
-            (Err(Error::Conflict { event, event_type, .. }), cause) => {
+            (Err(Error::Conflict { position: event, event_type, .. }), cause) => {
                 let is_cause = |cause: &Stored| {
                     cause.position == event.value() && cause.event_type == *event_type
                 };
