@@ -32,12 +32,12 @@ use crate::{Filter, SequenceNumber};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct AppendCondition {
-    guard: Option<Guard>,
+    filter_position: Option<FilterPosition>,
 }
 
 /// No event after the position may match the filter.
 #[derive(Clone, Debug)]
-pub(crate) struct Guard {
+pub(crate) struct FilterPosition {
     pub(crate) filter: Filter,
     pub(crate) after: SequenceNumber,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Guard {
 impl AppendCondition {
     /// Makes the condition that always holds.
     pub fn none() -> Self {
-        Self { guard: None }
+        Self { filter_position: None }
     }
 
     /// Makes the condition that the log contains no event that matches the filter.
@@ -73,10 +73,10 @@ impl AppendCondition {
     /// }
     /// ```
     pub fn no_match_after(filter: Filter, position: SequenceNumber) -> Self {
-        Self { guard: Some(Guard { filter, after: position }) }
+        Self { filter_position: Some(FilterPosition { filter, after: position }) }
     }
 
-    pub(crate) fn guard(&self) -> Option<&Guard> {
-        self.guard.as_ref()
+    pub(crate) fn filter_position(&self) -> Option<&FilterPosition> {
+        self.filter_position.as_ref()
     }
 }

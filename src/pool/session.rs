@@ -249,8 +249,8 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends a statement, receives its answer to the end, and returns the last row. The whole request is
-/// written at the first poll.
+/// Sends a statement, receives its answer to the end, and returns the last row. The whole request
+/// is written at the first poll.
 pub(crate) async fn fetch_row(
     client: &Client,
     handle: &StatementHandle,

@@ -6,7 +6,7 @@ use super::param::{Jsonb, Param, TimeBound};
 use super::procedure::max_newer_events;
 use super::statement::Params;
 use crate::SequenceNumber;
-use crate::condition::Guard;
+use crate::condition::FilterPosition;
 use crate::filter::{NecessaryKey, NecessaryMatch};
 
 /// The conditions of a batch, as the procedure validates them under the log's lock (Lemma 2).
@@ -25,7 +25,7 @@ pub(crate) struct ConflictProbe<'a> {
 /// An alternative of the filter of an attempt's condition.
 struct Alternative<'a> {
     required: NecessaryMatch<'a>,
-    guard: &'a Guard,
+    guard: &'a FilterPosition,
     after: i64,
     attempt: i64,
 }
@@ -37,7 +37,7 @@ impl<'a> ConflictProbe<'a> {
     pub(crate) fn add(
         &mut self,
         events: usize,
-        guard: Option<&'a Guard>,
+        guard: Option<&'a FilterPosition>,
         validated: SequenceNumber,
         refusals: u32,
     ) {
@@ -107,7 +107,7 @@ impl<'a> ConflictProbe<'a> {
     }
 
     /// Returns a bound of the period of each alternative's filter.
-    fn time_bounds(&self, bound: impl Fn(&Guard) -> Option<jiff::Timestamp>) -> Param<'_> {
+    fn time_bounds(&self, bound: impl Fn(&FilterPosition) -> Option<jiff::Timestamp>) -> Param<'_> {
         if !self.alternatives.iter().any(|one| one.guard.filter.is_bounded()) {
             return Param::Null(Type::TIMESTAMPTZ_ARRAY);
         }

@@ -12,7 +12,7 @@ use super::events::bind_events;
 use super::filter::{condition, is_selective};
 use super::param::{Jsonb, Param};
 use super::statement::{Params, Statement};
-use crate::condition::Guard;
+use crate::condition::FilterPosition;
 use crate::filter::Types;
 use crate::log_name::LogName;
 use crate::{Event, SequenceNumber};
@@ -49,7 +49,7 @@ struct TypeTerms<'a> {
 impl<'a> SearchBatch<'a> {
     /// Returns whether the search for a condition can be part of a batch: indexes find its events,
     /// and the filter has few terms to look up.
-    pub(crate) fn supports(guard: &Guard) -> bool {
+    pub(crate) fn supports(guard: &FilterPosition) -> bool {
         let filter = &guard.filter;
         let mut terms = 0;
         let is_indexed = filter.items().iter().all(|item| match item.types() {
@@ -72,7 +72,7 @@ impl<'a> SearchBatch<'a> {
         &mut self,
         events: &[Event],
         at: Option<SequenceNumber>,
-        guard: Option<&'a Guard>,
+        guard: Option<&'a FilterPosition>,
     ) {
         let search = self.searches;
         self.searches += 1;
@@ -87,7 +87,7 @@ impl<'a> SearchBatch<'a> {
         }
     }
 
-    fn add_condition(&mut self, guard: &'a Guard, search: i64) {
+    fn add_condition(&mut self, guard: &'a FilterPosition, search: i64) {
         let after = guard.after.to_bigint();
         for item in guard.filter.items() {
             for payload in item.payloads() {
@@ -273,7 +273,7 @@ impl SearchAnswer {
 ///
 /// OFFSET 0 is an optimization fence: without it the planner tends to walk the primary key for a
 /// condition that an index would answer.
-pub(crate) fn search<'a>(log: &LogName, guard: &'a Guard) -> Statement<'a> {
+pub(crate) fn search<'a>(log: &LogName, guard: &'a FilterPosition) -> Statement<'a> {
     let table = log.table();
     let mut params = Params::with_capacity(8);
     let after = params.bind(Param::BigInt(guard.after.to_bigint()));

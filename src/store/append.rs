@@ -98,9 +98,9 @@ impl Store<ReadWrite> {
     /// Makes attempts to store events, as the retry policy says.
     ///
     /// After an unknown outcome the attempts go on up to the call's deadline, even if they are more
-    /// than the policy allows, in order to find out the outcome. The pauses between these additional
-    /// attempts are those of `RetryPolicy::patience`. There are none if the policy allows a single
-    /// attempt or has no deadline.
+    /// than the policy allows, in order to find out the outcome. The pauses between these
+    /// additional attempts are those of `RetryPolicy::patience`. There are none if the policy
+    /// allows a single attempt or has no deadline.
     pub(super) async fn retry_until_known<O, F, T>(
         &self,
         scope: &'static str,

@@ -95,19 +95,19 @@ impl Store<ReadWrite> {
         let query = query.into();
         query.check_for_decision()?;
         let started = Instant::now();
-        let contention = Contention::new(&self.shared.boundary_locks, &query.filter);
+        let state = DecisionState::new(&self.shared.boundary_locks, &query.filter);
         let max_conflicts = self.retry.escalate_after().unwrap_or(u32::MAX);
         let retried = self
             .retry_as(self.scope_or("decide"), async || {
-                contention.lock_boundary(self.attempt_deadline(started)).await;
+                state.lock_boundary(self.attempt_deadline(started)).await;
                 let attempt =
                     DecideAttempt { store: self, query: &query, decide: &decide, started };
-                let result = match contention.conflicts() >= max_conflicts {
+                let result = match state.conflicts() >= max_conflicts {
                     true => Box::pin(attempt.locked()).await,
                     false => attempt.optimistic().await,
                 };
                 if result.as_ref().is_err_and(Error::is_conflict) {
-                    contention.count_conflict();
+                    state.count_conflict();
                 }
                 result
             })
@@ -132,7 +132,7 @@ impl Store<ReadWrite> {
 
 /// The conflicts of a decision, and its lock of the boundary: decisions of this store that contend
 /// for a boundary run one after the other.
-struct Contention<'a> {
+struct DecisionState<'a> {
     boundary_locks: &'a KeyedMutex,
     filter: &'a Filter,
     conflicts: AtomicU32,
@@ -142,7 +142,7 @@ struct Contention<'a> {
     has_timed_out: AtomicBool,
 }
 
-impl<'a> Contention<'a> {
+impl<'a> DecisionState<'a> {
     fn new(boundary_locks: &'a KeyedMutex, filter: &'a Filter) -> Self {
         Self {
             boundary_locks,
@@ -203,7 +203,7 @@ impl<D> DecideAttempt<'_, D> {
         let history = self.store.query_once(self.query, deadline).await?;
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(error) => return Ok(Err(error)),
         };
         if events.is_empty() {
             return Ok(Ok(decided(value, None, history.position(), false)));
@@ -240,7 +240,7 @@ mod tests {
         let (boundary_locks, filter) = (KeyedMutex::default(), Filter::everything());
         let first = boundary_locks.lock(&filter).await;
 
-        let second = Contention::new(&boundary_locks, &filter);
+        let second = DecisionState::new(&boundary_locks, &filter);
         second.lock_boundary(AttemptDeadline::new(&RetryPolicy::never(), Instant::now())).await;
 
         assert!(second.guard.lock().unwrap().is_none());

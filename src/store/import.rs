@@ -76,7 +76,7 @@ impl Store<ReadWrite> {
     where
         S: Stream<Item: Importable>,
     {
-        Import { store: self, events, chunk: DEFAULT_CHUNK, progress: |_| () }
+        Import { store: self, events, chunk_size: DEFAULT_CHUNK_SIZE, progress: |_| () }
     }
 }
 
@@ -85,7 +85,7 @@ impl Store<ReadWrite> {
 pub struct Import<'a, S, P = fn(&Imported)> {
     store: &'a Store<ReadWrite>,
     events: S,
-    chunk: usize,
+    chunk_size: usize,
     progress: P,
 }
 
@@ -106,7 +106,7 @@ impl<'a, S, P> Import<'a, S, P> {
     /// # }
     /// ```
     pub fn chunk(self, events: usize) -> Self {
-        Self { chunk: events, ..self }
+        Self { chunk_size: events, ..self }
     }
 
     /// Sets a function that is called after each chunk with the progress of the import. Defaults to
@@ -128,8 +128,8 @@ impl<'a, S, P> Import<'a, S, P> {
     where
         X: FnMut(&Imported),
     {
-        let Self { store, events, chunk, progress: _ } = self;
-        Import { store, events, chunk, progress }
+        let Self { store, events, chunk_size, progress: _ } = self;
+        Import { store, events, chunk_size, progress }
     }
 }
 
@@ -161,9 +161,9 @@ where
             }
             // The operation itself did not fail, so it counts as canceled by the caller.
             Ok(SourceEnd::Failed(source)) => Err(ImportError::Source { so_far, source }),
-            Err((chunk, source)) => {
+            Err((range, source)) => {
                 operation.fail(&source);
-                Err(ImportError::Store { so_far, chunk, source })
+                Err(ImportError::Store { so_far, chunk: range, source })
             }
         }
     }
@@ -174,7 +174,7 @@ where
         operation: &mut Operation,
         so_far: &mut Imported,
     ) -> Result<SourceEnd<<S::Item as Importable>::Error>, (Range<u64>, Error)> {
-        let Self { store, events, chunk: size, mut progress } = self;
+        let Self { store, events, chunk_size: size, mut progress } = self;
         if !(1..=MAX_APPEND_EVENTS).contains(&size) {
             let reason = format!("is {size}, allowed are 1 to {MAX_APPEND_EVENTS} events");
             return Err((0..0, Error::invalid_config("chunk", reason)));
@@ -210,10 +210,10 @@ impl<S, P> fmt::Debug for Import<'_, S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Import")
             .field("store", self.store)
-            .field("chunk", &self.chunk)
+            .field("chunk", &self.chunk_size)
             .finish_non_exhaustive()
     }
 }
 
 /// The number of events of a chunk.
-const DEFAULT_CHUNK: usize = 1_000;
+const DEFAULT_CHUNK_SIZE: usize = 1_000;

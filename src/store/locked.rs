@@ -35,9 +35,9 @@ impl<D> DecideAttempt<'_, D> {
         let in_time = transaction.check_decision_time();
         let (events, value) = match decision {
             Ok(decision) => decision.into_parts(),
-            Err(refusal) => {
+            Err(error) => {
                 transaction.roll_back().await;
-                return Ok(Err(refusal));
+                return Ok(Err(error));
             }
         };
         if events.is_empty() {
@@ -64,8 +64,9 @@ impl<D> DecideAttempt<'_, D> {
         let condition = transaction.history().condition();
         let outcome = transaction.append(&events).await;
         let (waited, allowed) = (transaction.decision_time(), self.store.shared.decision_timeout);
-        // The lock has ended with the transaction. If an answer is missing, the connection is closed
-        // here, and the lock ends when the server notices that. Another attempt waits for it.
+        // The lock has ended with the transaction. If an answer is missing, the connection is
+        // closed here, and the lock ends when the server notices that. Another attempt waits for
+        // it.
         drop(transaction);
 
         let call = AppendCall::new(self.store, events, condition, self.started);
@@ -75,8 +76,8 @@ impl<D> DecideAttempt<'_, D> {
             Ok(LockedOutcome::NotAppended) => call.attempt().await,
             Err(error) => Err(error),
         };
-        // Another append can be committed between the decision and a further attempt, since the lock
-        // has ended: because the decision took too long, or because the connection was lost.
+        // Another append can be committed between the decision and a further attempt, since the
+        // lock has ended: because the decision took too long, or because the connection was lost.
         let appended = call.resolve_unknown(result).await.map_err(|error| match error {
             Error::Conflict { .. } if waited >= allowed => {
                 Error::DecisionTimedOut { waited, allowed }

@@ -28,8 +28,8 @@ pub(super) struct LockedTransaction<'a> {
     shared: &'a Shared,
     lease: Lease,
     deadline: AttemptDeadline,
-    /// Its position is the log's head, which cannot move while the lock is held: a query that leaves
-    /// out newer events is not allowed in a decision (`Query::check_for_decision`).
+    /// Its position is the log's head, which cannot move while the lock is held: a query that
+    /// leaves out newer events is not allowed in a decision (`Query::check_for_decision`).
     history: History<ReadWrite>,
     /// When the server began to wait for the decision.
     idle_since: Instant,

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::SequenceNumber;
-use crate::condition::Guard;
+use crate::condition::FilterPosition;
 use crate::log_name::LogName;
 use crate::sql::AppendTexts;
 
@@ -9,8 +9,8 @@ use crate::sql::AppendTexts;
 pub(super) struct LogState {
     pub(super) name: LogName,
     pub(super) append_texts: AppendTexts,
-    /// The highest position that this store has seen, by which old conditions are distinguished from
-    /// recent ones.
+    /// The highest position that this store has seen, by which old conditions are distinguished
+    /// from recent ones.
     newest: AtomicU64,
 }
 
@@ -29,7 +29,7 @@ impl LogState {
 
     /// Returns whether a condition is so old that a search validates it before the append takes the
     /// log's lock. SAFETY.md, Bounded work under the lock.
-    pub(super) fn is_old(&self, condition: &Guard) -> bool {
+    pub(super) fn is_old(&self, condition: &FilterPosition) -> bool {
         self.newest().value().saturating_sub(condition.after.value()) > MAX_RECENT_EVENTS
     }
 }

@@ -6,7 +6,8 @@ use crate::sql::BatchAnswer;
 pub(super) enum AppendOutcome {
     /// The events were appended and committed.
     Appended { first: SequenceNumber, last: SequenceNumber },
-    /// An event breaks the condition. It may be one of the append's own, stored by an earlier attempt.
+    /// An event breaks the condition. It may be one of the append's own, stored by an earlier
+    /// attempt.
     ConditionBroken { event: SequenceNumber },
     /// So many events lie above the validated position that the condition has to be validated by a
     /// search outside of the log's lock.

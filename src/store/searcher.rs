@@ -12,7 +12,7 @@ use super::deadline::{AttemptDeadline, timed_out};
 use super::failure::require_row;
 use super::log_state::LogState;
 use super::yield_until::yield_until;
-use crate::condition::Guard;
+use crate::condition::FilterPosition;
 use crate::pool::{Lease, Pool, StatementHandle, send};
 use crate::sql::{self, HeldEvent, SearchAnswer, SearchBatch, Statement};
 use crate::{Error, Event, SequenceNumber};
@@ -55,7 +55,7 @@ pub(super) enum SearchTarget {
     EventAt(SequenceNumber),
     /// The first event that breaks this condition. If there is none, the condition is validated up
     /// to the log's head.
-    Conflict(Guard),
+    Conflict(FilterPosition),
 }
 
 /// The result of a search.
@@ -156,8 +156,8 @@ impl Searcher {
         answer.await
     }
 
-    /// Returns a task for the caller to run itself, which saves the time to start a spawned one. Only
-    /// if no other task runs and the last statement had no more than one search.
+    /// Returns a task for the caller to run itself, which saves the time to start a spawned one.
+    /// Only if no other task runs and the last statement had no more than one search.
     fn start_inline(self: &Arc<Self>) -> Option<SearchTask> {
         let mut queue = self.lock();
         let starts = queue.tasks == 0 && queue.last_batch_size <= 1;
@@ -194,7 +194,7 @@ impl Searcher {
 
     async fn find_single(
         &self,
-        condition: &Guard,
+        condition: &FilterPosition,
         deadline: AttemptDeadline,
     ) -> Result<SearchAnswer, Error> {
         let statement = sql::search(&self.log.name, condition);
@@ -312,8 +312,8 @@ pub(super) async fn run_transaction(
     lease.enter_transaction();
     lease.start_clock();
     // Behind a pooler, settings apply to one transaction, so one has to be opened.
-    let is_pooled = lease.own_id().is_none();
-    let command = async |text: &str| match is_pooled {
+    let is_behind_pooler = lease.own_id().is_none();
+    let command = async |text: &str| match is_behind_pooler {
         true => lease.client().batch_execute(text).await,
         false => Ok(()),
     };

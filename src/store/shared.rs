@@ -17,8 +17,8 @@ use crate::{AppendCondition, Config, Error, Filter, RetryPolicy, Role, schema};
 /// The state that the clones of a store share.
 pub(super) struct Shared {
     pub(super) log: Arc<LogState>,
-    /// In a read-write store, the pool of the primary. It is used for reads, for decisions under the
-    /// log's lock, for large appends and imports, and for searches that are not batched. In a
+    /// In a read-write store, the pool of the primary. It is used for reads, for decisions under
+    /// the log's lock, for large appends and imports, and for searches that are not batched. In a
     /// read-only store, a pool for each replica.
     pub(super) pools: Vec<Pool>,
     /// The pool that the next read starts with, modulo their number.
@@ -40,9 +40,9 @@ struct Writer {
 }
 
 impl Writer {
-    /// Creates the appender and its searcher. Batches of appends and of searches use a pool of their
-    /// own. So reads do not wait for a connection that waits for the log's lock, and these statements
-    /// have the settings that [`Pool::for_appends`] makes.
+    /// Creates the appender and its searcher. Batches of appends and of searches use a pool of
+    /// their own. So reads do not wait for a connection that waits for the log's lock, and these
+    /// statements have the settings that [`Pool::for_appends`] makes.
     fn new(config: &Config, primary: &Pool, log: &Arc<LogState>) -> Self {
         let pool = primary.for_appends(config);
         let searcher = Searcher::new(log.clone(), pool.clone(), primary.clone());
@@ -54,7 +54,7 @@ impl Writer {
     /// append.
     async fn warm_up(&self, log: &LogState) -> Result<(), Error> {
         let condition = AppendCondition::no_match(Filter::any_of([("Key", "value")]).build()?);
-        let target = condition.guard().cloned().map(SearchTarget::Conflict);
+        let target = condition.filter_position().cloned().map(SearchTarget::Conflict);
         let search = SearchRequest { events: Arc::new([]), target };
         let deadline = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
         self.searcher.find(search, deadline).await?;

@@ -113,10 +113,11 @@ impl fmt::Debug for EventStream {
 
 /// The answer to a read: the log's head, and a stream of the events.
 ///
-/// If few events are expected, one statement reads both (`Reading`). Otherwise a statement of its own
-/// reads the head before the events, in the same round trip. The events are those of one snapshot at
-/// the head or, if that is higher, at the newest event returned (Lemma 7). For many events, a single
-/// statement for both was measured to add about twice as much to the read. SAFETY.md, G3.
+/// If few events are expected, one statement reads both (`Reading`). Otherwise a statement of its
+/// own reads the head before the events, in the same round trip. The events are those of one
+/// snapshot at the head or, if that is higher, at the newest event returned (Lemma 7). For many
+/// events, a single statement for both was measured to add about twice as much to the read.
+/// SAFETY.md, G3.
 pub(super) struct ReadAnswer {
     lease: Lease,
     /// The rows that have not been read yet. There are none if only the head was requested.

@@ -195,7 +195,7 @@ impl<'a> AppendCall<'a> {
         let pool = self.store.primary_pool();
         let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
         let mut probe = ConflictProbe::default();
-        let condition = request.condition.guard();
+        let condition = request.condition.filter_position();
         let (validated, count) = (request.validated, request.too_old_count);
         probe.add(request.events.len(), condition, validated, count);
         let staged = StagedAppend {

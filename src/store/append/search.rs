@@ -24,8 +24,8 @@ impl AppendCall<'_> {
         if has_unknown_attempt {
             return self.search_for_conflict();
         }
-        if self.condition.guard().is_some_and(|condition| log.is_old(condition)) {
-            // The events themselves are searched for only if the condition does not hold.
+        if self.condition.filter_position().is_some_and(|condition| log.is_old(condition)) {
+            // A search for the events themselves follows only if the condition does not hold.
             let (events, target) = (Arc::new([]), self.conflict());
             return AttemptStep::Search(SearchRequest { events, target });
         }
@@ -37,7 +37,8 @@ impl AppendCall<'_> {
         self.search_for(self.conflict())
     }
 
-    /// Searches for the append's events, and for the event at a position, which broke the condition.
+    /// Searches for the append's events, and for the event at a position, which broke the
+    /// condition.
     pub(super) fn search_for_event_at(&self, position: SequenceNumber) -> AttemptStep {
         self.search_for(Some(SearchTarget::EventAt(position)))
     }
@@ -47,7 +48,7 @@ impl AppendCall<'_> {
     }
 
     fn conflict(&self) -> Option<SearchTarget> {
-        self.condition.guard().cloned().map(SearchTarget::Conflict)
+        self.condition.filter_position().cloned().map(SearchTarget::Conflict)
     }
 
     /// Searches, and derives the next step from what is found. A conflict is an error.
@@ -66,11 +67,16 @@ impl AppendCall<'_> {
             return Ok(self.return_or_search(stored));
         }
         if let Some((event, event_type)) = found.event {
-            // Unless it is certainly none of the append's own events, search for both in one snapshot.
+            // Unless it is certainly none of the append's own events, search for both in one
+            // snapshot.
             if !found.covers_own_events {
                 return Ok(self.search_for_event_at(event));
             }
-            let after = self.condition.guard().map(|condition| condition.after).unwrap_or_default();
+            let after = self
+                .condition
+                .filter_position()
+                .map(|condition| condition.after)
+                .unwrap_or_default();
             return Err(Error::Conflict { after, position: event, event_type });
         }
         Ok(match is_lookup {
@@ -90,7 +96,7 @@ impl AppendCall<'_> {
         head: SequenceNumber,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        if let Some(condition) = self.condition.guard()
+        if let Some(condition) = self.condition.filter_position()
             && condition.after > head
             && self.find_stored(deadline).await?.is_none()
         {

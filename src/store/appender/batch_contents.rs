@@ -23,8 +23,8 @@ impl BatchContents {
         Self { ids, events: EventIndex::with_capacity(requests), ..Self::default() }
     }
 
-    /// Returns whether these contents may affect the outcome of another request. SAFETY.md, Requests
-    /// that depend on each other.
+    /// Returns whether these contents may affect the outcome of another request. SAFETY.md,
+    /// Requests that depend on each other.
     pub(super) fn may_affect(&self, pending: &PendingAppend) -> bool {
         let request = &pending.request;
         let is_matched = request.condition().is_some_and(|(condition, lookup)| {

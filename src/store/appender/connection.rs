@@ -13,8 +13,9 @@ pub(super) struct AppendConnection {
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) tail: LogTail,
-    /// For how many more batches something other than this connection is expected to append as well:
-    /// another process, or a large append, an import or a decision under the lock of this store.
+    /// For how many more batches something other than this connection is expected to append as
+    /// well: another process, or a large append, an import or a decision under the lock of this
+    /// store.
     contended_batches: u32,
 }
 
@@ -43,12 +44,12 @@ impl AppendConnection {
 
     /// Returns what is known of the log before a batch is planned.
     pub(super) fn knowledge(&mut self, newest: SequenceNumber) -> Knowledge<'_> {
-        let is_pooled = self.is_pooled();
+        let is_behind_pooler = self.is_behind_pooler();
         // Lemma 3: a tail ends with its connection, and this one may lead to another server now.
-        if is_pooled {
+        if is_behind_pooler {
             self.seen = Seen::default();
         }
-        let is_contended = is_pooled || self.seen.is_contended();
+        let is_contended = is_behind_pooler || self.seen.is_contended();
         Knowledge { tail: &self.seen.tail, is_contended, newest }
     }
 
@@ -56,11 +57,11 @@ impl AppendConnection {
     /// something else appends as well, pipelining would only make batches smaller, and more of them
     /// wait for the lock.
     pub(super) fn may_pipeline(&self) -> bool {
-        !self.seen.is_contended() && !self.is_pooled()
+        !self.seen.is_contended() && !self.is_behind_pooler()
     }
 
     /// Returns whether a pooler may run the next transaction in another backend.
-    pub(super) fn is_pooled(&self) -> bool {
+    pub(super) fn is_behind_pooler(&self) -> bool {
         self.lease.own_id().is_none()
     }
 

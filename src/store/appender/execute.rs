@@ -101,8 +101,8 @@ impl SentBatch {
         (&mut self.answer).await;
     }
 
-    /// Returns the batch and its answer. `is_last` says whether no other batch was sent after it, so
-    /// that its answer ends the transaction that the connection is in.
+    /// Returns the batch and its answer. `is_last` says whether no other batch was sent after it,
+    /// so that its answer ends the transaction that the connection is in.
     pub(super) async fn complete(
         mut self,
         lease: &mut Lease,

@@ -79,8 +79,8 @@ impl WakeHandle {
         Self { task: Weak::new(), waker: cx.waker().clone() }
     }
 
-    /// Polls the task, or only wakes it if it is being polled or belongs to another runtime: it needs
-    /// the timers and connections of its own.
+    /// Polls the task, or only wakes it if it is being polled or belongs to another runtime: it
+    /// needs the timers and connections of its own.
     pub(super) fn wake(self) {
         if let Some(task) = self.task.upgrade()
             && Handle::try_current().is_ok_and(|runtime| runtime.id() == task.runtime)

@@ -51,7 +51,7 @@ impl Batch {
         let mut probe = ConflictProbe::default();
         if self.validation == Validation::Server {
             for PendingAppend { request, .. } in &self.requests {
-                let condition = request.condition.guard();
+                let condition = request.condition.filter_position();
                 let (events, count) = (request.events.len(), request.too_old_count);
                 probe.add(events, condition, request.validated, count);
             }
@@ -84,9 +84,9 @@ pub(super) struct Plan {
     /// them or none. If it validates conditions, it leaves out the requests with a conflict.
     pub(super) requests: Vec<PendingAppend>,
     pub(super) contents: BatchContents,
-    /// The requests that wait for a later batch: they depend on the outcome of another request, have
-    /// a validated position that this store has not seen, or cannot be validated in the process
-    /// although their batch is pipelined.
+    /// The requests that wait for a later batch: they depend on the outcome of another request,
+    /// have a validated position that this store has not seen, or cannot be validated in the
+    /// process although their batch is pipelined.
     pub(super) deferred: Vec<PendingAppend>,
     /// The requests whose conditions are broken by an event of the tail. They are not sent.
     pub(super) conflicting: Vec<(PendingAppend, AppendOutcome)>,
@@ -188,8 +188,8 @@ impl Plan {
 ///
 /// It may be any position from the condition's own to the validated one: no event in between breaks
 /// the condition (Lemma 5). A search may have seen more of the log than the tail. Then it is the
-/// tail's head: no event of the tail breaks the condition. The precondition on the head fails if the
-/// head has moved on.
+/// tail's head: no event of the tail breaks the condition. The precondition on the head fails if
+/// the head has moved on.
 fn covered_from(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
     let (condition, _) = pending.request.condition()?;
     let from = pending.request.validated.min(tail.head()?).max(condition.after);

@@ -52,8 +52,8 @@ impl QueueClaim {
         step.await
     }
 
-    /// Releases the claim. Starts another worker if requests wait, so that a slow connection does not
-    /// delay them.
+    /// Releases the claim. Starts another worker if requests wait, so that a slow connection does
+    /// not delay them.
     pub(super) fn release(&mut self) {
         self.is_held = false;
         let mut queue = self.appender.queue();

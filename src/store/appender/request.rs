@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::log_tail::{hasher, terms_of};
-use crate::condition::Guard;
+use crate::condition::FilterPosition;
 use crate::filter::IndexLookup;
 use crate::store::append::json_bytes;
 use crate::{AppendCondition, Event, SequenceNumber};
@@ -27,8 +27,9 @@ impl AppendRequest {
     /// Creates a request. The caller's task computes everything that depends on this request alone,
     /// because the worker does its work for all callers.
     pub(in crate::store) fn new(events: Arc<[Event]>, condition: AppendCondition) -> Self {
-        let lookup = condition.guard().map(|condition| condition.filter.lookup(hasher()));
-        let validated = condition.guard().map(|condition| condition.after).unwrap_or_default();
+        let lookup = condition.filter_position().map(|condition| condition.filter.lookup(hasher()));
+        let validated =
+            condition.filter_position().map(|condition| condition.after).unwrap_or_default();
         let json_bytes = json_bytes(events.iter());
         let terms = Box::default();
         let mut request =
@@ -52,7 +53,7 @@ impl AppendRequest {
 
     /// Returns how many event types and values its filter has.
     pub(super) fn filter_values(&self) -> usize {
-        self.condition.guard().map_or(0, |condition| condition.filter.values())
+        self.condition.filter_position().map_or(0, |condition| condition.filter.values())
     }
 
     /// Returns the size of its events' payloads and metadata.
@@ -66,8 +67,8 @@ impl AppendRequest {
     }
 
     /// Returns the condition, and the index terms of the events that may break it.
-    pub(super) fn condition(&self) -> Option<(&Guard, &IndexLookup)> {
-        self.condition.guard().zip(self.lookup.as_ref())
+    pub(super) fn condition(&self) -> Option<(&FilterPosition, &IndexLookup)> {
+        self.condition.filter_position().zip(self.lookup.as_ref())
     }
 
     /// Returns whether the request is too large for a batch: the other requests of the batch would

@@ -86,8 +86,8 @@ fn settle_unmet_precondition(batch: Batch, head: SequenceNumber, seen: &mut Seen
 
 /// Settles a batch that was answered with an error or not at all. It may have been appended.
 ///
-/// `may_wait_longer` returns whether a request may wait for the log's lock for longer than its batch
-/// did, because the batch's lock timeout was shortened for another request.
+/// `may_wait_longer` returns whether a request may wait for the log's lock for longer than its
+/// batch did, because the batch's lock timeout was shortened for another request.
 pub(super) fn settle_failure(
     batch: Batch,
     failure: AppendFailure,
@@ -153,8 +153,8 @@ impl Settlement {
 /// instance SQLSTATE 22P05 or 23514), by an error of a trigger (P0001), or by the time that it took
 /// (57014 after the statement timeout).
 ///
-/// Not if the server lacks resources (53), if a right or an object is missing (42501, 42P01), if the
-/// batch was canceled from outside (57014 before the timeout), or if the connection was lost.
+/// Not if the server lacks resources (53), if a right or an object is missing (42501, 42P01), if
+/// the batch was canceled from outside (57014 before the timeout), or if the connection was lost.
 fn may_concern_one_request(error: &Error) -> bool {
     match error {
         Error::Database { class, sqlstate, .. } => {

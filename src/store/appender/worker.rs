@@ -28,7 +28,8 @@ pub(super) struct Worker {
     appender: Arc<Appender>,
     task: Weak<InlineTask>,
     /// Requests to send before those in the queue, each group as a batch. The last group is sent
-    /// first. Groups of two batches may be in any order: their requests do not depend on each other.
+    /// first. Groups of two batches may be in any order: their requests do not depend on each
+    /// other.
     requeued: Vec<Vec<PendingAppend>>,
     claim: QueueClaim,
     /// How many requests the last batch had.
@@ -70,8 +71,8 @@ impl Worker {
         }
     }
 
-    /// Waits for the first request of a batch and lingers, or returns after the worker has been idle
-    /// for a whole period of the timer.
+    /// Waits for the first request of a batch and lingers, or returns after the worker has been
+    /// idle for a whole period of the timer.
     async fn wait_for_work(
         &self,
         connection: &Option<AppendConnection>,
@@ -105,9 +106,9 @@ impl Worker {
     /// their requests join the batch.
     ///
     /// If the last batch had only one request, no others are expected, and the task that adds the
-    /// request polls the worker itself. A wake-up would cost a change of threads: tokio runs a woken
-    /// task next on the same thread (in its LIFO slot) only three times in a row, then another
-    /// thread may take the task.
+    /// request polls the worker itself. A wake-up would cost a change of threads: tokio runs a
+    /// woken task next on the same thread (in its LIFO slot) only three times in a row, then
+    /// another thread may take the task.
     async fn wait_for_first_request(&self, connection: &Option<AppendConnection>) {
         let may_pipeline = connection.as_ref().is_some_and(AppendConnection::may_pipeline);
         if self.last_batch_size == 1 && may_pipeline {
@@ -128,8 +129,8 @@ impl Worker {
         poll_fn(waiting).await;
     }
 
-    /// Stops serving the queue if it is empty. Leaves the tail of the connection to the next worker,
-    /// before that one can start.
+    /// Stops serving the queue if it is empty. Leaves the tail of the connection to the next
+    /// worker, before that one can start.
     fn stop_if_queue_is_empty(&mut self, connection: &mut Option<AppendConnection>) -> bool {
         self.claim.release_if_empty(|| {
             if let Some(connection) = connection.take() {
@@ -227,11 +228,11 @@ impl Worker {
     fn lock_timeout(&self, batch: &Batch, connection: &AppendConnection) -> Option<Duration> {
         let setting = self.appender.lock_timeout;
         let timeouts = batch.requests.iter().filter_map(|one| one.deadline.lock_timeout(setting));
-        timeouts.min().or(connection.is_pooled().then_some(setting))
+        timeouts.min().or(connection.is_behind_pooler().then_some(setting))
     }
 
-    /// Waits for the answer to a batch and settles it. If the next batch was sent meanwhile, goes on
-    /// with that one.
+    /// Waits for the answer to a batch and settles it. If the next batch was sent meanwhile, goes
+    /// on with that one.
     async fn settle_and_pipeline(
         &mut self,
         mut sent: SentBatch,
@@ -285,8 +286,8 @@ impl Worker {
         }
     }
 
-    /// Sends requests before their predecessor is answered (Lemma 4). Puts back those that depend on
-    /// its answer or on each other, that the server would have to validate, or that need a lock
+    /// Sends requests before their predecessor is answered (Lemma 4). Puts back those that depend
+    /// on its answer or on each other, that the server would have to validate, or that need a lock
     /// timeout of their own.
     async fn send_behind(
         &mut self,
@@ -295,8 +296,8 @@ impl Worker {
         connection: &mut AppendConnection,
     ) -> Option<SentBatch> {
         let began = Instant::now();
-        // A request with a lock timeout of its own is not pipelined: the timeout assumes that the wait
-        // for the lock begins now, and not after the predecessor.
+        // A request with a lock timeout of its own is not pipelined: the timeout assumes that the
+        // wait for the lock begins now, and not after the predecessor.
         let setting = self.appender.lock_timeout;
         let (requests, limited): (Vec<_>, Vec<_>) =
             requests.into_iter().partition(|one| one.deadline.lock_timeout(setting).is_none());
@@ -362,8 +363,8 @@ impl Worker {
         }
     }
 
-    /// Takes half of the requests that are in flight: those that wait and the `sent` ones, which are
-    /// not answered yet. The other half arrives while the server works on this one.
+    /// Takes half of the requests that are in flight: those that wait and the `sent` ones, which
+    /// are not answered yet. The other half arrives while the server works on this one.
     fn take_half(&self, sent: usize) -> Vec<PendingAppend> {
         let mut queue = self.appender.queue();
         let half = (queue.len() + sent).div_ceil(2);

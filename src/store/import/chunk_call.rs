@@ -25,8 +25,8 @@ pub(super) struct ChunkCall<'a> {
 struct ChunkState {
     /// Whether the log probably holds events of the chunk already.
     expects_held: bool,
-    /// A head from before the first attempt that may have stored events of the chunk. Those that the
-    /// log holds above it count as stored by this import. `None` before such an attempt.
+    /// A head from before the first attempt that may have stored events of the chunk. Those that
+    /// the log holds above it count as stored by this import. `None` before such an attempt.
     floor: Option<SequenceNumber>,
 }
 
