@@ -219,7 +219,7 @@ pub(crate) struct SearchAnswer {
     pub(crate) event: Option<(SequenceNumber, String)>,
     /// Whether the log holds an event of the append.
     pub(crate) holds_event: bool,
-    /// Whether the condition needs a [`search`] of its own, or had one.
+    /// Whether the condition needs a [`search`] of its own.
     pub(crate) needs_own_search: bool,
 }
 

@@ -6,10 +6,10 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::Filter;
 
-/// A mutex for each filter, in memory and fair, which serializes contended decisions of a process.
+/// A mutex for each filter, in memory and fair, which serializes contended decisions of a store.
 ///
 /// If decisions on the same filter run concurrently, all of them read and decide, and all but one
-/// conflict. If they run one after the other, none conflicts with another one of the same process.
+/// conflict. If they run one after the other, none conflicts with another one of the same store.
 #[derive(Default)]
 pub(super) struct KeyedMutex {
     entries: Mutex<HashMap<Filter, KeyedEntry>>,
@@ -39,7 +39,7 @@ struct KeyedWaiter<'a> {
 }
 
 impl KeyedMutex {
-    /// Returns whether a task holds the mutex of the filter.
+    /// Returns whether a task holds the mutex of the filter or waits for it.
     pub(super) fn is_locked(&self, filter: &Filter) -> bool {
         self.entry_count.load(Ordering::Relaxed) > 0 && self.entries().contains_key(filter)
     }

@@ -104,20 +104,15 @@ impl Searcher {
     ) -> Result<SearchResult, Error> {
         let SearchRequest { events, target } = request;
         let covers_own_events = !events.is_empty();
-        let (condition, batched_target) = match target {
-            Some(SearchTarget::Conflict(condition)) if !SearchBatch::supports(&condition) => {
-                (Some(condition), None)
-            }
-            Some(SearchTarget::Conflict(condition)) => {
-                (Some(condition.clone()), Some(SearchTarget::Conflict(condition)))
-            }
-            target => (None, target),
+        let condition = match &target {
+            Some(SearchTarget::Conflict(condition)) => Some(condition.clone()),
+            _ => None,
         };
-        let was_batched = batched_target.is_some();
-        let request = SearchRequest { events, target: batched_target };
+        let is_batched = condition.as_ref().is_none_or(SearchBatch::supports);
+        let request = SearchRequest { events, target: target.filter(|_| is_batched) };
         let answer = self.find_in_batch(request, deadline).await?;
         match condition {
-            Some(condition) if !answer.holds_event && (!was_batched || answer.needs_own_search) => {
+            Some(condition) if !answer.holds_event && (!is_batched || answer.needs_own_search) => {
                 let answer = self.find_single(&condition, deadline).await?;
                 Ok(SearchResult::new(answer, false))
             }

@@ -16,13 +16,12 @@ use crate::{Error, Event, SequenceNumber};
 
 /// A large append, or the chunk of an import, in a transaction of its own.
 ///
-/// The call of the append procedure is bound before it is executed. The server receives the events
-/// when it binds the call, and takes the log's lock when it executes it. So other appends do not
-/// wait while the events are sent, and an attempt that ends before they have arrived has stored
-/// nothing.
+/// The procedure call is bound before it is executed. The server receives the events when it binds
+/// the call, and takes the log's lock when it executes it. So other appends do not wait while the
+/// events are sent, and an attempt that ends before they have arrived has stored nothing.
 ///
-/// Behind a pooler in transaction mode no statements are prepared, so the call cannot be bound in
-/// advance. The events are sent with the call, which takes the lock after all of them have arrived.
+/// Behind a pooler in transaction mode no statements are prepared, so the call is not bound in
+/// advance. It is sent as a whole, and takes the lock after all events have arrived.
 pub(super) struct StagedAppend<'a> {
     pub(super) log: &'a LogState,
     pub(super) events: &'a [Event],
@@ -45,8 +44,8 @@ impl From<Error> for StagedAnswer {
     }
 }
 
-/// A statement with its handle on the connection.
-struct PreparedCall<'a, H> {
+/// A statement, prepared on the connection.
+struct PreparedStatement<'a, H> {
     statement: Statement<'a>,
     handle: H,
 }
@@ -91,10 +90,10 @@ impl StagedAppend<'_> {
         };
         lease.enter_transaction();
         lease.start_clock();
-        let head = PreparedCall { statement: head, handle: head_handle };
+        let head = PreparedStatement { statement: head, handle: head_handle };
         match call_handle {
             StatementHandle::Named(handle) => {
-                let call = PreparedCall { statement: call, handle };
+                let call = PreparedStatement { statement: call, handle };
                 self.bind_and_execute(lease, &head, &call, deadline).await
             }
             StatementHandle::Unnamed => self.send_at_once(lease, &head, &call, deadline).await,
@@ -105,7 +104,7 @@ impl StagedAppend<'_> {
     async fn send_at_once(
         &self,
         lease: &mut Lease,
-        head: &PreparedCall<'_, StatementHandle>,
+        head: &PreparedStatement<'_, StatementHandle>,
         call: &Statement<'_>,
         deadline: AttemptDeadline,
     ) -> StagedAnswer {
@@ -127,8 +126,8 @@ impl StagedAppend<'_> {
     async fn bind_and_execute(
         &self,
         lease: &mut Lease,
-        head: &PreparedCall<'_, StatementHandle>,
-        call: &PreparedCall<'_, tokio_postgres::Statement>,
+        head: &PreparedStatement<'_, StatementHandle>,
+        call: &PreparedStatement<'_, tokio_postgres::Statement>,
         deadline: AttemptDeadline,
     ) -> StagedAnswer {
         let client = lease.client_mut();
@@ -210,8 +209,8 @@ fn floor(head: Option<Row>) -> SequenceNumber {
 /// log's head as well.
 async fn bind<'c>(
     client: &'c mut Client,
-    head: &PreparedCall<'_, StatementHandle>,
-    call: &PreparedCall<'_, tokio_postgres::Statement>,
+    head: &PreparedStatement<'_, StatementHandle>,
+    call: &PreparedStatement<'_, tokio_postgres::Statement>,
     deadline: AttemptDeadline,
 ) -> Result<(Option<Row>, Transaction<'c>, Portal), tokio_postgres::Error> {
     // If the events stop arriving, the server ends the transaction soon after this process gives

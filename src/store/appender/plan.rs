@@ -99,7 +99,7 @@ pub(super) struct Plan {
 pub(super) struct Knowledge<'a> {
     pub(super) tail: &'a LogTail,
     /// Whether the log's head has probably moved beyond the tail: something other than this
-    /// connection appends as well, or the next transaction may go to another server.
+    /// connection appends as well, or the next transaction may run in another backend.
     pub(super) is_contended: bool,
     /// The highest position that this store has seen.
     pub(super) newest: SequenceNumber,
@@ -187,9 +187,9 @@ impl Plan {
 /// Returns a position above which the tail holds every event that may break a request's condition.
 ///
 /// It may be any position from the condition's own to the validated one: no event in between breaks
-/// the condition (Lemma 5). A search may have seen more of the log than the tail. Then it is the
-/// tail's head: no event of the tail breaks the condition. The precondition on the head fails if
-/// the head has moved on.
+/// the condition (Lemma 5). If a search has seen more of the log than the tail, the tail's head is
+/// returned, since no event of the tail breaks the condition. The log's head has moved on then, so
+/// the precondition does not hold, and the request is sent again after the tail has restarted.
 fn covered_from(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
     let (condition, _) = pending.request.condition()?;
     let from = pending.request.validated.min(tail.head()?).max(condition.after);

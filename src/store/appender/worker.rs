@@ -262,6 +262,7 @@ impl Worker {
         let log = self.appender.log.clone();
         let text = log.append_texts.of(/* is_probed */ false, TransactionEnd::Commit);
         let batch_size = sent.len();
+        let enough = MIN_PIPELINED_REQUESTS.max(batch_size);
         let mut next: Option<SentBatch> = None;
         let mut slow = pin!(sleep_until(sent.began + MAX_BATCH_TIME));
         loop {
@@ -275,7 +276,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = sent.answered() => return next,
-                () = self.wait_to_be_polled(MIN_PIPELINED_REQUESTS.max(batch_size)), if pipelines => {
+                () = self.wait_to_be_polled(enough), if pipelines => {
                     let requests = self.take_half(batch_size);
                     let taken = requests.len();
                     next = self.send_behind(sent.batch(), requests, connection).await;
