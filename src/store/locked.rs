@@ -77,7 +77,8 @@ impl<D> DecideAttempt<'_, D> {
             Err(error) => Err(error),
         };
         // Another append can be committed between the decision and a further attempt, since the
-        // lock has ended: because the decision took too long, or because the connection was lost.
+        // lock has ended. Then the error names the reason for that: the decision took too long, or
+        // the connection was lost.
         let appended = call.resolve_unknown(result).await.map_err(|error| match error {
             Error::Conflict { .. } if waited >= allowed => {
                 Error::DecisionTimedOut { waited, allowed }
