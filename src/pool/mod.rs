@@ -226,12 +226,16 @@ impl Pool {
         }
     }
 
+    /// Returns why no connection could be made at the last attempt, if that one failed.
+    pub(crate) fn connect_failure(&self) -> Option<Error> {
+        self.manager.capacity.last_failure()
+    }
+
     fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
-        let capacity = &self.manager.capacity;
-        if let Some(failure) = capacity.last_failure() {
+        if let Some(failure) = self.connect_failure() {
             return failure;
         }
-        match capacity.is_full() {
+        match self.manager.capacity.is_full() {
             false => self.manager.dialer.timed_out(elapsed),
             true => Error::PoolExhausted {
                 server: self.server.to_string(),

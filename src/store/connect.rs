@@ -12,6 +12,10 @@ impl Store<ReadWrite> {
     /// [`Schema::migrate`](crate::Schema::migrate) creates it, and that the role may append to the
     /// log. The connection is kept and prepared for the first append.
     ///
+    /// It makes one attempt for each address of the server, whatever
+    /// [`Config::retry`](crate::Config::retry) says. To wait for a server that starts later, use a
+    /// [`Retry`](crate::retry::Retry).
+    ///
     /// ```no_run
     /// use eddyline::{Config, Error, ReadWrite, Store};
     ///

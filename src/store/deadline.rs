@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::pool::{Lease, Pool};
 use crate::server::Server;
 use crate::{Error, RetryPolicy};
 
@@ -58,15 +59,26 @@ impl AttemptDeadline {
         self.ends = attempt.into_iter().chain(self.call_ends).min();
     }
 
+    /// Returns whether the deadline has passed.
+    pub(super) fn has_passed(&self) -> bool {
+        self.ends.is_some_and(|ends| ends <= Instant::now())
+    }
+
     /// Fails if the time is up, so that no request is sent whose answer would not be awaited. The
     /// error names the time of the whole call, whereas [`run`](Self::run) measures the attempt.
     pub(super) fn check(&self, server: &Server) -> Result<(), Error> {
-        match self.ends {
-            Some(ends) if ends <= Instant::now() => {
-                Err(timed_out(server, self.call_began.elapsed()))
-            }
-            _ => Ok(()),
+        match self.has_passed() {
+            true => Err(timed_out(server, self.call_began.elapsed())),
+            false => Ok(()),
         }
+    }
+
+    /// Acquires a connection up to the deadline. If the deadline passes while none can be made, the
+    /// error is the reason why not.
+    pub(super) async fn acquire(&self, pool: &Pool) -> Result<Lease, Error> {
+        self.run(pool.acquire()).await.unwrap_or_else(|waited| {
+            Err(pool.connect_failure().unwrap_or_else(|| timed_out(pool.server(), waited)))
+        })
     }
 
     /// Returns the lock timeout for the attempt, if it has to be shorter than the setting.

@@ -51,7 +51,8 @@ impl<'a> LockedTransaction<'a> {
     ) -> Result<Self, Error> {
         let (shared, pool) = (&*store.shared, store.primary_pool());
         let server = pool.server();
-        let mut lease = deadline.run_against(server, pool.acquire()).await?;
+        deadline.check(server)?;
+        let mut lease = deadline.acquire(pool).await?;
         let reading = lock_and_read(shared, query, &mut lease, deadline);
         let history = match deadline.run(reading).await {
             Ok(result) => result?,

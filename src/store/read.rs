@@ -273,7 +273,7 @@ impl<M: Mode> Store<M> {
         let (last, others) = pools.split_last().expect("a store has a server");
         for pool in others {
             match self.ask_one(pool, reading, call, deadline).await {
-                Err(error) if error.is_of_server() => {}
+                Err(error) if error.is_of_server() && !deadline.has_passed() => {}
                 result => return result,
             }
         }
@@ -301,10 +301,11 @@ impl<M: Mode> Store<M> {
 }
 
 async fn acquire(pool: &Pool, deadline: AttemptDeadline) -> Result<Lease, Error> {
-    deadline.run(pool.acquire()).await.unwrap_or_else(|waited| {
+    let lease = deadline.acquire(pool).await;
+    if lease.is_err() {
         pool.set_failed(true);
-        Err(timed_out(pool.server(), waited))
-    })
+    }
+    lease
 }
 
 /// Closes a connection whose server did not answer in time. The next attempt asks another server

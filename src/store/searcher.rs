@@ -302,7 +302,8 @@ pub(super) async fn run_transaction(
     deadline: AttemptDeadline,
 ) -> Result<(Lease, Vec<Row>), Error> {
     let server = pool.server();
-    let mut lease = deadline.run_against(server, pool.acquire()).await?;
+    deadline.check(server)?;
+    let mut lease = deadline.acquire(pool).await?;
     let handle = deadline.run_against(server, lease.prepare(&statement.text)).await?;
     lease.enter_transaction();
     lease.start_clock();

@@ -52,7 +52,7 @@ const SUBSTITUTE: &str = "src/telemetry/disabled.rs";
 fn used(source: &str) -> BTreeSet<String> {
     let root = fs::read_to_string("src/lib.rs").unwrap();
     let module_of = |name: &str| {
-        let mut exports = root.split(';').filter_map(|item| item.split_once("pub use crate::"));
+        let mut exports = root.split(';').filter_map(|item| item.split_once("use crate::"));
         let (_, path) = exports.find(|(_, path)| {
             path.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
         })?;

@@ -280,6 +280,27 @@ async fn a_server_that_shuts_down_is_a_transient_failure() {
     wait_until(async || !fragile.cluster.primary().is_running()).await;
 }
 
+/// All attempts are shorter than `Config::acquire_timeout`, so the deadline passes while the store waits
+/// for a connection.
+#[tokio::test]
+async fn a_deadline_during_an_outage_names_the_reason_of_the_outage() {
+    let fragile = Fragile::new().await;
+    let policy = RetryPolicy::builder().attempt_timeout(Duration::from_millis(300));
+    let policy = policy.deadline(Duration::from_secs(1)).build().unwrap();
+    let store = Store::<ReadWrite>::connect(fragile.config().retry(policy)).await.unwrap();
+    fragile.cluster.primary().stop_immediately().await.unwrap();
+
+    let head = store.head().await.unwrap_err();
+    // The first append may be sent over the connection that the server has closed.
+    let _ = store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
+    let append = store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+
+    for error in [head, append] {
+        assert_eq!(error.class(), Class::Transient, "{error:?}");
+        assert!(error.to_string().contains("nothing listens on port"), "{error}");
+    }
+}
+
 /// A new connection finds the new primary.
 #[tokio::test]
 async fn a_store_leaves_a_primary_that_became_read_only_for_the_new_one() {

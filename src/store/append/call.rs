@@ -193,7 +193,8 @@ impl<'a> AppendCall<'a> {
         let shared = &self.store.shared;
         let deadline = deadline.extend_to_call();
         let pool = self.store.primary_pool();
-        let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
+        deadline.check(pool.server())?;
+        let mut lease = deadline.acquire(pool).await?;
         let mut probe = ConflictProbe::default();
         let condition = request.condition.filter_position();
         let (validated, count) = (request.validated, request.too_old_count);

@@ -90,16 +90,22 @@ impl Appender {
         let server = self.pool.server();
         let permit = self.permit(deadline).await?;
         let events = request.events.clone();
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let guard = self.enqueue(request, deadline, permit, reply);
-        let waited = match deadline.run(answer).await {
+        let waited = match deadline.run(&mut answer).await {
             Ok(answer) => return answer.unwrap_or_else(|_| Err(unanswered(server, &events))),
             Err(waited) => waited,
         };
-        let error = timed_out(server, waited);
         match guard.remove() {
-            Some(pending) if !pending.may_have_committed => Err(error),
-            _ => Err(outcome_unknown(server, &events, error)),
+            Some(pending) if !pending.may_have_committed => {
+                // The worker may have no connection, for this reason.
+                let failure = self.pool.connect_failure();
+                Err(failure.unwrap_or_else(|| timed_out(server, waited)))
+            }
+            // The answer may have arrived at the same moment as the deadline.
+            _ => answer.try_recv().unwrap_or_else(|_| {
+                Err(outcome_unknown(server, &events, timed_out(server, waited)))
+            }),
         }
     }
 

@@ -49,8 +49,10 @@ impl<'a> ChunkCall<'a> {
 
     async fn attempt(&self) -> Result<ChunkStored, Error> {
         let deadline = self.store.attempt_deadline(self.started).extend_to_call();
+        let result = Box::pin(self.store_new(deadline)).await;
+        // Read after the attempt, which may have stored events itself and failed later.
         let has_unknown_attempt = self.state().floor.is_some();
-        match Box::pin(self.store_new(deadline)).await {
+        match result {
             Err(error) if error.is_outcome_unknown() => Err(error),
             // An earlier attempt may still arrive at the server and be accepted. SAFETY.md, G5.
             Err(error) if has_unknown_attempt && !matches!(error, Error::DuplicateEvent { .. }) => {
@@ -75,7 +77,8 @@ impl<'a> ChunkCall<'a> {
             if events.is_empty() {
                 return Ok(chunk_stored(&held, floor, &[]));
             }
-            let mut lease = deadline.run_against(pool.server(), pool.acquire()).await?;
+            deadline.check(pool.server())?;
+            let mut lease = deadline.acquire(pool).await?;
             let staged = StagedAppend {
                 log: &shared.log,
                 events: &events,
@@ -130,17 +133,29 @@ impl<'a> ChunkCall<'a> {
     ) -> Result<(), Error> {
         // Behind a pooler the call commits itself, so an error may follow the commit.
         let may_have_committed = connection.is_none() && may_follow_commit(&error);
-        if may_have_committed || error.is_outcome_unknown() {
-            self.change(|state| state.floor = state.floor.or(floor));
-        }
         if !may_have_committed {
+            if error.is_outcome_unknown() {
+                self.note_floor(floor);
+            }
             return Err(with_event_ids(error, self.events));
         }
         match self.store.shared.searcher().held_events(sent, deadline).await {
+            // The server has answered, so the call has ended: it has stored nothing.
             Ok(held) if held.is_empty() => Err(error),
-            Ok(_) => Ok(()),
-            Err(_) => Err(outcome_unknown(self.store.first_server(), self.events, error)),
+            Ok(_) => {
+                self.note_floor(floor);
+                Ok(())
+            }
+            Err(_) => {
+                self.note_floor(floor);
+                Err(outcome_unknown(self.store.first_server(), self.events, error))
+            }
         }
+    }
+
+    /// Notes that an attempt may have stored events above this head.
+    fn note_floor(&self, floor: Option<SequenceNumber>) {
+        self.change(|state| state.floor = state.floor.or(floor));
     }
 
     fn state(&self) -> ChunkState {
