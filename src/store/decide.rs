@@ -130,8 +130,8 @@ impl Store<ReadWrite> {
     }
 }
 
-/// The conflicts of a decision, and its lock of the boundary: decisions of this store that contend
-/// for a boundary run one after the other.
+/// The conflicts of a decision, and its lock of the boundary: decisions of this store with the same
+/// filter run one after the other once one of them has met a conflict.
 struct DecisionState<'a> {
     boundary_locks: &'a KeyedMutex,
     filter: &'a Filter,

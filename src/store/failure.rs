@@ -7,8 +7,8 @@ use crate::pool::{Lease, StatementHandle, fetch_row};
 use crate::server::{Server, ends_connection};
 use crate::{Error, Event, sql};
 
-/// The reason why an append or a batch was answered with an error, or not at all. It may have been
-/// appended if the error is an unknown outcome.
+/// The reason why an append or a batch failed. It may have been appended if the error is an unknown
+/// outcome, or one that [may follow the commit](may_follow_commit).
 pub(super) enum AppendFailure {
     /// An error. If a batch has an unknown outcome, the error does not name the events.
     Error(Error),

@@ -176,9 +176,10 @@ impl Store<ReadWrite> {
 impl Store<ReadOnly> {
     /// Returns a handle whose reads show the log at this position or later.
     ///
-    /// With the position of an append, the reads see that append and everything before it. A
-    /// replica that has not reached the position is queried again until [`Config::replica_timeout`]
-    /// has passed. Then the read fails with [`Error::ReplicaBehind`](crate::Error::ReplicaBehind).
+    /// With the position of an append, the reads see that append and everything before it. While no
+    /// replica has reached the position, the replicas are queried in turn until
+    /// [`Config::replica_timeout`] has passed. Then the read fails with
+    /// [`Error::ReplicaBehind`](crate::Error::ReplicaBehind).
     ///
     /// ```no_run
     /// # use eddyline::{AppendCondition, Error, Event, Filter, ReadOnly, ReadWrite, Store};

@@ -1,7 +1,8 @@
 use crate::SequenceNumber;
 use crate::sql::BatchAnswer;
 
-/// The outcome of a request to append that the server has answered without an error.
+/// The outcome of a request to append, by the answer of the server or by the tail. All other failures
+/// are errors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AppendOutcome {
     /// The events were appended and committed.
@@ -13,7 +14,7 @@ pub(super) enum AppendOutcome {
     /// search outside of the log's lock.
     ConditionTooOld,
     /// The log holds the id of one of the events. The same attempt may have stored it, if its batch
-    /// was canceled during the commit and sent again in halves.
+    /// ended with a statement timeout during the commit and was sent again in halves.
     IdTaken { may_be_own: bool },
     /// The validated position lies above the log's head.
     PositionAhead { head: SequenceNumber },

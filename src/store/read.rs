@@ -248,7 +248,7 @@ impl<M: Mode> Store<M> {
                 self.shared.log.note_newest(reached);
                 return Ok(answer);
             }
-            // The connection is used again at once, so the answer is read to its end.
+            // The answer is read to its end, so that the connection can be used again.
             let server = answer.server().clone();
             deadline.run_against(&server, answer.drain()).await?;
             let waited = started.elapsed();

@@ -42,7 +42,7 @@ struct SearchQueue {
 /// A request for the events that decide an append.
 #[derive(Clone)]
 pub(super) struct SearchRequest {
-    /// The events of the append, of which the log may hold some.
+    /// The events of the append, if the log may hold some of them. Otherwise empty.
     pub(super) events: Arc<[Event]>,
     /// What else to search for, if anything.
     pub(super) target: Option<SearchTarget>,
@@ -62,7 +62,7 @@ pub(super) enum SearchTarget {
 pub(super) struct SearchResult {
     /// The log's head in the snapshot of the search.
     pub(super) head: SequenceNumber,
-    /// Whether the log holds an event of the append.
+    /// Whether the log holds one of the request's events.
     pub(super) holds_event: bool,
     /// The position and the type of the target, if it was found.
     pub(super) event: Option<(SequenceNumber, String)>,

@@ -116,7 +116,8 @@ impl fmt::Debug for EventStream {
 /// If few events are expected, one statement reads both (`Reading`). Otherwise a statement of its
 /// own reads the head before the events, in the same round trip. The events are those of one
 /// snapshot at the head or, if that is higher, at the newest event returned (Lemma 7). For many
-/// events, a single statement for both was measured to add about twice as much to the read.
+/// events, a single statement for both was measured to add about twice as much to the read as a
+/// statement for the head does.
 /// SAFETY.md, G3.
 pub(super) struct ReadAnswer {
     lease: Lease,
@@ -130,7 +131,7 @@ impl ReadAnswer {
         Self { lease, rows, head }
     }
 
-    /// Returns the log's head, as far as the events that were read show it.
+    /// Returns the head that was read or, if that is higher, the newest event that was read so far.
     pub(super) fn head(&self) -> SequenceNumber {
         self.head
     }

@@ -42,7 +42,7 @@ impl<'a> AppendCall<'a> {
     }
 
     /// Checks the events, and makes attempts until they are stored or the retry policy allows no
-    /// more.
+    /// more (after an unknown outcome, up to the deadline).
     pub(in crate::store) async fn run(&self) -> Result<Appended, Error> {
         check_events(&self.events)?;
         let scope = self.store.scope_or(SCOPE);

@@ -29,7 +29,7 @@ pub(super) struct SentBatch {
     pub(super) began: tokio::time::Instant,
     /// The lock timeout that was sent with the batch, or `None` if that of its connection applies.
     pub(super) lock_timeout: Option<Duration>,
-    /// When the batch was sent, by the clock of the session.
+    /// When the batch was sent, to tell a statement timeout from a cancel (`Lease::restore_clock`).
     sent_at: Instant,
     answer: MaybeDone<BoxFuture<'static, RawAnswer>>,
 }
@@ -132,8 +132,11 @@ impl SentBatch {
             Ok(row) => require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown),
             Err(error) if is_id_taken(&log.name, &error) => Err(AppendFailure::IdTaken),
             Err(error) => {
-                let error = lease.failed_append(error);
-                let error = add_lock_holder(&log.name, lease, error, batch.deadline()).await;
+                let mut error = lease.failed_append(error);
+                // Behind another batch, the query would be answered only after that batch.
+                if is_last {
+                    error = add_lock_holder(&log.name, lease, error, batch.deadline()).await;
+                }
                 Err(AppendFailure::Error(error))
             }
         };

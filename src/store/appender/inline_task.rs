@@ -8,9 +8,8 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A task of the runtime that other tasks may poll as well.
 ///
-/// Under load, a task that is woken runs after all other tasks that are ready. The task that adds
-/// the last request of a batch polls the worker's task itself instead, so that the batch is sent at
-/// once.
+/// A task that is woken may run after other tasks that are ready. The task that adds the last request
+/// of a batch polls the worker's task itself instead, so that the batch is sent at once.
 pub(super) struct InlineTask {
     running: Mutex<Option<Running>>,
     runtime: runtime::Id,
@@ -74,7 +73,7 @@ impl WakeHandle {
         Self { task: task.clone(), waker: cx.waker().clone() }
     }
 
-    /// Creates a handle that wakes the task, which then runs after the tasks that are ready.
+    /// Creates a handle that wakes the task, which may then run after other tasks that are ready.
     pub(super) fn to_wake(cx: &Context<'_>) -> Self {
         Self { task: Weak::new(), waker: cx.waker().clone() }
     }

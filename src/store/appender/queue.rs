@@ -15,7 +15,8 @@ use crate::store::outcome::AppendOutcome;
 pub(super) struct PendingAppend {
     pub(super) request: AppendRequest,
     pub(super) deadline: AttemptDeadline,
-    /// Whether it was sent before, in a batch that was canceled and may have committed before that.
+    /// Whether it was sent before, in a batch that ended with a statement timeout, and may have
+    /// committed before that.
     pub(super) may_have_committed: bool,
     ticket: u64,
     reply: oneshot::Sender<Result<AppendOutcome, Error>>,

@@ -57,8 +57,11 @@ impl QueueClaim {
     pub(super) fn release(&mut self) {
         self.is_held = false;
         let mut queue = self.appender.queue();
-        queue.is_served = queue.len() > 0;
-        if queue.is_served {
+        let is_served = queue.len() > 0;
+        queue.is_served = is_served;
+        // A runtime that is shut down drops the new worker at once, which locks the queue.
+        drop(queue);
+        if is_served {
             Worker::start(self.appender.clone());
         }
     }
@@ -66,7 +69,7 @@ impl QueueClaim {
 
 impl Drop for QueueClaim {
     /// Fails the requests that wait with a transient error, if the worker still has the claim: then
-    /// its runtime was shut down. Their callers may run in another runtime. The next append starts
+    /// its runtime was shut down, or it panicked. Their callers may run in another runtime. The next append starts
     /// another worker.
     fn drop(&mut self) {
         if !self.is_held {

@@ -69,7 +69,8 @@ fn settle_unmet_precondition(batch: Batch, head: SequenceNumber, seen: &mut Seen
             Some(validated) if validated > head => {
                 settlement.replies.push((pending, Ok(AppendOutcome::PositionAhead { head })));
             }
-            // The server found the lowest one too old, whatever `max_newer` is.
+            // The server counts events, and this code positions, which may have gaps. So the lowest
+            // one may be too old by the server's count alone.
             Some(validated)
                 if !is_ahead
                     && (Some(validated) == lowest
@@ -84,7 +85,8 @@ fn settle_unmet_precondition(batch: Batch, head: SequenceNumber, seen: &mut Seen
     settlement
 }
 
-/// Settles a batch that was answered with an error or not at all. It may have been appended.
+/// Settles a batch that was not sent, or was answered with an error or not at all. It may have been
+/// appended.
 ///
 /// `may_wait_longer` returns whether a request may wait for the log's lock for longer than its
 /// batch did, because the batch's lock timeout was shortened for another request.

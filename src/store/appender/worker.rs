@@ -28,8 +28,8 @@ pub(super) struct Worker {
     appender: Arc<Appender>,
     task: Weak<InlineTask>,
     /// Requests to send before those in the queue, each group as a batch. The last group is sent
-    /// first. Groups of two batches may be in any order: their requests do not depend on each
-    /// other.
+    /// first. Groups of a batch and of the batch that was pipelined behind it may be in any order:
+    /// the later batch does not depend on the earlier one.
     requeued: Vec<Vec<PendingAppend>>,
     claim: QueueClaim,
     /// How many requests the last batch had.
@@ -102,13 +102,13 @@ impl Worker {
 
     /// Waits for the first request of a batch.
     ///
-    /// Usually the request only wakes the worker. The tasks that are ready run before it, so that
-    /// their requests join the batch.
+    /// Usually the request only wakes the worker. Tasks that are woken later, or run by other
+    /// threads, may run before it, and their requests join the batch.
     ///
-    /// If the last batch had only one request, no others are expected, and the task that adds the
-    /// request polls the worker itself. A wake-up would cost a change of threads: tokio runs a
-    /// woken task next on the same thread (in its LIFO slot) only three times in a row, then
-    /// another thread may take the task.
+    /// If the last batch had only one request and nothing else appends, no others are expected, and
+    /// the task that adds the request polls the worker itself. A wake-up would cost a change of
+    /// threads: tokio runs a woken task next on the same thread (in its LIFO slot) only three times
+    /// in a row, then another thread may take the task.
     async fn wait_for_first_request(&self, connection: &Option<AppendConnection>) {
         let may_pipeline = connection.as_ref().is_some_and(AppendConnection::may_pipeline);
         if self.last_batch_size == 1 && may_pipeline {
@@ -172,6 +172,7 @@ impl Worker {
         if last < 2 || !self.requeued.is_empty() {
             return;
         }
+        // If batches are pipelined, about half of the callers wait for the other batch.
         let enough = if last < MIN_PIPELINED_REQUESTS { last } else { last / 2 };
         yield_until(|| self.appender.queue().len() >= enough).await;
     }
@@ -238,8 +239,8 @@ impl Worker {
         mut sent: SentBatch,
         connection: &mut AppendConnection,
     ) {
-        // Requests that have to wait for the answer to a batch must be sent next. So once a request
-        // was deferred, no more batches are pipelined.
+        // Once a request was deferred, no more batches are pipelined: they would overtake the
+        // request again and again.
         let mut may_continue = true;
         loop {
             let next = self.pipeline_until_answered(&mut sent, &mut may_continue, connection).await;
@@ -266,7 +267,8 @@ impl Worker {
         let mut next: Option<SentBatch> = None;
         let mut slow = pin!(sleep_until(sent.began + MAX_BATCH_TIME));
         loop {
-            // Preparing the statement would wait for this batch, without a time limit.
+            // Preparing the statement would wait for the answer to this batch, and meanwhile `slow`
+            // would not be polled.
             let pipelines = next.is_none()
                 && *may_continue
                 && self.requeued.is_empty()
@@ -364,8 +366,8 @@ impl Worker {
         }
     }
 
-    /// Takes half of the requests that are in flight: those that wait and the `sent` ones, which
-    /// are not answered yet. The other half arrives while the server works on this one.
+    /// Takes as many requests from the queue as are half of all unanswered ones, which are those in
+    /// the queue and the `sent` ones. The other half arrives while the server works on this one.
     fn take_half(&self, sent: usize) -> Vec<PendingAppend> {
         let mut queue = self.appender.queue();
         let half = (queue.len() + sent).div_ceil(2);
@@ -375,6 +377,7 @@ impl Worker {
 
 /// A worker keeps its connection for at least this long while no request arrives.
 const IDLE_TIME: Duration = Duration::from_secs(60);
-/// Batches are pipelined if at least this many requests wait: then it is better to send half of the
-/// requests, so that the server is at work while the other half arrives.
+/// Batches are pipelined if at least this many requests wait, and at least as many as the unanswered
+/// batch has: then it is better to send half of the requests, so that the server is at work while the
+/// other half arrives.
 const MIN_PIPELINED_REQUESTS: usize = 16;
