@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::Error;
 
@@ -27,6 +28,8 @@ struct Counts {
 struct Change {
     failures: u64,
     last_failure: Option<Error>,
+    /// When the last failure happened.
+    failed_at: Option<Instant>,
     /// Whether the last attempt failed.
     is_failing: bool,
 }
@@ -69,10 +72,12 @@ impl Capacity {
         self.max
     }
 
-    /// Returns the error of the last attempt to connect, if that attempt failed.
-    pub(super) fn last_failure(&self) -> Option<Error> {
+    /// Returns the error of the last attempt to connect, if that attempt failed, at this time or
+    /// later.
+    pub(super) fn last_failure(&self, since: Instant) -> Option<Error> {
         let change = self.changes.borrow();
-        change.last_failure.clone().filter(|_| change.is_failing)
+        let is_recent = change.failed_at.is_some_and(|at| at >= since);
+        change.last_failure.clone().filter(|_| change.is_failing && is_recent)
     }
 
     /// Subscribes to freed slots and failed attempts.
@@ -138,6 +143,7 @@ impl Drop for Slot {
             if let Some(error) = self.failure.take() {
                 change.failures += 1;
                 change.last_failure = Some(error);
+                change.failed_at = Some(Instant::now());
                 change.is_failing = true;
             }
         });

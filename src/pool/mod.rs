@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bb8::QueueStrategy;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::idle::{CheckedOut, Idle, Pooled};
 use self::manager::Manager;
@@ -119,9 +119,10 @@ impl Pool {
 
     /// Takes a connection from the pool.
     pub(crate) async fn acquire(&self) -> Result<Lease, Error> {
+        let began = Instant::now();
         let acquired = match timeout(self.acquire_timeout, self.wait()).await {
             Ok(acquired) => acquired,
-            Err(elapsed) => Err(self.timed_out(elapsed)),
+            Err(elapsed) => Err(self.timed_out(began, elapsed)),
         };
         // A connection from the pool is no evidence that the server answers, so success clears
         // nothing.
@@ -226,13 +227,17 @@ impl Pool {
         }
     }
 
-    /// Returns why no connection could be made at the last attempt, if that one failed.
-    pub(crate) fn connect_failure(&self) -> Option<Error> {
-        self.manager.capacity.last_failure()
+    /// Returns why no connection could be made at the last attempt, if that one failed, at this time
+    /// or later.
+    pub(crate) fn connect_failure(&self, since: Instant) -> Option<Error> {
+        let failure = self.manager.capacity.last_failure(since)?;
+        // A permanent failure is not final while another connection is open, see `is_final`.
+        let is_permanent = matches!(failure.class(), Class::Permanent(_));
+        (!is_permanent || self.manager.capacity.is_empty()).then_some(failure)
     }
 
-    fn timed_out(&self, elapsed: impl Into<BoxError>) -> Error {
-        if let Some(failure) = self.connect_failure() {
+    fn timed_out(&self, began: Instant, elapsed: impl Into<BoxError>) -> Error {
+        if let Some(failure) = self.manager.capacity.last_failure(began) {
             return failure;
         }
         match self.manager.capacity.is_full() {

@@ -77,8 +77,14 @@ impl AttemptDeadline {
     /// error is the reason why not.
     pub(super) async fn acquire(&self, pool: &Pool) -> Result<Lease, Error> {
         self.run(pool.acquire()).await.unwrap_or_else(|waited| {
-            Err(pool.connect_failure().unwrap_or_else(|| timed_out(pool.server(), waited)))
+            Err(self.connect_failure(pool).unwrap_or_else(|| timed_out(pool.server(), waited)))
         })
+    }
+
+    /// Returns why no connection could be made, if an attempt to make one has failed during this
+    /// call.
+    pub(super) fn connect_failure(&self, pool: &Pool) -> Option<Error> {
+        pool.connect_failure(self.call_began)
     }
 
     /// Returns the lock timeout for the attempt, if it has to be shorter than the setting.

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use crate::support::{
     FOREVER, Fragile, Log, as_user, cluster, connect, lent, named, next, promptly, secure_server,
-    wait_until,
+    wait_for_lock_waiter, wait_until,
 };
 
 /// A role that may append to a log. The connection limits of the server apply to it, which they do
@@ -275,4 +275,56 @@ async fn a_store_recovers_from_terminated_connections() {
         assert!(lost, "{error:?}");
     }
     assert!(second.is_ok(), "{second:?}");
+}
+
+/// A second worker fails to connect during a slow batch. Long after that, an append waits behind a
+/// batch that waits for the log's lock.
+#[tokio::test]
+async fn an_earlier_connect_failure_is_not_the_reason_of_a_later_timeout() {
+    let writer = Writer::new().await;
+    let long = Duration::from_secs(600);
+    let patient = RetryPolicy::builder().attempt_timeout(long).deadline(long).build().unwrap();
+    let config = writer.config().lock_timeout(long).retry(patient);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    let append = async |store: &Store<ReadWrite>, book: &str| {
+        store.append([lent(book, "r-1")], AppendCondition::none()).await
+    };
+    append(&store, "b-0").await.unwrap();
+    let (holder, key) = (writer.log.sql().await, writer.log.lock_key().await);
+    let unlock = async || {
+        holder.execute("SELECT pg_advisory_unlock($1)", &[&key]).await.unwrap();
+    };
+    holder.execute("SELECT pg_advisory_lock($1)", &[&key]).await.unwrap();
+    writer.alter("NOLOGIN").await;
+    let second = async {
+        // A batch that takes longer than a second leaves the queue to another worker.
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        append(&store, "b-2").await
+    };
+    let release = async {
+        wait_until(async || writer.refusals().await > 0).await;
+        unlock().await;
+    };
+    let (first, second, ()) = tokio::join!(append(&store, "b-1"), second, release);
+    first.unwrap();
+    second.unwrap();
+    writer.alter("LOGIN").await;
+
+    holder.execute("SELECT pg_advisory_lock($1)", &[&key]).await.unwrap();
+    let short = RetryPolicy::builder().attempts(1_000).attempt_timeout(Duration::from_millis(200));
+    let hasty = store.with_retry_policy(short.deadline(long).no_budget().build().unwrap());
+    let observer = writer.log.sql().await;
+    let late = async {
+        wait_for_lock_waiter(&observer, key).await;
+        append(&hasty, "b-4").await
+    };
+    let release = async {
+        wait_for_lock_waiter(&holder, key).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        unlock().await;
+    };
+    let (first, late, ()) = tokio::join!(append(&store, "b-3"), late, release);
+
+    first.unwrap();
+    late.unwrap();
 }

@@ -111,7 +111,11 @@ impl AppendCall<'_> {
         &self,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        let stored = self.find_stored(deadline).await?;
+        // The log holds an id that an earlier request of this attempt may have stored.
+        let stored = self.find_stored(deadline).await.map_err(|error| match error {
+            Error::DuplicateEvent { .. } => error,
+            error => outcome_unknown(self.store.first_server(), &self.events, error),
+        })?;
         Ok(self.return_or_search(stored.map(Appended::as_first)))
     }
 

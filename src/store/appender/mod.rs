@@ -99,7 +99,7 @@ impl Appender {
         match guard.remove() {
             Some(pending) if !pending.may_have_committed => {
                 // The worker may have no connection, for this reason.
-                let failure = self.pool.connect_failure();
+                let failure = deadline.connect_failure(&self.pool);
                 Err(failure.unwrap_or_else(|| timed_out(server, waited)))
             }
             // The answer may have arrived at the same moment as the deadline.

@@ -28,12 +28,19 @@ impl PendingAppend {
     /// Sends the outcome to the caller. If the events may be stored, an error becomes an
     /// unknown outcome.
     pub(super) fn reply(self, server: &Server, result: Result<AppendOutcome, Error>) {
-        let result = result.map_err(|error| match self.may_have_committed {
-            true if !error.is_outcome_unknown() => {
-                outcome_unknown(server, &self.request.events, error)
+        let result = match result {
+            Err(error) if self.may_have_committed && !error.is_outcome_unknown() => {
+                Err(outcome_unknown(server, &self.request.events, error))
             }
-            _ => error,
-        });
+            // The reason why it was not appended again may be its own events.
+            Ok(outcome)
+                if self.may_have_committed
+                    && !matches!(outcome, AppendOutcome::Appended { .. }) =>
+            {
+                Ok(AppendOutcome::IdTaken { may_be_own: true })
+            }
+            result => result,
+        };
         // The caller may have dropped its future.
         let _ = self.reply.send(result);
     }

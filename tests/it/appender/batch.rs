@@ -313,3 +313,44 @@ async fn appends_that_may_be_stored_report_an_unknown_outcome() {
         assert!(fixture.store.event(id).await.unwrap().is_some());
     }
 }
+
+/// Each half of the batch finds its own events in the log, and the search for them fails.
+#[tokio::test]
+async fn an_append_whose_own_events_cannot_be_searched_is_not_reported_as_failed() {
+    let fixture = Fixture::with(|config| {
+        let config = config.statement_timeout(Duration::from_secs(3));
+        config.linger(Duration::from_millis(50)).retry(RetryPolicy::never())
+    });
+    let fixture = fixture.await;
+    let name = &fixture.log.name;
+    let trigger = format!(
+        "CREATE FUNCTION public.{name}_slow() RETURNS trigger LANGUAGE plpgsql AS
+           $$BEGIN PERFORM pg_sleep(0.8); RETURN NULL; END$$;
+         CREATE TRIGGER zz_slow BEFORE INSERT ON public.{name} FOR EACH STATEMENT
+           EXECUTE FUNCTION public.{name}_slow()"
+    );
+    fixture.sql.batch_execute(&trigger).await.unwrap();
+    run_after_commits(&fixture.sql, name, "PERFORM pg_sleep(60);").await;
+    let append = |book: &str| {
+        let event = lent(book, "r-1");
+        (event.id(), fixture.store.append([event], AppendCondition::none()))
+    };
+    let ((one, first), (other, second)) = (append("b-1"), append("b-2"));
+    let lock = async {
+        // The batch was canceled after its commit, and a half of it is being appended.
+        tokio::time::sleep(Duration::from_millis(3_450)).await;
+        let lock = format!("BEGIN; LOCK TABLE public.{name} IN ACCESS EXCLUSIVE MODE");
+        fixture.sql.batch_execute(&lock).await.unwrap();
+    };
+
+    let (first, second, ()) = tokio::join!(first, second, lock);
+
+    fixture.sql.batch_execute("ROLLBACK").await.unwrap();
+    for (id, outcome) in [(one, first), (other, second)] {
+        if fixture.store.event(id).await.unwrap().is_some() {
+            let is_reported_as_failed =
+                outcome.as_ref().is_err_and(|error| !error.is_outcome_unknown());
+            assert!(!is_reported_as_failed, "{outcome:?}");
+        }
+    }
+}
