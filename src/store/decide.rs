@@ -19,7 +19,8 @@ impl Store<ReadWrite> {
     ///
     /// Attempts that fail because of a conflict or a transient failure are repeated as the store's
     /// [`RetryPolicy`](crate::RetryPolicy) says. After a conflict there is no pause, because there
-    /// is nothing to wait for.
+    /// is nothing to wait for; but decisions of this store with the same filter then run one after
+    /// the other.
     ///
     /// After a number of conflicts
     /// ([`escalate_after`](crate::retry::RetryPolicyBuilder::escalate_after)) an attempt runs under
@@ -77,7 +78,7 @@ impl Store<ReadWrite> {
     ///   seconds or, if that is less,
     ///   [`Config::statement_timeout`](crate::Config::statement_timeout).
     /// - The errors of [`query`](Store::query) and [`append`](Self::append), of the last attempt
-    ///   that the retry policy allows: [`Error::Conflict`] if every attempt had a conflict, and
+    ///   that the retry policy allows: [`Error::Conflict`] if that attempt had a conflict, and
     ///   [`Error::OutcomeUnknown`] if the store could not find out before the deadline whether the
     ///   events are stored.
     ///
@@ -117,7 +118,7 @@ impl Store<ReadWrite> {
             })
             .adjust(|error, pause| match error.class() {
                 Class::Conflict => pause.map(|_| Duration::ZERO),
-                // The attempt itself has tried until the deadline to find out the outcome. A pause
+                // If there is a deadline, the attempt itself has tried until then to find out the outcome. A pause
                 // beyond the deadline ends the call for that reason, whereas `None` would count as
                 // too many attempts.
                 Class::OutcomeUnknown => self.retry.patience().map(|_| Duration::MAX),

@@ -30,9 +30,9 @@ impl LogState {
     /// Returns whether a condition is so old that a search validates it before the append takes the
     /// log's lock. SAFETY.md, Bounded work under the lock.
     pub(super) fn is_old(&self, condition: &FilterPosition) -> bool {
-        self.newest().value().saturating_sub(condition.after.value()) > MAX_RECENT_EVENTS
+        self.newest().value().saturating_sub(condition.after.value()) > MAX_RECENT_DISTANCE
     }
 }
 
 /// A condition is old if its position lies further than this behind the newest position seen.
-const MAX_RECENT_EVENTS: u64 = 1_000;
+const MAX_RECENT_DISTANCE: u64 = 1_000;

@@ -7,14 +7,15 @@ use crate::sql::BatchAnswer;
 pub(super) enum AppendOutcome {
     /// The events were appended and committed.
     Appended { first: SequenceNumber, last: SequenceNumber },
-    /// An event breaks the condition. It may be one of the append's own, stored by an earlier
-    /// attempt.
+    /// An event breaks the condition. It may be one of the append's own, stored by an earlier attempt
+    /// or call.
     ConditionBroken { event: SequenceNumber },
     /// So many events lie above the validated position that the condition has to be validated by a
     /// search outside of the log's lock.
     ConditionTooOld,
-    /// The log holds the id of one of the events. The same attempt may have stored it, if its batch
-    /// ended with a statement timeout during the commit and was sent again in halves.
+    /// The log holds the id of one of the events. With `may_be_own`, an earlier request of the same
+    /// attempt may have stored the events, whatever the reason why they were not appended now: its
+    /// batch ended with a statement timeout during the commit and was sent again in halves.
     IdTaken { may_be_own: bool },
     /// The validated position lies above the log's head.
     PositionAhead { head: SequenceNumber },

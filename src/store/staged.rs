@@ -32,7 +32,7 @@ pub(super) struct StagedAppend<'a> {
 /// The outcome of a staged append.
 pub(super) struct StagedAnswer {
     /// A head from before the events could be stored: if they are stored, they lie above it. `None`
-    /// if they are certainly not stored.
+    /// if the procedure call was not executed.
     pub(super) floor: Option<SequenceNumber>,
     pub(super) result: Result<BatchAnswer, AppendFailure>,
 }

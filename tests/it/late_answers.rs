@@ -67,3 +67,23 @@ async fn a_decision_whose_large_append_outlasts_an_attempt_is_stored_once() {
     assert_eq!(calls.into_inner(), 1);
     assert_eq!(store.query(loans_of("b-1")).await.unwrap().events().len(), 1);
 }
+
+/// The condition is broken while the append waits for the log's lock.
+#[tokio::test]
+async fn a_large_append_that_conflicts_after_its_attempt_reports_the_conflict() {
+    let log = Log::isolated().await;
+    let store = log.writer().await.with_retry_policy(policy(1));
+    let (holder, key) = (log.sql().await, log.lock_key().await);
+    holder.execute("SELECT pg_advisory_lock($1)", &[&key]).await.unwrap();
+
+    let append = store.append([large_event()], AppendCondition::no_match(loans_of("b-1")));
+    let release = async {
+        wait_for_lock_waiter(&holder, key).await;
+        sleep(ATTEMPT_TIMEOUT).await;
+        holder.batch_execute(&log.insert("b-1")).await.unwrap();
+        holder.execute("SELECT pg_advisory_unlock($1)", &[&key]).await.unwrap();
+    };
+    let (append, ()) = tokio::join!(append, release);
+
+    assert!(append.unwrap_err().is_conflict());
+}

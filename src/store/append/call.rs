@@ -7,7 +7,7 @@ use super::check_events;
 use super::search::AttemptStep;
 use crate::sql::{ConflictProbe, Precondition};
 use crate::store::Store;
-use crate::store::appender::AppendRequest;
+use crate::store::appender::{AppendRequest, is_large};
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
@@ -19,8 +19,8 @@ use crate::{AppendCondition, Appended, Error, Event, ReadWrite, SequenceNumber};
 ///
 /// [`run`](Self::run) makes as many attempts as the retry policy allows, and more while the outcome
 /// is unknown. A decision reads again before its next attempt. So it makes a single one by
-/// [`run_once`](Self::run_once), or under the log's lock, and more only by
-/// [`resolve_unknown`](Self::resolve_unknown).
+/// [`run_once`](Self::run_once), or under the log's lock with one more if the server did not append
+/// there, and further ones only by [`resolve_unknown`](Self::resolve_unknown).
 pub(in crate::store) struct AppendCall<'a> {
     pub(super) store: &'a Store<ReadWrite>,
     pub(super) events: Arc<[Event]>,
@@ -58,7 +58,7 @@ impl<'a> AppendCall<'a> {
 
     /// Makes one attempt to append events that were checked.
     pub(in crate::store) async fn attempt(&self) -> Result<Appended, Error> {
-        let deadline = self.store.attempt_deadline(self.started);
+        let deadline = self.deadline();
         let has_unknown_attempt = self.has_unknown_attempt.load(Ordering::Relaxed);
         let result = self.search_and_append(has_unknown_attempt, deadline).await;
         if result.as_ref().is_err_and(Error::is_outcome_unknown) {
@@ -77,6 +77,13 @@ impl<'a> AppendCall<'a> {
         })
     }
 
+    /// Returns the deadline of an attempt. A large append may need all of the call's time to arrive,
+    /// and then to find out why it was not appended.
+    fn deadline(&self) -> AttemptDeadline {
+        let deadline = self.store.attempt_deadline(self.started);
+        if is_large(&self.events) { deadline.extend_to_call() } else { deadline }
+    }
+
     /// Makes more attempts until the outcome is known, if it is unknown after the last attempt and
     /// the retry policy allows retries.
     pub(in crate::store) async fn resolve_unknown(
@@ -87,6 +94,7 @@ impl<'a> AppendCall<'a> {
             Err(error) if error.is_outcome_unknown() && self.store.retry.attempts() > 1 => {
                 self.has_unknown_attempt.store(true, Ordering::Relaxed);
                 let is_retried = Error::is_outcome_unknown;
+                // Not under the handle's scope, under which the decision is counted.
                 let attempt = || self.attempt();
                 self.store.retry_until_known(SCOPE, self.started, is_retried, attempt).await
             }
@@ -191,7 +199,6 @@ impl<'a> AppendCall<'a> {
         deadline: AttemptDeadline,
     ) -> Result<AppendOutcome, Error> {
         let shared = &self.store.shared;
-        let deadline = deadline.extend_to_call();
         let pool = self.store.primary_pool();
         deadline.check(pool.server())?;
         let mut lease = deadline.acquire(pool).await?;

@@ -105,13 +105,13 @@ impl AppendCall<'_> {
         Ok(self.search_for_conflict())
     }
 
-    /// Returns the next step of an append whose ids the log holds, perhaps because this attempt has
-    /// stored the events before it was sent again.
+    /// Returns the next step of an append that was not appended now, and whose events an earlier request
+    /// of this attempt may have stored.
     pub(super) async fn find_own_events(
         &self,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        // The log holds an id that an earlier request of this attempt may have stored.
+        // So an error leaves the outcome unknown.
         let stored = self.find_stored(deadline).await.map_err(|error| match error {
             Error::DuplicateEvent { .. } => error,
             error => outcome_unknown(self.store.first_server(), &self.events, error),
@@ -129,6 +129,7 @@ impl AppendCall<'_> {
         match self.find_stored(deadline).await {
             Ok(Some(appended)) => Ok(appended.as_first()),
             Ok(None) => Err(error),
+            Err(duplicate @ Error::DuplicateEvent { .. }) => Err(duplicate),
             Err(_) => Err(outcome_unknown(self.store.first_server(), &self.events, error)),
         }
     }

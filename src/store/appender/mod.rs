@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use self::connection::CachedTail;
 use self::queue::{PendingAppend, Queue};
-pub(super) use self::request::AppendRequest;
+pub(super) use self::request::{AppendRequest, is_large};
 use self::worker::Worker;
 use super::deadline::{AttemptDeadline, timed_out};
 use super::failure::outcome_unknown;

@@ -84,8 +84,8 @@ pub(super) struct Plan {
     /// them or none. If it validates conditions, it leaves out the requests with a conflict.
     pub(super) requests: Vec<PendingAppend>,
     pub(super) contents: BatchContents,
-    /// The requests that wait for a later batch: they depend on the outcome of another request;
-    /// this store has not seen the validated position of one of them, which makes a batch of its own;
+    /// The requests that wait for a later batch: they depend on the outcome of another request; they,
+    /// or the only request of this batch, have a validated position that this store has not seen;
     /// or, if the batch is pipelined, they cannot be validated in the process or need a lock timeout
     /// of their own.
     pub(super) deferred: Vec<PendingAppend>,

@@ -189,7 +189,7 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::time::Instant;
 
-    use super::super::request::{LARGE_REQUEST_BYTES, MAX_BATCHED_EVENTS};
+    use super::super::request::{LARGE_REQUEST_BYTES, MAX_SMALL_REQUEST_EVENTS};
     use super::*;
     use crate::{AppendCondition, Event, Filter, RetryPolicy};
 
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_batch_has_no_more_events_and_bytes_than_allowed() {
-        let many = queue_of(&[(MAX_BATCHED_EVENTS, 0); 5]);
+        let many = queue_of(&[(MAX_SMALL_REQUEST_EVENTS, 0); 5]);
         let much = queue_of(&[(1, LARGE_REQUEST_BYTES - 100); 9]);
 
         assert_eq!(batches(many, 10), [vec![0, 1, 2, 3], vec![4]]);

@@ -75,11 +75,20 @@ impl AppendRequest {
     /// Returns whether the request is too large for a batch: the other requests of the batch would
     /// have to wait until it has arrived at the server.
     pub(in crate::store) fn is_large(&self) -> bool {
-        self.json_bytes >= LARGE_REQUEST_BYTES || self.events.len() > MAX_BATCHED_EVENTS
+        exceeds_batch(self.events.len(), self.json_bytes)
     }
+}
+
+/// Returns whether a request with these events is [large](AppendRequest::is_large).
+pub(in crate::store) fn is_large(events: &[Event]) -> bool {
+    exceeds_batch(events.len(), json_bytes(events))
+}
+
+fn exceeds_batch(events: usize, json_bytes: usize) -> bool {
+    json_bytes >= LARGE_REQUEST_BYTES || events > MAX_SMALL_REQUEST_EVENTS
 }
 
 /// A request is large if it has this many bytes of JSON or more.
 pub(super) const LARGE_REQUEST_BYTES: usize = 64 << 10;
 /// The most events of a request that is not large.
-pub(super) const MAX_BATCHED_EVENTS: usize = 256;
+pub(super) const MAX_SMALL_REQUEST_EVENTS: usize = 256;

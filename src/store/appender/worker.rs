@@ -21,9 +21,9 @@ use crate::store::yield_until::yield_until;
 
 /// The task that takes requests from the queue and appends them in batches.
 ///
-/// All control flow of a worker is here. The stages of a batch are pure or do one thing:
+/// All control flow of a worker is here. Each stage of a batch does one thing:
 /// [`plan`](super::plan) chooses its requests, [`execute`](super::execute) sends it, and
-/// [`settle`](super::settle) derives the outcome of each request from the answer.
+/// [`settle`](super::settle) derives the outcome of each request from the answer, and updates the tail.
 pub(super) struct Worker {
     appender: Arc<Appender>,
     task: Weak<InlineTask>,
@@ -239,8 +239,8 @@ impl Worker {
         mut sent: SentBatch,
         connection: &mut AppendConnection,
     ) {
-        // Once a request was deferred, no more batches are pipelined: they would overtake the
-        // request again and again.
+        // Once a request was deferred, or not sent for another reason, no more batches are pipelined:
+        // they would overtake the deferred request again and again.
         let mut may_continue = true;
         loop {
             let next = self.pipeline_until_answered(&mut sent, &mut may_continue, connection).await;
