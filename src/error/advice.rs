@@ -45,3 +45,6 @@ pub(super) fn advice(sqlstate: &str) -> &'static str {
         _ => "",
     }
 }
+
+/// The remedy for a log that is damaged or of an older version.
+pub(crate) const MIGRATE: &str = "run eddyline::Schema::migrate once, as the owner of the log";

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub(crate) use self::advice::MIGRATE;
 use self::advice::advice;
 pub use self::class::{Class, Classify, Reason};
 pub(crate) use self::classify::{Circumstances, Phase};
@@ -25,9 +26,6 @@ pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Any error, as drivers and conversions return it.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The remedy for a log that is damaged or of an older version.
-pub(crate) const MIGRATE: &str = "run eddyline::Schema::migrate once, as the owner of the log";
 
 /// Makes an error shareable.
 pub(crate) fn cause(source: impl Into<BoxError>) -> Cause {
