@@ -127,5 +127,8 @@ fn of_code_class(code: &str) -> Class {
     }
 }
 
+/// The tables of the documentation, which the tests below `tests/it` read too.
+#[cfg(test)]
+mod documented;
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,7 @@ impl AttemptDeadline {
     /// Acquires a connection up to the deadline. If the deadline passes while none can be made, the
     /// error is the reason why not.
     pub(super) async fn acquire(&self, pool: &Pool) -> Result<Lease, Error> {
+        self.check(pool.server())?;
         self.run(pool.acquire()).await.unwrap_or_else(|waited| {
             Err(self.connect_failure(pool).unwrap_or_else(|| timed_out(pool.server(), waited)))
         })

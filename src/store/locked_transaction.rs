@@ -51,7 +51,6 @@ impl<'a> LockedTransaction<'a> {
     ) -> Result<Self, Error> {
         let (shared, pool) = (&*store.shared, store.primary_pool());
         let server = pool.server();
-        deadline.check(server)?;
         let mut lease = deadline.acquire(pool).await?;
         let reading = lock_and_read(shared, query, &mut lease, deadline);
         let history = match deadline.run(reading).await {

@@ -303,7 +303,6 @@ pub(super) async fn run_transaction(
     deadline: AttemptDeadline,
 ) -> Result<(Lease, Vec<Row>), Error> {
     let server = pool.server();
-    deadline.check(server)?;
     let mut lease = deadline.acquire(pool).await?;
     let handle = deadline.run_against(server, lease.prepare(&statement.text)).await?;
     lease.enter_transaction();

@@ -117,12 +117,13 @@ fn words(source: &str) -> BTreeSet<String> {
     words
 }
 
-fn files(path: &Path) -> Vec<PathBuf> {
+/// Returns the files below a path, without build output.
+pub fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
     }
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| files(&path)).collect()
+    entries.filter(|path| !path.ends_with("target")).flat_map(|path| files(&path)).collect()
 }
 
 fn sources(path: &Path) -> Vec<String> {

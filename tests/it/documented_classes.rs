@@ -1,9 +1,12 @@
 //! The classes that the documentation of `Class` gives to SQLSTATEs, for the codes of the installed
 //! server.
 
-use std::collections::BTreeSet;
-use std::fs;
+#[path = "../../src/error/classify/documented.rs"]
+mod documented;
 
+use std::collections::BTreeSet;
+
+use self::documented::table;
 use crate::support::{cluster, connect};
 
 /// The codes that the installed server may lack, because newer servers have added them.
@@ -26,16 +29,10 @@ pub async fn codes() -> BTreeSet<String> {
 /// Returns the rows of the table of codes: each code or first two characters, with its meaning and
 /// class.
 fn rows() -> Vec<(String, String, String)> {
-    let source = fs::read_to_string("src/error/class.rs").unwrap();
-    let section = source.split("/// # Codes\n").nth(1).unwrap();
-    let lines = section.lines().map_while(|line| line.strip_prefix("///"));
-    let rows = lines.filter_map(|line| line.strip_prefix(" | ")).skip(2);
-    rows.flat_map(|row| {
-        let cells: Vec<_> = row.split('|').map(|cell| cell.trim().to_owned()).collect();
-        let codes: Vec<_> = cells[0].split(", ").map(str::to_owned).collect();
-        codes.into_iter().map(move |code| (code, cells[1].clone(), cells[2].clone()))
-    })
-    .collect()
+    let row = |(codes, meaning, class): (Vec<String>, String, String)| {
+        codes.into_iter().map(move |code| (code, meaning.clone(), class.clone()))
+    };
+    table("Codes").into_iter().flat_map(row).collect()
 }
 
 /// The role of a server.

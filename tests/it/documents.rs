@@ -1,19 +1,9 @@
 //! The documents name functions and tests that exist.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Returns the text of all Rust files below a directory, without build output.
-fn sources(directory: &Path, text: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(&path).unwrap());
-        }
-    }
-}
+use crate::architecture::files;
 
 /// Returns the functions that a document names by a path in backticks, such as
 /// `append::a_conflict_is_refused`.
@@ -30,10 +20,11 @@ fn named_functions(document: &str) -> Vec<&str> {
 
 #[test]
 fn every_function_that_a_document_names_exists() {
-    let mut code = String::new();
-    for directory in ["src", "tests", "benches", "examples", "fuzz"] {
-        sources(Path::new(directory), &mut code);
-    }
+    let directories = ["src", "tests", "benches", "examples", "fuzz"];
+    let files = directories.iter().flat_map(|directory| files(Path::new(directory)));
+    let is_rust = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "rs");
+    let code: String =
+        files.filter(is_rust).map(|file| fs::read_to_string(file).unwrap()).collect();
     let pages = fs::read_dir("docs").unwrap().map(|page| page.unwrap().path());
     let roots = ["README.md", "SAFETY.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(Into::into);
     let mut count = 0;

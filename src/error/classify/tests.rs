@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::documented::table;
 use super::*;
 
 const CONNECTION_FAILURES: [ConnectionFailure; 6] = [
@@ -49,21 +50,6 @@ impl Case {
         let ends = ["08", "57P", "25P03", "25P04", "40003"].map(|start| code.starts_with(start));
         self.phase == Phase::Append && self.sent && (self.ended || ends.contains(&true))
     }
-}
-
-/// Returns the rows of a table in the documentation of `Class`: the codes of the first column, the
-/// meaning and the class.
-fn table(heading: &str) -> Vec<(Vec<String>, String, String)> {
-    let section = include_str!("../class.rs").split(&format!("/// # {heading}\n")).nth(1).unwrap();
-    let lines = section.lines().map_while(|line| line.strip_prefix("///"));
-    let lines = lines.take_while(|line| !line.starts_with(" #"));
-    let rows = lines.filter_map(|line| line.strip_prefix(" | ")).skip(2);
-    rows.map(|row| {
-        let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        let first = cells[0].split(", ").map(str::to_owned).collect();
-        (first, cells[1].to_owned(), cells[cells.len() - 3].to_owned())
-    })
-    .collect()
 }
 
 /// Returns the documented meanings and classes of each code, and of the first two characters of

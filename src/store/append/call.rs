@@ -200,7 +200,6 @@ impl<'a> AppendCall<'a> {
     ) -> Result<AppendOutcome, Error> {
         let shared = &self.store.shared;
         let pool = self.store.primary_pool();
-        deadline.check(pool.server())?;
         let mut lease = deadline.acquire(pool).await?;
         let mut probe = ConflictProbe::default();
         let condition = request.condition.filter_position();

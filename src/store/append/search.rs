@@ -105,18 +105,13 @@ impl AppendCall<'_> {
         Ok(self.search_for_conflict())
     }
 
-    /// Returns the next step of an append that was not appended now, and whose events an earlier request
-    /// of this attempt may have stored.
+    /// Returns the next step of an append that was not appended now, although an earlier request of
+    /// this attempt may have stored its events.
     pub(super) async fn find_own_events(
         &self,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        // So an error leaves the outcome unknown.
-        let stored = self.find_stored(deadline).await.map_err(|error| match error {
-            Error::DuplicateEvent { .. } => error,
-            error => outcome_unknown(self.store.first_server(), &self.events, error),
-        })?;
-        Ok(self.return_or_search(stored.map(Appended::as_first)))
+        Ok(self.return_or_search(self.find_possibly_stored(None, deadline).await?))
     }
 
     /// Returns the positions of the events if the attempt that failed with this error has stored
@@ -126,11 +121,24 @@ impl AppendCall<'_> {
         error: Error,
         deadline: AttemptDeadline,
     ) -> Result<Appended, Error> {
+        self.find_possibly_stored(Some(&error), deadline).await?.ok_or(error)
+    }
+
+    /// Returns the positions of events that this attempt may have stored, if the log holds them. If
+    /// that cannot be found out, the outcome is unknown because of `cause`, or else of the error of
+    /// the search.
+    async fn find_possibly_stored(
+        &self,
+        cause: Option<&Error>,
+        deadline: AttemptDeadline,
+    ) -> Result<Option<Appended>, Error> {
         match self.find_stored(deadline).await {
-            Ok(Some(appended)) => Ok(appended.as_first()),
-            Ok(None) => Err(error),
+            Ok(stored) => Ok(stored.map(Appended::as_first)),
             Err(duplicate @ Error::DuplicateEvent { .. }) => Err(duplicate),
-            Err(_) => Err(outcome_unknown(self.store.first_server(), &self.events, error)),
+            Err(error) => {
+                let cause = cause.cloned().unwrap_or(error);
+                Err(outcome_unknown(self.store.first_server(), &self.events, cause))
+            }
         }
     }
 

@@ -77,7 +77,6 @@ impl<'a> ChunkCall<'a> {
             if events.is_empty() {
                 return Ok(chunk_stored(&held, floor, &[]));
             }
-            deadline.check(pool.server())?;
             let mut lease = deadline.acquire(pool).await?;
             let staged = StagedAppend {
                 log: &shared.log,

@@ -154,17 +154,21 @@ async fn refused_appends_do_not_split_the_batch_of_the_others() {
     panic!("the unrelated appends never shared a transaction");
 }
 
+/// Returns the SQL text that inserts more events than the procedure compares under the lock.
+fn insert_many(log: &str) -> String {
+    format!(
+        "INSERT INTO {log} (event_id, occurred_at, event_type, payload)
+         SELECT gen_random_uuid(), now(), 'B', jsonb_build_object('a', number)
+         FROM generate_series(1, 5000) AS number"
+    )
+}
+
 /// There are more new events than the procedure compares under the lock, so that the conditions
 /// become stale.
 #[tokio::test]
 async fn conditions_see_all_of_many_events_of_other_writers() {
     let fixture = Fixture::new().await;
-    let many = format!(
-        "INSERT INTO {} (event_id, occurred_at, event_type, payload)
-         SELECT gen_random_uuid(), now(), 'B', jsonb_build_object('a', number)
-         FROM generate_series(1, 5000) AS number",
-        fixture.log.name
-    );
+    let many = insert_many(&fixture.log.name);
     let known = fixture.observe_other_writer().await;
     fixture.take_lock().await;
     let mut begun = Vec::new();
@@ -190,12 +194,7 @@ async fn conditions_see_all_of_many_events_of_other_writers() {
 #[tokio::test]
 async fn an_append_succeeds_beside_writers_that_append_very_many_events() {
     let fixture = Fixture::new().await;
-    let many = format!(
-        "INSERT INTO {} (event_id, occurred_at, event_type, payload)
-         SELECT gen_random_uuid(), now(), 'B', jsonb_build_object('a', number)
-         FROM generate_series(1, 5000) AS number",
-        fixture.log.name
-    );
+    let many = insert_many(&fixture.log.name);
     let known = fixture.observe_other_writer().await;
     let url = fixture.log.primary_url();
     let (mut holder, mut next) = (connect(&url).await, connect(&url).await);
