@@ -18,7 +18,10 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, Reason> {
             return of_url(rest);
         }
     }
-    of_list(text)
+    match text.split(['=', ' ']).next().is_some_and(|start| start.contains("://")) {
+        true => Err(OTHER_SCHEME.into()),
+        false => of_list(text),
+    }
 }
 
 /// Splits a URL without its scheme.
@@ -153,6 +156,7 @@ fn unquoted(chars: &mut Peekable<Chars<'_>>) -> String {
     value
 }
 
+const OTHER_SCHEME: &str = "begins with neither postgres:// nor postgresql://";
 const NO_ADDRESS: &str = "is neither a URL like postgres://user:password@host:5432/database nor a \
     list like host=localhost dbname=library: write a value with a blank in single quotes";
 const NO_VALUE: &str = "a parameter after the ? has no value: write ?name=value&name=value, with \

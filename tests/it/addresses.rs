@@ -127,14 +127,15 @@ fn a_malformed_address_is_refused_with_its_reason() {
         ("postgres://ada:s3cr/et@db.invalid/library", "%2F"),
         ("postgres://ada:100%@db.invalid/library", "%25"),
         ("postgres://localhost/library?sslmode", "?name=value"),
-        ("postgres://localhost/library?colour=blue", "docs/connections.md"),
+        ("postgres://localhost/library?color=blue", "docs/connections.md"),
         ("host=localhost password=a b", "single quotes"),
         ("host=localhost password='a b", "closing quote"),
         ("host=évènements", "neither a name"),
         ("postgres://[fe80::1%25eth0]/library", "write an address that needs no zone"),
         ("host=fe80::1%2", "write an address that needs no zone"),
         ("hostaddr=fe80::1%eth0", "write an address that needs no zone"),
-        ("mysql://localhost/library", "postgres://"),
+        ("mysql://localhost/library", "begins with neither postgres:// nor"),
+        ("http://localhost/library?sslmode=disable", "begins with neither postgres:// nor"),
     ] {
         let refused = refusal(address).unwrap_or_else(|| panic!("accepted: {address}"));
         assert!(refused.contains(reason), "{address}: {refused}");
