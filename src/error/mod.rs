@@ -301,7 +301,8 @@ pub enum Error {
     },
 
     /// An object of the log is not as [`Schema::migrate`](crate::Schema::migrate) creates it: it
-    /// was dropped, disabled or altered, or the sequence lies behind the log's head.
+    /// was dropped, disabled or altered, the sequence lies behind the log's head, or the table of
+    /// this name has another purpose.
     ///
     /// Class: permanent (schema).
     #[error("log {log} on {server} is damaged: {reason}: {remedy}")]

@@ -139,20 +139,28 @@ impl LogLocation<'_> {
         if differences.is_empty() {
             return Ok(());
         }
+        let damaged = |reason: String, remedy| Error::SchemaDamaged {
+            server: self.server.clone(),
+            log: self.log.to_string(),
+            reason,
+            remedy,
+        };
+        if let Some(columns) = differences::missing_columns(self.log, &differences) {
+            let reason = format!("its table is not that of a log, since it has no {columns}");
+            return Err(damaged(reason, OTHER_TABLE));
+        }
         let remedy = if differences.iter().all(Difference::is_repaired_by_migration) {
             MIGRATE
         } else {
             "restore it by hand, or from a backup: eddyline::Schema::migrate cannot"
         };
         let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
-        Err(Error::SchemaDamaged {
-            server: self.server.clone(),
-            log: self.log.to_string(),
-            reason: differences.join("; "),
-            remedy,
-        })
+        Err(damaged(differences.join("; "), remedy))
     }
 }
+
+/// The remedy for a table that has another purpose.
+const OTHER_TABLE: &str = "choose another name by eddyline::Config::log or Config::schema";
 
 /// Returns the advice on how to give a role the rights that it lacks on a server. The settings of
 /// [`Schema`](crate::Schema) do not accept every name: a role with another name has to become a

@@ -70,8 +70,11 @@ pub(super) fn of_objects(
 
 /// Lists the differences that matter for reads. For reads, the log may also be a view.
 pub(super) fn of_columns(log: &LogName, found: &[InspectionRow]) -> Vec<Difference> {
-    let objects = sql::objects(log).into_iter().filter(|object| object.kind == ObjectKind::Column);
-    objects.filter_map(|object| of_object(object, found, false)).collect()
+    columns_of(log).filter_map(|object| of_object(object, found, false)).collect()
+}
+
+fn columns_of(log: &LogName) -> impl Iterator<Item = SchemaObject> {
+    sql::objects(log).into_iter().filter(|object| object.kind == ObjectKind::Column)
 }
 
 fn of_object(object: SchemaObject, found: &[InspectionRow], has_newer: bool) -> Option<Difference> {
@@ -90,6 +93,18 @@ fn of_object(object: SchemaObject, found: &[InspectionRow], has_newer: bool) -> 
     }
     let found = states.clone().next().cloned();
     Some(Difference::Object { object, found })
+}
+
+/// Names the missing columns, if more than half are missing: the table has another purpose.
+pub(super) fn missing_columns(log: &LogName, differences: &[Difference]) -> Option<String> {
+    let columns = differences.iter().filter_map(|difference| match difference {
+        Difference::Object { object, found: None } if object.kind == ObjectKind::Column => {
+            Some(object.name.as_str())
+        }
+        _ => None,
+    });
+    let columns: Vec<_> = columns.collect();
+    (2 * columns.len() > columns_of(log).count()).then(|| columns.join(", "))
 }
 
 /// Returns the difference of a log's sequence whose next position is missing or not above the head.

@@ -141,6 +141,30 @@ async fn operations_on_a_dropped_table_fail_with_schema_missing() {
 }
 
 #[tokio::test]
+async fn a_table_of_another_purpose_is_no_log() {
+    let log = Log::missing().await;
+    let sql = log.sql().await;
+    let table = format!("orders_{}", next());
+    let columns = "id bigint PRIMARY KEY, event_type text, payload jsonb";
+    sql.batch_execute(&format!("CREATE TABLE {table} ({columns})")).await.unwrap();
+    let config = log.config().log(&table);
+
+    let connected = Store::<ReadWrite>::connect(config.clone()).await.err().unwrap();
+    let read = Store::<ReadOnly>::connect(config.clone()).await.err().unwrap();
+    let migrated = Schema::new(&config).migrate().await.unwrap_err();
+
+    for refused in [connected, read, migrated] {
+        let message = refused.to_string();
+        let missing =
+            "since it has no sequence_number, event_id, occurred_at, recorded_at, metadata";
+        assert!(matches!(refused, Error::SchemaDamaged { .. }), "{refused:?}");
+        assert!(message.contains(missing), "{message}");
+        assert!(message.contains("choose another name by eddyline::Config::log"), "{message}");
+    }
+    sql.batch_execute(&format!("INSERT INTO {table} VALUES (1)")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_log_of_an_unknown_version_is_refused() {
     for (version, remedy) in [(0, "migrate"), (1_000, "newer")] {
         let log = Log::new().await;
