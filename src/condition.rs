@@ -62,7 +62,7 @@ impl AppendCondition {
 
     /// Makes the condition that no event after the position matches the filter.
     ///
-    /// Use it for a position that travelled through a client, for instance in an edit form. The
+    /// Use it for a position that traveled through a client, for instance in an edit form. The
     /// position must be that of a history which a read-write store returned for the same filter.
     ///
     /// ```

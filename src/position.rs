@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A position is equal to its parsed text, and has neighbours on both sides.
+        /// A position is equal to its parsed text, and has neighbors on both sides.
         #[test]
         fn parses_what_it_displays(number in any::<u64>()) {
             let number = SequenceNumber::new(number);

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_be_honoured_are_refused_by_their_names() {
+    fn settings_that_cannot_be_honored_are_refused_by_their_names() {
         type Change = fn(&mut Config) -> &mut Config;
         let changes: [(&str, Change); 11] = [
             ("host", |config| config.host("")),

@@ -3,7 +3,7 @@ use std::str;
 use super::Reason;
 use super::builder::AddressBuilder;
 
-/// The rule for a parameter that is not honoured.
+/// The rule for a parameter that is not honored.
 enum Rule {
     /// Only these values are accepted: they ask for what a store does anyway.
     Only(&'static [&'static str]),
@@ -18,7 +18,7 @@ pub(super) fn apply(builder: &mut AddressBuilder, name: &str, value: &[u8]) -> R
         return Ok(());
     }
     let value = str::from_utf8(value).ok();
-    if let Some((name, expected)) = HONOURED.iter().find(|(honoured, _)| *honoured == name) {
+    if let Some((name, expected)) = HONORED.iter().find(|(honored, _)| *honored == name) {
         let applied = value.and_then(|value| builder.set(name, value));
         return applied
             .ok_or_else(|| format!("{name} has an invalid value, allowed are: {expected}").into());
@@ -36,8 +36,8 @@ pub(super) fn apply(builder: &mut AddressBuilder, name: &str, value: &[u8]) -> R
     }
 }
 
-/// The parameters that are honoured, with the values that they accept.
-const HONOURED: [(&str, &str); 27] = [
+/// The parameters that are honored, with the values that they accept.
+const HONORED: [(&str, &str); 27] = [
     ("application_name", "any UTF-8 text"),
     ("channel_binding", "disable, prefer, require"),
     ("connect_timeout", "1 to 2073600 seconds; for fractions set Config::connect_timeout"),
@@ -144,7 +144,7 @@ const OTHERS: [(&str, Rule, &str); 43] = [
 
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    HONOURED.iter().map(|(name, _)| *name).chain(OTHERS.iter().map(|(name, ..)| *name))
+    HONORED.iter().map(|(name, _)| *name).chain(OTHERS.iter().map(|(name, ..)| *name))
 }
 
 const NO_GSS: &str = "a store does not log in by GSSAPI; set password";

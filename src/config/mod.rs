@@ -61,7 +61,7 @@ impl Config {
     ///
     /// The address has a format of `libpq`: a URL (`postgres://user:password@host:5432/database`)
     /// or a list of names and values (`host=localhost dbname=library`). `docs/connections.md` lists
-    /// the parameters. A parameter that a store does not honour is refused, never ignored.
+    /// the parameters. A parameter that a store does not honor is refused, never ignored.
     ///
     /// The address may name several hosts (`postgres://host-a,host-b/library`), and a host's name
     /// may resolve to several IP addresses. A read-write store uses the host that accepts writes,
@@ -73,14 +73,14 @@ impl Config {
     ///
     /// let url = Config::new("postgres://ada:shelf-mark@host-a,host-b/library?sslmode=require")?;
     /// let list = Config::new("host=localhost dbname=library password='with a blank'")?;
-    /// assert!(Config::new("postgres://localhost/library?colour=blue").is_err());
+    /// assert!(Config::new("postgres://localhost/library?color=blue").is_err());
     /// # Ok::<(), eddyline::Error>(())
     /// ```
     ///
     /// # Errors
     ///
     /// [`Error::InvalidConfig`] if the address cannot be parsed, names no host, or has a parameter
-    /// that is not honoured. The error names the parameter and the alternative. It contains no part
+    /// that is not honored. The error names the parameter and the alternative. It contains no part
     /// of the address that could be a piece of a password.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(Self::with_server(Address::parse(url)?))
@@ -284,7 +284,7 @@ impl Config {
         Self { append_queue: appends, ..self }
     }
 
-    /// Sets the behaviour of an append that finds the queue full. Defaults to [`QueueFull::Wait`].
+    /// Sets the behavior of an append that finds the queue full. Defaults to [`QueueFull::Wait`].
     pub fn queue_full(self, queue_full: QueueFull) -> Self {
         Self { queue_full, ..self }
     }
@@ -345,7 +345,7 @@ impl Config {
 
 /// Converts the driver's configuration, of version 0.7 of `tokio-postgres`.
 ///
-/// The same rules apply as for the address of [`Config::new`]: every value is honoured or refused,
+/// The same rules apply as for the address of [`Config::new`]: every value is honored or refused,
 /// none is ignored. That is why the conversion can fail. A configuration without a host is refused,
 /// and so are zero timeouts, keepalive times that are not whole seconds, and relative directories
 /// of sockets. The driver's default of two hours for `keepalives_idle` counts as not set.
@@ -369,7 +369,7 @@ impl TryFrom<tokio_postgres::Config> for Config {
     /// # Errors
     ///
     /// [`Error::InvalidConfig`] of the setting `tokio_postgres::Config`. It names the value that
-    /// cannot be honoured, and contains no password.
+    /// cannot be honored, and contains no password.
     fn try_from(driver: tokio_postgres::Config) -> Result<Self, Error> {
         Ok(Self::with_server(Address::from_driver(&driver)?))
     }

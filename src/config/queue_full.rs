@@ -1,4 +1,4 @@
-/// The behaviour of an append that finds the queue of waiting appends full.
+/// The behavior of an append that finds the queue of waiting appends full.
 ///
 /// ```
 /// use eddyline::{Config, QueueFull};

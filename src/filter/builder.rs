@@ -132,7 +132,7 @@ impl FilterBuilder {
         for item in items {
             item.add_to(&mut alternatives).map_err(Error::invalid_filter)?;
         }
-        Ok(Filter::from_parts(alternatives.normalise(), size, None, None))
+        Ok(Filter::from_parts(alternatives.normalize(), size, None, None))
     }
 }
 

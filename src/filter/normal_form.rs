@@ -146,7 +146,7 @@ impl Alternatives {
     }
 
     /// Returns the items of the normal form.
-    pub(super) fn normalise(self) -> Vec<Item> {
+    pub(super) fn normalize(self) -> Vec<Item> {
         let mut groups: BTreeMap<Types, Vec<Containment>> = BTreeMap::new();
         for (containment, types) in self.without_implied() {
             let containments = groups.entry(types).or_default();

@@ -59,7 +59,7 @@ impl Filter {
                 alternatives.add(item.types().clone(), Containment::default());
             }
         }
-        Ok(Self::from_parts(alternatives.normalise(), size, from, until))
+        Ok(Self::from_parts(alternatives.normalize(), size, from, until))
     }
 }
 

@@ -330,7 +330,7 @@ fn unreachable(
 }
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The driver's default, by which an unset value is recognised.
+/// The driver's default, by which an unset value is recognized.
 const UNSET_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[cfg(test)]

@@ -227,8 +227,8 @@ impl Pool {
         }
     }
 
-    /// Returns why no connection could be made at the last attempt, if that one failed, at this time
-    /// or later.
+    /// Returns why no connection could be made at the last attempt, if that one failed, at this
+    /// time or later.
     pub(crate) fn connect_failure(&self, since: Instant) -> Option<Error> {
         let failure = self.manager.capacity.last_failure(since)?;
         // A permanent failure is not final while another connection is open, see `is_final`.

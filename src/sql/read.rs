@@ -78,7 +78,7 @@ const FEW: u32 = 1_000;
 /// has to depend on the values.
 ///
 /// The plan is the same for all statistics and stays right while the table grows. In the
-/// materialised part only the GIN index can answer the condition, and sequential scans are
+/// materialized part only the GIN index can answer the condition, and sequential scans are
 /// disabled. For that reason the types and all other conditions stand outside of that part.
 fn few<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     let table = log.table();

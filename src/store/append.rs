@@ -75,10 +75,10 @@ impl Store<ReadWrite> {
     ///
     /// With all of these errors, nothing was stored.
     ///
-    /// - [`Error::OutcomeUnknown`]: the append was or may have been sent, and its answer did not arrive: the
-    ///   connection was lost, the time was up, or the runtime of the task that sent it was shut
-    ///   down. And the store could not find out before the deadline whether the events are stored.
-    ///   All of them are stored, or none.
+    /// - [`Error::OutcomeUnknown`]: the append was or may have been sent, and its answer did not
+    ///   arrive: the connection was lost, the time was up, or the runtime of the task that sent it
+    ///   was shut down. And the store could not find out before the deadline whether the events are
+    ///   stored. All of them are stored, or none.
     ///
     /// # Cancel safety
     ///
@@ -99,8 +99,8 @@ impl Store<ReadWrite> {
     ///
     /// After an unknown outcome the attempts go on up to the call's deadline, even if they are more
     /// than the policy allows, in order to find out the outcome. The pauses between these
-    /// additional attempts are those of `RetryPolicy::patience`. There are no additional attempts if
-    /// the policy allows a single attempt or has no deadline.
+    /// additional attempts are those of `RetryPolicy::patience`. There are no additional attempts
+    /// if the policy allows a single attempt or has no deadline.
     pub(super) async fn retry_until_known<O, F, T>(
         &self,
         scope: &'static str,

@@ -90,8 +90,8 @@ impl AttemptDeadline {
 
     /// Returns the lock timeout for the attempt, if it has to be shorter than the setting.
     ///
-    /// It leaves at least an eighth of the remaining time for the server's answer to arrive. It is a power of two, so
-    /// that there are few different values.
+    /// It leaves at least an eighth of the remaining time for the server's answer to arrive. It is
+    /// a power of two, so that there are few different values.
     pub(super) fn lock_timeout(&self, setting: Duration) -> Option<Duration> {
         let left = self.ends?.saturating_duration_since(Instant::now());
         let allowed = left - left / 8;

@@ -118,9 +118,9 @@ impl Store<ReadWrite> {
             })
             .adjust(|error, pause| match error.class() {
                 Class::Conflict => pause.map(|_| Duration::ZERO),
-                // If there is a deadline, the attempt itself has tried until then to find out the outcome. A pause
-                // beyond the deadline ends the call for that reason, whereas `None` would count as
-                // too many attempts.
+                // If there is a deadline, the attempt itself has tried until then to find out the
+                // outcome. A pause beyond the deadline ends the call for that reason, whereas
+                // `None` would count as too many attempts.
                 Class::OutcomeUnknown => self.retry.patience().map(|_| Duration::MAX),
                 _ => pause,
             })

@@ -1,14 +1,14 @@
 use crate::SequenceNumber;
 use crate::sql::BatchAnswer;
 
-/// The outcome of a request to append, by the answer of the server or by the tail. All other failures
-/// are errors.
+/// The outcome of a request to append, by the answer of the server or by the tail. All other
+/// failures are errors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AppendOutcome {
     /// The events were appended and committed.
     Appended { first: SequenceNumber, last: SequenceNumber },
-    /// An event breaks the condition. It may be one of the append's own, stored by an earlier attempt
-    /// or call.
+    /// An event breaks the condition. It may be one of the append's own, stored by an earlier
+    /// attempt or call.
     ConditionBroken { event: SequenceNumber },
     /// So many events lie above the validated position that the condition has to be validated by a
     /// search outside of the log's lock.

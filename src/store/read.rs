@@ -128,8 +128,8 @@ impl<M: Mode> Store<M> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future or the stream changes nothing. The connection is closed if the server was still
-    /// answering.
+    /// Dropping the future or the stream changes nothing. The connection is closed if the server
+    /// was still answering.
     pub async fn stream(&self, query: impl Into<Query>) -> Result<EventStream, Error> {
         let query = query.into();
         let started = Instant::now();

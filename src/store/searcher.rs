@@ -42,8 +42,8 @@ struct SearchQueue {
 /// A request for the events that decide an append.
 #[derive(Clone)]
 pub(super) struct SearchRequest {
-    /// The append's events, to search for their ids as well. Empty if only the target is searched for:
-    /// then an event that is found may be one of the append's own.
+    /// The append's events, to search for their ids as well. Empty if only the target is searched
+    /// for: then an event that is found may be one of the append's own.
     pub(super) events: Arc<[Event]>,
     /// What else to search for, if anything.
     pub(super) target: Option<SearchTarget>,

@@ -1,4 +1,4 @@
-//! The structure of the code, and the licences and compiler versions of its dependencies.
+//! The structure of the code, and the licenses and compiler versions of its dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -186,6 +186,18 @@ fn modules_use_only_the_modules_below_them() {
     }
 }
 
+/// `rustfmt` does not wrap comments. A table has a line for each row, however long.
+#[test]
+fn comments_are_wrapped_at_100_columns() {
+    for file in ["src", "tests/it"].iter().flat_map(|folder| files(Path::new(folder))) {
+        let source = fs::read_to_string(&file).unwrap();
+        let comments = source.lines().filter(|line| line.trim_start().starts_with("//"));
+        for comment in comments.filter(|line| !line.contains("/ |")) {
+            assert!(comment.chars().count() <= 100, "{}: {comment}", file.display());
+        }
+    }
+}
+
 /// Returns the packages that are linked on Linux, as `cargo metadata` lists them without a network.
 fn packages() -> Vec<serde_json::Value> {
     let metadata = Command::new(env!("CARGO"))
@@ -202,15 +214,15 @@ fn packages() -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn dependencies_have_licences_that_require_no_more_than_a_notice() {
+fn dependencies_have_licenses_that_require_no_more_than_a_notice() {
     for package in packages() {
-        let licence = package["license"].as_str().unwrap_or("none");
-        let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX);
+        let license = package["license"].as_str().unwrap_or("none");
+        let expression = spdx::Expression::parse_mode(license, spdx::ParseMode::LAX);
         let allowed = expression.is_ok_and(|expression| {
             expression
-                .evaluate(|one| one.license.id().is_some_and(|id| LICENCES.contains(&id.name)))
+                .evaluate(|one| one.license.id().is_some_and(|id| LICENSES.contains(&id.name)))
         });
-        assert!(allowed, "{} is licensed as {licence}", package["name"]);
+        assert!(allowed, "{} is licensed as {license}", package["name"]);
     }
 }
 
@@ -223,8 +235,8 @@ fn dependencies_need_no_newer_compiler_than_the_crate() {
     }
 }
 
-/// Licences that require no more than a notice.
-const LICENCES: [&str; 10] = [
+/// Licenses that require no more than a notice.
+const LICENSES: [&str; 10] = [
     "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",

@@ -336,7 +336,7 @@ async fn a_configuration_of_the_driver_connects_like_an_address() {
 }
 
 #[test]
-fn a_configuration_of_the_driver_that_cannot_be_honoured_is_refused_without_its_password() {
+fn a_configuration_of_the_driver_that_cannot_be_honored_is_refused_without_its_password() {
     let mut driver = tokio_postgres::Config::new();
     driver.host("localhost").password(PASSWORD).connect_timeout(Duration::ZERO);
 

@@ -181,7 +181,7 @@ async fn the_page_lists_the_columns_and_triggers_of_a_log() {
 /// After the owner changed an event, its id is a duplicate; after the owner deleted it, it is
 /// stored again.
 #[tokio::test]
-async fn a_repeated_append_is_recognised_by_the_ids_and_contents_of_its_events() {
+async fn a_repeated_append_is_recognized_by_the_ids_and_contents_of_its_events() {
     for (change, is_deleted) in [
         ("UPDATE events SET payload = payload - 'ReaderID' WHERE sequence_number = 1", false),
         ("UPDATE events SET metadata = '{\"by\": \"owner\"}' WHERE sequence_number = 1", false),

@@ -139,7 +139,7 @@ async fn sslmode_counts_if_tls_is_not_set() {
     }
 }
 
-/// A mode that is not honoured must not be replaced by a weaker one.
+/// A mode that is not honored must not be replaced by a weaker one.
 #[tokio::test]
 async fn verify_modes_without_root_certificates_are_refused() {
     for mode in ["verify-ca", "verify-full", "allow"] {

@@ -280,8 +280,8 @@ async fn a_server_that_shuts_down_is_a_transient_failure() {
     wait_until(async || !fragile.cluster.primary().is_running()).await;
 }
 
-/// All attempts are shorter than `Config::acquire_timeout`, so the deadline passes while the store waits
-/// for a connection.
+/// All attempts are shorter than `Config::acquire_timeout`, so the deadline passes while the store
+/// waits for a connection.
 #[tokio::test]
 async fn a_deadline_during_an_outage_names_the_reason_of_the_outage() {
     let fragile = Fragile::new().await;

@@ -1,5 +1,5 @@
-//! Appends that are answered after the timeout of their attempt. They are stored, and the store must
-//! not report that they are not.
+//! Appends that are answered after the timeout of their attempt. They are stored, and the store
+//! must not report that they are not.
 //!
 //! A large append has the time of its call to arrive, so it may outlast the timeout of an attempt.
 

@@ -83,7 +83,7 @@ async fn an_append_of_a_stored_id_with_other_contents_is_refused() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_recognised_although_an_earlier_event_breaks_its_condition() {
+async fn a_repeat_is_recognized_although_an_earlier_event_breaks_its_condition() {
     let log = Log::new().await;
     let store = log.writer().await;
     store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();

@@ -77,8 +77,8 @@ impl<'a> AppendCall<'a> {
         })
     }
 
-    /// Returns the deadline of an attempt. A large append may need all of the call's time to arrive,
-    /// and then to find out why it was not appended.
+    /// Returns the deadline of an attempt. A large append may need all of the call's time to
+    /// arrive, and then to find out why it was not appended.
     fn deadline(&self) -> AttemptDeadline {
         let deadline = self.store.attempt_deadline(self.started);
         if is_large(&self.events) { deadline.extend_to_call() } else { deadline }

@@ -8,8 +8,8 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A task of the runtime that other tasks may poll as well.
 ///
-/// A task that is woken may run after other tasks that are ready. The task that adds the last request
-/// of a batch polls the worker's task itself instead, so that the batch is sent at once.
+/// A task that is woken may run after other tasks that are ready. The task that adds the last
+/// request of a batch polls the worker's task itself instead, so that the batch is sent at once.
 pub(super) struct InlineTask {
     running: Mutex<Option<Running>>,
     runtime: runtime::Id,

@@ -80,8 +80,8 @@ impl Appender {
 
     /// Appends a request, in a batch with others if there are any.
     ///
-    /// If the future is dropped while the request is in the queue, also if it was put back there, the
-    /// request is removed. Once it is in a batch, it runs to its end.
+    /// If the future is dropped while the request is in the queue, also if it was put back there,
+    /// the request is removed. Once it is in a batch, it runs to its end.
     pub(super) async fn append(
         self: &Arc<Self>,
         request: AppendRequest,

@@ -84,10 +84,10 @@ pub(super) struct Plan {
     /// them or none. If it validates conditions, it leaves out the requests with a conflict.
     pub(super) requests: Vec<PendingAppend>,
     pub(super) contents: BatchContents,
-    /// The requests that wait for a later batch: they depend on the outcome of another request; they,
-    /// or the only request of this batch, have a validated position that this store has not seen;
-    /// or, if the batch is pipelined, they cannot be validated in the process or need a lock timeout
-    /// of their own.
+    /// The requests that wait for a later batch: they depend on the outcome of another request;
+    /// they, or the only request of this batch, have a validated position that this store has not
+    /// seen; or, if the batch is pipelined, they cannot be validated in the process or need a lock
+    /// timeout of their own.
     pub(super) deferred: Vec<PendingAppend>,
     /// The requests whose conditions are broken by an event of the tail. They are not sent.
     pub(super) conflicting: Vec<(PendingAppend, AppendOutcome)>,
@@ -108,8 +108,8 @@ pub(super) struct Knowledge<'a> {
 
 /// Plans a batch. The first request is never deferred.
 pub(super) fn plan(requests: Vec<PendingAppend>, known: Knowledge<'_>) -> (Plan, Validation) {
-    // Requests that are deferred below count as well. That may choose the server without need, which
-    // is slower, but as right.
+    // Requests that are deferred below count as well. That may choose the server without need,
+    // which is slower, but as right.
     let validation = choose_validation(&requests, known);
     let mut plan = Plan::with_capacity(requests.len());
     for pending in requests {
@@ -191,8 +191,8 @@ impl Plan {
 ///
 /// It may be any position from the condition's own to the validated one: no event in between breaks
 /// the condition (Lemma 5). If a search has seen more of the log than the tail, the tail's head is
-/// returned, since no event of the tail breaks the condition. The search may have seen events of the
-/// predecessor, behind which the batch is pipelined. Otherwise something else has appended: the
+/// returned, since no event of the tail breaks the condition. The search may have seen events of
+/// the predecessor, behind which the batch is pipelined. Otherwise something else has appended: the
 /// precondition does not hold, and the batch is sent again after the tail has restarted.
 fn covered_from(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
     let (condition, _) = pending.request.condition()?;

@@ -69,8 +69,8 @@ impl QueueClaim {
 
 impl Drop for QueueClaim {
     /// Fails the requests that wait with a transient error, if the worker still has the claim: then
-    /// its runtime was shut down, or it panicked. Their callers may run in another runtime. The next append starts
-    /// another worker.
+    /// its runtime was shut down, or it panicked. Their callers may run in another runtime. The
+    /// next append starts another worker.
     fn drop(&mut self) {
         if !self.is_held {
             return;

@@ -6,8 +6,8 @@ use crate::filter::IndexLookup;
 use crate::store::append::json_bytes;
 use crate::{AppendCondition, Event, SequenceNumber};
 
-/// A request to append events under a condition. An attempt puts it into the queue or, if it is large,
-/// sends it in a transaction of its own.
+/// A request to append events under a condition. An attempt puts it into the queue or, if it is
+/// large, sends it in a transaction of its own.
 pub(in crate::store) struct AppendRequest {
     pub(in crate::store) events: Arc<[Event]>,
     pub(in crate::store) condition: AppendCondition,

@@ -23,7 +23,8 @@ use crate::store::yield_until::yield_until;
 ///
 /// All control flow of a worker is here. Each stage of a batch does one thing:
 /// [`plan`](super::plan) chooses its requests, [`execute`](super::execute) sends it, and
-/// [`settle`](super::settle) derives the outcome of each request from the answer, and updates the tail.
+/// [`settle`](super::settle) derives the outcome of each request from the answer, and updates the
+/// tail.
 pub(super) struct Worker {
     appender: Arc<Appender>,
     task: Weak<InlineTask>,
@@ -239,8 +240,8 @@ impl Worker {
         mut sent: SentBatch,
         connection: &mut AppendConnection,
     ) {
-        // Once a request was deferred, or not sent for another reason, no more batches are pipelined:
-        // they would overtake the deferred request again and again.
+        // Once a request was deferred, or not sent for another reason, no more batches are
+        // pipelined: they would overtake the deferred request again and again.
         let mut may_continue = true;
         loop {
             let next = self.pipeline_until_answered(&mut sent, &mut may_continue, connection).await;
@@ -377,7 +378,7 @@ impl Worker {
 
 /// A worker keeps its connection for at least this long while no request arrives.
 const IDLE_TIME: Duration = Duration::from_secs(60);
-/// Batches are pipelined if at least this many requests wait, and at least as many as the unanswered
-/// batch has: then it is better to send half of the requests, so that the server is at work while the
-/// other half arrives.
+/// Batches are pipelined if at least this many requests wait, and at least as many as the
+/// unanswered batch has: then it is better to send half of the requests, so that the server is at
+/// work while the other half arrives.
 const MIN_PIPELINED_REQUESTS: usize = 16;

@@ -146,7 +146,7 @@ async fn an_append_that_a_trigger_refuses_fails_alone() {
 }
 
 #[tokio::test]
-async fn events_that_exist_already_are_recognised_and_stored_once() {
+async fn events_that_exist_already_are_recognized_and_stored_once() {
     let fixture = Fixture::new().await;
     let events: Vec<_> = (0..6).map(|book| lent(&format!("b-{book}"), "r-1")).collect();
     let before = fixture.store.append([events[2].clone()], none()).await.unwrap();

@@ -95,7 +95,7 @@ impl EventStore {
     }
 
     /// Reads a boundary. The condition is the history's, or one at the position of the last event,
-    /// as if that position had travelled through a client. The latter may be old.
+    /// as if that position had traveled through a client. The latter may be old.
     pub async fn read(&self, filter: &FilterSpec, at_last_event: bool) -> Result<Reading, String> {
         let text = |error| error_chain(&error);
         let filter = filter.to_filter().map_err(text)?;
