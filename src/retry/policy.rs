@@ -153,9 +153,9 @@ impl RetryPolicy {
     /// which is tried until its deadline: between half of the cap and the cap, without end. There
     /// are none for a policy with one attempt, and none without a deadline, since the call would
     /// never end.
-    pub(crate) fn patience(&self) -> Option<Backoff> {
-        let is_worth_it = self.attempts > 1 && self.deadline.is_some();
-        is_worth_it.then(|| self.backoff().at_cap())
+    pub(crate) fn pauses_until_known(&self) -> Option<Backoff> {
+        let may_retry = self.attempts > 1 && self.deadline.is_some();
+        may_retry.then(|| self.backoff().at_cap())
     }
 
     /// Returns the deadline of a call that started then.

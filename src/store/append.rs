@@ -99,8 +99,8 @@ impl Store<ReadWrite> {
     ///
     /// After an unknown outcome the attempts go on up to the call's deadline, even if they are more
     /// than the policy allows, in order to find out the outcome. The pauses between these
-    /// additional attempts are those of `RetryPolicy::patience`. There are no additional attempts
-    /// if the policy allows a single attempt or has no deadline.
+    /// additional attempts are those of `RetryPolicy::pauses_until_known`. There are no additional
+    /// attempts if the policy allows a single attempt or has no deadline.
     pub(super) async fn retry_until_known<O, F, T>(
         &self,
         scope: &'static str,
@@ -113,7 +113,7 @@ impl Store<ReadWrite> {
         F: Future<Output = Result<T, Error>>,
     {
         let policy = &self.retry;
-        let mut extra_pauses = policy.patience();
+        let mut extra_pauses = policy.pauses_until_known();
         self.retry_as(scope, attempt)
             .started_at(started)
             .when(is_retried)

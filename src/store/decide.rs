@@ -121,7 +121,7 @@ impl Store<ReadWrite> {
                 // If there is a deadline, the attempt itself has tried until then to find out the
                 // outcome. A pause beyond the deadline ends the call for that reason, whereas
                 // `None` would count as too many attempts.
-                Class::OutcomeUnknown => self.retry.patience().map(|_| Duration::MAX),
+                Class::OutcomeUnknown => self.retry.pauses_until_known().map(|_| Duration::MAX),
                 _ => pause,
             })
             .await;
