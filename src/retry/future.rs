@@ -300,6 +300,9 @@ where
 {
     type Output = Retried<T, E>;
 
+    // A call of its own, which the compiler makes by default, takes longer than a ready operation's
+    // whole retry.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
