@@ -1,7 +1,7 @@
 //! `Store::decide`: reads, decides and appends, and repeats this after a conflict.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddyline::{
     AppendCondition, Config, Decision, Error, Event, History, Query, ReadWrite, RetryPolicy, Store,
@@ -250,8 +250,13 @@ async fn a_decision_that_blocks_under_the_lock_times_out() {
     let decided = store.decide(loans_of("b-1"), |history| {
         match calls.fetch_add(1, Ordering::Relaxed) {
             0 => wait(lend(&other, "b-1")),
-            // This append waits until the server ends the transaction of the decision.
-            1 => wait(lend(&other, "b-2")),
+            // This append waits until the server ends the transaction of the decision. The server
+            // may do so a moment before the store knows that the time is up.
+            1 => {
+                let began = Instant::now();
+                wait(lend(&other, "b-2"));
+                std::thread::sleep(DECISION_TIMEOUT.saturating_sub(began.elapsed()));
+            }
             _ => {}
         }
         count(history)
@@ -343,3 +348,6 @@ async fn metrics_count_the_events_and_attempts_of_a_decision() {
         ])
     );
 }
+
+/// The default of `Config::decision_timeout`.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(2);

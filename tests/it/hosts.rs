@@ -10,7 +10,7 @@ use local_postgres::Cluster;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::support::{Fragile, Log, cluster, connect, lent, wait_until};
+use crate::support::{Fragile, Log, closed_port, cluster, connect, lent, wait_until};
 
 /// A server that accepts connections and never answers.
 struct SilentServer(TcpListener);
@@ -223,7 +223,7 @@ async fn a_store_connects_to_the_new_primary_while_the_old_one_is_suspended() {
 #[tokio::test]
 async fn an_error_names_each_host_and_its_failure() {
     let silent = [SilentServer::new(), SilentServer::new()];
-    let closed = SilentServer::new().port();
+    let closed = closed_port();
     let url = address(&[silent[0].port(), closed, silent[1].port()]);
     let timeout = Duration::from_millis(300);
     let config = Config::new(&url).unwrap().connect_timeout(timeout);

@@ -11,7 +11,8 @@ use eddyline::{
 use local_postgres::Cluster;
 
 use crate::support::{
-    ConnectionPooler, Log, as_user, connect, lent, log_that_runs, next, promptly, secure_server,
+    ConnectionPooler, Log, as_user, closed_port, connect, lent, log_that_runs, next, promptly,
+    secure_server,
 };
 
 /// Returns the error of a connection that is refused.
@@ -272,7 +273,7 @@ async fn a_wrong_port_is_named() {
     let log = Log::new().await;
     let url = log.primary_url();
     let (_, right) = url.rsplit_once(':').unwrap();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = closed_port();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let talking = other.local_addr().unwrap().port();
     std::thread::spawn(move || {

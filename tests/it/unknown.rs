@@ -108,6 +108,11 @@ fn short_attempts() -> RetryPolicyBuilder {
     RetryPolicy::builder().attempt_timeout(Duration::from_millis(550))
 }
 
+/// Attempts that time out as well, but not before something else has happened.
+fn long_attempts() -> RetryPolicyBuilder {
+    RetryPolicy::builder().attempt_timeout(Duration::from_secs(4))
+}
+
 #[tokio::test]
 async fn an_append_is_stored_once_if_the_lost_attempt_arrives_after_the_retry() {
     let proxied = ProxiedLog::new(short_attempts()).await;
@@ -155,7 +160,7 @@ async fn an_append_is_found_if_only_its_reply_was_lost() {
 
 #[tokio::test]
 async fn a_conflict_of_the_retry_is_final_if_another_append_came_first() {
-    let proxied = ProxiedLog::new(short_attempts()).await;
+    let proxied = ProxiedLog::new(long_attempts()).await;
     let other = proxied.log.writer().await;
     // The append below has only the time of one attempt.
     other.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
@@ -260,8 +265,7 @@ async fn an_append_uses_a_third_connection_if_the_second_stalls() {
 
 #[tokio::test]
 async fn a_lock_timeout_within_the_attempt_is_a_known_outcome() {
-    let policy = RetryPolicy::builder().attempts(2).attempt_timeout(Duration::from_secs(1));
-    let proxied = ProxiedLog::new(policy).await;
+    let proxied = ProxiedLog::new(long_attempts().attempts(2)).await;
     let holder = proxied.log.sql().await;
     holder.batch_execute(&format!("BEGIN; {}", proxied.log.insert("b-held"))).await.unwrap();
 
@@ -277,7 +281,7 @@ async fn a_lock_timeout_within_the_attempt_is_a_known_outcome() {
 #[tokio::test]
 async fn a_half_delivered_append_does_not_block_the_log() {
     let proxied = ProxiedLog::new(RetryPolicy::builder()).await;
-    let hasty = proxied.log.config().lock_timeout(Duration::from_secs(1));
+    let hasty = proxied.log.config().lock_timeout(Duration::from_secs(10));
     let other = Store::<ReadWrite>::connect(hasty.retry(RetryPolicy::never())).await.unwrap();
     let lengths = {
         let before = proxied.proxy.passed(Direction::ToServer);
@@ -333,9 +337,9 @@ async fn a_frozen_large_append_or_import_times_out() {
 /// standby, and terminating it would make unreplicated events visible.
 #[tokio::test]
 async fn an_attempt_that_timed_out_terminates_no_backend() {
-    let proxied = ProxiedLog::new(short_attempts().attempts(1)).await;
+    let proxied = ProxiedLog::new(long_attempts().attempts(1)).await;
     let (sql, key) = (proxied.log.sql().await, proxied.log.lock_key().await);
-    run_after_appends(&sql, &proxied.log.name, "PERFORM pg_sleep(3);").await;
+    run_after_appends(&sql, &proxied.log.name, "PERFORM pg_sleep(15);").await;
 
     let unknown = proxied.store.append([lent("b-1", "r-1")], AppendCondition::none()).await;
 

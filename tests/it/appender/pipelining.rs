@@ -244,7 +244,7 @@ async fn a_pipelined_append_that_is_refused_fails_alone() {
 async fn every_pipelined_append_reports_a_lock_timeout() {
     let policy = RetryPolicy::builder().attempts(1).build().unwrap();
     let adjust =
-        |config: eddyline::Config| config.lock_timeout(Duration::from_millis(300)).retry(policy);
+        |config: eddyline::Config| config.lock_timeout(Duration::from_secs(2)).retry(policy);
     let fixture = Fixture::with(adjust).await;
     let (known, predecessor) = fixture
         .begin_predecessor(lent("b-predecessor", "r-1"), Some(loans_of("b-predecessor")))
@@ -272,7 +272,7 @@ async fn each_pipelined_append_is_stored_once_if_the_connection_is_lost() {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_locks
         WHERE locktype = 'advisory' AND NOT granted
             AND (classid::bigint << 32 | objid::bigint) = $1";
-    assert_eq!(fixture.sql.execute(end, &[&fixture.key]).await.unwrap(), 1);
+    assert!(fixture.sql.execute(end, &[&fixture.key]).await.unwrap() >= 1);
 
     let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
 

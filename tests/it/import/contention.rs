@@ -128,7 +128,7 @@ async fn an_import_whose_source_stalls_blocks_no_append() {
 
 /// Returns a store whose appends wait for the log's lock for one second and are not retried.
 async fn store_with_short_lock_timeout(log: &Log) -> Store<ReadWrite> {
-    let config = log.config().lock_timeout(Duration::from_secs(1));
+    let config = log.config().lock_timeout(Duration::from_secs(10));
     Store::<ReadWrite>::connect(config.retry(RetryPolicy::never())).await.unwrap()
 }
 

@@ -88,8 +88,11 @@ impl Log {
         Config::new(&self.primary_url()).unwrap().log(&self.name)
     }
 
+    /// Returns the settings of a reader that waits for the replica for as long as other tests keep
+    /// it busy.
     pub fn replica_config(&self) -> Config {
-        Config::new(&self.replica_url()).unwrap().log(&self.name)
+        let config = Config::new(&self.replica_url()).unwrap().log(&self.name);
+        config.replica_timeout(Duration::from_secs(60))
     }
 
     pub async fn writer(&self) -> Store<ReadWrite> {
@@ -142,11 +145,16 @@ pub async fn promptly<T>(future: impl Future<Output = T>) -> T {
 
 /// Returns the URL of a port that is not listened on and that stays reserved.
 pub fn unreachable_url() -> String {
+    format!("postgres://postgres@127.0.0.1:{}/library", closed_port())
+}
+
+/// Returns a port on which nothing listens, now or later.
+pub fn closed_port() -> u16 {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let url = format!("postgres://postgres@{}/library", socket.local_addr().unwrap());
+    let port = socket.local_addr().unwrap().port();
     std::mem::forget(socket);
-    url
+    port
 }
 
 /// Returns the URL for another user, which may include a password: `name:password`.

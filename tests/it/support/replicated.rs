@@ -1,5 +1,7 @@
 //! A cluster with two replicas, for tests that stop replicas or pause their replay.
 
+use std::time::Duration;
+
 use eddyline::{Config, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -41,7 +43,11 @@ impl Replicated {
     pub fn replica_config(&self) -> Config {
         let [first, second] = self.cluster.standbys() else { panic!("two replicas") };
         let config = Config::new(&first.url("postgres")).unwrap();
-        config.replica(&second.url("postgres")).unwrap().log(&self.log)
+        config
+            .replica(&second.url("postgres"))
+            .unwrap()
+            .log(&self.log)
+            .replica_timeout(Duration::from_secs(60))
     }
 
     pub async fn writer(&self) -> Store<ReadWrite> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use eddyline::{Config, Schema};
 use local_postgres::Cluster;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::NoTls;
 
 use super::{as_user, connect, wait_until};
@@ -62,12 +62,17 @@ impl SecureServer {
             .unwrap();
         let rules = self.cluster.primary().data().join("pg_hba.conf");
         let rule = format!("host all {name} all scram-sha-256\n");
+        let writing = RULES.lock().await;
         fs::write(&rules, rule + &fs::read_to_string(&rules).unwrap()).unwrap();
+        drop(writing);
         sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
         let without = as_user(&self.url_by_address(), name);
         wait_until(async || tokio_postgres::connect(&without, NoTls).await.is_err()).await;
     }
 }
+
+/// Held while the rules of authentication are changed.
+static RULES: Mutex<()> = Mutex::const_new(());
 
 /// Returns the shared server, which the first call starts. It ends with the process.
 pub async fn secure_server() -> &'static SecureServer {

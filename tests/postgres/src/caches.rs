@@ -88,7 +88,8 @@ mod tests {
 
     fn caches(cache: Option<&str>, home: Option<&str>) -> Caches {
         let [cache, home] = [cache, home].map(|value| value.map(OsString::from));
-        Caches { user: 1000, is_root: false, cache, home }
+        // No folder of this user exists.
+        Caches { user: u32::MAX, is_root: false, cache, home }
     }
 
     #[test]
@@ -105,7 +106,7 @@ mod tests {
         for home in [None, Some(""), Some("home/ada")] {
             let prepared = caches(None, home).to_prepare();
 
-            assert_eq!(prepared, "/var/tmp/eddyline-1000/eddyline/postgresql");
+            assert_eq!(prepared, "/var/tmp/eddyline-4294967295/eddyline/postgresql");
         }
     }
 
@@ -114,7 +115,7 @@ mod tests {
         let home = OsString::from_vec(b"/home/ad\xe9".to_vec());
         let caches = Caches { home: Some(home), ..caches(None, None) };
 
-        assert_eq!(caches.to_prepare(), "/var/tmp/eddyline-1000/eddyline/postgresql");
+        assert_eq!(caches.to_prepare(), "/var/tmp/eddyline-4294967295/eddyline/postgresql");
         assert_eq!(caches.prepared().len(), 1);
     }
 

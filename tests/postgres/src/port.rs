@@ -1,21 +1,25 @@
 //! Free ports.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::Error;
 use crate::data::random;
 
-/// Finds a free port.
+/// Finds a free port that this process has not found before, since the server on it may be stopped
+/// for a while.
 ///
 /// The port is below the ephemeral port range of usual systems, so that no client takes the port of
 /// a server that is stopped for a while.
 pub(crate) fn free_port() -> Result<u16, Error> {
     let count = u64::from(PORTS.end - PORTS.start);
     let ports = (0..ATTEMPTS).map(|_| PORTS.start + (random() % count) as u16);
-    ports.into_iter().find(|port| is_free(*port)).ok_or_else(|| {
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    ports.into_iter().find(|port| is_free(*port) && found.insert(*port)).ok_or_else(|| {
         Error::io("find a free port on", Path::new("127.0.0.1"))(io::ErrorKind::AddrInUse.into())
     })
 }
@@ -28,3 +32,5 @@ pub(crate) fn is_free(port: u16) -> bool {
 const PORTS: Range<u16> = 20_000..32_000;
 
 const ATTEMPTS: u32 = 1000;
+
+static FOUND: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());

@@ -68,7 +68,7 @@ impl Grabbed {
 
 /// Holds the log's lock until a lock timeout and a statement timeout of writers have expired.
 pub async fn timeouts(testbed: &Testbed) -> Result<(), Failure> {
-    let (long, short) = (Duration::from_secs(10), Duration::from_millis(150));
+    let (long, short) = (Duration::from_secs(10), Duration::from_millis(500));
     let settings = [
         Setting { lock_timeout: short, statement_timeout: long, ..Setting::DEFAULT },
         Setting { lock_timeout: long, statement_timeout: short, ..Setting::DEFAULT },
@@ -81,7 +81,7 @@ pub async fn timeouts(testbed: &Testbed) -> Result<(), Failure> {
             for _ in injector.one_in(75) {
                 injector.wait_for_appends(60).await;
                 let log = ServerLog::from_now(testbed.cluster.primary().log())?;
-                let lock = format!("SELECT pg_advisory_lock({LOCK}), pg_sleep(0.3)");
+                let lock = format!("SELECT pg_advisory_lock({LOCK}), pg_sleep(1)");
                 let unlock = format!("SELECT pg_advisory_unlock({LOCK})");
                 control.batch_execute(&lock).await.map_err(&failed)?;
                 for ended in [LOCK_TIMEOUT, STATEMENT_TIMEOUT] {

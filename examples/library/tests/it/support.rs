@@ -1,6 +1,7 @@
 //! One cluster for all tests, with a database for each test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use eddyline::{
     AppendCondition, Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store,
@@ -39,7 +40,11 @@ impl Library {
         cluster.wait_for_replay().await.unwrap();
 
         let store = Store::<ReadWrite>::connect(config).await.unwrap();
-        let reader = Store::<ReadOnly>::connect(Config::new(&replica).unwrap()).await.unwrap();
+        let reader = Store::<ReadOnly>::connect(
+            Config::new(&replica).unwrap().replica_timeout(Duration::from_secs(60)),
+        )
+        .await
+        .unwrap();
         Self {
             commands: CommandHandler::new(store.clone()),
             queries: QueryHandler::new(reader),

@@ -36,12 +36,7 @@ async fn commits_are_on_every_standby_after_waiting_for_replay() -> Outcome {
 
 #[tokio::test]
 async fn waiting_for_replay_does_not_depend_on_open_transactions() -> Outcome {
-    let cluster = Cluster::builder()
-        .standbys(1)
-        .fsync(false)
-        .timeout(std::time::Duration::from_secs(5))
-        .start()
-        .await?;
+    let cluster = Cluster::builder().standbys(1).fsync(false).start().await?;
     write_a_book(cluster.primary()).await?;
     let writer = connect(cluster.primary(), "postgres").await?;
     let bulk =

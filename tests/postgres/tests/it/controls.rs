@@ -43,8 +43,12 @@ async fn a_paused_standby_returns_old_data_until_it_resumes() -> Outcome {
 
 #[tokio::test]
 async fn a_timeout_waiting_for_replay_names_the_paused_standby() -> Outcome {
-    let cluster =
-        Cluster::builder().standbys(1).fsync(false).timeout(Duration::from_secs(2)).start().await?;
+    let cluster = Cluster::builder()
+        .standbys(1)
+        .fsync(false)
+        .timeout(Duration::from_secs(15))
+        .start()
+        .await?;
     for standby in cluster.standbys() {
         standby.pause_replay().await?;
     }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use fault_proxy::{Action, Direction, Ending, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{Setup, receive, receive_to_end, send};
 
@@ -110,9 +110,10 @@ async fn a_dropped_or_released_fault_is_not_triggered() {
 
 #[tokio::test]
 async fn a_client_is_reset_if_there_is_no_server() {
-    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // The port is taken, and nothing listens on it.
+    let server = TcpSocket::new_v4().unwrap();
+    server.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let proxy = Proxy::start(server.local_addr().unwrap()).await.unwrap();
-    drop(server);
 
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
 
