@@ -76,10 +76,11 @@ impl Server {
     async fn start_session(&mut self, startup_message: &[u8], client: &mut OwnedWriteHalf) {
         if self.startup_reply.is_empty() {
             self.requests.write_all(startup_message).await.unwrap();
-            while self.startup_reply.len() < 6
-                || self.startup_reply[self.startup_reply.len() - 6] != b'Z'
-            {
-                self.startup_reply.extend(self.replies.recv().await.unwrap());
+            let mut is_ready = false;
+            while !is_ready {
+                let message = self.replies.recv().await.unwrap();
+                is_ready = message[0] == b'Z';
+                self.startup_reply.extend(message);
             }
         }
         client.write_all(&self.startup_reply).await.unwrap();
@@ -94,13 +95,13 @@ impl Server {
     ) {
         let mut unanswered = self.send(&first).await;
         let mut is_idle = false;
-        while unanswered > 0 || !is_idle {
+        let mut is_connected = true;
+        // If the client disconnects, an open transaction stays open.
+        while unanswered > 0 || (is_connected && !is_idle) {
             tokio::select! {
-                message = from_client.recv() => match message {
+                message = from_client.recv(), if is_connected => match message {
                     Some(message) => unanswered += self.send(&message).await,
-                    // The client has disconnected. An open transaction stays open.
-                    None if unanswered == 0 => return,
-                    None => std::future::pending().await,
+                    None => is_connected = false,
                 },
                 message = self.replies.recv() => {
                     let message = message.unwrap();
