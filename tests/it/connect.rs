@@ -288,11 +288,7 @@ async fn a_read_write_store_waits_for_a_primary_among_several_hosts() {
 #[tokio::test]
 async fn a_read_write_store_refuses_a_server_that_is_set_to_read_only() {
     let log = Log::isolated().await;
-    let sql = log.sql().await;
-    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
-    sql.batch_execute(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on"))
-        .await
-        .unwrap();
+    log.set("default_transaction_read_only = on").await;
 
     let error = write_error(log.config()).await;
 

@@ -91,11 +91,7 @@ async fn an_append_sees_the_events_it_waited_for_at_every_default_isolation() {
     {
         let log = Log::isolated().await;
         let sql = log.sql().await;
-        let database: String =
-            sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
-        let default =
-            format!("ALTER DATABASE {database} SET default_transaction_isolation = '{isolation}'");
-        sql.batch_execute(&default).await.unwrap();
+        log.set(&format!("default_transaction_isolation = '{isolation}'")).await;
         let store = Store::<ReadWrite>::connect(log.config().pooler(pooler)).await.unwrap();
         let books = Filter::any_of([("BookID", "b-1")]).build().unwrap();
         let history = store.query(&books).await.unwrap();

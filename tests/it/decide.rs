@@ -1,7 +1,7 @@
 //! `Store::decide`: reads, decides and appends, and repeats this after a conflict.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eddyline::{
     AppendCondition, Config, Decision, Error, Event, History, Query, ReadWrite, RetryPolicy, Store,
@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{
-    Log, Observer, end_sessions, lent, loans_of, named, series, wait, wait_for_lock_waiter,
-    wait_until,
+    Log, Observer, end_sessions, lent, loans_of, named, series, wait, wait_at_least,
+    wait_for_lock_waiter, wait_until,
 };
 
 async fn lend(store: &Store<ReadWrite>, book: &str) {
@@ -252,11 +252,7 @@ async fn a_decision_that_blocks_under_the_lock_times_out() {
             0 => wait(lend(&other, "b-1")),
             // This append waits until the server ends the transaction of the decision. The server
             // may do so a moment before the store knows that the time is up.
-            1 => {
-                let began = Instant::now();
-                wait(lend(&other, "b-2"));
-                std::thread::sleep(DECISION_TIMEOUT.saturating_sub(began.elapsed()));
-            }
+            1 => wait_at_least(DECISION_TIMEOUT, lend(&other, "b-2")),
             _ => {}
         }
         count(history)

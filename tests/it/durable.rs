@@ -138,8 +138,8 @@ async fn an_append_with_a_synchronous_standby_awaits_no_client_byte_under_the_lo
         store.append([lent("b-0", "r-0")], AppendCondition::none()).await.unwrap();
         length = proxy.passed(Direction::ToServer) - before;
     }
-    let bounded = fragile.config().lock_timeout(Duration::from_secs(10));
-    let bounded = Store::<ReadWrite>::connect(bounded.retry(RetryPolicy::never())).await.unwrap();
+    let bounded = fragile.config().retry(RetryPolicy::never());
+    let bounded = Store::<ReadWrite>::connect(bounded).await.unwrap();
     let end_of_request = proxy.inject(Direction::ToServer, length - 1, Action::Stall);
 
     let (appended, ()) =

@@ -181,10 +181,7 @@ async fn a_deadlock_is_transient() {
     let log = Log::isolated().await;
     let (holder, observer, key) = (log.sql().await, log.sql().await, log.lock_key().await);
     // The append checks once, this long after it began to wait.
-    let patient = "DO $$ BEGIN
-        EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''5s''', current_database());
-    END $$";
-    holder.batch_execute(patient).await.unwrap();
+    log.set("deadlock_timeout = '5s'").await;
     let store = Store::<ReadWrite>::connect(once(log.config())).await.unwrap();
     // Preparing the statements now keeps the append from waiting for the table before it has the
     // log's lock.

@@ -77,10 +77,7 @@ async fn a_payload_of_ten_megabytes_is_read_back() {
 async fn gin_fuzzy_search_limit_hides_no_event() {
     let log = Log::isolated().await;
     let sql = log.sql().await;
-    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
-    sql.batch_execute(&format!("ALTER DATABASE {database} SET gin_fuzzy_search_limit = 10"))
-        .await
-        .unwrap();
+    log.set("gin_fuzzy_search_limit = 10").await;
     let store = log.writer().await;
     let book = |n: usize| if n.is_multiple_of(10) { "b-1" } else { "b-2" };
     append(&store, (0..20_000).map(|n| lent(book(n), "r-1")).collect()).await;

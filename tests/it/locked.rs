@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eddyline::retry::RetryPolicyBuilder;
 use eddyline::{
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::support::{
-    Log, cluster, lent, loans_of, named, wait, wait_for_lock_waiters, wait_until,
+    Log, cluster, lent, loans_of, named, wait, wait_at_least, wait_for_lock_waiters, wait_until,
 };
 
 /// A store with one connection, whose decisions lose one attempt to a conflict and then run under
@@ -197,10 +197,9 @@ async fn a_decision_that_takes_longer_than_decision_timeout_times_out() {
     let decided = store.decide(loans_of("b-1"), |_| {
         // In the second attempt this waits until the server has ended the transaction with the
         // lock, and until the store knows as well that the time is up.
-        let began = Instant::now();
         let book = if attempts.fetch_add(1, Ordering::Relaxed) == 0 { "b-1" } else { "b-2" };
-        wait(bounded.append([lent(book, "r-2")], AppendCondition::none())).unwrap();
-        std::thread::sleep(allowed.saturating_sub(began.elapsed()));
+        let append = bounded.append([lent(book, "r-2")], AppendCondition::none());
+        wait_at_least(allowed, append).unwrap();
         Ok::<_, Error>(Decision::append([lent("b-1", "r-1")]))
     });
     let error = decided.await.unwrap_err();

@@ -74,10 +74,7 @@ async fn the_server_refuses_what_a_read_would_write() {
 #[tokio::test]
 async fn a_fuzzy_search_limit_of_the_database_loses_no_event() {
     let log = Log::isolated().await;
-    let sql = log.sql().await;
-    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
-    let fuzzy = format!("ALTER DATABASE {database} SET gin_fuzzy_search_limit = 10");
-    sql.batch_execute(&fuzzy).await.unwrap();
+    log.set("gin_fuzzy_search_limit = 10").await;
     let config = log.config().pooler(Pooler::Transaction);
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     let book = |n: usize| if n.is_multiple_of(10) { "b-1" } else { "b-2" };

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::support::{Log, end_sessions, lent, next, wait_until};
+use crate::support::{Log, end_sessions, lent, next};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -121,14 +121,10 @@ impl Gated {
             let mut one_more = std::pin::pin!(self.store.head());
             let sql = self.log.sql().await;
             let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+            let count = sql.query_one(count, &[&self.application]).await.unwrap();
             assert!(one_more.as_mut().now_or_never().is_none(), "more than max_connections");
-            // Appends have up to four connections of their own. The backends of runtimes that ended
-            // may take a moment to end.
-            wait_until(async || {
-                let count = sql.query_one(count, &[&self.application]).await.unwrap();
-                count.get::<_, i64>(0) <= max_connections as i64 + 4
-            })
-            .await;
+            // Appends have up to four connections of their own.
+            assert!(count.get::<_, i64>(0) <= max_connections as i64 + 4);
             streams.pop();
             one_more.await.unwrap();
         });

@@ -248,15 +248,13 @@ async fn names_that_sql_folds_or_reserves_are_accepted() {
 #[tokio::test]
 async fn database_settings_do_not_make_a_log_look_damaged() {
     let log = Log::isolated().await;
-    let sql = log.sql().await;
-    let database: String = sql.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
     for setting in [
         "datestyle = 'Postgres, DMY'",
         "timezone = 'Asia/Kolkata'",
         "quote_all_identifiers = on",
         "search_path = public, pg_catalog",
     ] {
-        sql.batch_execute(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
+        log.set(setting).await;
     }
     for pooler in [Pooler::None, Pooler::Transaction] {
         let config = log.config().pooler(pooler);

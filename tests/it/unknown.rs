@@ -108,7 +108,7 @@ fn short_attempts() -> RetryPolicyBuilder {
     RetryPolicy::builder().attempt_timeout(Duration::from_millis(550))
 }
 
-/// Attempts that time out as well, but not before something else has happened.
+/// Returns a policy whose attempts leave time for something else to happen within one.
 fn long_attempts() -> RetryPolicyBuilder {
     RetryPolicy::builder().attempt_timeout(Duration::from_secs(4))
 }
@@ -281,8 +281,8 @@ async fn a_lock_timeout_within_the_attempt_is_a_known_outcome() {
 #[tokio::test]
 async fn a_half_delivered_append_does_not_block_the_log() {
     let proxied = ProxiedLog::new(RetryPolicy::builder()).await;
-    let hasty = proxied.log.config().lock_timeout(Duration::from_secs(10));
-    let other = Store::<ReadWrite>::connect(hasty.retry(RetryPolicy::never())).await.unwrap();
+    let other = proxied.log.config().retry(RetryPolicy::never());
+    let other = Store::<ReadWrite>::connect(other).await.unwrap();
     let lengths = {
         let before = proxied.proxy.passed(Direction::ToServer);
         proxied.store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();

@@ -47,8 +47,8 @@ impl Case {
 
     /// Returns whether the append may have been stored.
     fn is_outcome_unknown(self, code: &str) -> bool {
-        let ends = code.starts_with("08") || code.starts_with("57P");
-        let ends = ends || ["25P03", "25P04", "40003"].contains(&code);
+        let ends = matches!(code, "25P03" | "25P04" | "40003")
+            || ["08", "57P"].iter().any(|start| code.starts_with(start));
         self.phase == Phase::Append && self.sent && (self.ended || ends)
     }
 }

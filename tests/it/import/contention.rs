@@ -1,7 +1,6 @@
 //! Imports concurrent with appends and reads.
 
 use std::future::IntoFuture;
-use std::time::Duration;
 
 use eddyline::{AppendCondition, Filter, ReadWrite, RetryPolicy, Store};
 use fault_proxy::{Action, Direction, Ending};
@@ -73,11 +72,7 @@ async fn an_import_sees_the_events_it_waited_for_at_every_default_isolation() {
     let log = Log::isolated().await;
     let (sql, key) = (log.sql().await, log.lock_key().await);
     for level in ["read committed", "repeatable read", "serializable"] {
-        let set = format!("ALTER DATABASE {} SET default_transaction_isolation = '{level}'", {
-            let name = sql.query_one("SELECT current_database()::text", &[]).await.unwrap();
-            name.get::<_, String>(0)
-        });
-        sql.batch_execute(&set).await.unwrap();
+        log.set(&format!("default_transaction_isolation = '{level}'")).await;
         let store = log.writer().await;
         let events = loans(3);
         let holder = log.sql().await;
@@ -113,7 +108,7 @@ async fn an_import_sees_the_events_it_waited_for_at_every_default_isolation() {
 async fn an_import_whose_source_stalls_blocks_no_append() {
     let log = Log::new().await;
     let store = log.writer().await;
-    let others = store_with_short_lock_timeout(&log).await;
+    let others = store_without_retries(&log).await;
     let source = stream::iter(loans(5)).chain(stream::pending());
     let mut import = store.import(source).chunk(2).into_future();
 
@@ -126,17 +121,16 @@ async fn an_import_whose_source_stalls_blocks_no_append() {
     others.append([lent("b-other", "r-2")], AppendCondition::none()).await.unwrap();
 }
 
-/// Returns a store whose appends wait for the log's lock for one second and are not retried.
-async fn store_with_short_lock_timeout(log: &Log) -> Store<ReadWrite> {
-    let config = log.config().lock_timeout(Duration::from_secs(10));
-    Store::<ReadWrite>::connect(config.retry(RetryPolicy::never())).await.unwrap()
+/// Returns a store whose appends fail if they cannot get the log's lock in time.
+async fn store_without_retries(log: &Log) -> Store<ReadWrite> {
+    Store::<ReadWrite>::connect(log.config().retry(RetryPolicy::never())).await.unwrap()
 }
 
 #[tokio::test]
 async fn an_import_whose_events_stall_in_transit_blocks_no_append() {
     let log = Log::new().await;
     let (proxy, store) = connect_through_proxy(&log).await;
-    let others = store_with_short_lock_timeout(&log).await;
+    let others = store_without_retries(&log).await;
     let events = loans(200);
     for bytes in [0, 300, 5_000, 20_000] {
         let fault = proxy.inject(Direction::ToServer, bytes, Action::Stall);

@@ -88,11 +88,15 @@ impl Log {
         Config::new(&self.primary_url()).unwrap().log(&self.name)
     }
 
-    /// Returns the settings of a reader that waits for the replica for as long as other tests keep
-    /// it busy.
     pub fn replica_config(&self) -> Config {
         let config = Config::new(&self.replica_url()).unwrap().log(&self.name);
-        config.replica_timeout(Duration::from_secs(60))
+        config.replica_timeout(REPLAY_TIMEOUT)
+    }
+
+    /// Changes a setting of the log's database, for sessions that begin later.
+    pub async fn set(&self, setting: &str) {
+        let change = format!("ALTER DATABASE {} SET {setting}", self.database);
+        self.sql().await.batch_execute(&change).await.unwrap();
     }
 
     pub async fn writer(&self) -> Store<ReadWrite> {
@@ -137,6 +141,9 @@ pub async fn connect(url: &str) -> Client {
 /// A timeout that no test reaches.
 pub const FOREVER: Duration = Duration::from_secs(60 * 60);
 
+/// How long reads wait for a replica, which other tests may keep busy.
+pub const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Awaits a future that must not wait for a timeout of [`FOREVER`]. It has a minute, enough for a
 /// busy machine.
 pub async fn promptly<T>(future: impl Future<Output = T>) -> T {
@@ -171,6 +178,14 @@ pub fn refusal<T>(outcome: Result<T, tokio_postgres::Error>) -> String {
 /// Blocks on a future within a decision, which is not async.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
+
+/// Waits for a future as [`wait`] does, and then until this time has passed.
+pub fn wait_at_least<T>(time: Duration, future: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let output = wait(future);
+    std::thread::sleep(time.saturating_sub(began.elapsed()));
+    output
 }
 
 /// Waits until a session waits for an advisory lock of the database of `sql`.

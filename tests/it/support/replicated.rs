@@ -1,12 +1,10 @@
 //! A cluster with two replicas, for tests that stop replicas or pause their replay.
 
-use std::time::Duration;
-
 use eddyline::{Config, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::next;
+use super::{REPLAY_TIMEOUT, next};
 
 /// A log on a primary with two replicas, which tests stop and pause, one test at a time.
 pub struct Replicated {
@@ -47,7 +45,7 @@ impl Replicated {
             .replica(&second.url("postgres"))
             .unwrap()
             .log(&self.log)
-            .replica_timeout(Duration::from_secs(60))
+            .replica_timeout(REPLAY_TIMEOUT)
     }
 
     pub async fn writer(&self) -> Store<ReadWrite> {

@@ -62,9 +62,8 @@ impl SecureServer {
             .unwrap();
         let rules = self.cluster.primary().data().join("pg_hba.conf");
         let rule = format!("host all {name} all scram-sha-256\n");
-        let writing = RULES.lock().await;
+        let _writing = RULES.lock().await;
         fs::write(&rules, rule + &fs::read_to_string(&rules).unwrap()).unwrap();
-        drop(writing);
         sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
         let without = as_user(&self.url_by_address(), name);
         wait_until(async || tokio_postgres::connect(&without, NoTls).await.is_err()).await;

@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::Error;
 use crate::data::random;
 
-/// Finds a free port that this process has not found before, since the server on it may be stopped
-/// for a while.
+/// Finds a free port.
 ///
-/// The port is below the ephemeral port range of usual systems, so that no client takes the port of
-/// a server that is stopped for a while.
+/// Neither a client nor another server of this process takes the port of a server that is stopped
+/// for a while: the port is below the ephemeral port range of usual systems, and no port is found
+/// twice.
 pub(crate) fn free_port() -> Result<u16, Error> {
     let count = u64::from(PORTS.end - PORTS.start);
     let ports = (0..ATTEMPTS).map(|_| PORTS.start + (random() % count) as u16);

@@ -40,11 +40,8 @@ impl Library {
         cluster.wait_for_replay().await.unwrap();
 
         let store = Store::<ReadWrite>::connect(config).await.unwrap();
-        let reader = Store::<ReadOnly>::connect(
-            Config::new(&replica).unwrap().replica_timeout(Duration::from_secs(60)),
-        )
-        .await
-        .unwrap();
+        let config = Config::new(&replica).unwrap().replica_timeout(Duration::from_secs(60));
+        let reader = Store::<ReadOnly>::connect(config).await.unwrap();
         Self {
             commands: CommandHandler::new(store.clone()),
             queries: QueryHandler::new(reader),
