@@ -1,7 +1,5 @@
 //! Errors that end the program.
 
-use std::io;
-
 use crate::Campaign;
 
 /// An error that prevented the run or its check.
@@ -13,14 +11,6 @@ pub enum Failure {
     /// The local cluster failed.
     #[error("cannot start or control the cluster")]
     Cluster(#[source] local_postgres::Error),
-    /// A file could not be read.
-    #[error("cannot {action}")]
-    Io {
-        /// What the program tried to do.
-        action: &'static str,
-        /// The cause.
-        source: io::Error,
-    },
     /// Decisions do not conflict, or do not take the log's lock afterwards.
     #[error("no decision takes the log's lock after a conflict")]
     NotEscalated,

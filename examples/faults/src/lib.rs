@@ -13,7 +13,6 @@ mod failure;
 mod progress;
 mod recorder;
 mod report;
-mod server_log;
 mod testbed;
 mod writer;
 

@@ -294,10 +294,8 @@ fn include_configuration(data: &Path) -> Result<(), Error> {
 }
 
 fn copy_as_standby(primary: &Path, standby: &Path, identity: &Identity) -> Result<(), Error> {
-    data::copy(primary, standby, identity)?;
-    let signal = standby.join(STANDBY_SIGNAL);
-    fs::write(&signal, "").map_err(Error::io("write", &signal))?;
-    identity.own(&signal)
+    data::copy(primary, standby, identity, |_| false)?;
+    data::write(&standby.join(STANDBY_SIGNAL), "", identity)
 }
 
 /// Writes a file that only the user of the servers can read.

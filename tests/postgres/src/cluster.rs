@@ -105,13 +105,7 @@ impl Cluster {
     ///
     /// Can be dropped at any time.
     pub async fn wait_for_replay(&self) -> Result<(), Error> {
-        // The current end of the WAL is not suitable: it may lie within a record that is written
-        // out only with the next commit, so that standbys of an idle primary would wait for
-        // seconds.
-        let mark = "SELECT pg_logical_emit_message(true, 'mark', '')::text \
-                    FROM set_config('synchronous_commit', 'local', true)";
-        let session = Session::open(&self.primary).await?;
-        let position: String = session.query_value("mark a position", mark, &[]).await?;
+        let position = self.primary.mark().await?;
         try_join_all(self.running_standbys().map(|standby| standby.catch_up(&position))).await?;
         Ok(())
     }
@@ -126,16 +120,8 @@ impl Cluster {
     ///
     /// Can be dropped at any time.
     pub async fn wait_until_streaming(&self) -> Result<(), Error> {
-        let action = "stream to its standbys";
-        let query = "SELECT count(DISTINCT application_name) FROM pg_stat_replication \
-                     WHERE state = 'streaming' AND application_name = ANY($1)";
         let names: Vec<&str> = self.running_standbys().map(Server::name).collect();
-        let session = Session::open(&self.primary).await?;
-        let deadline = self.primary.deadline();
-        while session.query_value::<i64>(action, query, &[&names]).await? < names.len() as i64 {
-            deadline.pause(|waited| self.primary.timed_out(action, waited)).await?;
-        }
-        Ok(())
+        self.primary.wait_until_streaming_to(&names).await
     }
 
     /// Creates the handle of a cluster in a directory, without starting its servers.
@@ -157,25 +143,14 @@ impl Cluster {
     /// Starts all servers and waits until the standbys are streaming.
     pub(crate) async fn bring_up(&mut self, settings: &Settings) -> Result<(), Error> {
         self.primary.start_on_free_port(settings).await?;
-        self.reserve_slots().await?;
+        let names: Vec<&str> = self.standbys.iter().map(Server::name).collect();
+        self.primary.reserve_slots(&names).await?;
         let port = self.primary.port();
         try_join_all(
             self.standbys.iter_mut().map(|standby| start_standby(standby, port, settings)),
         )
         .await?;
         self.wait_until_streaming().await
-    }
-
-    /// Creates the replication slots, so that the primary keeps the WAL that a stopped standby
-    /// lacks.
-    async fn reserve_slots(&self) -> Result<(), Error> {
-        let statement = "SELECT count(pg_create_physical_replication_slot(name, true)) \
-                         FROM unnest($1::text[]) AS name \
-                         WHERE name NOT IN (SELECT slot_name FROM pg_replication_slots)";
-        let names: Vec<&str> = self.standbys.iter().map(Server::name).collect();
-        let session = Session::open(&self.primary).await?;
-        session.query_value::<i64>("reserve a replication slot", statement, &[&names]).await?;
-        Ok(())
     }
 
     /// Iterates over the running standbys that have not been promoted.
@@ -203,13 +178,7 @@ pub(crate) fn standby_name(number: usize) -> String {
 }
 
 async fn start_standby(standby: &mut Server, primary: u16, common: &Settings) -> Result<(), Error> {
-    let mut settings = Settings::default();
-    let name = standby.name();
-    let source = format!(
-        "host=127.0.0.1 port={primary} user=postgres application_name={name} sslmode=disable"
-    );
-    settings.set("primary_conninfo", source);
-    settings.set("primary_slot_name", name);
+    let mut settings = standby.source(primary);
     settings.extend(common);
     standby.start_on_free_port(&settings).await
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -117,20 +118,40 @@ pub(crate) fn temporary_folder() -> PathBuf {
     Some(env::temp_dir()).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or("/tmp".into())
 }
 
-/// Copies the data of a server that is not running.
-pub(crate) fn copy(from: &Path, to: &Path, identity: &Identity) -> Result<(), Error> {
+/// Copies the data of a server. Leaves out what `is_left_out` returns true for.
+///
+/// A running server may remove files in the meantime. Such files are skipped, as `pg_basebackup`
+/// does: the recovery of a backup does not need them.
+pub(crate) fn copy(
+    from: &Path,
+    to: &Path,
+    identity: &Identity,
+    is_left_out: fn(&Path) -> bool,
+) -> Result<(), Error> {
     create_private(to, identity)?;
     for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
         let entry = entry.map_err(Error::io("read", from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if is_left_out(&source) {
+            continue;
+        }
         if entry.file_type().map_err(Error::io("read", &source))?.is_dir() {
-            copy(&source, &target, identity)?;
-        } else {
-            fs::copy(&source, &target).map_err(Error::io("copy", &source))?;
-            identity.own(&target)?;
+            copy(&source, &target, identity, is_left_out)?;
+            continue;
+        }
+        match fs::copy(&source, &target) {
+            Ok(_) => identity.own(&target)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("copy", &source)(error)),
         }
     }
     Ok(())
+}
+
+/// Writes a file of a server.
+pub(crate) fn write(path: &Path, text: &str, identity: &Identity) -> Result<(), Error> {
+    fs::write(path, text).map_err(Error::io("write", path))?;
+    identity.own(path)
 }
 
 /// Creates a folder that only the user of the servers can read.
@@ -145,9 +166,14 @@ pub(crate) fn write_configuration(
     settings: &Settings,
     identity: &Identity,
 ) -> Result<(), Error> {
+    write(&data.join(CONFIGURATION), &settings.render()?, identity)
+}
+
+/// Adds settings to those of a server.
+pub(crate) fn extend_configuration(data: &Path, settings: &Settings) -> Result<(), Error> {
     let path = data.join(CONFIGURATION);
-    fs::write(&path, settings.render()?).map_err(Error::io("write", &path))?;
-    identity.own(&path)
+    let text = settings.render()?;
+    appendable(&path)?.write_all(text.as_bytes()).map_err(Error::io("write", &path))
 }
 
 /// Opens a file to append to it.

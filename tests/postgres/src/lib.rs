@@ -2,7 +2,8 @@
 //!
 //! A [`Cluster`] is a primary and any number of standbys on this machine. They are created by
 //! `initdb` and a cold copy of the primary's data, so that only the programs `initdb` and
-//! `postgres` are needed. Every [`Server`] can be paused, stopped, killed, restarted and promoted.
+//! `postgres` are needed. Every [`Server`] can be paused, frozen, stopped, killed, restarted,
+//! promoted, and made a standby of another one.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), local_postgres::Error> {
@@ -45,8 +46,11 @@ mod identity;
 mod install;
 mod port;
 mod postmaster;
+mod processes;
 mod programs;
+mod replication;
 mod server;
+mod server_log;
 mod settings;
 mod sql;
 mod supervisor;
@@ -58,3 +62,4 @@ pub use error::Error;
 pub use install::{find_or_install, install};
 pub use programs::Programs;
 pub use server::Server;
+pub use server_log::ServerLog;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::data;
 use crate::identity::Identity;
+use crate::processes;
 use crate::supervisor::{Launch, Supervisor};
 use crate::wait::Deadline;
 use crate::{Error, Programs};
@@ -85,18 +86,43 @@ impl Postmaster {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), Error> {
-        let process = self.process();
-        let id = process.as_ref().and_then(|child| Pid::from_raw(child.id().try_into().ok()?));
-        let Some(id) = id else {
-            return Err(Error::Stopped { server: self.name.clone() });
-        };
+        let id = self.running_id()?;
         rustix::process::kill_process(id, signal)
             .map_err(|error| Error::io("signal the server in", &self.data)(error.into()))
+    }
+
+    /// Stops the process and all of its children, and waits until they are stopped.
+    pub(crate) async fn freeze(&self) -> Result<(), Error> {
+        // The postmaster is the first, so that it starts no process that would keep running.
+        self.signal(Signal::STOP)?;
+        let deadline = self.deadline();
+        let pause = || deadline.pause(|waited| self.timed_out("freeze", waited));
+        let postmaster = self.running_id()?;
+        while !processes::is_stopped(postmaster)? {
+            pause().await?;
+        }
+        for child in processes::signal_children(postmaster, Signal::STOP)? {
+            while !processes::is_stopped(child)? {
+                pause().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Continues the process and all of its children.
+    pub(crate) fn thaw(&self) -> Result<(), Error> {
+        processes::signal_children(self.running_id()?, Signal::CONT)?;
+        self.signal(Signal::CONT)
     }
 
     /// Returns whether the process exists, and reaps it if it has ended.
     pub(crate) fn is_running(&self) -> bool {
         !matches!(self.poll(), Ok(State::Absent | State::Ended(_)))
+    }
+
+    fn running_id(&self) -> Result<Pid, Error> {
+        let id = self.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        id.ok_or_else(|| Error::Stopped { server: self.name.clone() })
     }
 
     /// Returns the process id if the process is running.

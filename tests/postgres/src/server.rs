@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::Error;
 use crate::data;
+use crate::identity::Identity;
 use crate::port::{free_port, is_free};
 use crate::postmaster::{Context, Postmaster};
 use crate::settings::Settings;
@@ -190,6 +191,45 @@ impl Server {
         self.postmaster.signal(Signal::CONT)
     }
 
+    /// Stops all processes of the server with SIGSTOP, and waits until they are stopped: new
+    /// connections wait, and open sessions neither read nor write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`], [`Error::TimedOut`], [`Error::Io`], also on a system without `/proc`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, some processes may be stopped.
+    pub async fn freeze(&self) -> Result<(), Error> {
+        self.postmaster.freeze().await
+    }
+
+    /// Continues all processes of a frozen server with SIGCONT.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`], [`Error::Io`].
+    pub fn thaw(&self) -> Result<(), Error> {
+        self.postmaster.thaw()
+    }
+
+    /// Changes a setting, until the cluster is started again. A server that is running reloads its
+    /// settings, and new sessions have them when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSetting`], [`Error::Sql`], [`Error::TimedOut`], [`Error::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the setting may or may not be changed.
+    pub async fn set(&self, name: &str, value: impl ToString) -> Result<(), Error> {
+        let mut settings = Settings::default();
+        settings.set(name, value);
+        self.set_all(&settings).await
+    }
+
     /// Pauses the replay of a standby and waits until it is paused.
     ///
     /// # Errors
@@ -225,28 +265,6 @@ impl Server {
         session.execute("resume its replay", "SELECT pg_wal_replay_resume()").await
     }
 
-    /// Promotes a standby and waits until it accepts writes.
-    ///
-    /// The old primary keeps running, and other standbys do not follow the new one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Sql`], also when the server is a primary, and [`Error::TimedOut`].
-    ///
-    /// # Cancel safety
-    ///
-    /// If dropped, the promotion continues.
-    pub async fn promote(&self) -> Result<(), Error> {
-        let action = "become a primary";
-        let timeout = self.postmaster.context.timeout;
-        let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).max(1);
-        let session = Session::open(self).await?;
-        match session.query_value(action, "SELECT pg_promote(true, $1)", &[&seconds]).await? {
-            true => Ok(()),
-            false => Err(self.timed_out(action, timeout)),
-        }
-    }
-
     /// Starts the server for the first time in this cluster, on a free port.
     pub(crate) async fn start_on_free_port(&mut self, settings: &Settings) -> Result<(), Error> {
         for _ in 1..ATTEMPTS_TO_LISTEN {
@@ -260,16 +278,33 @@ impl Server {
         self.start().await
     }
 
-    /// Waits until a standby has replayed the WAL up to an LSN of the primary.
-    pub(crate) async fn catch_up(&self, position: &str) -> Result<(), Error> {
-        let action = "replay what the primary wrote";
-        let session = Session::open(self).await?;
+    /// Changes settings, as [`set`](Self::set) does.
+    pub(crate) async fn set_all(&self, settings: &Settings) -> Result<(), Error> {
+        data::extend_configuration(self.data(), settings)?;
+        if !self.is_running() {
+            return Ok(());
+        }
+        let action = "reload its settings";
+        let loaded = "SELECT pg_conf_load_time()::text";
+        let before: String = Session::open(self).await?.query_value(action, loaded, &[]).await?;
+        self.postmaster.signal(Signal::HUP)?;
         let deadline = self.deadline();
-        let query = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
-        while !session.query_value::<bool>(action, query, &[&position]).await? {
+        // A new session has the settings that the postmaster had loaded.
+        while Session::open(self).await?.query_value::<String>(action, loaded, &[]).await? == before
+        {
             deadline.pause(|waited| self.timed_out(action, waited)).await?;
         }
         Ok(())
+    }
+
+    /// Returns the user that the server runs as.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.postmaster.context.identity
+    }
+
+    /// Returns the timeout of each operation.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.postmaster.context.timeout
     }
 
     /// Reaps the process if it has ended.
@@ -307,8 +342,7 @@ impl Server {
         all.set("port", self.port);
         all.set("cluster_name", self.name());
         all.extend(settings);
-        let identity = &self.postmaster.context.identity;
-        data::write_configuration(self.data(), &all, identity)
+        data::write_configuration(self.data(), &all, self.identity())
     }
 }
 

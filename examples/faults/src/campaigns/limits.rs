@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use local_postgres::{Error, ServerLog};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::writers::Writers;
-use crate::server_log::ServerLog;
 use crate::testbed::{Setting, Testbed};
 use crate::{Campaign, Failure};
 
@@ -19,7 +19,8 @@ pub async fn slots(testbed: &Testbed) -> Result<(), Failure> {
             let control = testbed.control().await?;
             for _ in injector.one_in(75) {
                 injector.wait_for_appends(60).await;
-                let log = ServerLog::from_now(testbed.cluster.primary().log())?;
+                let log =
+                    ServerLog::from_now(testbed.cluster.primary()).map_err(Failure::Cluster)?;
                 let outage = testbed.recorder.outage();
                 let mut grabbed = Grabbed::default();
                 // The pool reconnects as fast as these clients do, but it pauses after a refusal.
@@ -80,7 +81,8 @@ pub async fn timeouts(testbed: &Testbed) -> Result<(), Failure> {
             let failed = Failure::sql("hold the log's lock");
             for _ in injector.one_in(75) {
                 injector.wait_for_appends(60).await;
-                let log = ServerLog::from_now(testbed.cluster.primary().log())?;
+                let log =
+                    ServerLog::from_now(testbed.cluster.primary()).map_err(Failure::Cluster)?;
                 let lock = format!("SELECT pg_advisory_lock({LOCK}), pg_sleep(1)");
                 let unlock = format!("SELECT pg_advisory_unlock({LOCK})");
                 control.batch_execute(&lock).await.map_err(&failed)?;
@@ -96,10 +98,10 @@ pub async fn timeouts(testbed: &Testbed) -> Result<(), Failure> {
 
 /// Waits until a count is positive, and returns it. Returns zero after a timeout, which makes the
 /// report void.
-async fn wait_for(count: impl AsyncFn() -> Result<u64, Failure>) -> Result<u64, Failure> {
+async fn wait_for(count: impl AsyncFn() -> Result<u64, Error>) -> Result<u64, Failure> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
-        let counted = count().await?;
+        let counted = count().await.map_err(Failure::Cluster)?;
         if counted > 0 || Instant::now() > deadline {
             return Ok(counted);
         }

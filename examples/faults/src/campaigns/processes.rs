@@ -83,22 +83,14 @@ pub async fn freeze(testbed: &Testbed) -> Result<(), Failure> {
     let writers = Writers::connect(testbed, Campaign::Freeze, &[Setting::DEFAULT]).await?;
     writers
         .run_with(async |injector| {
-            let control = testbed.control().await?;
             for _ in injector.one_in(60) {
                 injector.wait_for_appends(60).await;
                 let primary = testbed.cluster.primary();
                 let outage = testbed.recorder.outage();
-                // The postmaster is stopped first, so that it starts no backend that would keep
-                // running.
-                primary.sigstop().map_err(Failure::Cluster)?;
-                let mut frozen = testbed.backends(&control).await?;
-                frozen.retain(|&session| primary.sigstop_backend(session).is_ok());
-                injector.add_faults(u64::from(!frozen.is_empty() && injector.in_flight() > 0));
+                primary.freeze().await.map_err(Failure::Cluster)?;
+                injector.add_faults(u64::from(injector.in_flight() > 0));
                 sleep(Duration::from_millis(injector.random.random_range(200..2_000))).await;
-                for session in frozen {
-                    primary.sigcont_backend(session).map_err(Failure::Cluster)?;
-                }
-                primary.sigcont().map_err(Failure::Cluster)?;
+                primary.thaw().map_err(Failure::Cluster)?;
                 drop(outage);
             }
             Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local_postgres::{Cluster, Error};
+use local_postgres::{Cluster, Error, ServerLog};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::NoTls;
 
@@ -307,5 +307,62 @@ async fn a_stopped_backend_answers_after_sigcont() -> Outcome {
     assert!(waited.is_err());
     cluster.primary().sigcont_backend(process)?;
     query.await?;
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_frozen_server_answers_no_session_until_it_thaws() -> Outcome {
+    let cluster = start(0).await?;
+    let primary = cluster.primary();
+    let session = connect(primary, "postgres").await?;
+
+    primary.freeze().await?;
+    let query = session.batch_execute("SELECT 1");
+    let new_connection = connect(primary, "postgres");
+    tokio::pin!(query, new_connection);
+    let timeout = Duration::from_millis(300);
+    let waited = tokio::time::timeout(timeout, &mut query).await;
+    let waited_to_connect = tokio::time::timeout(timeout, &mut new_connection).await;
+
+    assert!(waited.is_err() && waited_to_connect.is_err());
+    primary.thaw()?;
+    query.await?;
+    new_connection.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_changed_setting_holds_for_new_sessions_and_after_a_restart() -> Outcome {
+    let cluster = start(0).await?;
+    let primary = cluster.primary();
+
+    primary.set("work_mem", "5MB").await?;
+
+    for _ in 0..2 {
+        let session = connect(primary, "postgres").await?;
+        let row = session.query_one("SHOW work_mem", &[]).await?;
+        assert_eq!(row.get::<_, &str>(0), "5MB");
+        primary.restart().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_log_begins_at_the_given_moment_and_continues_after_the_lines_taken() -> Outcome {
+    let cluster = start(0).await?;
+    let session = connect(cluster.primary(), "postgres").await?;
+    let warn = async |text: &str| {
+        session.batch_execute(&format!("DO $$ BEGIN RAISE LOG '{text}'; END $$")).await
+    };
+    warn("earlier").await?;
+    let mut log = ServerLog::from_now(cluster.primary())?;
+    warn("first").await?;
+
+    let taken = log.take_lines()?;
+    warn("second").await?;
+
+    assert!(taken.contains("first") && !taken.contains("earlier"), "{taken}");
+    assert_eq!((log.count(&["LOG:  first"])?, log.count(&["LOG:  second"])?), (0, 1));
     Ok(())
 }

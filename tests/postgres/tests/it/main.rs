@@ -7,6 +7,7 @@ mod directory;
 #[cfg(target_os = "linux")]
 mod ending;
 mod programs;
+mod replication;
 mod tls;
 
 /// The result of a test.
