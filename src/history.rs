@@ -2,7 +2,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::{AppendCondition, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent};
+use crate::{AppendCondition, Bookmark, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent};
 
 /// The events that one read returned, with the position of the log that they represent.
 ///
@@ -10,7 +10,7 @@ use crate::{AppendCondition, Filter, Mode, ReadWrite, SequenceNumber, SequencedE
 /// of a read-write store can become an [`AppendCondition`].
 pub struct History<M: Mode> {
     events: Vec<SequencedEvent>,
-    position: SequenceNumber,
+    position: Bookmark,
     filter: Filter,
     server: Arc<str>,
     mode: PhantomData<fn() -> M>,
@@ -19,7 +19,7 @@ pub struct History<M: Mode> {
 impl<M: Mode> History<M> {
     pub(crate) fn new(
         events: Vec<SequencedEvent>,
-        position: SequenceNumber,
+        position: Bookmark,
         filter: Filter,
         server: Arc<str>,
     ) -> Self {
@@ -43,6 +43,12 @@ impl<M: Mode> History<M> {
     /// with [`up_to`](crate::Query::up_to) has at most that position. If a limit left out newer
     /// events, it is the position of the last event read.
     pub fn position(&self) -> SequenceNumber {
+        self.position.position()
+    }
+
+    /// Returns the [position](Self::position) as a bookmark. It is refused for ever if events up to
+    /// it are lost in a failover.
+    pub fn bookmark(&self) -> Bookmark {
         self.position
     }
 
@@ -82,7 +88,7 @@ impl History<ReadWrite> {
     ///   [`after`](crate::Query::after), only older events are left out. The position is the log's
     ///   head, and only events that are committed after the read break the condition.
     pub fn condition(&self) -> AppendCondition {
-        AppendCondition::no_match_after(self.filter.clone(), self.position)
+        AppendCondition::no_match_after(self.filter.clone(), self.position())
     }
 }
 
@@ -103,7 +109,7 @@ impl<M: Mode> fmt::Debug for History<M> {
         f.debug_struct("History")
             .field("role", &M::ROLE)
             .field("events", &self.events.len())
-            .field("position", &self.position)
+            .field("position", &self.position())
             .finish_non_exhaustive()
     }
 }

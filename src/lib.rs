@@ -91,6 +91,7 @@
 compile_error!("eddyline needs the feature `ring` or the feature `aws-lc-rs` for TLS");
 
 mod address;
+mod bookmark;
 mod condition;
 mod config;
 mod decision;
@@ -119,6 +120,7 @@ mod tls;
 pub use opentelemetry;
 pub use {futures_core, jiff, tokio_postgres, uuid};
 
+pub use crate::bookmark::Bookmark;
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Pooler, QueueFull, Tls};
 pub use crate::decision::{Decided, Decision};

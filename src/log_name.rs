@@ -7,6 +7,8 @@ const MAX_IDENTIFIER_BYTES: usize = 40;
 
 /// The SQLSTATE with which a log refuses an event whose position is not above the head.
 pub(crate) const SEQUENCE_BEHIND: &str = "LE001";
+/// The SQLSTATE with which a log refuses an event because it has no row in `eddyline_schema`.
+pub(crate) const UNVERSIONED: &str = "LE002";
 
 /// The name of a log, which is the name of its table, and of its schema. Both are checked.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]

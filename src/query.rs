@@ -1,4 +1,4 @@
-use crate::{Error, Filter, SequenceNumber};
+use crate::{Bookmark, Error, Filter, SequenceNumber};
 
 /// A read of events: a filter, and which part of the matching events to read.
 ///
@@ -15,7 +15,7 @@ use crate::{Error, Filter, SequenceNumber};
 #[must_use]
 pub struct Query {
     pub(crate) filter: Filter,
-    pub(crate) after: SequenceNumber,
+    pub(crate) after: Bookmark,
     pub(crate) up_to: Option<SequenceNumber>,
     pub(crate) limit: Option<u32>,
     pub(crate) newest_first: bool,
@@ -26,7 +26,7 @@ impl Query {
     pub fn new(filter: &Filter) -> Self {
         Self {
             filter: filter.clone(),
-            after: SequenceNumber::ZERO,
+            after: Bookmark::default(),
             up_to: None,
             limit: None,
             newest_first: false,
@@ -35,14 +35,19 @@ impl Query {
 
     /// Leaves out the event at this position and those before it. Defaults to leaving out none.
     ///
+    /// Use a [`Bookmark`] to read on, for instance in a loop that keeps a read model up to date: no
+    /// server answers that has not reached its position, and if its event was lost in a failover,
+    /// the read fails with [`Error::PositionLost`] instead of missing events. A [`SequenceNumber`]
+    /// alone is not checked.
+    ///
     /// ```
     /// use eddyline::{Filter, Query, SequenceNumber};
     ///
     /// let last_seen = SequenceNumber::new(1_000);
     /// let next_page = Query::new(&Filter::everything()).after(last_seen).limit(100);
     /// ```
-    pub fn after(self, position: SequenceNumber) -> Self {
-        Self { after: position, ..self }
+    pub fn after(self, position: impl Into<Bookmark>) -> Self {
+        Self { after: position.into(), ..self }
     }
 
     /// Leaves out the events after this position. Defaults to the log's head.
@@ -92,7 +97,11 @@ impl Query {
     ) -> SequenceNumber {
         let highest = self.up_to.map_or(head, |up_to| up_to.min(head));
         let is_cut = self.limit.is_some_and(|limit| events >= limit as usize);
-        if is_cut && !self.newest_first { last.unwrap_or(self.after).min(highest) } else { highest }
+        if is_cut && !self.newest_first {
+            last.unwrap_or(self.after.position()).min(highest)
+        } else {
+            highest
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use tokio_postgres::error::Severity;
 use crate::address::{Address, Endpoint};
 use crate::error::{BoxError, MIGRATE, cause, unreachable_because};
 use crate::error::{Circumstances, ConnectionFailure, Failure, Phase, SqlState};
-use crate::log_name::{LogName, SEQUENCE_BEHIND};
+use crate::log_name::{LogName, SEQUENCE_BEHIND, UNVERSIONED};
 use crate::{Class, Error, Role};
 
 /// A server of a store, with the names that errors and telemetry use.
@@ -87,6 +87,7 @@ impl Server {
             Failure::Sqlstate(SEQUENCE_BEHIND) => {
                 self.damaged("the next position of its sequence is not above its head")
             }
+            Failure::Sqlstate(UNVERSIONED) => self.unversioned(),
             Failure::Sqlstate("23505") if self.repeats_a_position(&error) => {
                 self.damaged("its sequence is behind its head")
             }
@@ -115,6 +116,11 @@ impl Server {
     fn repeats_a_position(&self, error: &tokio_postgres::Error) -> bool {
         let constraint = error.as_db_error().and_then(|error| error.constraint());
         constraint.is_some_and(|name| name == format!("{}_pkey", self.log.log()))
+    }
+
+    /// Returns the error of a log that has no row in `eddyline_schema`.
+    pub(crate) fn unversioned(&self) -> Error {
+        self.damaged("table eddyline_schema has no row for it")
     }
 
     fn damaged(&self, reason: &str) -> Error {

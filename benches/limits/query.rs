@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eddyline::{Filter, Query, ReadWrite, Store};
+use eddyline::{Filter, Query, ReadWrite, SequenceNumber, Store};
 use serde_json::json;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
@@ -121,7 +121,9 @@ async fn after(bench: &mut Bench, store: &Store<ReadWrite>) {
     let plain_select =
         PlainSelect::open(&bench.url, "WHERE sequence_number > $1 ORDER BY sequence_number").await;
     let workloads = [
-        query(store, move |_| Query::from(Filter::everything()).after(position.into())),
+        query(store, move |_| {
+            Query::from(Filter::everything()).after(SequenceNumber::new(position))
+        }),
         plain_select.workload(move |plain_select, _| async move {
             plain_select.query(&[&(position as i64)]).await
         }),

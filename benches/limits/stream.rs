@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use eddyline::{Filter, Query, ReadWrite, Store};
+use eddyline::{Filter, Query, ReadWrite, SequenceNumber, Store};
 use futures_util::TryStreamExt as _;
 use tokio_postgres::{Client, Statement};
 
@@ -81,7 +81,8 @@ impl Reader {
 
     /// Reads a number of events after a position.
     async fn read(&self, way: Way, after: u64, events: u32) {
-        let query = || Query::from(Filter::everything()).after(after.into()).limit(events);
+        let query =
+            || Query::from(Filter::everything()).after(SequenceNumber::new(after)).limit(events);
         let read = match way {
             Way::Stream => {
                 let mut stream = self.store.stream(query()).await.expect("a stream");

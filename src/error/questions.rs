@@ -39,15 +39,19 @@ impl Error {
             Self::Database { class, .. }
             | Self::UnsuitableServer { class, .. }
             | Self::Unreachable { class, .. } => *class,
-            Self::Conflict { .. } | Self::PositionAhead { .. } => Class::Conflict,
+            Self::Conflict { .. } | Self::PositionAhead { .. } | Self::PositionLost { .. } => {
+                Class::Conflict
+            }
             Self::ConnectionLost { .. } | Self::QueueFull { .. } => Class::Transient,
             Self::Decode { .. } => Class::Permanent(Reason::Bug),
             Self::DuplicateEvent { .. }
             | Self::InvalidAppend { .. }
+            | Self::InvalidBookmark { .. }
             | Self::InvalidConfig { .. }
             | Self::InvalidEvent { .. }
             | Self::InvalidFilter { .. }
             | Self::InvalidQuery { .. }
+            | Self::OtherLog { .. }
             | Self::Payload { .. } => Class::Permanent(Reason::Invalid),
             Self::OutcomeUnknown { .. } => Class::OutcomeUnknown,
             Self::DecisionTimedOut { .. }
@@ -78,6 +82,7 @@ impl Error {
     pub(crate) fn is_of_server(&self) -> bool {
         match self {
             Self::ConnectionLost { .. }
+            | Self::OtherLog { .. }
             | Self::PoolExhausted { .. }
             | Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }
@@ -103,6 +108,10 @@ impl Error {
 
     pub(crate) fn invalid_append(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidAppend { reason: reason.into() }
+    }
+
+    pub(crate) fn invalid_bookmark(reason: &'static str) -> Self {
+        Self::InvalidBookmark { reason: reason.into() }
     }
 
     pub(crate) fn invalid_config(

@@ -166,7 +166,7 @@ impl Session {
         row: Result<Option<Row>, tokio_postgres::Error>,
     ) -> Result<Row, Error> {
         let row = row.map_err(|error| self.fail(error, self.server.at(Phase::Read)))?;
-        row.ok_or_else(|| self.server.lost("the answer has no row"))
+        row.ok_or_else(|| self.server.unversioned())
     }
 }
 

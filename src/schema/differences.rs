@@ -21,6 +21,11 @@ impl Difference {
         match self {
             Self::Object { object, found } => match object.kind {
                 ObjectKind::Table => found.as_deref() == Some(UNLOGGED),
+                // A column of another type is kept, since it may hold the log's identity.
+                ObjectKind::IdentityColumn => {
+                    let type_of = |state: &str| state.split(' ').next().map(str::to_owned);
+                    found.as_deref().is_none_or(|found| type_of(found) == type_of(&object.state))
+                }
                 _ => object.repair.is_some(),
             },
             Self::Unversioned | Self::SequenceBehind { .. } | Self::SequenceExhausted { .. } => {
@@ -70,7 +75,11 @@ pub(super) fn of_objects(
 
 /// Lists the differences that matter for reads. For reads, the log may also be a view.
 pub(super) fn of_columns(log: &LogName, found: &[InspectionRow]) -> Vec<Difference> {
-    columns_of(log).filter_map(|object| of_object(object, found, false)).collect()
+    let is_read = |object: &SchemaObject| {
+        matches!(object.kind, ObjectKind::Column | ObjectKind::IdentityColumn)
+    };
+    let objects = sql::objects(log).into_iter().filter(is_read);
+    objects.filter_map(|object| of_object(object, found, false)).collect()
 }
 
 fn columns_of(log: &LogName) -> impl Iterator<Item = SchemaObject> {
@@ -78,6 +87,10 @@ fn columns_of(log: &LogName) -> impl Iterator<Item = SchemaObject> {
 }
 
 fn of_object(object: SchemaObject, found: &[InspectionRow], has_newer: bool) -> Option<Difference> {
+    let has_versions = || found.iter().any(|found| matches!(found, InspectionRow::Versions));
+    if object.kind == ObjectKind::IdentityColumn && !has_versions() {
+        return None;
+    }
     let states = found.iter().filter_map(|found| match found {
         InspectionRow::Object { kind, name, state }
             if (*kind, name) == (object.kind, &object.name) =>

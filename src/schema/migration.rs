@@ -67,8 +67,8 @@ impl Migration<'_> {
             self.run(&settings).await?;
         }
         self.repair(has_newer).await?;
-        if version != Some(sql::VERSION) {
-            self.run(&sql::set_version(self.log)).await?;
+        if is_new || version != Some(sql::VERSION) {
+            self.run(&sql::set_version(self.log, is_new)).await?;
         }
         Ok(())
     }

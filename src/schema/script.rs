@@ -16,7 +16,7 @@ pub(super) fn script(log: &LogName, grants: &[String]) -> String {
         .into_iter()
         .chain(sql::settings(log, None))
         .chain(objects.filter_map(|object| object.repair))
-        .chain([sql::set_version(log)])
+        .chain([sql::set_version(log, true)])
         .chain(grants.iter().cloned())
         .chain(["COMMIT".to_owned()]);
     let header = format!(
@@ -47,7 +47,7 @@ fn refuse_existing(log: &LogName) -> String {
     )
 }
 
-/// Returns whether `CREATE TABLE` creates an object.
+/// Returns whether a `CREATE TABLE` creates an object.
 fn is_part_of_table(kind: ObjectKind) -> bool {
     match kind {
         ObjectKind::Table
@@ -57,6 +57,7 @@ fn is_part_of_table(kind: ObjectKind) -> bool {
         | ObjectKind::Default
         | ObjectKind::Constraint
         | ObjectKind::Identity
+        | ObjectKind::IdentityColumn
         | ObjectKind::Sequence => true,
         ObjectKind::Index | ObjectKind::Routine | ObjectKind::Trigger => false,
     }

@@ -92,7 +92,8 @@ impl AppendTexts {
     pub(crate) fn new(log: &LogName) -> Self {
         let procedure = log.append_procedure();
         let texts = |stay: bool| {
-            let call = format!("CALL {procedure}(NULL, $1, $2, $3, $4, $5, $6, $7, $8, {stay}, $9");
+            let call =
+                format!("CALL {procedure}(NULL, NULL, $1, $2, $3, $4, $5, $6, $7, $8, {stay}, $9");
             let probe = (PARAMS + 1..=PARAMS_WITH_PROBE).map(|number| format!("${number}"));
             let probe: Vec<_> = probe.collect();
             CallTexts {

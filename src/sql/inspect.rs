@@ -3,6 +3,7 @@ use tokio_postgres::Row;
 
 use super::objects::{ObjectKind, objects};
 use super::table::{SEQUENCE, column_names};
+use super::versions;
 use crate::log_name::LogName;
 use crate::{Role, SequenceNumber};
 
@@ -15,7 +16,9 @@ pub(crate) struct Inspection {
     columns: Vec<&'static str>,
     appended_columns: Vec<&'static str>,
     sequence: String,
-    append_procedure: String,
+    /// The routines that an append calls.
+    append_routines: Vec<String>,
+    identity_columns: Vec<&'static str>,
 }
 
 impl Inspection {
@@ -29,12 +32,16 @@ impl Inspection {
             columns,
             appended_columns,
             sequence: format!("{}{SEQUENCE}", log.log()),
-            append_procedure: format!("{}_append", log.log()),
+            append_routines: vec![
+                format!("{}_append", log.log()),
+                format!("{}_begin_epoch", log.log()),
+            ],
+            identity_columns: versions::column_names(),
         }
     }
 
     /// Returns the parameters of [`INSPECTION`] with their types.
-    pub(crate) fn params(&self) -> [(&(dyn postgres_types::ToSql + Sync), Type); 7] {
+    pub(crate) fn params(&self) -> [(&(dyn postgres_types::ToSql + Sync), Type); 8] {
         [
             (&self.schema, Type::TEXT),
             (&self.log, Type::TEXT),
@@ -42,7 +49,8 @@ impl Inspection {
             (&self.columns, Type::TEXT_ARRAY),
             (&self.appended_columns, Type::TEXT_ARRAY),
             (&self.sequence, Type::TEXT),
-            (&self.append_procedure, Type::TEXT),
+            (&self.append_routines, Type::TEXT_ARRAY),
+            (&self.identity_columns, Type::TEXT_ARRAY),
         ]
     }
 }
@@ -160,6 +168,13 @@ JOIN pg_catalog.pg_proc AS routine ON routine.oid = trigger.tgfoid
 UNION ALL
 SELECT 'table of versions', 'eddyline_schema', '' FROM versions
 UNION ALL
+SELECT 'column of table eddyline_schema', attname::text,
+    pg_catalog.format_type(atttypid, atttypmod)
+    || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+    || CASE WHEN atthasdef THEN ' with a default' ELSE ' without a default' END
+FROM versions JOIN pg_catalog.pg_attribute ON attrelid = versions.oid
+WHERE attname = ANY ($8) AND NOT attisdropped
+UNION ALL
 SELECT 'row security', $2, current_user::text FROM log
 WHERE relkind IN ('p', 'r') AND pg_catalog.row_security_active(log.oid)
 UNION ALL
@@ -183,9 +198,9 @@ FROM (
         pg_catalog.has_sequence_privilege(numbers.oid, 'SELECT')
     FROM numbers
     UNION ALL
-    SELECT 'append', 'EXECUTE', 'routine ' || $1 || '.' || $7,
+    SELECT 'append', 'EXECUTE', 'routine ' || $1 || '.' || proname,
         pg_catalog.has_function_privilege(routines.oid, 'EXECUTE')
-    FROM routines WHERE proname = $7
+    FROM routines WHERE proname = ANY ($7)
 ) AS rights
 WHERE NOT granted";
 
@@ -324,7 +339,14 @@ pub(crate) fn rename(log: &LogName, found: &[InspectionRow]) -> Option<String> {
     let (_, sequence, _) = names().find(|(kind, ..)| *kind == ObjectKind::Sequence)?;
     let old = sequence.strip_suffix(SEQUENCE).filter(|old| *old != log.log())?;
     let (schema, table) = (log.schema(), log.table());
-    let mut statements = Vec::new();
+    // The row of the new name, if there is one, is that of another log.
+    let mut statements = vec![format!(
+        "DELETE FROM \"{schema}\".eddyline_schema WHERE log = '{name}'
+             AND EXISTS (SELECT FROM \"{schema}\".eddyline_schema WHERE log = {old});
+         UPDATE \"{schema}\".eddyline_schema SET log = '{name}' WHERE log = {old}",
+        name = log.log(),
+        old = literal(old)
+    )];
     for object in objects(log) {
         let Some(suffix) = object.name.strip_prefix(log.log()) else { continue };
         let (from, to) = (format!("{old}{suffix}"), &object.name);
@@ -347,6 +369,10 @@ pub(crate) fn rename(log: &LogName, found: &[InspectionRow]) -> Option<String> {
         });
     }
     Some(statements.join(";\n"))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Quotes an identifier that comes from the server.

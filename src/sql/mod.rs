@@ -3,12 +3,15 @@
 
 mod append_batch;
 mod conflict_probe;
+mod epoch;
 mod events;
 mod filter;
+mod head;
 mod inspect;
 mod lock;
 mod newer;
 mod objects;
+mod observe;
 mod param;
 mod plan;
 mod procedure;
@@ -19,11 +22,13 @@ mod settings;
 mod statement;
 mod table;
 mod triggers;
+mod versions;
 
 pub(crate) use self::append_batch::{
     AppendTexts, BatchAnswer, Precondition, TransactionEnd, append_batch,
 };
 pub(crate) use self::conflict_probe::ConflictProbe;
+pub(crate) use self::head::{BoundCheck, Head};
 pub(crate) use self::inspect::{
     INSPECTION, Inspection, InspectionRow, LogStatus, SequenceState, lock_table, log_status,
     quoted, rename, set_sequence, widen_sequence,
@@ -32,8 +37,9 @@ pub(crate) use self::lock::{
     IDLE_TIMEOUT, LockedTimeouts, lock_holder, lock_to_decide, wait_for_client,
 };
 pub(crate) use self::objects::{ObjectKind, SchemaObject, objects};
+pub(crate) use self::observe::{Observation, observe};
 pub(crate) use self::plan::StatementPlan;
-pub(crate) use self::read::{Reading, decode_event, decode_head, head, is_head, read};
+pub(crate) use self::read::{Reading, decode_event, is_head};
 pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};
 pub(crate) use self::search::{HeldEvent, SearchAnswer, SearchBatch, held_events, search};
 pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};

@@ -4,6 +4,7 @@
 use super::schema::routines;
 use super::table;
 use super::triggers::triggers;
+use super::versions;
 use crate::log_name::LogName;
 
 /// The kind of a database object.
@@ -20,10 +21,12 @@ pub(crate) enum ObjectKind {
     Identity,
     Sequence,
     Trigger,
+    /// A column of `eddyline_schema`.
+    IdentityColumn,
 }
 
 impl ObjectKind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Table,
         Self::Column,
         Self::Collation,
@@ -35,6 +38,7 @@ impl ObjectKind {
         Self::Identity,
         Self::Sequence,
         Self::Trigger,
+        Self::IdentityColumn,
     ];
 
     /// Returns the name of the kind in inspections and errors.
@@ -51,6 +55,7 @@ impl ObjectKind {
             Self::Identity => "identity of column",
             Self::Sequence => "sequence",
             Self::Trigger => "trigger",
+            Self::IdentityColumn => "column of table eddyline_schema",
         }
     }
 }
@@ -73,12 +78,16 @@ pub(crate) struct SchemaObject {
 /// Lists the objects of a log. Each comes after the objects that its repair needs.
 pub(crate) fn objects(log: &LogName) -> Vec<SchemaObject> {
     let mut objects = vec![table::table(log)];
+    objects.extend(versions::objects(log));
     objects.extend(table::parts(log));
     objects.extend(routines(log).into_iter().map(|routine| routine.object(log)));
     objects.extend(table::numbering(log));
     objects.extend(triggers(log).into_iter().map(|trigger| trigger.object(log)));
     objects
 }
+
+/// The clause of a routine that has the rights of its owner.
+const DEFINER: &str = " SECURITY DEFINER";
 
 /// A function or a procedure.
 pub(crate) struct Routine {
@@ -99,7 +108,8 @@ impl Routine {
             let setting = setting.trim_end().trim_end_matches(" AS");
             format!(" SET {}", setting.replacen(" = ", "=", 1))
         });
-        let state = body.to_owned() + &settings.collect::<String>();
+        let definer = if head.contains(DEFINER) { DEFINER } else { "" };
+        let state = body.to_owned() + definer + &settings.collect::<String>();
         // CREATE OR REPLACE would keep a routine with other parameters, and fail for a function
         // with the name of the procedure.
         let drop = format!(

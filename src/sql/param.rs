@@ -24,6 +24,7 @@ pub(crate) enum Param<'a> {
     Texts(Vec<&'a str>),
     TimeBound(TimeBound),
     Times(Vec<Time>),
+    Uuid(Uuid),
     Uuids(Vec<Uuid>),
 }
 
@@ -38,6 +39,7 @@ impl Param<'_> {
             Self::NullableTimeBounds(_) | Self::Times(_) => Type::TIMESTAMPTZ_ARRAY,
             Self::Text(_) => Type::TEXT,
             Self::TimeBound(_) => Type::TIMESTAMPTZ,
+            Self::Uuid(_) => Type::UUID,
             Self::Uuids(_) => Type::UUID_ARRAY,
         }
     }
@@ -58,6 +60,7 @@ impl ToSql for Param<'_> {
             Self::Texts(texts) => texts.to_sql(ty, out),
             Self::TimeBound(bound) => bound.to_sql(ty, out),
             Self::Times(times) => times.to_sql(ty, out),
+            Self::Uuid(uuid) => uuid.to_sql(ty, out),
             Self::Uuids(uuids) => uuids.to_sql(ty, out),
         }
     }

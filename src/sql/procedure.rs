@@ -1,3 +1,4 @@
+use super::epoch;
 use super::lock::lock_key;
 use super::newer::first_matches;
 use super::plan::StatementPlan;
@@ -54,6 +55,7 @@ fn last_batch_setting(log: &LogName) -> String {
 pub(super) fn lock_log(log: &LogName) -> String {
     let (schema, name, table, sequence) = (log.schema(), log.log(), log.table(), log.sequence());
     let (key, mark, refusal) = (lock_key(log), mark(log), sequence_behind(log));
+    let epoch = epoch::epoch(log);
     format!(
         "CREATE OR REPLACE FUNCTION \"{schema}\".\"{name}_lock_log\"() RETURNS trigger
          LANGUAGE plpgsql AS $$ BEGIN
@@ -61,7 +63,7 @@ pub(super) fn lock_log(log: &LogName) -> String {
                  AND coalesce(pg_catalog.current_setting('{mark}', true), '')
                      OPERATOR(pg_catalog.=) ''
              THEN
-                 IF (SELECT given.seqcycle OR given.seqincrement OPERATOR(pg_catalog.<) 1
+                 IF ({epoch}) IS NOT NULL AND (SELECT given.seqcycle OR given.seqincrement OPERATOR(pg_catalog.<) 1
                          OR CASE WHEN last.is_called
                              THEN last.last_value OPERATOR(pg_catalog.+) 1
                              ELSE last.last_value END OPERATOR(pg_catalog.<=) coalesce(
@@ -137,12 +139,12 @@ fn sequence_behind(log: &LogName) -> String {
 pub(super) fn append(log: &LogName) -> String {
     let (procedure, table) = (log.append_procedure(), log.table());
     let (key, mark, last_batch) = (lock_key(log), mark(log), last_batch_setting(log));
-    let refusal = sequence_behind(log);
+    let (refusal, epoch) = (sequence_behind(log), epoch::epoch(log));
     let (plan_cache_mode, generic) = StatementPlan::Generic.setting();
     let matches = first_matches(log, Some(MAX_NEWER_EVENTS));
     let all_matches = first_matches(log, None);
     format!(
-        "CREATE OR REPLACE PROCEDURE {procedure}(INOUT answer bigint[], known bigint, front bigint, batch bigint,
+        "CREATE OR REPLACE PROCEDURE {procedure}(INOUT answer bigint[], INOUT epoch uuid, known bigint, front bigint, batch bigint,
              ids uuid[], times timestamptz[], types text[], payloads jsonb[], metadatas jsonb[],
              stay boolean DEFAULT false, wait bigint DEFAULT NULL, since bigint DEFAULT NULL,
              members bigint[] DEFAULT NULL, fields text[] DEFAULT NULL, elements text[] DEFAULT NULL,
@@ -185,6 +187,7 @@ pub(super) fn append(log: &LogName) -> String {
                  END IF;
                  locked := pg_catalog.pg_advisory_xact_lock({key}) IS NOT NULL;
              END IF;
+             epoch := {epoch};
              head := coalesce((SELECT event.sequence_number FROM {table} AS event
                  ORDER BY event.sequence_number DESC LIMIT 1), 0);
              answer := ARRAY[head];

@@ -4,12 +4,13 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::filter::{condition, is_selective, payload_condition, remaining_condition};
+use super::head::{Bounds, KEPT_HEAD, head, keep_head, version_of};
 use super::param::{Jsonb, Param, Time};
 use super::statement::{Params, Statement};
-use crate::error::cause;
+use crate::error::{BoxError, cause};
 use crate::event::StoredEvent;
 use crate::log_name::LogName;
-use crate::{Error, Query, SequenceNumber, SequencedEvent};
+use crate::{Bookmark, Error, Query, SequenceNumber, SequencedEvent};
 
 const COLUMNS: &str =
     "sequence_number, event_id, occurred_at, recorded_at, event_type, payload, metadata";
@@ -18,6 +19,7 @@ const COLUMNS: &str =
 pub(crate) struct Reading<'a> {
     log: &'a LogName,
     target: Target<'a>,
+    bounds: Vec<Bookmark>,
 }
 
 /// The events that are read besides the head.
@@ -30,17 +32,33 @@ enum Target<'a> {
 impl<'a> Reading<'a> {
     /// Makes a read of the events of a query.
     pub(crate) fn new(log: &'a LogName, query: &'a Query) -> Self {
-        Self { log, target: Target::Events(query) }
+        // A reader that goes on from a bookmark must not see the log before it.
+        let after = Some(query.after).filter(|after| after.epoch().is_some());
+        Self { log, target: Target::Events(query), bounds: after.into_iter().collect() }
     }
 
     /// Makes a read of the event with an id.
     pub(crate) fn of_event(log: &'a LogName, id: Uuid) -> Self {
-        Self { log, target: Target::Event(id) }
+        Self { log, target: Target::Event(id), bounds: Vec::new() }
     }
 
     /// Makes a read of the head alone.
     pub(crate) fn of_head(log: &'a LogName) -> Self {
-        Self { log, target: Target::None }
+        Self { log, target: Target::None, bounds: Vec::new() }
+    }
+
+    /// Sets a bookmark that the log must have reached. If it has not, or the bookmark's event is
+    /// lost, the server reads no events and answers with the head alone.
+    pub(crate) fn at_least(mut self, bookmark: Bookmark) -> Self {
+        if bookmark.position() > SequenceNumber::ZERO {
+            self.bounds.push(bookmark);
+        }
+        self
+    }
+
+    /// Returns the bookmarks that the log must have reached.
+    pub(crate) fn bounds(&self) -> &[Bookmark] {
+        &self.bounds
     }
 
     /// Renders the read of the head and the events in one statement, for a boundary with few
@@ -48,7 +66,9 @@ impl<'a> Reading<'a> {
     /// filter.
     pub(crate) fn few(&self) -> Option<Statement<'a>> {
         match self.target {
-            Target::Events(query) if is_selective(&query.filter) => Some(few(self.log, query)),
+            Target::Events(query) if is_selective(&query.filter) => {
+                Some(few(self.log, query, &self.bounds))
+            }
             _ => None,
         }
     }
@@ -57,15 +77,18 @@ impl<'a> Reading<'a> {
     /// (Lemma 7).
     pub(crate) fn all(&self) -> Option<Statement<'a>> {
         match self.target {
-            Target::Event(id) => Some(event(self.log, id)),
-            Target::Events(query) => Some(read(self.log, query)),
+            Target::Event(id) => Some(event(self.log, id, &self.bounds)),
+            Target::Events(query) => Some(read(self.log, query, &self.bounds)),
             Target::None => None,
         }
     }
 
     /// Renders the read of the head.
     pub(crate) fn head(&self) -> Statement<'static> {
-        head(self.log)
+        match self.target {
+            Target::Events(query) if is_bounded_by_head(query) => keep_head(self.log, &self.bounds),
+            _ => head(self.log, &self.bounds),
+        }
     }
 }
 
@@ -80,9 +103,12 @@ const FEW: u32 = 1_000;
 /// The plan is the same for all statistics and stays right while the table grows. In the
 /// materialized part only the GIN index can answer the condition, and sequential scans are
 /// disabled. For that reason the types and all other conditions stand outside of that part.
-fn few<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
+fn few<'a>(log: &LogName, query: &'a Query, bounds: &[Bookmark]) -> Statement<'a> {
     let table = log.table();
     let mut params = Params::with_capacity(READ_PARAMS);
+    let bounds = Bounds::bind_epochs(bounds, &mut params);
+    let (head, version) = (bounds.columns(log), version_of(log));
+    let reached = bounds.condition(log, &mut params);
     let found = payload_condition(&query.filter, &mut params);
     let mut matching = remaining_condition(&query.filter, &mut params);
     push_positions(&mut matching, query, &mut params);
@@ -90,13 +116,11 @@ fn few<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     let most = FEW + 1;
     let text = format!(
         "WITH candidate AS MATERIALIZED (
-             SELECT {COLUMNS} FROM {table} WHERE {found} LIMIT {most}
+             SELECT {COLUMNS} FROM {table} WHERE ({found}){reached} LIMIT {most}
          ), found AS MATERIALIZED (
              SELECT count(*) < {most} AS few FROM candidate
          )
-         SELECT (SELECT coalesce(max(sequence_number), 0) FROM {table}) AS sequence_number,
-             NULL::uuid, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::jsonb, NULL::jsonb
-         FROM found WHERE few
+         SELECT {head} FROM {version} AND (SELECT few FROM found)
          UNION ALL (
              SELECT {COLUMNS} FROM candidate
              WHERE (SELECT few FROM found) AND {matching}
@@ -106,13 +130,24 @@ fn few<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
     params.into_statement(text)
 }
 
+/// Returns whether the events of a query have to be those up to the head that was read before
+/// (Lemma 7). Of any other query, newer events can be left out afterwards: with a limit on the
+/// newest events, there would be too few then.
+fn is_bounded_by_head(query: &Query) -> bool {
+    query.newest_first && query.limit.is_some()
+}
+
 /// Renders the read of a query's events in the query's order, for a
 /// [custom plan](super::StatementPlan::Custom).
-pub(crate) fn read<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
+fn read<'a>(log: &LogName, query: &'a Query, bounds: &[Bookmark]) -> Statement<'a> {
     let table = log.table();
     let mut params = Params::with_capacity(READ_PARAMS);
     let mut matching = condition(&query.filter, &mut params);
     push_positions(&mut matching, query, &mut params);
+    matching += &Bounds::bind_epochs(bounds, &mut params).condition(log, &mut params);
+    if is_bounded_by_head(query) {
+        let _ = write!(matching, " AND sequence_number <= {KEPT_HEAD}");
+    }
     let (order, limit) = order_and_limit(query, &mut params);
     // With a limit the planner tends to walk the primary key until it has found enough events. For
     // a boundary with few events that is the whole log. OFFSET 0 is an optimization fence, behind
@@ -131,17 +166,18 @@ pub(crate) fn read<'a>(log: &LogName, query: &'a Query) -> Statement<'a> {
 }
 
 /// Renders the read of the event with an id.
-fn event(log: &LogName, id: Uuid) -> Statement<'static> {
+fn event(log: &LogName, id: Uuid, bounds: &[Bookmark]) -> Statement<'static> {
     let table = log.table();
-    let mut params = Params::with_capacity(1);
-    let ids = params.bind(Param::Uuids(vec![id]));
-    let text = format!("SELECT {COLUMNS} FROM {table} WHERE event_id = ANY ({ids}::uuid[])");
+    let mut params = Params::with_capacity(READ_PARAMS);
+    let id = params.bind(Param::Uuid(id));
+    let reached = Bounds::bind_epochs(bounds, &mut params).condition(log, &mut params);
+    let text = format!("SELECT {COLUMNS} FROM {table} WHERE event_id = {id}{reached}");
     params.into_statement(text)
 }
 
 fn push_positions(matching: &mut String, query: &Query, params: &mut Params<'_>) {
-    if query.after > SequenceNumber::ZERO {
-        let after = params.bind(Param::BigInt(query.after.to_bigint()));
+    if query.after.position() > SequenceNumber::ZERO {
+        let after = params.bind(Param::BigInt(query.after.position().to_bigint()));
         let _ = write!(matching, " AND sequence_number > {after}");
     }
     if let Some(up_to) = query.up_to {
@@ -161,22 +197,9 @@ fn order_and_limit(query: &Query, params: &mut Params<'_>) -> (&'static str, Str
 /// A number of parameters that suffices for the read of a filter with one item.
 const READ_PARAMS: usize = 8;
 
-/// Renders the read of the head.
-pub(crate) fn head(log: &LogName) -> Statement<'static> {
-    let table = log.table();
-    let text = format!("SELECT coalesce(max(sequence_number), 0) FROM {table}");
-    Statement::without_params(text)
-}
-
 /// Returns whether a row is the head and not an event.
 pub(crate) fn is_head(row: &Row) -> bool {
-    row.len() == 1 || matches!(row.try_get::<_, Option<Uuid>>(1), Ok(None))
-}
-
-/// Decodes the row of [`head`], or the first row of [`Reading::few`].
-pub(crate) fn decode_head(row: &Row) -> Result<SequenceNumber, Error> {
-    let head = row.try_get(0).map_err(|fault| undecodable(row, fault))?;
-    Ok(SequenceNumber::from_bigint(head))
+    row.try_get(4).is_ok_and(str::is_empty)
 }
 
 /// Decodes the row of an event.
@@ -200,7 +223,7 @@ pub(crate) fn decode_event(row: &Row) -> Result<SequencedEvent, Error> {
 
 /// Makes the error for a row that cannot be decoded. It names the event as far as the row can be
 /// read.
-fn undecodable(row: &Row, fault: tokio_postgres::Error) -> Error {
+pub(super) fn undecodable(row: &Row, fault: impl Into<BoxError>) -> Error {
     Error::Decode {
         position: SequenceNumber::from_bigint(row.try_get(0).unwrap_or_default()),
         event_type: row.try_get(4).unwrap_or_default(),

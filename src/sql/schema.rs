@@ -1,15 +1,16 @@
 use super::lock::LOCK_CLASS;
 use super::objects::Routine;
-use super::procedure;
+use super::versions::{self, RENEW_IDENTITY};
+use super::{epoch, procedure};
 use crate::log_name::LogName;
 
 /// The version of the schema that this crate works with.
-pub(crate) const VERSION: i32 = 3;
+pub(crate) const VERSION: i32 = 4;
 
 /// Renders the first statements of a migration's transaction. They take the lock that serializes
 /// migrations, and create the schema and the table of versions if they are missing.
 pub(crate) fn prepare(log: &LogName) -> String {
-    let schema = log.schema();
+    let (schema, columns) = (log.schema(), versions::columns());
     // `CREATE ... IF NOT EXISTS` would fail for a role that may not create objects, even if they
     // exist.
     format!(
@@ -24,19 +25,22 @@ pub(crate) fn prepare(log: &LogName) -> String {
                  CREATE TABLE \"{schema}\".eddyline_schema (
                      log text PRIMARY KEY,
                      version integer NOT NULL,
-                     migrated_at timestamptz NOT NULL DEFAULT now()
+                     migrated_at timestamptz NOT NULL DEFAULT now(),
+                     {columns}
                  );
              END IF;
          END $$"
     )
 }
 
-/// Renders the statement that records the current version for a log.
-pub(crate) fn set_version(log: &LogName) -> String {
+/// Renders the statement that records the current version for a log. A new log gets a new identity,
+/// also if there was a log of the same name before.
+pub(crate) fn set_version(log: &LogName, is_new: bool) -> String {
     let (schema, name) = (log.schema(), log.log());
+    let identity = if is_new { RENEW_IDENTITY } else { "" };
     format!(
         "INSERT INTO \"{schema}\".eddyline_schema (log, version) VALUES ('{name}', {VERSION})
-         ON CONFLICT (log) DO UPDATE SET version = EXCLUDED.version, migrated_at = now()"
+         ON CONFLICT (log) DO UPDATE SET version = EXCLUDED.version, migrated_at = now(){identity}"
     )
 }
 
@@ -76,9 +80,11 @@ pub(crate) fn grants(log: &LogName, role: &str, appends: bool) -> String {
     );
     if appends {
         let (sequence, procedure) = (log.sequence(), log.append_procedure());
+        let begin_epoch = epoch::function(log);
         grants += &format!(
             ";
              GRANT EXECUTE ON PROCEDURE {procedure} TO \"{role}\";
+             GRANT EXECUTE ON FUNCTION {begin_epoch} TO \"{role}\";
              GRANT INSERT (event_id, occurred_at, event_type, payload, metadata) ON {table}
                  TO \"{role}\";
              GRANT SELECT ON SEQUENCE {sequence} TO \"{role}\""
@@ -95,6 +101,7 @@ pub(super) fn routines(log: &LogName) -> Vec<Routine> {
         is_shared: false,
     };
     vec![
+        of_log("begin_epoch", epoch::begin_epoch(log)),
         of_log("lock_log", procedure::lock_log(log)),
         of_log("refuse_number", procedure::refuse_number(log)),
         of_log("append", procedure::append(log)),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::shared::Shared;
-use crate::{Config, Error, Mode, ReadOnly, ReadWrite, SequenceNumber};
+use crate::{Bookmark, Config, Error, Mode, ReadOnly, ReadWrite};
 
 impl Store<ReadWrite> {
     /// Connects to the primary.
@@ -98,7 +98,7 @@ impl<M: Mode> Store<M> {
     fn open(config: &Config) -> Result<Self, Error> {
         Ok(Self {
             shared: Arc::new(Shared::new(config, M::ROLE)?),
-            at_least: SequenceNumber::ZERO,
+            at_least: Bookmark::default(),
             retry: config.retry.clone(),
             scope: None,
             mode: PhantomData,

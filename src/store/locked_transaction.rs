@@ -14,8 +14,11 @@ use super::outcome::AppendOutcome;
 use super::shared::Shared;
 use crate::error::BoxError;
 use crate::pool::{Lease, fetch_row, send};
-use crate::sql::{self, BatchAnswer, LockedTimeouts, Precondition, TransactionEnd};
-use crate::{Appended, Error, Event, History, Query, ReadWrite, SequencedEvent};
+use crate::server::Server;
+use crate::sql::{
+    self, BatchAnswer, BoundCheck, Head, LockedTimeouts, Precondition, Reading, TransactionEnd,
+};
+use crate::{Appended, Bookmark, Error, Event, History, Query, ReadWrite, SequencedEvent};
 
 /// A transaction that holds the log's lock, and has read the events of a query.
 ///
@@ -165,8 +168,8 @@ async fn lock_and_read(
         statement: statement_timeout,
     };
     let lock = sql::lock_to_decide(name, timeouts);
-    let head = sql::head(name);
-    let read = sql::read(name, query);
+    let reading = Reading::new(name, query);
+    let (head, read) = (reading.head(), reading.all().expect("a query reads events"));
     let lock_handle = lease.prepare(&lock.text).await?;
     let head_handle = lease.prepare(&head.text).await?;
     let read_handle = lease.prepare(&read.text).await?;
@@ -196,25 +199,43 @@ async fn lock_and_read(
     lease.set_transaction_timeout(statement_timeout);
     let head = head.map_err(|error| lease.failed(error))?;
     let rows = rows.map_err(|error| lease.failed(error))?;
-    read_history(shared, query, lease, head, rows).await
+    let head = require_row(head).map_err(|error| lease.server().lost(error))?;
+    let head = Head::decode(&head)?;
+    check_bounds(&head, reading.bounds(), lease.server())?;
+    read_history(shared, query, lease, &head, rows).await
 }
 
 async fn read_history(
     shared: &Shared,
     query: &Query,
     lease: &mut Lease,
-    head: Option<Row>,
+    head: &Head,
     rows: RowStream,
 ) -> Result<History<ReadWrite>, Error> {
-    let head = require_row(head).map_err(|error| lease.server().lost(error))?;
-    let head = sql::decode_head(&head)?;
     let rows: Vec<_> = rows.try_collect().await.map_err(|error| lease.failed(error))?;
     let events: Vec<_> = rows.iter().map(sql::decode_event).collect::<Result<_, _>>()?;
-    shared.log.note_newest(head);
+    shared.log.note_newest(head.position);
     let last = events.last().map(SequencedEvent::sequence_number);
-    let position = query.position(head, events.len(), last);
+    let position = query.position(head.position, events.len(), last);
+    let position = head.bookmark().at(position);
     let served_by = lease.server().name.clone();
     Ok(History::new(events, position, query.filter.clone(), served_by))
+}
+
+/// Fails if the log has not reached the position of [`Query::after`]. Nothing is waited for under
+/// the lock.
+fn check_bounds(head: &Head, bounds: &[Bookmark], server: &Server) -> Result<(), Error> {
+    match head.check(bounds) {
+        BoundCheck::Reached => Ok(()),
+        BoundCheck::Lost { position, ended } => {
+            Err(Error::PositionLost { server: server.to_string(), position, ended })
+        }
+        BoundCheck::Behind => {
+            let positions = bounds.iter().map(|bound| bound.position());
+            let position = positions.max().unwrap_or_default();
+            Err(Error::PositionAhead { position, head: head.position })
+        }
+    }
 }
 
 /// The longest time that a statement may take while the log's lock is held.

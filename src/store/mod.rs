@@ -33,7 +33,7 @@ use crate::pool::Pool;
 use crate::retry::Retry;
 use crate::server::Server;
 use crate::telemetry::{Operation, OperationName};
-use crate::{Classify, Mode, ReadOnly, ReadWrite, RetryPolicy, SequenceNumber};
+use crate::{Bookmark, Classify, Mode, ReadOnly, ReadWrite, RetryPolicy};
 
 /// A handle that reads a log and, if its mode is [`ReadWrite`](crate::ReadWrite), appends to it.
 ///
@@ -44,7 +44,7 @@ use crate::{Classify, Mode, ReadOnly, ReadWrite, RetryPolicy, SequenceNumber};
 /// replicas and whose connections refuse writes.
 pub struct Store<M: Mode> {
     shared: Arc<Shared>,
-    at_least: SequenceNumber,
+    at_least: Bookmark,
     retry: RetryPolicy,
     scope: Option<&'static str>,
     mode: PhantomData<fn() -> M>,
@@ -176,7 +176,12 @@ impl Store<ReadWrite> {
 impl Store<ReadOnly> {
     /// Returns a handle whose reads show the log at this position or later.
     ///
-    /// With the position of an append, the reads see that append and everything before it. While no
+    /// With the position of an append, the reads see that append and everything before it. Give it
+    /// as a [`Bookmark`]: if a failover has lost the append, the reads fail with
+    /// [`Error::PositionLost`](crate::Error::PositionLost), however many events were appended
+    /// since.
+    ///
+    /// While no
     /// replica has reached the position, the replicas are queried in turn until
     /// [`Config::replica_timeout`] has passed. Then the read fails with
     /// [`Error::ReplicaBehind`](crate::Error::ReplicaBehind).
@@ -197,8 +202,8 @@ impl Store<ReadOnly> {
     /// ```
     ///
     /// [`Config::replica_timeout`]: crate::Config::replica_timeout
-    pub fn at_least(&self, position: SequenceNumber) -> Self {
-        Self { at_least: position, ..self.clone() }
+    pub fn at_least(&self, position: impl Into<Bookmark>) -> Self {
+        Self { at_least: position.into(), ..self.clone() }
     }
 }
 

@@ -10,7 +10,7 @@ use super::deadline::{AttemptDeadline, timed_out};
 use super::stream::{EventStream, ReadAnswer};
 use crate::pool::{Lease, Pool};
 use crate::server::Server;
-use crate::sql::{self, Reading};
+use crate::sql::{BoundCheck, Head, Reading};
 use crate::telemetry::{Operation, OperationName};
 use crate::{Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
@@ -35,7 +35,8 @@ impl<M: Mode> Store<M> {
     ///   [`Error::TimedOut`]: no server answered.
     /// - [`Error::Database`]: the server refused the read.
     /// - [`Error::ReplicaBehind`]: no server has reached the position that
-    ///   [`at_least`](Store::at_least) names.
+    ///   [`at_least`](Store::at_least) or [`Query::after`] names.
+    /// - [`Error::PositionLost`]: the event at such a position was lost.
     /// - [`Error::Decode`]: a row is not one that this crate stored.
     ///
     /// # Cancel safety
@@ -85,7 +86,7 @@ impl<M: Mode> Store<M> {
     pub async fn event(&self, id: Uuid) -> Result<Option<SequencedEvent>, Error> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Query));
-        let reading = Reading::of_event(&self.shared.log.name, id);
+        let reading = Reading::of_event(&self.shared.log.name, id).at_least(self.at_least);
         let read = || self.collect(&reading, &call, self.attempt_deadline(started));
         let result = self.retry_read(started, "event", read).await;
         let result = result.map(|(events, _)| events.into_iter().next());
@@ -134,7 +135,7 @@ impl<M: Mode> Store<M> {
         let query = query.into();
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Stream));
-        let reading = Reading::new(&self.shared.log.name, &query);
+        let reading = Reading::new(&self.shared.log.name, &query).at_least(self.at_least);
         let answer = self.first_answer(started, "stream", &reading, &call).await;
         let operation = call.into_operation();
         match answer {
@@ -166,9 +167,9 @@ impl<M: Mode> Store<M> {
     pub async fn head(&self) -> Result<SequenceNumber, Error> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Head));
-        let reading = Reading::of_head(&self.shared.log.name);
+        let reading = Reading::of_head(&self.shared.log.name).at_least(self.at_least);
         let answer = self.first_answer(started, "head", &reading, &call).await;
-        call.finish(answer.map(|answer| answer.head()), |_| 0)
+        call.finish(answer.map(|answer| answer.head().position()), |_| 0)
     }
 
     /// Asks until a server has begun to answer, or the retry policy allows no more attempts.
@@ -204,10 +205,11 @@ impl<M: Mode> Store<M> {
         call: &ReadCall,
         deadline: AttemptDeadline,
     ) -> Result<History<M>, Error> {
-        let reading = Reading::new(&self.shared.log.name, query);
+        let reading = Reading::new(&self.shared.log.name, query).at_least(self.at_least);
         let (events, answer) = self.collect(&reading, call, deadline).await?;
         let last = events.last().map(SequencedEvent::sequence_number);
-        let position = query.position(answer.head(), events.len(), last);
+        let head = answer.head();
+        let position = head.at(query.position(head.position(), events.len(), last));
         Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
     }
 
@@ -244,17 +246,23 @@ impl<M: Mode> Store<M> {
         loop {
             deadline.check(self.first_server())?;
             let answer = self.ask_any(reading, call, *deadline).await?;
-            let reached = answer.head();
-            if reached >= self.at_least {
+            let server = answer.server().clone();
+            let reached = answer.head().position();
+            let check = answer.check(reading.bounds());
+            if check == BoundCheck::Reached {
                 self.shared.log.note_newest(reached);
                 return Ok(answer);
             }
             // The answer is read to its end, so that the connection can be used again.
-            let server = answer.server().clone();
             deadline.run_against(&server, answer.drain()).await?;
+            if let BoundCheck::Lost { position, ended } = check {
+                return Err(Error::PositionLost { server: server.to_string(), position, ended });
+            }
             let waited = started.elapsed();
             if waited >= self.shared.replica_timeout {
-                let (server, position) = (server.to_string(), self.at_least);
+                let positions = reading.bounds().iter().map(|bound| bound.position());
+                let position = positions.max().unwrap_or_default();
+                let server = server.to_string();
                 return Err(Error::ReplicaBehind { server, position, reached, waited });
             }
             tokio::time::sleep(REPLICA_PAUSE).await;
@@ -296,8 +304,7 @@ impl<M: Mode> Store<M> {
         };
         lease.record_outcome(answer.as_ref().err());
         let (row, rows) = answer?;
-        let head = sql::decode_head(&row)?;
-        Ok(ReadAnswer::new(lease, rows, head))
+        Ok(ReadAnswer::new(lease, rows, Head::decode(&row)?))
     }
 }
 

@@ -112,8 +112,8 @@ impl Shared {
     /// Connects to a server, and checks it and the log.
     pub(super) async fn check(&self, pool: &Pool) -> Result<Session, Error> {
         let session = pool.connect().await?;
-        let head = pool.with_connect_timeout(schema::check(&session, &self.log.name)).await?;
-        self.log.note_newest(head);
+        let observed = pool.with_connect_timeout(schema::check(&session, &self.log.name)).await?;
+        self.log.note_newest(observed.head.position());
         Ok(session)
     }
 

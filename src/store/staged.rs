@@ -11,7 +11,7 @@ use super::failure::{
 use super::log_state::LogState;
 use crate::error::BoxError;
 use crate::pool::{Lease, StatementHandle, fetch_row, last_row};
-use crate::sql::{self, BatchAnswer, Precondition, Statement, TransactionEnd};
+use crate::sql::{self, BatchAnswer, Head, Precondition, Reading, Statement, TransactionEnd};
 use crate::{Error, Event, SequenceNumber};
 
 /// A large append, or the chunk of an import, in a transaction of its own.
@@ -65,7 +65,7 @@ struct CommitAnswers {
 impl StagedAppend<'_> {
     /// Runs the transaction. If the future is dropped, all events are appended or none.
     pub(super) async fn run(&self, lease: &mut Lease, deadline: AttemptDeadline) -> StagedAnswer {
-        let head = sql::head(&self.log.name);
+        let head = Reading::of_head(&self.log.name).head();
         let lock_timeout = deadline.lock_timeout(self.lock_timeout).or(Some(self.lock_timeout));
         let ending = match lease.own_id() {
             Some(_) => TransactionEnd::KeepOpen,
@@ -202,7 +202,7 @@ impl StagedAppend<'_> {
 /// Returns the head that was read before the append or, if its answer is missing, 0: the append may
 /// have stored events at any position.
 fn floor(head: Option<Row>) -> SequenceNumber {
-    head.and_then(|row| sql::decode_head(&row).ok()).unwrap_or_default()
+    head.and_then(|row| Head::decode(&row).ok()).map(|head| head.position).unwrap_or_default()
 }
 
 /// Begins a transaction and binds the call, which transmits the events to the server. Returns the

@@ -171,6 +171,11 @@ async fn the_page_lists_the_columns_and_triggers_of_a_log() {
         table(heading).into_iter().map(|row| row[..cells].to_vec()).collect()
     };
     assert_eq!(documented("The table", 2), columns.await);
+    let columns = names(
+        "SELECT attname::text FROM pg_attribute
+         WHERE attrelid = 'eddyline_schema'::regclass AND attnum > 0 ORDER BY attnum",
+    );
+    assert_eq!(documented("Identity and epochs", 1), columns.await);
     let mut triggers = triggers.await;
     triggers.sort();
     let mut documented = documented("Triggers", 1);

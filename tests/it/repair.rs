@@ -86,6 +86,11 @@ impl LogInSchema {
 async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
     for (damage, reason) in [
         ("DROP ROUTINE loans_append", "routine loans_append is missing"),
+        ("DROP ROUTINE loans_begin_epoch", "routine loans_begin_epoch is missing"),
+        (
+            "ALTER FUNCTION loans_begin_epoch SECURITY INVOKER",
+            "routine loans_begin_epoch has another body or other settings",
+        ),
         ("DROP TRIGGER loans_lock_log ON loans", "trigger loans_lock_log is missing"),
         ("DROP TRIGGER loans_refuse_number ON loans", "trigger loans_refuse_number is missing"),
         ("DROP TRIGGER loans_refuse_change ON loans", "trigger loans_refuse_change is missing"),
@@ -190,6 +195,19 @@ async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
         ("ALTER SEQUENCE loans_sequence RENAME TO numbers_sequence", "loans_sequence is missing"),
         ("DROP TABLE eddyline_schema", "table eddyline_schema has no row"),
         ("DELETE FROM eddyline_schema", "table eddyline_schema has no row"),
+        (
+            "ALTER TABLE eddyline_schema DROP log_id",
+            "column of table eddyline_schema log_id is missing",
+        ),
+        (
+            "ALTER TABLE eddyline_schema DROP epoch, DROP ends",
+            "column of table eddyline_schema ends is missing",
+        ),
+        (
+            "ALTER TABLE eddyline_schema ALTER epoch DROP NOT NULL; UPDATE eddyline_schema SET epoch = NULL",
+            "has to be \"uuid NOT NULL with a default\"",
+        ),
+        ("ALTER TABLE eddyline_schema ALTER epoch_server DROP DEFAULT", "without a default"),
     ] {
         let log = LogInSchema::new().await;
         log.run(damage).await;
@@ -326,6 +344,10 @@ async fn a_migration_refuses_what_it_cannot_repair() {
     for (damage, reason) in [
         ("ALTER TABLE loans DROP metadata", "column metadata is missing"),
         ("ALTER TABLE loans ALTER event_id TYPE text", "column event_id is \"text\""),
+        (
+            "ALTER TABLE eddyline_schema ALTER log_id DROP DEFAULT, ALTER log_id TYPE text",
+            "column of table eddyline_schema log_id is \"text NOT NULL without a default\"",
+        ),
         (
             "ALTER TABLE loans RENAME TO kept; CREATE VIEW loans AS SELECT * FROM kept",
             "table loans is \"a view\"",

@@ -112,7 +112,7 @@ async fn the_script_refuses_a_schema_with_a_log_of_a_newer_version() {
     let script = Schema::new(&config.log("loans")).sql().unwrap();
     let refused = run_by_psql(&url, &script).await.unwrap_err();
 
-    assert!(refused.contains("newer version than 3"), "{refused}");
+    assert!(refused.contains("newer version than 4"), "{refused}");
 }
 
 #[tokio::test]

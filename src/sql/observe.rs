@@ -1,0 +1,63 @@
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::head::version_of;
+use super::param::Time;
+use super::statement::Statement;
+use crate::bookmark::Epoch;
+use crate::log_name::LogName;
+use crate::{Bookmark, SequenceNumber};
+
+/// What a server tells about itself and about a log, in one snapshot.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "connecting needs the head only")]
+pub(crate) struct Observation {
+    /// The log's head, with its epoch.
+    pub(crate) head: Bookmark,
+    /// The identity of the log. A standby and a copy have the same one.
+    pub(crate) log_id: Uuid,
+    /// Whether the server is a standby.
+    pub(crate) in_recovery: bool,
+    /// The timeline of the server's WAL. A standby that follows another one to a new timeline may
+    /// show it later.
+    pub(crate) timeline: u32,
+    /// When the server started, by its own clock. Two servers do not have the same time, unless one
+    /// is asked under two names.
+    pub(crate) started_at: Timestamp,
+    /// The time of the server's clock.
+    pub(crate) time: Timestamp,
+}
+
+/// Renders the statement for an [`Observation`]. It needs no privileges but those of a reader. The
+/// answer has no row if the log has none in `eddyline_schema`.
+pub(crate) fn observe(log: &LogName) -> Statement<'static> {
+    let (table, version) = (log.table(), version_of(log));
+    // Each branch of CASE fails on a server in the other state.
+    let text = format!(
+        "SELECT coalesce((SELECT max(sequence_number) FROM {table}), 0), version.epoch,
+             version.log_id, pg_is_in_recovery(), CASE WHEN pg_is_in_recovery()
+                 THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery())
+                 ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer END,
+             pg_postmaster_start_time(), clock_timestamp()
+         FROM {version}"
+    );
+    Statement::without_params(text)
+}
+
+impl Observation {
+    /// Decodes the row of [`observe`].
+    pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let position = SequenceNumber::from_bigint(row.try_get(0)?);
+        let timeline: i32 = row.try_get(4)?;
+        let (Time(started_at), Time(time)) = (row.try_get(5)?, row.try_get(6)?);
+        Ok(Self {
+            head: Bookmark::new(position, Epoch::new(row.try_get(1)?)),
+            log_id: row.try_get(2)?,
+            in_recovery: row.try_get(3)?,
+            timeline: timeline.cast_unsigned(),
+            started_at,
+            time,
+        })
+    }
+}
