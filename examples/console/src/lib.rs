@@ -1,5 +1,5 @@
 //! Shared code of the example programs and the benches: command line arguments, output, progress,
-//! signals, and files for the outcome.
+//! signals, files for the outcome, and the violations that checkers find.
 //!
 //! A closed pipe, a full disk or a signal is an ordinary event for these programs. None of them
 //! keeps a program from completing its work and reporting the outcome.
@@ -10,6 +10,7 @@ mod outcome;
 mod output;
 mod progress;
 mod stop;
+mod violations;
 
 pub use arguments::parse_arguments;
 pub use error_chain::error_chain;
@@ -17,3 +18,4 @@ pub use outcome::OutcomeFile;
 pub use output::{print_stderr, print_stdout};
 pub use progress::Progress;
 pub use stop::Stop;
+pub use violations::{Conclusion, Violations};

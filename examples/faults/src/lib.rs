@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 pub use crate::args::{Args, Plan};
 pub use crate::campaigns::Campaign;
-pub use crate::checker::{Verdict, Violations};
+pub use crate::checker::Verdict;
 pub use crate::failure::Failure;
 pub use crate::progress::Visibility;
-pub use crate::report::{Conclusion, Report};
+pub use crate::report::Report;
 
 use crate::checker::check;
 use crate::recorder::Recorder;

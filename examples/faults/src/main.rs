@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use console::{Stop, error_chain, parse_arguments, print_stderr, print_stdout};
-use faults::{Args, Conclusion, Visibility, run};
+use faults::{Args, Visibility, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -12,14 +12,11 @@ async fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     let plan = args.plan(Stop::on_signals("the run"));
-    let ended = run(plan, Visibility::Shown).await.map(|report| {
-        print_stdout(&report);
-        report.conclusion(args.expect_unknown)
-    });
-    match ended {
-        Ok(Conclusion::Passed) => ExitCode::SUCCESS,
-        Ok(Conclusion::Failed) => ExitCode::from(1),
-        Ok(Conclusion::Void) => ExitCode::from(3),
+    match run(plan, Visibility::Shown).await {
+        Ok(report) => {
+            print_stdout(&report);
+            report.conclusion(args.expect_unknown).exit_code()
+        }
         Err(failure) => {
             print_stderr(&format!("faults: {}", error_chain(&failure)));
             ExitCode::from(2)

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use console::Conclusion;
+
 use crate::Campaign;
 use crate::checker::Verdict;
 use crate::recorder::Tally;
@@ -17,17 +19,6 @@ pub struct Report {
     pub events: usize,
     /// The seed of all random choices.
     pub seed: u64,
-}
-
-/// The overall result of a run.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Conclusion {
-    /// The result is the expected one.
-    Passed,
-    /// The result is not the expected one.
-    Failed,
-    /// No fault took effect in some campaign.
-    Void,
 }
 
 impl Report {
@@ -63,8 +54,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, faults) in self.verdict.all() {
-            writeln!(f, "{name} {}", faults.count)?;
-            faults.examples.iter().try_for_each(|example| writeln!(f, "    {example}"))?;
+            faults.write(name, f)?;
         }
         let (unknown, answered) = (self.verdict.unknown, self.verdict.answered);
         let share = unknown as f64 * 100.0 / answered.max(1) as f64;

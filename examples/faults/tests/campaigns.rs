@@ -1,7 +1,7 @@
 //! Runs each campaign for a short while, on a cluster of its own.
 
-use console::Stop;
-use faults::{Campaign, Conclusion, Plan, Report, Visibility, run};
+use console::{Conclusion, Stop};
+use faults::{Campaign, Plan, Report, Visibility, run};
 
 async fn run_campaign(campaign: Campaign, appends: u64, retry: bool) -> Report {
     let stop = Stop::default();

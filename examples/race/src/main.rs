@@ -37,7 +37,7 @@ use crate::failure::Failure;
 use crate::freezer::Freezer;
 use crate::kind::Kind;
 use crate::message::{Message, Order};
-use crate::report::{Conclusion, OtherErrors, Report};
+use crate::report::{OtherErrors, Report};
 use crate::servers::Servers;
 use crate::tally::Tally;
 use crate::workers::{Stage, Workers};
@@ -76,11 +76,7 @@ async fn run_race(args: &Args) -> Result<ExitCode, Failure> {
     if report.verdict.is_clean() {
         servers.drop_log().await?;
     }
-    Ok(match report.conclusion(args.expect_wrong) {
-        Conclusion::Passed => ExitCode::SUCCESS,
-        Conclusion::Failed => ExitCode::from(1),
-        Conclusion::Void => ExitCode::from(3),
-    })
+    Ok(report.conclusion(args.expect_wrong).exit_code())
 }
 
 /// The data that the main process collects from its workers.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use console::Conclusion;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -39,17 +40,6 @@ impl OtherErrors {
         self.count += 1;
         self.first.get_or_insert(error);
     }
-}
-
-/// The overall result of a race.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Conclusion {
-    /// The result is the expected one.
-    Passed,
-    /// The result is not the expected one.
-    Failed,
-    /// Some kind of operation did not occur.
-    Void,
 }
 
 impl Report {
@@ -111,8 +101,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, violations) in self.verdict.all() {
-            writeln!(f, "{name} {}", violations.count)?;
-            violations.examples.iter().try_for_each(|example| writeln!(f, "    {example}"))?;
+            violations.write(name, f)?;
         }
         writeln!(f, "\nper second, over {:.1} s:", self.elapsed.as_secs_f64())?;
         self.rates().iter().try_for_each(|(name, rate)| writeln!(f, "{rate:9.1}  {name}"))?;

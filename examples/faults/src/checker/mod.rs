@@ -8,6 +8,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use console::Violations;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -124,28 +125,6 @@ impl Verdict {
     }
 }
 
-/// The violations of one kind.
-#[derive(Debug, Default)]
-pub struct Violations {
-    /// The number of violations.
-    pub count: u64,
-    /// Descriptions of the first few.
-    pub examples: Vec<String>,
-}
-
-impl Violations {
-    fn add(&mut self, example: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(example());
-        }
-    }
-
-    fn add_of(&mut self, campaign: Campaign, example: impl FnOnce() -> String) {
-        self.add(|| format!("{campaign}: {}", example()));
-    }
-}
-
 /// Checks the logs.
 pub fn check(log: &[Entry], observations: &Observations) -> Verdict {
     let positions = Positions::of(log);
@@ -182,26 +161,26 @@ impl Verdict {
         for found in &found {
             for repeated in found.iter().skip(1) {
                 let example = || format!("{repeated} repeats the event at {}", found[0]);
-                self.twice.add_of(*campaign, example);
+                self.twice.add(of(*campaign, example));
             }
         }
         if present > 0 && present < ids.len() {
             let example = || format!("{present} of {} events are in the log", ids.len());
-            self.torn.add_of(*campaign, example);
+            self.torn.add(of(*campaign, example));
         }
         match *outcome {
             Outcome::Accepted { first, last } => {
                 for _ in present..ids.len() {
                     let example =
                         || format!("an event of the append at {first} to {last} is missing");
-                    self.lost.add_of(*campaign, example);
+                    self.lost.add(of(*campaign, example));
                 }
                 let found: Vec<u64> = found.iter().filter_map(|one| one.first().copied()).collect();
                 let as_reported = found.first() == Some(&first) && found.last() == Some(&last);
                 if present == ids.len() && !(as_reported && found.is_sorted()) {
                     let example =
                         || format!("the append at {first} to {last} is in the log at {found:?}");
-                    self.lost.add_of(*campaign, example);
+                    self.lost.add(of(*campaign, example));
                 }
             }
             Outcome::Refused { class } => {
@@ -213,7 +192,7 @@ impl Verdict {
             Outcome::Unknown { .. } if ids.is_empty() => {
                 let example =
                     || "an unknown outcome names events that the caller did not append".to_owned();
-                self.ghosts.add_of(*campaign, example);
+                self.ghosts.add(of(*campaign, example));
             }
             Outcome::Abandoned | Outcome::Unknown { .. } => {}
         }
@@ -221,8 +200,8 @@ impl Verdict {
 
     fn check_absence(&mut self, operation: &Operation, found: &[&[u64]], reason: &str) {
         for position in found.iter().filter_map(|found| found.first()) {
-            self.ghosts
-                .add_of(operation.campaign, || format!("{position} {reason}, but is in the log"));
+            let example = || format!("{position} {reason}, but is in the log");
+            self.ghosts.add(of(operation.campaign, example));
         }
     }
 
@@ -237,9 +216,14 @@ impl Verdict {
         let deadline = started + DEADLINE;
         if !outages.iter().any(|(from, to)| (*from..*to).contains(&deadline)) {
             let example = || format!("an append of {} events", operation.ids.len());
-            self.unknown_while_reachable.add_of(operation.campaign, example);
+            self.unknown_while_reachable.add(of(operation.campaign, example));
         }
     }
+}
+
+/// Returns the description of a violation in a campaign.
+fn of(campaign: Campaign, example: impl FnOnce() -> String) -> impl FnOnce() -> String {
+    move || format!("{campaign}: {}", example())
 }
 
 /// The positions of events, several if an event is stored more than once.
@@ -261,5 +245,3 @@ impl Positions {
 
 /// The time that an append has to find out its outcome.
 pub const DEADLINE: Duration = Duration::from_secs(15);
-
-const EXAMPLES: usize = 3;

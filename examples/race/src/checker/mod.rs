@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
+use console::Violations;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -95,23 +96,6 @@ impl Verdict {
     /// Returns whether there is no violation.
     pub fn is_clean(&self) -> bool {
         self.all().iter().all(|(_, violations)| violations.count == 0)
-    }
-}
-
-/// The violations of one kind.
-#[derive(Debug, Default, Serialize)]
-pub struct Violations {
-    pub count: u64,
-    /// Descriptions of the first few.
-    pub examples: Vec<String>,
-}
-
-impl Violations {
-    fn add(&mut self, example: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(example());
-        }
     }
 }
 
@@ -307,6 +291,3 @@ fn repeated_events(log: &[Entry]) -> Violations {
     }
     violations
 }
-
-/// The number of examples that are kept of each kind of violation.
-const EXAMPLES: usize = 3;

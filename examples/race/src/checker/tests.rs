@@ -269,7 +269,7 @@ fn keeps_a_few_examples() {
 
     let verdict = check(&scenario.log, &scenario.observations);
 
-    assert_eq!(verdict.ghosts.examples.len(), EXAMPLES);
+    assert_eq!(verdict.ghosts.examples.len(), Violations::EXAMPLES);
     assert!(!verdict.is_clean());
 }
 
