@@ -107,6 +107,7 @@ mod mode;
 mod pool;
 mod position;
 mod query;
+mod replica;
 pub mod retry;
 mod schema;
 mod server;
@@ -122,7 +123,7 @@ pub use {futures_core, jiff, tokio_postgres, uuid};
 
 pub use crate::bookmark::Bookmark;
 pub use crate::condition::AppendCondition;
-pub use crate::config::{Config, Pooler, QueueFull, Tls};
+pub use crate::config::{Config, Pooler, QueueFull, Replica, Tls};
 pub use crate::decision::{Decided, Decision};
 #[doc(inline)]
 pub use crate::error::{Class, Classify, Error};
@@ -130,10 +131,10 @@ pub use crate::event::{Event, SequencedEvent};
 #[doc(inline)]
 pub use crate::filter::{Filter, Predicate};
 pub use crate::history::{Appended, History};
-pub(crate) use crate::mode::Role;
-pub use crate::mode::{Mode, ReadOnly, ReadWrite};
+pub use crate::mode::{Mode, ReadOnly, ReadWrite, Role};
 pub use crate::position::SequenceNumber;
 pub use crate::query::Query;
+pub use crate::replica::{ReplicaState, ReplicaStatus};
 #[doc(inline)]
 pub use crate::retry::RetryPolicy;
 pub use crate::schema::Schema;

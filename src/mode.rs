@@ -98,12 +98,12 @@ impl Mode for ReadOnly {
     const ROLE: Role = Role::Replica;
 }
 
-/// The role of a server for a store.
+/// The role of a server.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Role {
-    /// It accepts appends, and reads that decisions are based on.
+    /// It accepts appends.
     Primary,
-    /// It answers reads only.
+    /// It replays what a primary has committed, and answers reads only.
     Replica,
 }
 

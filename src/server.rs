@@ -24,11 +24,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(role: Role, index: usize, address: &Address, log: &LogName) -> Self {
-        let name = match role {
-            Role::Primary => "primary".into(),
-            Role::Replica => format!("replica-{index}").into(),
-        };
+    pub(crate) fn new(
+        role: Role,
+        name: impl Into<Arc<str>>,
+        address: &Address,
+        log: &LogName,
+    ) -> Self {
         let database = address.driver.get_dbname().or(address.driver.get_user());
         let database = database.unwrap_or_default();
         let (host, port) = match address.endpoints.first() {
@@ -36,7 +37,7 @@ impl Server {
             None => (String::new(), 0),
         };
         Self {
-            name,
+            name: name.into(),
             role,
             host: host.into(),
             port,

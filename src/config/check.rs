@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Config;
+use super::{Config, Replica};
 use crate::Error;
 use crate::log_name::LogName;
 
@@ -21,6 +21,7 @@ impl Config {
             let reason = format!("is {:?}, the maximum is {MAX_LINGER:?}", self.linger);
             return Err(Error::invalid_config("linger", reason));
         }
+        self.servers.iter().try_for_each(Replica::check)?;
         self.check_timeouts()?;
         LogName::new(&self.schema, &self.log)
     }
@@ -33,6 +34,7 @@ impl Config {
             ("decision_timeout", self.decision_timeout),
             ("lock_timeout", self.lock_timeout),
             ("replica_timeout", self.replica_timeout),
+            ("watch_interval", self.watch_interval),
         ]) {
             // The server stores milliseconds in an int, and 0 means no timeout.
             if timeout < Duration::from_millis(1) || timeout > MAX_TIMEOUT {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::advice::advice;
 use super::{Cause, Class, SqlState};
-use crate::SequenceNumber;
+use crate::{ReplicaStatus, SequenceNumber};
 
 /// The error of every operation of this crate.
 ///
@@ -282,16 +282,14 @@ pub enum Error {
     /// No replica has reached the requested position.
     ///
     /// Class: timeout.
-    #[error("position {position} not reached within {waited:?}: {server} is at {reached}")]
+    #[error("position {position} not reached within {waited:?}: {}", listed(replicas))]
     ReplicaBehind {
-        /// The server that was queried last, as `role host:port`.
-        server: String,
         /// The requested position.
         position: SequenceNumber,
-        /// The position that the server has reached.
-        reached: SequenceNumber,
         /// How long the caller waited.
         waited: Duration,
+        /// The state of every replica at the end of the wait.
+        replicas: Vec<ReplicaStatus>,
     },
 
     /// An object of the log is not as [`Schema::migrate`](crate::Schema::migrate) creates it: it
@@ -391,4 +389,9 @@ pub enum Error {
         /// The class of the failure: a replica may be promoted, an old server stays old.
         class: Class,
     },
+}
+
+fn listed(replicas: &[ReplicaStatus]) -> String {
+    let replicas: Vec<_> = replicas.iter().map(ToString::to_string).collect();
+    replicas.join(", ")
 }

@@ -7,7 +7,6 @@ mod idle;
 mod login;
 mod manager;
 mod reading;
-mod recent_failure;
 mod session;
 mod session_settings;
 mod session_state;
@@ -23,8 +22,8 @@ use tokio::time::{Instant, timeout};
 use self::idle::{CheckedOut, Idle, Pooled};
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
-use self::recent_failure::RecentFailure;
 pub(crate) use self::session::{ConnectionId, Session, StatementHandle, fetch_row, last_row, send};
+use crate::address::Address;
 use crate::error::BoxError;
 use crate::log_name::LogName;
 use crate::server::Server;
@@ -37,27 +36,33 @@ pub(crate) struct Pool {
     manager: Manager,
     idle: Idle,
     acquire_timeout: Duration,
-    /// Whether to return the first failed attempt to connect, because the store can try another
-    /// server.
-    fail_fast: bool,
-    recent_failure: Arc<RecentFailure>,
+}
+
+/// What a caller does if an attempt to connect fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OnFailure {
+    /// It tries again, until the time to wait for a connection is over.
+    Repeat,
+    /// It returns the failure, because it can ask another server.
+    Return,
 }
 
 impl Pool {
-    /// Creates a pool for each server of a store. No connection is opened yet.
-    pub(crate) fn for_store(
+    /// Creates the pool of a server. No connection is opened yet.
+    pub(crate) fn of_server(
         config: &Config,
-        log: &LogName,
-        role: Role,
-    ) -> Result<Vec<Self>, Error> {
-        let servers = config.servers.iter().enumerate();
-        servers
-            .map(|(index, address)| {
-                let server = Arc::new(Server::new(role, index, address, log));
-                let manager = Manager::new(config, address, server)?;
-                Ok(Self::new(config, manager, bb8::Pool::builder()))
-            })
-            .collect()
+        address: &Address,
+        server: Arc<Server>,
+    ) -> Result<Self, Error> {
+        let manager = Manager::new(config, address, server)?;
+        Ok(Self::new(config, manager, bb8::Pool::builder()))
+    }
+
+    /// Creates the pool of the server that a configuration names first, as the primary.
+    pub(crate) fn of_primary(config: &Config, log: &LogName) -> Result<Self, Error> {
+        let address = &config.servers.first().expect("a configuration names a server").address;
+        let server = Server::new(Role::Primary, "primary", address, log);
+        Self::of_server(config, address, Arc::new(server))
     }
 
     /// Creates the pool of the connections that only append. No connection is opened yet.
@@ -85,8 +90,6 @@ impl Pool {
             manager,
             idle: Idle::new(connections),
             acquire_timeout: config.acquire_timeout,
-            fail_fast: config.servers.len() > 1,
-            recent_failure: Arc::default(),
         }
     }
 
@@ -119,24 +122,23 @@ impl Pool {
 
     /// Takes a connection from the pool.
     pub(crate) async fn acquire(&self) -> Result<Lease, Error> {
+        self.acquire_or(OnFailure::Repeat).await
+    }
+
+    /// Takes a connection from the pool, and does this if an attempt to connect fails.
+    pub(crate) async fn acquire_or(&self, on_failure: OnFailure) -> Result<Lease, Error> {
         let began = Instant::now();
-        let acquired = match timeout(self.acquire_timeout, self.wait()).await {
+        match timeout(self.acquire_timeout, self.wait(on_failure)).await {
             Ok(acquired) => acquired,
             Err(elapsed) => Err(self.timed_out(began, elapsed)),
-        };
-        // A connection from the pool is no evidence that the server answers, so success clears
-        // nothing.
-        if acquired.is_err() {
-            self.set_failed(true);
         }
-        acquired
     }
 
     /// Waits until a connection is returned or opened.
     ///
     /// Callers get connections in the order in which they began to wait. A failed attempt to
     /// connect is repeated after a pause.
-    async fn wait(&self) -> Result<Lease, Error> {
+    async fn wait(&self, on_failure: OnFailure) -> Result<Lease, Error> {
         if let Some(connection) = self.idle.try_take()
             && let Some(lease) = self.lease(connection)
         {
@@ -156,7 +158,7 @@ impl Pool {
                 change = changes.next() => change,
             };
             let Some(error) = change else { continue };
-            if self.is_final(&error) {
+            if on_failure == OnFailure::Return || self.is_final(&error) {
                 return Err(error);
             }
             if let Ok(lease) = timeout(pause, &mut taken).await {
@@ -194,25 +196,13 @@ impl Pool {
     /// Leases a connection, unless it is known to be unusable. No request is sent to find out.
     fn lease(&self, connection: CheckedOut) -> Option<Lease> {
         // Dropping a spent connection frees its slot.
-        (!connection.is_spent())
-            .then(|| Lease { connection, recent_failure: self.recent_failure.clone() })
+        (!connection.is_spent()).then_some(Lease(connection))
     }
 
     /// Returns whether to fail with this error instead of waiting for another connection.
     fn is_final(&self, error: &Error) -> bool {
         let is_permanent = matches!(error.class(), Class::Permanent(_));
-        self.fail_fast || is_permanent && self.manager.capacity.is_empty()
-    }
-
-    /// Returns whether the server failed within the last second, so that others should be tried
-    /// first.
-    pub(crate) fn has_failed_recently(&self) -> bool {
-        self.recent_failure.is_recent()
-    }
-
-    /// Records whether the server failed.
-    pub(crate) fn set_failed(&self, has_failed: bool) {
-        self.recent_failure.set(has_failed);
+        is_permanent && self.manager.capacity.is_empty()
     }
 
     /// Renders what the connections are in use for.
@@ -252,39 +242,19 @@ impl Pool {
 }
 
 /// A connection that is leased from the pool. Dropping it returns it.
-pub(crate) struct Lease {
-    connection: CheckedOut,
-    recent_failure: Arc<RecentFailure>,
-}
-
-impl Lease {
-    /// Records the outcome of a request. After a failure that another server might not have, other
-    /// servers are tried first.
-    pub(crate) fn record_outcome(&self, failure: Option<&Error>) {
-        match failure {
-            None => self.recent_failure.set(false),
-            Some(error) if error.is_of_server() => self.record_server_failure(),
-            Some(_) => {}
-        }
-    }
-
-    /// Records a failure of the server, so that other servers are tried first.
-    pub(crate) fn record_server_failure(&self) {
-        self.recent_failure.set(true);
-    }
-}
+pub(crate) struct Lease(CheckedOut);
 
 impl Deref for Lease {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        &self.connection
+        &self.0
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Session {
-        &mut self.connection
+        &mut self.0
     }
 }
 

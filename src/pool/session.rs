@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, pin_mut};
+use postgres_types::Type;
 use tokio_postgres::{Client, Row, RowStream};
 
 use super::session_settings::SessionSettings;
@@ -143,6 +144,17 @@ impl Session {
             .batch_execute("")
             .await
             .map_err(|error| self.server.error(error, self.server.at(Phase::Read)))
+    }
+
+    /// Adds a suffix to the name by which administrators see the connection. Does nothing behind a
+    /// pooler in transaction mode, where the connection has no backend of its own.
+    pub(crate) async fn rename(&self, suffix: &str) -> Result<(), Error> {
+        if self.settings.is_backend_shared() {
+            return Ok(());
+        }
+        let renamed = self.client.query_typed(sql::RENAME, &[(&suffix, Type::TEXT)]).await;
+        let failed = |error| self.server.error(error, self.server.at(Phase::Connect));
+        renamed.map(drop).map_err(failed)
     }
 
     /// Prepares a statement, unless its text is so long that it is sent each time.

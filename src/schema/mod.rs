@@ -9,7 +9,7 @@ pub(crate) use self::check::check;
 use crate::error::MIGRATE;
 use crate::log_name::{LogName, check_identifier};
 use crate::pool::Pool;
-use crate::{Config, Error, Role, sql};
+use crate::{Config, Error, sql};
 
 /// The schema of a log: the database objects that a log consists of.
 ///
@@ -92,8 +92,7 @@ impl Schema {
     pub async fn migrate(self) -> Result<(), Error> {
         let log = self.config.check()?;
         let grants = self.grants(&log)?;
-        let pools = Pool::for_store(&self.config, &log, Role::Primary)?;
-        let primary = pools.first().expect("a configuration names a server");
+        let primary = Pool::of_primary(&self.config, &log)?;
         let mut session = primary.connect().await?;
         migration::migrate(&mut session, &log, &grants).await
     }

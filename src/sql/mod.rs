@@ -42,7 +42,7 @@ pub(crate) use self::plan::StatementPlan;
 pub(crate) use self::read::{Reading, decode_event, is_head};
 pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};
 pub(crate) use self::search::{HeldEvent, SearchAnswer, SearchBatch, held_events, search};
-pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, Settings, begin};
+pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, RENAME, Settings, begin};
 pub(crate) use self::statement::Statement;
 pub(crate) use self::table::create_table;
 use crate::log_name::LogName;

@@ -102,6 +102,10 @@ fn render(set: &str, settings: &[(&str, String)]) -> String {
     settings.collect::<Vec<_>>().join("; ")
 }
 
+/// Adds a suffix to the name of the session.
+pub(crate) const RENAME: &str =
+    "SELECT set_config('application_name', current_setting('application_name') || $1, false)";
+
 /// The idle time of a connection before the first TCP keepalive probe.
 pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// The interval of the probes.

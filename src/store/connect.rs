@@ -80,17 +80,8 @@ impl Store<ReadOnly> {
     /// Dropping the future leaves nothing behind.
     pub async fn connect(config: Config) -> Result<Self, Error> {
         let store = Self::open(&config)?;
-        let shared = &store.shared;
-        let checks = shared.pools.iter().map(|pool| shared.check(pool));
-        let outcomes = futures_util::future::join_all(checks).await;
-        for (pool, outcome) in shared.pools.iter().zip(&outcomes) {
-            pool.set_failed(outcome.is_err());
-        }
-        if outcomes.iter().any(Result::is_ok) {
-            return Ok(store);
-        }
-        let first = outcomes.into_iter().next().expect("a store has a server");
-        first.map(|_session| store)
+        store.shared.replica_set().connect().await?;
+        Ok(store)
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, OnFailure, Pool};
 use crate::server::Server;
 use crate::{Error, RetryPolicy};
 
@@ -76,8 +76,17 @@ impl AttemptDeadline {
     /// Acquires a connection up to the deadline. If the deadline passes while none can be made, the
     /// error is the reason why not.
     pub(super) async fn acquire(&self, pool: &Pool) -> Result<Lease, Error> {
+        self.acquire_or(pool, OnFailure::Repeat).await
+    }
+
+    /// Acquires a connection up to the deadline, and does this if an attempt to connect fails.
+    pub(super) async fn acquire_or(
+        &self,
+        pool: &Pool,
+        on_failure: OnFailure,
+    ) -> Result<Lease, Error> {
         self.check(pool.server())?;
-        self.run(pool.acquire()).await.unwrap_or_else(|waited| {
+        self.run(pool.acquire_or(on_failure)).await.unwrap_or_else(|waited| {
             Err(self.connect_failure(pool).unwrap_or_else(|| timed_out(pool.server(), waited)))
         })
     }

@@ -13,6 +13,9 @@ mod locked_transaction;
 mod log_state;
 mod outcome;
 mod read;
+mod read_only;
+mod read_request;
+mod replicas;
 mod searcher;
 mod shared;
 mod staged;
@@ -33,7 +36,7 @@ use crate::pool::Pool;
 use crate::retry::Retry;
 use crate::server::Server;
 use crate::telemetry::{Operation, OperationName};
-use crate::{Bookmark, Classify, Mode, ReadOnly, ReadWrite, RetryPolicy};
+use crate::{Bookmark, Classify, Mode, ReadWrite, RetryPolicy};
 
 /// A handle that reads a log and, if its mode is [`ReadWrite`](crate::ReadWrite), appends to it.
 ///
@@ -42,6 +45,12 @@ use crate::{Bookmark, Classify, Mode, ReadOnly, ReadWrite, RetryPolicy};
 /// The mode is part of the type (see [`Mode`]). Command handlers hold a `Store<ReadWrite>`, which
 /// works on the primary. Query handlers hold a `Store<ReadOnly>`, which spreads its reads over
 /// replicas and whose connections refuse writes.
+///
+/// A read-only store watches its servers over a connection to each of them. A read goes to a server
+/// that is healthy and, if it asks for a position, has reached it. A server that fails or does not
+/// answer is left out, at first for a second, then for up to 30 seconds. Then it gets one read, and
+/// all others once that one succeeds. A read in flight on a server that stops to answer is asked
+/// again at another one.
 pub struct Store<M: Mode> {
     shared: Arc<Shared>,
     at_least: Bookmark,
@@ -156,54 +165,20 @@ impl<M: Mode> Store<M> {
     }
 
     fn operation(&self, name: OperationName) -> Operation {
-        self.shared.telemetry.operation(name, self.first_server())
+        self.shared.telemetry.operation(name, &self.first_server())
     }
 
     /// Returns the server that an operation is attributed to until a server has answered: the
     /// primary, or the first replica.
-    fn first_server(&self) -> &Arc<Server> {
-        self.shared.pools[0].server()
+    fn first_server(&self) -> Arc<Server> {
+        self.shared.first_server()
     }
 }
 
 impl Store<ReadWrite> {
     /// Returns the pool of the primary for everything but batches.
     fn primary_pool(&self) -> &Pool {
-        &self.shared.pools[0]
-    }
-}
-
-impl Store<ReadOnly> {
-    /// Returns a handle whose reads show the log at this position or later.
-    ///
-    /// With the position of an append, the reads see that append and everything before it. Give it
-    /// as a [`Bookmark`]: if a failover has lost the append, the reads fail with
-    /// [`Error::PositionLost`](crate::Error::PositionLost), however many events were appended
-    /// since.
-    ///
-    /// While no
-    /// replica has reached the position, the replicas are queried in turn until
-    /// [`Config::replica_timeout`] has passed. Then the read fails with
-    /// [`Error::ReplicaBehind`](crate::Error::ReplicaBehind).
-    ///
-    /// ```no_run
-    /// # use eddyline::{AppendCondition, Error, Event, Filter, ReadOnly, ReadWrite, Store};
-    /// # async fn add(
-    /// #     writer: Store<ReadWrite>,
-    /// #     reader: Store<ReadOnly>,
-    /// #     event: Event,
-    /// # ) -> Result<(), Error> {
-    /// let appended = writer.append([event], AppendCondition::none()).await?;
-    /// let copies = Filter::types(["BookCopyAddedToCirculation"]).build()?;
-    /// let history = reader.at_least(appended.last()).query(&copies).await?;
-    /// assert!(history.position() >= appended.last());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// [`Config::replica_timeout`]: crate::Config::replica_timeout
-    pub fn at_least(&self, position: impl Into<Bookmark>) -> Self {
-        Self { at_least: position.into(), ..self.clone() }
+        self.shared.writer().pool()
     }
 }
 
@@ -222,7 +197,7 @@ impl<M: Mode> Clone for Store<M> {
 impl<M: Mode> fmt::Debug for Store<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers: Vec<_> =
-            self.shared.pools.iter().map(|pool| pool.server().to_string()).collect();
+            self.shared.pools().iter().map(|pool| pool.server().to_string()).collect();
         f.debug_struct("Store")
             .field("role", &M::ROLE)
             .field("log", &self.shared.log.name.to_string())

@@ -1,17 +1,13 @@
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use futures_util::TryStreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Store;
-use super::deadline::{AttemptDeadline, timed_out};
+use super::deadline::AttemptDeadline;
+use super::read_request::{Answered, ReadCall, ReadRequest};
+use super::shared::Servers;
 use super::stream::{EventStream, ReadAnswer};
-use crate::pool::{Lease, Pool};
-use crate::server::Server;
-use crate::sql::{BoundCheck, Head, Reading};
-use crate::telemetry::{Operation, OperationName};
+use crate::sql::Reading;
+use crate::telemetry::OperationName;
 use crate::{Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
 impl<M: Mode> Store<M> {
@@ -87,9 +83,9 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Query));
         let reading = Reading::of_event(&self.shared.log.name, id).at_least(self.at_least);
-        let read = || self.collect(&reading, &call, self.attempt_deadline(started));
+        let read = || self.ask(&reading, &call, true, self.attempt_deadline(started));
         let result = self.retry_read(started, "event", read).await;
-        let result = result.map(|(events, _)| events.into_iter().next());
+        let result = result.map(|answered| answered.events.into_iter().next());
         call.finish(result, |event| u64::from(event.is_some()))
     }
 
@@ -180,8 +176,8 @@ impl<M: Mode> Store<M> {
         reading: &Reading<'_>,
         call: &ReadCall,
     ) -> Result<ReadAnswer, Error> {
-        let ask = async || self.ask(reading, call, &mut self.attempt_deadline(started)).await;
-        self.retry_read(started, scope, ask).await
+        let ask = || self.ask(reading, call, false, self.attempt_deadline(started));
+        self.retry_read(started, scope, ask).await.map(|answered| answered.answer)
     }
 
     /// Retries a read as the retry policy says.
@@ -206,152 +202,27 @@ impl<M: Mode> Store<M> {
         deadline: AttemptDeadline,
     ) -> Result<History<M>, Error> {
         let reading = Reading::new(&self.shared.log.name, query).at_least(self.at_least);
-        let (events, answer) = self.collect(&reading, call, deadline).await?;
+        let Answered { events, answer, .. } = self.ask(&reading, call, true, deadline).await?;
         let last = events.last().map(SequencedEvent::sequence_number);
         let head = answer.head();
         let position = head.at(query.position(head.position(), events.len(), last));
         Ok(History::new(events, position, query.filter.clone(), answer.served_by().clone()))
     }
 
-    /// Reads all events. The answer has no more rows then.
-    async fn collect(
-        &self,
-        reading: &Reading<'_>,
-        call: &ReadCall,
-        mut deadline: AttemptDeadline,
-    ) -> Result<(Vec<SequencedEvent>, ReadAnswer), Error> {
-        let mut answer = self.ask(reading, call, &mut deadline).await?;
-        let collected = deadline.run(async {
-            let mut events = Vec::new();
-            while let Some(event) = answer.try_next().await? {
-                events.push(event);
-            }
-            Ok::<_, Error>(events)
-        });
-        match collected.await {
-            Ok(events) => Ok((events?, answer)),
-            Err(waited) => Err(give_up(answer.lease_mut(), waited)),
-        }
-    }
-
-    /// Asks until a server answers from the position of [`at_least`](Store::at_least) or later.
-    /// SAFETY.md, G7.
+    /// Makes one attempt to read: the first answer, or all events.
     async fn ask(
         &self,
         reading: &Reading<'_>,
         call: &ReadCall,
-        deadline: &mut AttemptDeadline,
-    ) -> Result<ReadAnswer, Error> {
-        let started = Instant::now();
-        loop {
-            deadline.check(self.first_server())?;
-            let answer = self.ask_any(reading, call, *deadline).await?;
-            let server = answer.server().clone();
-            let reached = answer.head().position();
-            let check = answer.check(reading.bounds());
-            if check == BoundCheck::Reached {
-                self.shared.log.note_newest(reached);
-                return Ok(answer);
-            }
-            // The answer is read to its end, so that the connection can be used again.
-            deadline.run_against(&server, answer.drain()).await?;
-            if let BoundCheck::Lost { position, ended } = check {
-                return Err(Error::PositionLost { server: server.to_string(), position, ended });
-            }
-            let waited = started.elapsed();
-            if waited >= self.shared.replica_timeout {
-                let positions = reading.bounds().iter().map(|bound| bound.position());
-                let position = positions.max().unwrap_or_default();
-                let server = server.to_string();
-                return Err(Error::ReplicaBehind { server, position, reached, waited });
-            }
-            tokio::time::sleep(REPLICA_PAUSE).await;
-            // The server did answer. The wait for the position is limited by `replica_timeout`.
-            deadline.restart(&self.retry);
-        }
-    }
-
-    /// Asks one server after the other, until one of them answers or refuses.
-    async fn ask_any(
-        &self,
-        reading: &Reading<'_>,
-        call: &ReadCall,
-        deadline: AttemptDeadline,
-    ) -> Result<ReadAnswer, Error> {
-        let pools = self.shared.pools_to_ask();
-        let (last, others) = pools.split_last().expect("a store has a server");
-        for pool in others {
-            match self.ask_one(pool, reading, call, deadline).await {
-                Err(error) if error.is_of_server() && !deadline.has_passed() => {}
-                result => return result,
-            }
-        }
-        self.ask_one(last, reading, call, deadline).await
-    }
-
-    async fn ask_one(
-        &self,
-        pool: &Pool,
-        reading: &Reading<'_>,
-        call: &ReadCall,
-        deadline: AttemptDeadline,
-    ) -> Result<ReadAnswer, Error> {
-        call.served_by(pool.server());
-        let mut lease = acquire(pool, deadline).await?;
-        let answer = match deadline.run(lease.read(reading)).await {
-            Ok(answer) => answer,
-            Err(waited) => return Err(give_up(&mut lease, waited)),
+        collects: bool,
+        mut deadline: AttemptDeadline,
+    ) -> Result<Answered, Error> {
+        let request = ReadRequest { reading, call, collects };
+        let answered = match &self.shared.servers {
+            Servers::Primary(writer) => request.send_to_primary(writer.pool(), deadline).await?,
+            Servers::Replicas(set) => set.read(&request, &mut deadline, &self.retry).await?,
         };
-        lease.record_outcome(answer.as_ref().err());
-        let (row, rows) = answer?;
-        Ok(ReadAnswer::new(lease, rows, Head::decode(&row)?))
+        self.shared.log.note_newest(answered.answer.head().position());
+        Ok(answered)
     }
 }
-
-async fn acquire(pool: &Pool, deadline: AttemptDeadline) -> Result<Lease, Error> {
-    let lease = deadline.acquire(pool).await;
-    if lease.is_err() {
-        pool.set_failed(true);
-    }
-    lease
-}
-
-/// Closes a connection whose server did not answer in time. The next attempt asks another server
-/// first.
-fn give_up(lease: &mut Lease, waited: Duration) -> Error {
-    lease.discard();
-    lease.record_server_failure();
-    timed_out(lease.server(), waited)
-}
-
-/// A call that reads, with all of its attempts, as telemetry sees it.
-struct ReadCall(Mutex<Operation>);
-
-impl ReadCall {
-    fn new(operation: Operation) -> Self {
-        Self(Mutex::new(operation))
-    }
-
-    fn served_by(&self, server: &Server) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).served_by(server);
-    }
-
-    fn into_operation(self) -> Operation {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn finish<T>(
-        self,
-        result: Result<T, Error>,
-        events: impl FnOnce(&T) -> u64,
-    ) -> Result<T, Error> {
-        let mut operation = self.into_operation();
-        if let Ok(answer) = &result {
-            operation.count_read(events(answer));
-        }
-        operation.finish(result)
-    }
-}
-
-/// The pause before a replica that lags is queried again.
-const REPLICA_PAUSE: Duration = Duration::from_millis(1);

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,8 +7,10 @@ use super::appender::Appender;
 use super::deadline::AttemptDeadline;
 use super::keyed_mutex::KeyedMutex;
 use super::log_state::LogState;
+use super::replicas::ReplicaSet;
 use super::searcher::{SearchRequest, SearchTarget, Searcher, run_transaction};
 use crate::pool::{Pool, Session};
+use crate::server::Server;
 use crate::sql::{self, Precondition, TransactionEnd};
 use crate::telemetry::Telemetry;
 use crate::{AppendCondition, Config, Error, Filter, RetryPolicy, Role, schema};
@@ -17,24 +18,26 @@ use crate::{AppendCondition, Config, Error, Filter, RetryPolicy, Role, schema};
 /// The state that the clones of a store share.
 pub(super) struct Shared {
     pub(super) log: Arc<LogState>,
-    /// In a read-write store, the pool of the primary. It is used for reads, for decisions under
-    /// the log's lock, for large appends and imports, and for searches that are not batched. In a
-    /// read-only store, a pool for each replica.
-    pub(super) pools: Vec<Pool>,
-    /// The pool that the next read starts with, modulo their number.
-    next_pool: AtomicUsize,
-    /// `None` in a read-only store.
-    writer: Option<Writer>,
+    pub(super) servers: Servers,
     pub(super) boundary_locks: KeyedMutex,
     pub(super) decision_timeout: Duration,
     pub(super) lock_timeout: Duration,
-    pub(super) replica_timeout: Duration,
     pub(super) statement_timeout: Duration,
     pub(super) telemetry: Telemetry,
 }
 
-/// The part of a read-write store that appends.
-struct Writer {
+/// The servers of a store.
+pub(super) enum Servers {
+    /// The primary of a read-write store.
+    Primary(Writer),
+    Replicas(Box<ReplicaSet>),
+}
+
+/// The primary of a read-write store, and the part of the store that appends.
+pub(super) struct Writer {
+    /// The connections for reads, for decisions under the log's lock, for large appends and
+    /// imports, and for searches that are not batched.
+    pool: Pool,
     appender: Arc<Appender>,
     searcher: Arc<Searcher>,
 }
@@ -43,10 +46,16 @@ impl Writer {
     /// Creates the appender and its searcher. Batches of appends and of searches use a pool of
     /// their own. So reads do not wait for a connection that waits for the log's lock, and these
     /// statements have the settings that [`Pool::for_appends`] makes.
-    fn new(config: &Config, primary: &Pool, log: &Arc<LogState>) -> Self {
-        let pool = primary.for_appends(config);
-        let searcher = Searcher::new(log.clone(), pool.clone(), primary.clone());
-        Self { appender: Appender::new(config, pool, log.clone()), searcher }
+    fn new(config: &Config, log: &Arc<LogState>) -> Result<Self, Error> {
+        let pool = Pool::of_primary(config, &log.name)?;
+        let for_appends = pool.for_appends(config);
+        let searcher = Searcher::new(log.clone(), for_appends.clone(), pool.clone());
+        let appender = Appender::new(config, for_appends, log.clone());
+        Ok(Self { pool, appender, searcher })
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Makes the server plan the statements that the first append needs, which takes several times
@@ -73,28 +82,41 @@ impl Writer {
 impl Shared {
     pub(super) fn new(config: &Config, role: Role) -> Result<Self, Error> {
         let name = config.check()?;
-        let pools = Pool::for_store(config, &name, role)?;
         let log = Arc::new(LogState::new(name));
-        let writer = match role {
-            Role::Primary => Some(Writer::new(config, &pools[0], &log)),
-            Role::Replica => None,
+        let servers = match role {
+            Role::Primary => Servers::Primary(Writer::new(config, &log)?),
+            Role::Replica => Servers::Replicas(Box::new(ReplicaSet::new(config, &log.name)?)),
         };
         let telemetry = config.telemetry.clone().unwrap_or_default();
-        for pool in &pools {
-            telemetry.announce(pool.server());
-        }
-        Ok(Self {
+        let shared = Self {
             log,
-            pools,
-            next_pool: AtomicUsize::new(0),
-            writer,
+            servers,
             boundary_locks: KeyedMutex::default(),
             decision_timeout: config.decision_timeout,
             lock_timeout: config.lock_timeout,
-            replica_timeout: config.replica_timeout,
             statement_timeout: config.statement_timeout,
             telemetry,
-        })
+        };
+        for pool in shared.pools() {
+            shared.telemetry.announce(pool.server());
+        }
+        Ok(shared)
+    }
+
+    /// Returns the pools of the servers: that of the primary, or one for each replica.
+    pub(super) fn pools(&self) -> Vec<Pool> {
+        match &self.servers {
+            Servers::Primary(writer) => vec![writer.pool.clone()],
+            Servers::Replicas(set) => set.pools(),
+        }
+    }
+
+    /// Returns the primary, or the first replica.
+    pub(super) fn first_server(&self) -> Arc<Server> {
+        match &self.servers {
+            Servers::Primary(writer) => writer.pool.server().clone(),
+            Servers::Replicas(set) => set.first_server(),
+        }
     }
 
     pub(super) fn appender(&self) -> &Arc<Appender> {
@@ -105,8 +127,18 @@ impl Shared {
         &self.writer().searcher
     }
 
-    fn writer(&self) -> &Writer {
-        self.writer.as_ref().expect("only a read-write store appends")
+    pub(super) fn writer(&self) -> &Writer {
+        match &self.servers {
+            Servers::Primary(writer) => writer,
+            Servers::Replicas(_) => unreachable!("only a read-write store appends"),
+        }
+    }
+
+    pub(super) fn replica_set(&self) -> &ReplicaSet {
+        match &self.servers {
+            Servers::Primary(_) => unreachable!("only a read-only store has replicas"),
+            Servers::Replicas(set) => set,
+        }
     }
 
     /// Connects to a server, and checks it and the log.
@@ -126,21 +158,11 @@ impl Shared {
         let _ = pool.with_connect_timeout(self.writer().warm_up(&self.log)).await;
         Ok(())
     }
-
-    /// Returns the pools in the order in which a read asks them: round-robin, those whose server
-    /// failed a moment ago last.
-    pub(super) fn pools_to_ask(&self) -> Vec<&Pool> {
-        let start = self.next_pool.fetch_add(1, Ordering::Relaxed);
-        let count = self.pools.len();
-        let mut pools: Vec<_> = (0..count).map(|i| &self.pools[(start + i) % count]).collect();
-        pools.sort_by_key(|pool| pool.has_failed_recently());
-        pools
-    }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(writer) = &self.writer {
+        if let Servers::Primary(writer) = &self.servers {
             writer.appender.close();
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 
+use super::replicas::GivenRead;
 use crate::pool::{Lease, Rows};
 use crate::server::Server;
 use crate::sql::{self, BoundCheck, Head};
@@ -20,7 +21,7 @@ use crate::{Bookmark, Error, Query, SequenceNumber, SequencedEvent};
 ///
 /// ```no_run
 /// # use eddyline::{Error, Filter, ReadOnly, Store};
-/// use futures_util::{StreamExt, TryStreamExt};
+/// use futures_util::StreamExt;
 ///
 /// # async fn print(reader: Store<ReadOnly>) -> Result<(), Error> {
 /// let loans = Filter::types(["BookCopyLentToReader"]).build()?;
@@ -129,16 +130,28 @@ pub(super) struct ReadAnswer {
     /// The rows that have not been read yet. There are none if only the head was requested.
     rows: Option<Rows>,
     head: Head,
+    /// The read as the choice of servers counts it, in a read-only store.
+    given: Option<GivenRead>,
 }
 
 impl ReadAnswer {
     pub(super) fn new(lease: Lease, rows: Option<Rows>, head: Head) -> Self {
-        Self { lease, rows, head }
+        Self { lease, rows, head, given: None }
+    }
+
+    /// Counts the read as one of its server until the answer is dropped.
+    pub(super) fn hold(&mut self, given: GivenRead) {
+        self.given = Some(given);
     }
 
     /// Returns the head of the snapshot.
     pub(super) fn head(&self) -> Bookmark {
         self.head.bookmark()
+    }
+
+    /// Returns whether the server is a standby.
+    pub(super) fn in_recovery(&self) -> bool {
+        self.head.in_recovery
     }
 
     /// Checks the bounds of the read.
@@ -155,21 +168,12 @@ impl ReadAnswer {
         &self.server().name
     }
 
-    /// Returns the lease, to close its connection.
-    pub(super) fn lease_mut(&mut self) -> &mut Lease {
-        &mut self.lease
-    }
-
     fn fail(&mut self, error: tokio_postgres::Error) -> Error {
         let error = self.lease.failed(error);
-        self.lease.record_outcome(Some(&error));
+        if let Some(given) = &mut self.given {
+            given.failed(&error);
+        }
         error
-    }
-
-    /// Reads the rows that are left, so that the connection can be used again.
-    pub(super) async fn drain(mut self) -> Result<(), Error> {
-        while self.try_next().await?.is_some() {}
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules of the vocabulary, which all modules may use.
-const VOCABULARY: [&str; 13] = [
+const VOCABULARY: [&str; 14] = [
     "bookmark",
     "condition",
     "decision",
@@ -20,6 +20,7 @@ const VOCABULARY: [&str; 13] = [
     "mode",
     "position",
     "query",
+    "replica",
 ];
 
 /// Each other module, with the modules outside of the vocabulary that it may use.

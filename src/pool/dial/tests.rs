@@ -38,8 +38,8 @@ async fn listen_at(address: IpAddr, port: u16, server: Option<u16>) -> Arc<Atomi
 fn dialer(port: u16) -> Dialer {
     let url = format!("postgres://postgres@library.invalid:{port}/postgres?sslmode=disable");
     let config = Config::new(&url).unwrap().connect_timeout(Duration::from_secs(3));
-    let (log, address) = (config.check().unwrap(), &config.servers[0]);
-    let server = Arc::new(Server::new(Role::Primary, 0, address, &log));
+    let (log, address) = (config.check().unwrap(), &config.servers[0].address);
+    let server = Arc::new(Server::new(Role::Primary, "primary", address, &log));
     let settings = Arc::new(SessionSettings::new(&config, Role::Primary));
     Dialer::new(&config, address, server, settings).unwrap()
 }

@@ -73,7 +73,7 @@ impl<'a> AppendCall<'a> {
         // and if the ids belong to other events (SAFETY.md, G5).
         result.map(Appended::as_first).map_err(|error| match error {
             Error::Conflict { .. } | Error::DuplicateEvent { .. } => error,
-            error => outcome_unknown(self.store.first_server(), &self.events, error),
+            error => outcome_unknown(&self.store.first_server(), &self.events, error),
         })
     }
 

@@ -137,7 +137,7 @@ impl AppendCall<'_> {
             Err(duplicate @ Error::DuplicateEvent { .. }) => Err(duplicate),
             Err(error) => {
                 let cause = cause.cloned().unwrap_or(error);
-                Err(outcome_unknown(self.store.first_server(), &self.events, cause))
+                Err(outcome_unknown(&self.store.first_server(), &self.events, cause))
             }
         }
     }

@@ -56,7 +56,7 @@ impl<'a> ChunkCall<'a> {
             Err(error) if error.is_outcome_unknown() => Err(error),
             // An earlier attempt may still arrive at the server and be accepted. SAFETY.md, G5.
             Err(error) if has_unknown_attempt && !matches!(error, Error::DuplicateEvent { .. }) => {
-                Err(outcome_unknown(self.store.first_server(), self.events, error))
+                Err(outcome_unknown(&self.store.first_server(), self.events, error))
             }
             result => result,
         }
@@ -147,7 +147,7 @@ impl<'a> ChunkCall<'a> {
             }
             Err(_) => {
                 self.note_floor(floor);
-                Err(outcome_unknown(self.store.first_server(), self.events, error))
+                Err(outcome_unknown(&self.store.first_server(), self.events, error))
             }
         }
     }

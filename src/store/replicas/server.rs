@@ -1,0 +1,246 @@
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::choice::{Load, cost};
+use super::health::{Health, Symptom};
+use super::patience::Patience;
+use super::watch::Watch;
+use crate::pool::Pool;
+use crate::{Bookmark, Error, ReplicaState, ReplicaStatus, Role, SequenceNumber};
+
+/// A server of a read-only store, with what the store knows of it.
+pub(super) struct WatchedServer {
+    pub(super) pool: Pool,
+    weight: f64,
+    in_flight: AtomicUsize,
+    /// [`Load::given`].
+    given: AtomicU64,
+    known: Mutex<Known>,
+    pub(super) watch: Watch,
+}
+
+/// What is known of a server.
+pub(super) struct Known {
+    pub(super) health: Health,
+    pub(super) patience: Patience,
+    last: Option<LastAnswer>,
+}
+
+/// What the last answer of a server said.
+#[derive(Clone, Copy)]
+struct LastAnswer {
+    state: ServerState,
+    received_at: Instant,
+}
+
+/// The state of a server in one of its answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerState {
+    pub(super) head: Bookmark,
+    pub(super) role: Role,
+}
+
+impl ServerState {
+    pub(super) fn new(head: Bookmark, in_recovery: bool) -> Self {
+        let role = if in_recovery { Role::Replica } else { Role::Primary };
+        Self { head, role }
+    }
+}
+
+impl WatchedServer {
+    pub(super) fn new(pool: Pool, weight: f64) -> Self {
+        let known =
+            Known { health: Health::up(Instant::now()), patience: Patience::default(), last: None };
+        Self {
+            pool,
+            weight,
+            in_flight: AtomicUsize::new(0),
+            given: AtomicU64::new(0),
+            known: Mutex::new(known),
+            watch: Watch::default(),
+        }
+    }
+
+    /// Returns whether the server is read from only if no other is left.
+    pub(super) fn is_spare(&self) -> bool {
+        self.weight == 0.0
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn load(&self) -> Load {
+        Load {
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            weight: if self.is_spare() { 1.0 } else { self.weight },
+            given: self.given.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts a read that is given to the server. A server that had no reads for a while is not
+    /// given those that it missed.
+    pub(super) fn give(&self, board: &Board) {
+        let load = self.load();
+        let given = board.advance_given(load.given);
+        self.given.store(given + cost(load.weight), Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends a read that was given to the server.
+    pub(super) fn release(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Records the answer to the watcher.
+    pub(super) fn observed(&self, board: &Board, state: ServerState, sent_at: Instant) {
+        self.update(board, |known, now| {
+            known.note(state, sent_at, now);
+            known.patience.answered(now - sent_at);
+            known.health.observed(now);
+        });
+    }
+
+    /// Changes what is known, and tells the reads that wait for it.
+    pub(super) fn update(&self, board: &Board, update: impl FnOnce(&mut Known, Instant)) {
+        let mut known = self.known();
+        let state = |known: &Known| {
+            let epoch = known.head().and_then(Bookmark::epoch);
+            (known.health.is_up(), known.health.is_out(), epoch)
+        };
+        let before = state(&known);
+        update(&mut known, Instant::now());
+        let has_changed = before != state(&known);
+        let head = known.usable_head();
+        drop(known);
+        if has_changed {
+            board.announce_change();
+        }
+        if let Some(head) = head {
+            board.waiters.wake(head.position());
+        }
+    }
+
+    pub(super) fn status(&self, newest: SequenceNumber) -> ReplicaStatus {
+        let (server, known) = (self.pool.server(), self.known());
+        let position = known.head().map(Bookmark::position);
+        ReplicaStatus {
+            name: server.name.to_string(),
+            address: format!("{}:{}", server.host, server.port),
+            role: known.last.map(|last| last.state.role),
+            state: known.state(),
+            position,
+            behind: position.map(|position| newest.value().saturating_sub(position.value())),
+            answered: known.last.map(|last| last.received_at.elapsed()),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            weight: self.weight,
+        }
+    }
+}
+
+impl Known {
+    /// Records an answer.
+    fn note(&mut self, state: ServerState, sent_at: Instant, now: Instant) {
+        // An answer that was under way while another one arrived may be older than that.
+        let is_older = self.last.is_some_and(|last| {
+            last.received_at > sent_at && last.state.head.position() > state.head.position()
+        });
+        if !is_older {
+            self.last = Some(LastAnswer { state, received_at: now });
+        }
+    }
+
+    /// Returns the position that the server is known to have reached.
+    pub(super) fn head(&self) -> Option<Bookmark> {
+        self.last.map(|last| last.state.head)
+    }
+
+    /// Returns the position that reads may find at the server now.
+    pub(super) fn usable_head(&self) -> Option<Bookmark> {
+        self.head().filter(|_| self.health.is_up() || self.health.wants_trial())
+    }
+
+    /// Returns how bad it is to read from the server although it should be left out. A server that
+    /// refuses costs less time than one that does not answer.
+    pub(super) fn badness(&self) -> Option<Symptom> {
+        self.health.symptom()
+    }
+
+    /// Returns how long a read waits until its server is asked whether it is alive.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience.duration()
+    }
+
+    fn state(&self) -> ReplicaState {
+        match (self.health.is_up(), self.health.is_out()) {
+            (true, _) => ReplicaState::Up,
+            (_, true) => ReplicaState::Out,
+            _ => ReplicaState::Probing,
+        }
+    }
+}
+
+/// A read that a server was given. Dropping it ends the read.
+pub(in crate::store) struct GivenRead {
+    pub(super) server: Arc<WatchedServer>,
+    board: Arc<Board>,
+    pub(super) began: Instant,
+    /// Whether the read decides if the server is taken back, until it is known.
+    is_trial: bool,
+}
+
+impl GivenRead {
+    /// Gives a read to a server.
+    pub(super) fn new(server: Arc<WatchedServer>, board: Arc<Board>) -> Self {
+        server.give(&board);
+        Self { server, board, began: Instant::now(), is_trial: false }
+    }
+
+    /// Makes this the read that decides whether the server is taken back. Returns `None` if there
+    /// is another one.
+    pub(super) fn into_trial(mut self) -> Option<Self> {
+        self.is_trial = self.server.known().health.start_trial();
+        self.is_trial.then_some(self)
+    }
+
+    /// Records that the server answered.
+    pub(super) fn answered(&mut self, state: ServerState) {
+        self.is_trial = false;
+        let began = self.began;
+        self.server.update(&self.board, |known, now| {
+            known.note(state, began, now);
+            known.health.read_succeeded(began, now);
+        });
+    }
+
+    /// Records that the read failed.
+    pub(in crate::store) fn failed(&mut self, error: &Error) {
+        let (was_trial, began) = (std::mem::take(&mut self.is_trial), self.began);
+        self.server.update(&self.board, |known, now| match error {
+            // A pool without a free connection says nothing about the server.
+            Error::PoolExhausted { .. } if was_trial => known.health.trial_abandoned(),
+            Error::PoolExhausted { .. } => {}
+            error if !error.is_of_server() && !matches!(error, Error::TimedOut { .. }) => {
+                known.health.read_succeeded(began, now);
+            }
+            _ if was_trial => known.health.trial_failed(now),
+            _ => known.health.read_failed(now),
+        });
+        self.server.watch.demand();
+    }
+}
+
+impl Drop for GivenRead {
+    fn drop(&mut self) {
+        self.server.release();
+        if self.is_trial {
+            self.server.update(&self.board, |known, _| known.health.trial_abandoned());
+            // Another read may begin the trial.
+            self.board.announce_change();
+        }
+    }
+}
