@@ -83,7 +83,7 @@ impl Head {
 pub(super) fn head(log: &LogName, bounds: &[Bookmark]) -> Statement<'static> {
     let mut params = Params::with_capacity(bounds.len());
     let bounds = Bounds::bind_epochs(bounds, &mut params);
-    let text = format!("SELECT {} FROM {}", bounds.columns(log), version_of(log));
+    let text = format!("SELECT {} FROM {}", bounds.columns(&log.table()), version_of(log));
     params.into_statement(text)
 }
 
@@ -115,8 +115,7 @@ impl<'b> Bounds<'b> {
     ///
     /// They have the types of an event's columns, so that they can be rows of one answer. No event
     /// has an empty type.
-    pub(super) fn columns(&self, log: &LogName) -> String {
-        let table = log.table();
+    pub(super) fn columns(&self, table: &str) -> String {
         let ends = self.0.iter().map(|(_, epoch)| match epoch {
             Some(epoch) => end_of_epoch(epoch),
             None => i64::MAX.to_string(),

@@ -107,7 +107,7 @@ fn few<'a>(log: &LogName, query: &'a Query, bounds: &[Bookmark]) -> Statement<'a
     let table = log.table();
     let mut params = Params::with_capacity(READ_PARAMS);
     let bounds = Bounds::bind_epochs(bounds, &mut params);
-    let (head, version) = (bounds.columns(log), version_of(log));
+    let (head, version) = (bounds.columns(&table), version_of(log));
     let reached = bounds.condition(log, &mut params);
     let found = payload_condition(&query.filter, &mut params);
     let mut matching = remaining_condition(&query.filter, &mut params);
