@@ -115,6 +115,11 @@ impl Postmaster {
         self.signal(Signal::CONT)
     }
 
+    /// Returns the CPU time of the process and its children.
+    pub(crate) fn cpu_time(&self) -> Result<Duration, Error> {
+        processes::cpu_time(self.running_id()?)
+    }
+
     /// Returns whether the process exists, and reaps it if it has ended.
     pub(crate) fn is_running(&self) -> bool {
         !matches!(self.poll(), Ok(State::Absent | State::Ended(_)))

@@ -77,6 +77,15 @@ impl Server {
         self.postmaster.id()
     }
 
+    /// Returns the CPU time that all processes of the server have used since its start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`], [`Error::Io`], also on a system without `/proc`.
+    pub fn cpu_time(&self) -> Result<Duration, Error> {
+        self.postmaster.cpu_time()
+    }
+
     /// Starts the server and waits until it accepts connections. Does nothing if it is running.
     ///
     /// After a kill, the start waits until the old backends have released their shared memory.

@@ -312,6 +312,27 @@ async fn a_stopped_backend_answers_after_sigcont() -> Outcome {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn the_cpu_time_includes_sessions_that_have_ended() -> Outcome {
+    let cluster = start(0).await?;
+    let primary = cluster.primary();
+    let before = primary.cpu_time()?;
+    let session = connect(primary, "postgres").await?;
+    while primary.cpu_time()? < before + Duration::from_millis(100) {
+        session.batch_execute("SELECT count(*) FROM generate_series(1, 100000)").await?;
+    }
+    let during = primary.cpu_time()?;
+
+    drop(session);
+    let other = connect(primary, "postgres").await?;
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+    while other.query_one(sessions, &[]).await?.get::<_, i64>(0) > 1 {}
+
+    assert!(primary.cpu_time()? >= during);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
 async fn a_frozen_server_answers_no_session_until_it_thaws() -> Outcome {
     let cluster = start(0).await?;
     let primary = cluster.primary();
