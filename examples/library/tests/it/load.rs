@@ -88,6 +88,23 @@ async fn reports_every_command_and_query() {
 }
 
 #[tokio::test]
+async fn makes_only_queries_at_the_primary_if_asked() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+
+    let file_arguments = ["--json", file.path().to_str().unwrap()];
+    let arguments = ["--queries", "100", "--replicas", "0"];
+    let output = run(&[&SMALL[..], &SHORT, &arguments, &file_arguments].concat()).await;
+
+    assert_clean(&output);
+    let report: Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
+    for command in report["commands"].as_array().unwrap() {
+        assert!(command["counts"].as_object().unwrap().values().all(|count| count == 0));
+    }
+    assert_ne!(report["operations"], 0);
+    assert_eq!(report["primary_cpu_ms"].is_number(), cfg!(target_os = "linux"));
+}
+
+#[tokio::test]
 async fn finds_a_book_that_was_lent_twice() {
     let library = Library::open().await;
     library.run(&add(1, 1)).await;
@@ -238,7 +255,9 @@ async fn accepts_addresses_of_keys_and_values() {
 async fn treats_an_empty_variable_as_unset() {
     let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
     load.args(SHORT);
-    for name in ["SECONDS", "CLIENTS", "BOOKS", "READERS", "SEED", "LOG", "JSON"] {
+    for name in
+        ["SECONDS", "CLIENTS", "BOOKS", "READERS", "QUERIES", "REPLICAS", "SEED", "LOG", "JSON"]
+    {
         load.env(format!("LIBRARY_{name}"), "");
     }
     load.args(["--books", "40", "--readers", "9"])

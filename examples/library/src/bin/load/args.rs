@@ -4,8 +4,8 @@ use clap::Parser;
 
 /// Runs a load of library commands and queries on eddyline, reports latencies, and audits the log.
 ///
-/// Without addresses it starts a PostgreSQL primary and two streaming replicas in a temporary
-/// folder, which is removed at the end. The exit code is 0 if the audit has no findings, 1 if it
+/// Without addresses it starts a PostgreSQL primary and streaming replicas in a temporary folder,
+/// which is removed at the end. The exit code is 0 if the audit has no findings, 1 if it
 /// has some, and 2 if the load could not be run.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "load", version)]
@@ -29,6 +29,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 500, env = "LIBRARY_READERS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) readers: u32,
+
+    /// Minimum share of queries among the operations, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, env = "LIBRARY_QUERIES")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) queries: u32,
+
+    /// Number of replicas to start; without any, the primary answers the queries
+    #[arg(long, value_name = "N", default_value_t = 2, env = "LIBRARY_REPLICAS")]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=8), conflicts_with = "primary")]
+    pub(crate) replicas: u16,
 
     /// Seed of the random choices; the same seed gives the same choices
     #[arg(long, value_name = "N", default_value_t = 1, env = "LIBRARY_SEED")]

@@ -22,6 +22,8 @@ pub(crate) struct Client {
     pub(crate) former_readers: Vec<Reader>,
     pub(crate) catalogue: Arc<Catalogue>,
     live_counts: Arc<LiveCounts>,
+    /// The minimum share of queries, in percent.
+    queries: u32,
 }
 
 impl Client {
@@ -49,6 +51,7 @@ impl Client {
                 former_readers: share.former_readers,
                 catalogue: share.catalogue,
                 live_counts: counts.clone(),
+                queries: args.queries,
             })
             .collect()
     }
@@ -56,6 +59,10 @@ impl Client {
     /// Runs operations until `stop` is set. An operation that has begun is completed.
     pub(crate) async fn run(mut self, stop: Stop) -> ClientSession {
         while !stop.is_set() {
+            if !self.session.has_share_of_queries(self.queries) {
+                self.run_query().await;
+                continue;
+            }
             match self.rng.random_range(0..100) {
                 0..90 => self.serve_reader().await,
                 90..94 => self.change_circulation().await,
@@ -64,6 +71,15 @@ impl Client {
             }
         }
         self.session
+    }
+
+    /// Runs a random query. One in eight concerns all books or all readers, about as many as
+    /// without a minimum share.
+    async fn run_query(&mut self) {
+        match self.random_reader() {
+            Some(reader) if !self.chance(0.125) => self.query_loans(&reader).await,
+            _ => self.run_list_query().await,
+        }
     }
 
     /// Returns the counts that all clients share.

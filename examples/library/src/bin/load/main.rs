@@ -99,14 +99,16 @@ async fn load(args: &Args, servers: &Servers) -> Result<(Report, Replies), LoadE
     drop(queries);
 
     let clients = Client::create_all(args, &stores, population, start);
+    let cpu_before = servers.primary_cpu_time();
     let (sessions, took) = workload::run(args, clients).await?;
+    let primary_cpu = servers.primary_cpu_time().zip(cpu_before).map(|(now, then)| now - then);
     let mut metrics = Metrics::default();
     for session in sessions {
         let (client_metrics, client_replies) = session.into_parts();
         metrics.merge(client_metrics);
         replies.merge(client_replies);
     }
-    Ok((Report::new(args, took, metrics), replies))
+    Ok((Report::new(args, took, metrics, primary_cpu), replies))
 }
 
 /// The file for the report, if the arguments name one.

@@ -6,6 +6,7 @@ use library::commands::{LendBookCopyToReader, ReturnBookCopyFromReader};
 use library::domain::{BookId, OccurredAt};
 use library::queries::BooksLentByReader;
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 
 use crate::catalogue::CopyState;
 use crate::client::Client;
@@ -39,8 +40,13 @@ impl Client {
         self.readers.push(reader);
     }
 
+    /// Returns a copy of a random reader, if the client has any.
+    pub(crate) fn random_reader(&mut self) -> Option<Reader> {
+        self.readers.choose(&mut self.rng).cloned()
+    }
+
     /// Queries the loans of a reader, and checks that the answer has the reader's last change.
-    async fn query_loans(&mut self, reader: &Reader) {
+    pub(crate) async fn query_loans(&mut self, reader: &Reader) {
         let query = BooksLentByReader { reader: reader.id };
         let Some(answer) = self.session.query(&query, reader.last_position).await else {
             return;

@@ -26,6 +26,8 @@ pub(crate) struct Report {
     queries: Vec<Row>,
     total: Row,
     reads_by_server: BTreeMap<String, u64>,
+    /// The CPU time of the primary per operation, if it is known.
+    primary_cpu_ms: Option<f64>,
     errors: BTreeMap<String, u64>,
     pub(crate) audit: Option<Audit>,
 }
@@ -41,7 +43,12 @@ struct Row {
 }
 
 impl Report {
-    pub(crate) fn new(args: &Args, took: Duration, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        args: &Args,
+        took: Duration,
+        metrics: Metrics,
+        primary_cpu: Option<Duration>,
+    ) -> Self {
         let Metrics { operations: mut measured, reads: mut reads_by_server, errors } = metrics;
         let mut total = OperationMetrics::default();
         let mut rows = |names: &[&'static str]| -> Vec<Row> {
@@ -56,14 +63,17 @@ impl Report {
         // Each command reads once before it decides, always from the primary.
         let command_reads = commands.iter().map(Row::answered).sum();
         reads_by_server.insert("primary".to_owned(), command_reads);
+        let operations = total.total();
+        let per_operation = |cpu: Duration| cpu.as_secs_f64() * 1e3 / operations.max(1) as f64;
         Self {
             clients: args.clients,
             seconds: took.as_secs_f64(),
-            operations: total.total(),
+            operations,
             commands,
             queries,
             total: Row::new("all", &total),
             reads_by_server,
+            primary_cpu_ms: primary_cpu.map(per_operation),
             errors,
             audit: None,
         }
@@ -102,6 +112,9 @@ impl fmt::Display for Report {
         let reads = self.reads_by_server.iter();
         let reads: Vec<_> = reads.map(|(server, count)| format!("{server} {count}")).collect();
         writeln!(f, "\nreads by server: {}", reads.join(", "))?;
+        if let Some(cpu) = self.primary_cpu_ms {
+            writeln!(f, "CPU time of the primary: {cpu:.3} ms per operation")?;
+        }
         self.errors.iter().try_for_each(|(text, count)| writeln!(f, "error, {count} times: {text}"))
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Servers {
     /// The replicas, as one configuration.
     reader: Config,
     /// Stops the servers when it is dropped.
-    _cluster: Option<Cluster>,
+    cluster: Option<Cluster>,
 }
 
 /// The stores of the clients.
@@ -46,22 +46,26 @@ impl Servers {
             .await
             .map_err(LoadError::Cluster)?;
         print_stderr(&format!(
-            "starting PostgreSQL {} from {} in a temporary folder: a primary and {REPLICAS} replicas",
+            "starting PostgreSQL {} from {} in a temporary folder: a primary and {} replicas",
             programs.version(),
             programs.directory().display(),
+            args.replicas,
         ));
         let cluster = Cluster::builder()
             .programs(programs)
-            .standbys(REPLICAS)
+            .standbys(args.replicas.into())
             .max_connections(args.clients + SPARE_CONNECTIONS)
             .start()
             .await
             .map_err(LoadError::Cluster)?;
         cluster.create_database(DATABASE).await.map_err(LoadError::Cluster)?;
 
-        let replicas: Vec<_> =
-            cluster.standbys().iter().map(|standby| standby.url(DATABASE)).collect();
-        Self::at(&cluster.primary().url(DATABASE), &replicas, args, Some(cluster))
+        let primary = cluster.primary().url(DATABASE);
+        let replicas: Vec<_> = match cluster.standbys() {
+            [] => vec![primary.clone()],
+            standbys => standbys.iter().map(|standby| standby.url(DATABASE)).collect(),
+        };
+        Self::at(&primary, &replicas, args, Some(cluster))
     }
 
     fn at(
@@ -85,8 +89,14 @@ impl Servers {
             primary: config(primary)?,
             replicas: replicas.iter().map(|url| config(url)).collect::<Result<_, _>>()?,
             reader,
-            _cluster: cluster,
+            cluster,
         })
+    }
+
+    /// Returns the CPU time of the primary so far, if the load generator started it and the system
+    /// tells it.
+    pub(crate) fn primary_cpu_time(&self) -> Option<Duration> {
+        self.cluster.as_ref()?.primary().cpu_time().ok()
     }
 
     /// Creates the log if it does not exist, and connects.
@@ -155,7 +165,6 @@ fn audit_config(config: &Config) -> Config {
 }
 
 const DATABASE: &str = "library";
-const REPLICAS: usize = 2;
 /// The connections for replication, the audit and manual queries, in addition to those of the
 /// clients.
 const SPARE_CONNECTIONS: u32 = 30;

@@ -17,6 +17,9 @@ pub(crate) struct ClientSession {
     live_counts: Arc<LiveCounts>,
     metrics: Metrics,
     replies: Replies,
+    /// The numbers of operations that have begun.
+    commands_begun: u64,
+    queries_begun: u64,
 }
 
 /// The number of operations that all clients have completed, updated during the load.
@@ -41,11 +44,13 @@ impl ClientSession {
         start: SequenceNumber,
     ) -> Self {
         let (metrics, replies) = (Metrics::default(), Replies::after(start));
-        Self { commands, queries, live_counts, metrics, replies }
+        let (commands_begun, queries_begun) = (0, 0);
+        Self { commands, queries, live_counts, metrics, replies, commands_begun, queries_begun }
     }
 
     /// Runs a command.
     pub(crate) async fn run<C: Command>(&mut self, command: &C) -> Reply {
+        self.commands_begun += 1;
         let started = Instant::now();
         let result = self.commands.handle(command).await;
         let reply = self.record_reply(result);
@@ -59,6 +64,7 @@ impl ClientSession {
         query: &Q,
         position: SequenceNumber,
     ) -> Option<Answer<Q::Answer>> {
+        self.queries_begun += 1;
         let started = Instant::now();
         let result = self.queries.at_least(position).handle(query).await;
         let took = started.elapsed();
@@ -80,6 +86,13 @@ impl ClientSession {
                 None
             }
         }
+    }
+
+    /// Returns whether at least this share of the operations are queries, in percent, even if the
+    /// next operation is none.
+    pub(crate) fn has_share_of_queries(&self, percent: u32) -> bool {
+        let with_next = self.commands_begun + self.queries_begun + 1;
+        self.queries_begun * 100 >= with_next * u64::from(percent)
     }
 
     /// Records an error that the client has found.
