@@ -20,12 +20,13 @@ pub struct Workload {
     rounds: Option<u64>,
 }
 
-/// A function of the number of a client and a count that is unique among all calls.
-type Operation = Arc<dyn Fn(usize, u64) -> OperationFuture + Send + Sync>;
+/// A function of the number of a client and a count that is unique among all calls. It returns its
+/// duration, or `None` if that is not measured.
+type Operation = Arc<dyn Fn(usize, u64) -> BoxFuture<Option<Duration>> + Send + Sync>;
 
-type Before = Box<dyn Fn() -> OperationFuture>;
+type Before = Box<dyn Fn() -> BoxFuture<()>>;
 
-type OperationFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The measurements of a workload.
 pub struct Measured {
@@ -53,6 +54,26 @@ impl Workload {
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
+    {
+        Self::timed(name, clients, move |client, count| {
+            let operation = operation(client, count);
+            async move {
+                let begun = Instant::now();
+                operation.await;
+                Some(begun.elapsed())
+            }
+        })
+    }
+
+    /// Makes a workload whose operation measures a part of itself, or nothing. At least one client
+    /// has to measure.
+    pub fn timed<F>(
+        name: impl Into<String>,
+        clients: usize,
+        operation: impl Fn(usize, u64) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Option<Duration>> + Send + 'static,
     {
         let operation: Operation =
             Arc::new(move |client, count| Box::pin(operation(client, count)));
@@ -141,11 +162,10 @@ impl Rounds {
                 let operation = workload.operation.clone();
                 tokio::spawn(async move {
                     let mut times = Vec::new();
-                    let mut count = number << 40 | (client as u64) << 28;
-                    while Instant::now() < until || times.is_empty() {
-                        let begun = Instant::now();
-                        operation(client, count).await;
-                        times.push(begun.elapsed());
+                    let first = number << 40 | (client as u64) << 28;
+                    let mut count = first;
+                    while Instant::now() < until || count == first {
+                        times.extend(operation(client, count).await);
                         count += 1;
                     }
                     times
@@ -183,6 +203,11 @@ impl Measured {
         median(self.medians.iter().copied())
     }
 
+    /// Returns the medians of the rounds, in seconds.
+    pub fn medians(&self) -> &[f64] {
+        &self.medians
+    }
+
     /// Returns the ratio of the medians to those of another workload.
     pub fn median_to(&self, other: &Self) -> f64 {
         ratio(&self.medians, &other.medians)
@@ -215,7 +240,7 @@ impl Measured {
 }
 
 /// Returns the median of the ratios of each round, so that a slow round affects both sides.
-fn ratio(these: &[f64], those: &[f64]) -> f64 {
+pub fn ratio(these: &[f64], those: &[f64]) -> f64 {
     median(these.iter().zip(those).map(|(this, that)| this / that))
 }
 
