@@ -78,6 +78,11 @@ impl Writer {
         self.record(appended.last());
     }
 
+    /// Returns the highest position that an append has returned.
+    pub fn position(&self) -> SequenceNumber {
+        self.last.load(Ordering::Relaxed).into()
+    }
+
     fn record(&self, position: SequenceNumber) {
         self.last.fetch_max(position.value(), Ordering::Relaxed);
     }

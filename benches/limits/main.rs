@@ -14,6 +14,7 @@ mod failover;
 mod flat;
 mod fresh;
 mod frozen;
+mod heavy;
 mod import;
 mod paused;
 mod processes;
@@ -71,6 +72,7 @@ async fn main() {
     share::run(&mut bench).await;
     failover::run(&mut bench).await;
     query::run(&mut bench).await;
+    heavy::run(&mut bench).await;
     stream::run(&mut bench).await;
     import::run(&mut bench).await;
     decide::run(&mut bench).await;
