@@ -1,4 +1,4 @@
-use crate::{Filter, SequenceNumber};
+use crate::{Bookmark, Filter};
 
 /// The condition on which an append is accepted.
 ///
@@ -39,7 +39,7 @@ pub struct AppendCondition {
 #[derive(Clone, Debug)]
 pub(crate) struct FilterPosition {
     pub(crate) filter: Filter,
-    pub(crate) after: SequenceNumber,
+    pub(crate) after: Bookmark,
 }
 
 impl AppendCondition {
@@ -57,23 +57,26 @@ impl AppendCondition {
     /// # Ok::<(), eddyline::Error>(())
     /// ```
     pub fn no_match(filter: Filter) -> Self {
-        Self::no_match_after(filter, SequenceNumber::ZERO)
+        Self::no_match_after(filter, Bookmark::default())
     }
 
     /// Makes the condition that no event after the position matches the filter.
     ///
     /// Use it for a position that traveled through a client, for instance in an edit form. The
     /// position must be that of a history which a read-write store returned for the same filter.
+    /// Let its [`Bookmark`] travel: if a failover has lost events up to it, the append is refused
+    /// with [`Error::PositionLost`](crate::Error::PositionLost). With a
+    /// [`SequenceNumber`](crate::SequenceNumber) alone, it might miss an event.
     ///
     /// ```
-    /// # use eddyline::{AppendCondition, Error, Filter, SequenceNumber};
-    /// fn from_form(book: &str, position: SequenceNumber) -> Result<AppendCondition, Error> {
+    /// # use eddyline::{AppendCondition, Bookmark, Error, Filter};
+    /// fn from_form(book: &str, token: &str) -> Result<AppendCondition, Error> {
     ///     let filter = Filter::types(["BookTitleCorrected"]).all_of([("BookID", book)]).build()?;
-    ///     Ok(AppendCondition::no_match_after(filter, position))
+    ///     Ok(AppendCondition::no_match_after(filter, token.parse::<Bookmark>()?))
     /// }
     /// ```
-    pub fn no_match_after(filter: Filter, position: SequenceNumber) -> Self {
-        Self { filter_position: Some(FilterPosition { filter, after: position }) }
+    pub fn no_match_after(filter: Filter, position: impl Into<Bookmark>) -> Self {
+        Self { filter_position: Some(FilterPosition { filter, after: position.into() }) }
     }
 
     pub(crate) fn filter_position(&self) -> Option<&FilterPosition> {

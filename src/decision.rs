@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Appended, Event, SequenceNumber};
+use crate::{Appended, Bookmark, Event, SequenceNumber};
 
 /// The outcome of a decision: the events to append, and a value for the caller.
 ///
@@ -53,7 +53,7 @@ impl<T> Decision<T> {
 pub struct Decided<T = ()> {
     pub(crate) value: T,
     pub(crate) appended: Option<Appended>,
-    pub(crate) position: SequenceNumber,
+    pub(crate) position: Bookmark,
     pub(crate) attempts: u32,
     pub(crate) delay: Duration,
     pub(crate) escalated: bool,
@@ -79,6 +79,11 @@ impl<T> Decided<T> {
     /// history that it was based on if it appended nothing or its events were stored before. A read
     /// at this position or later sees what the decision saw and did.
     pub fn position(&self) -> SequenceNumber {
+        self.position.position()
+    }
+
+    /// Returns the [position](Self::position) as a bookmark.
+    pub fn bookmark(&self) -> Bookmark {
         self.position
     }
 

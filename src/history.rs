@@ -88,7 +88,7 @@ impl History<ReadWrite> {
     ///   [`after`](crate::Query::after), only older events are left out. The position is the log's
     ///   head, and only events that are committed after the read break the condition.
     pub fn condition(&self) -> AppendCondition {
-        AppendCondition::no_match_after(self.filter.clone(), self.position())
+        AppendCondition::no_match_after(self.filter.clone(), self.position)
     }
 }
 
@@ -118,16 +118,16 @@ impl<M: Mode> fmt::Debug for History<M> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Appended {
     first: SequenceNumber,
-    last: SequenceNumber,
+    last: Bookmark,
     repeat: bool,
 }
 
 impl Appended {
-    pub(crate) fn new(first: SequenceNumber, last: SequenceNumber) -> Self {
+    pub(crate) fn new(first: SequenceNumber, last: Bookmark) -> Self {
         Self { first, last, repeat: false }
     }
 
-    pub(crate) fn repeat(first: SequenceNumber, last: SequenceNumber) -> Self {
+    pub(crate) fn repeat(first: SequenceNumber, last: Bookmark) -> Self {
         Self { first, last, repeat: true }
     }
 
@@ -145,6 +145,23 @@ impl Appended {
     ///
     /// Positions between the first and the last may be unused.
     pub fn last(&self) -> SequenceNumber {
+        self.last.position()
+    }
+
+    /// Returns the position of the last event as a bookmark: a read at least at this bookmark sees
+    /// the append, or fails if the append was lost in a failover.
+    ///
+    /// ```no_run
+    /// # use eddyline::{AppendCondition, Error, Event, Filter, ReadOnly, ReadWrite, Store};
+    /// # async fn add(
+    /// #     writer: Store<ReadWrite>, reader: Store<ReadOnly>, event: Event, copies: Filter
+    /// # ) -> Result<(), Error> {
+    /// let appended = writer.append([event], AppendCondition::none()).await?;
+    /// let history = reader.at_least(appended.bookmark()).query(&copies).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bookmark(&self) -> Bookmark {
         self.last
     }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ops::Range;
 
-use crate::{Error, Event, SequenceNumber};
+use crate::{Bookmark, Error, Event, SequenceNumber};
 
 /// The progress of an import: everything that it has read up to here is in the log.
 ///
@@ -15,7 +15,7 @@ pub struct Imported {
     stored: u64,
     first: Option<SequenceNumber>,
     last: Option<SequenceNumber>,
-    position: SequenceNumber,
+    position: Bookmark,
 }
 
 impl Imported {
@@ -25,7 +25,9 @@ impl Imported {
         self.stored += chunk.stored;
         self.first = self.first.or(chunk.first);
         self.last = chunk.last.or(self.last);
-        self.position = self.position.max(chunk.position);
+        if chunk.position.position() >= self.position.position() {
+            self.position = chunk.position;
+        }
     }
 
     /// Returns how many events of the source are in the log. The rest of the source can be imported
@@ -59,6 +61,11 @@ impl Imported {
     /// Returns the highest position of all events that were read, including skipped ones. A read at
     /// this position or later sees them all.
     pub fn position(&self) -> SequenceNumber {
+        self.position.position()
+    }
+
+    /// Returns the [position](Self::position) as a bookmark.
+    pub fn bookmark(&self) -> Bookmark {
         self.position
     }
 }
@@ -70,7 +77,7 @@ pub(crate) struct ChunkStored {
     pub(crate) first: Option<SequenceNumber>,
     pub(crate) last: Option<SequenceNumber>,
     /// The highest position of its events, including skipped ones.
-    pub(crate) position: SequenceNumber,
+    pub(crate) position: Bookmark,
 }
 
 /// The error of an import, with its progress.

@@ -60,6 +60,11 @@ impl Server {
         }
     }
 
+    /// Returns the name of the log.
+    pub(crate) fn log(&self) -> &LogName {
+        &self.log
+    }
+
     /// Returns the circumstances of a failure of this server in a phase.
     pub(crate) fn at(&self, phase: Phase) -> Circumstances {
         Circumstances::new(phase, self.role)

@@ -51,8 +51,10 @@ impl Writer {
             On::Type => Filter::types([LENT]),
         };
         let seen = self.last.load(Ordering::Relaxed) - events_ago;
-        let condition =
-            AppendCondition::no_match_after(filter.build().expect("a filter"), seen.into());
+        let condition = AppendCondition::no_match_after(
+            filter.build().expect("a filter"),
+            SequenceNumber::new(seen),
+        );
         let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
         self.record(appended.last());
     }
@@ -73,7 +75,7 @@ impl Writer {
         let ids = (0..terms).map(|term| ("BookID", format!("{boundary}-{term}")));
         let seen = self.last.load(Ordering::Relaxed);
         let filter = Filter::any_of(ids).build().expect("a filter");
-        let condition = AppendCondition::no_match_after(filter, seen.into());
+        let condition = AppendCondition::no_match_after(filter, SequenceNumber::new(seen));
         let appended = self.store.append([event(&boundary)], condition).await.expect("an append");
         self.record(appended.last());
     }

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::attempt::{Addresses, Attempt, FailureClock, LastFailure};
+use super::log_identity::LogIdentity;
 use super::login::{Login, Refusal};
 use super::session::Session;
 use super::session_settings::SessionSettings;
@@ -50,6 +51,7 @@ impl Dialer {
         address: &Address,
         server: Arc<Server>,
         settings: Arc<SessionSettings>,
+        identity: Arc<LogIdentity>,
     ) -> Result<Self, Error> {
         let targets = targets(server.role, address.target_session)?;
         let driver = driver_settings(config, address, server.role);
@@ -72,7 +74,7 @@ impl Dialer {
                 .connect_timeout
                 .or(address.connect_timeout)
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
-            login: Login::new(config, address, settings)?,
+            login: Login::new(config, address, settings, identity)?,
             server,
         })
     }
@@ -87,6 +89,10 @@ impl Dialer {
             connect_timeout: self.connect_timeout,
             login: self.login.with_settings(settings),
         }
+    }
+
+    pub(super) fn identity(&self) -> &LogIdentity {
+        self.login.identity()
     }
 
     /// Opens a connection. Each IP address gets the whole connect timeout.

@@ -5,13 +5,14 @@ use bb8::ManageConnection;
 use bb8_postgres::PostgresConnectionManager;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::log_identity::{LogIdentity, Timeline};
 use super::session::Session;
 use super::session_settings::SessionSettings;
 use crate::address::{Address, TargetSession};
 use crate::error::{ConnectionFailure, Phase, Reason};
 use crate::server::Server;
 use crate::tls::Connector;
-use crate::{Class, Config, Error, Role};
+use crate::{Class, Config, Error, Role, sql};
 
 /// The oldest major version of PostgreSQL that the crate supports.
 const OLDEST_SERVER: u32 = 14;
@@ -21,6 +22,7 @@ pub(super) struct Login {
     connector: Connector,
     settings: Arc<SessionSettings>,
     statement_timeout: Duration,
+    identity: Arc<LogIdentity>,
 }
 
 /// A failed login.
@@ -42,15 +44,20 @@ impl Login {
         config: &Config,
         address: &Address,
         settings: Arc<SessionSettings>,
+        identity: Arc<LogIdentity>,
     ) -> Result<Self, Error> {
         let connector = Connector::new(config, address)?;
-        Ok(Self { connector, settings, statement_timeout: config.statement_timeout })
+        Ok(Self { connector, settings, statement_timeout: config.statement_timeout, identity })
     }
 
     /// Returns the same login with other session settings.
     pub(super) fn with_settings(&self, settings: Arc<SessionSettings>) -> Self {
         let (connector, statement_timeout) = (self.connector.clone(), self.statement_timeout);
-        Self { connector, settings, statement_timeout }
+        Self { connector, settings, statement_timeout, identity: self.identity.clone() }
+    }
+
+    pub(super) fn identity(&self) -> &LogIdentity {
+        &self.identity
     }
 
     /// Connects to the single address in the driver's settings.
@@ -70,9 +77,38 @@ impl Login {
             let applied = client.batch_execute(settings).await;
             applied.map_err(|error| connect_error(server, target, error))?;
         }
-        check(&client, server, target).await?;
+        let timeline = self.check(&client, server, target).await?;
         let (server, settings) = (server.clone(), self.settings.clone());
-        Ok(Session::new(client, server, self.statement_timeout, settings))
+        Ok(Session::new(client, server, self.statement_timeout, settings, timeline))
+    }
+
+    /// Refuses a server on which the store cannot keep its promises, or that is not in the state
+    /// that `target_session_attrs` asks for; another log; and a primary that was superseded.
+    async fn check(
+        &self,
+        client: &Client,
+        server: &Server,
+        target: TargetSession,
+    ) -> Result<Timeline, Error> {
+        let expected = self.identity.id();
+        let facts = sql::server_facts(expected.map(|_| server.log()));
+        let answer = client.simple_query(&facts).await;
+        let answer = answer.map_err(|error| connect_error(server, target, error))?;
+        let row = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let fact = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
+        check_kind(server, target, fact)?;
+        let found = fact(6).parse().ok();
+        if let Some((expected, found)) = expected.zip(found).filter(|(one, other)| one != other) {
+            return Err(Error::OtherLog { server: server.to_string(), expected, found });
+        }
+        let timeline = Timeline::of_login(&self.identity, server, fact(5).parse().unwrap_or(0));
+        match timeline.superseded_by() {
+            Some(newest) => Err(superseded(server, &timeline, newest)),
+            None => Ok(timeline),
+        }
     }
 }
 
@@ -105,20 +141,16 @@ fn may_succeed_unencrypted(error: &tokio_postgres::Error) -> bool {
 
 /// Refuses a server on which the store cannot keep its promises, or that is not in the state that
 /// `target_session_attrs` asks for.
-async fn check(client: &Client, server: &Server, target: TargetSession) -> Result<(), Error> {
+fn check_kind<'a>(
+    server: &Server,
+    target: TargetSession,
+    fact: impl Fn(usize) -> &'a str,
+) -> Result<(), Error> {
     let unsuitable = |reason: String| Error::UnsuitableServer {
         server: server.to_string(),
         reason: reason.into(),
         class: Class::Permanent(Reason::Resource),
     };
-    let answer = client.simple_query(SERVER_FACTS).await;
-    let answer = answer.map_err(|error| connect_error(server, target, error))?;
-    let row = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let fact = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
-
     let version: u32 = fact(0).parse().unwrap_or(0);
     if version / 10_000 < OLDEST_SERVER {
         let version = fact(1);
@@ -142,6 +174,15 @@ async fn check(client: &Client, server: &Server, target: TargetSession) -> Resul
     Ok(())
 }
 
+fn superseded(server: &Server, timeline: &Timeline, newest: u32) -> Error {
+    let reason = format!(
+        "it is a former primary: its timeline is {}, and that of the promoted one is {newest}",
+        timeline.number()
+    );
+    let server = server.to_string();
+    Error::UnsuitableServer { server, reason: reason.into(), class: Class::Transient }
+}
+
 fn wrong_target(server: &Server, target: TargetSession) -> Error {
     let reason = match target {
         TargetSession::Primary => {
@@ -158,9 +199,3 @@ fn wrong_target(server: &Server, target: TargetSession) -> Error {
         class: Class::Transient,
     }
 }
-
-/// The query for the facts that each new connection is checked for.
-const SERVER_FACTS: &str =
-    "SELECT current_setting('server_version_num'), current_setting('server_version'),
-     current_setting('server_encoding'), pg_is_in_recovery(),
-     current_setting('default_transaction_read_only')";

@@ -5,6 +5,7 @@ use bb8::ManageConnection;
 use super::capacity::Capacity;
 use super::dial::Dialer;
 use super::idle::Pooled;
+use super::log_identity::LogIdentity;
 use super::session::Session;
 use super::session_settings::SessionSettings;
 use crate::address::Address;
@@ -26,9 +27,10 @@ impl Manager {
         config: &Config,
         address: &Address,
         server: Arc<Server>,
+        identity: Arc<LogIdentity>,
     ) -> Result<Self, Error> {
         let settings = Arc::new(SessionSettings::new(config, server.role));
-        let dialer = Dialer::new(config, address, server.clone(), settings)?;
+        let dialer = Dialer::new(config, address, server.clone(), settings, identity)?;
         let capacity = Capacity::new(config.max_connections);
         Ok(Self { server, dialer: Arc::new(dialer), capacity, only_appends: false })
     }

@@ -4,6 +4,7 @@ mod attempt;
 mod capacity;
 mod dial;
 mod idle;
+mod log_identity;
 mod login;
 mod manager;
 mod reading;
@@ -18,8 +19,10 @@ use std::time::Duration;
 
 use bb8::QueueStrategy;
 use tokio::time::{Instant, timeout};
+use uuid::Uuid;
 
 use self::idle::{CheckedOut, Idle, Pooled};
+pub(crate) use self::log_identity::LogIdentity;
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
 pub(crate) use self::session::{ConnectionId, Session, StatementHandle, fetch_row, last_row, send};
@@ -53,8 +56,9 @@ impl Pool {
         config: &Config,
         address: &Address,
         server: Arc<Server>,
+        identity: Arc<LogIdentity>,
     ) -> Result<Self, Error> {
-        let manager = Manager::new(config, address, server)?;
+        let manager = Manager::new(config, address, server, identity)?;
         Ok(Self::new(config, manager, bb8::Pool::builder()))
     }
 
@@ -62,7 +66,7 @@ impl Pool {
     pub(crate) fn of_primary(config: &Config, log: &LogName) -> Result<Self, Error> {
         let address = &config.servers.first().expect("a configuration names a server").address;
         let server = Server::new(Role::Primary, "primary", address, log);
-        Self::of_server(config, address, Arc::new(server))
+        Self::of_server(config, address, Arc::new(server), Arc::default())
     }
 
     /// Creates the pool of the connections that only append. No connection is opened yet.
@@ -95,6 +99,16 @@ impl Pool {
 
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    /// Refuses a log with another identity than the store's. The first server that is asked tells
+    /// the identity of the store's log.
+    pub(crate) fn recognize(&self, found: Uuid) -> Result<(), Error> {
+        let expected = self.manager.dialer.identity().learn(found);
+        match expected == found {
+            true => Ok(()),
+            false => Err(Error::OtherLog { server: self.server.to_string(), expected, found }),
+        }
     }
 
     /// Opens a connection outside of the pool. Unlike [`acquire`](Self::acquire), it returns the

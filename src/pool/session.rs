@@ -7,6 +7,7 @@ use futures_util::{StreamExt, pin_mut};
 use postgres_types::Type;
 use tokio_postgres::{Client, Row, RowStream};
 
+use super::log_identity::Timeline;
 use super::session_settings::SessionSettings;
 use super::session_state::SessionState;
 use crate::error::{Circumstances, Phase};
@@ -38,6 +39,7 @@ pub(crate) struct Session {
     pub(super) state: SessionState,
     statement_timeout: Duration,
     request_sent_at: Instant,
+    timeline: Timeline,
 }
 
 pub(super) struct Prepared {
@@ -71,6 +73,7 @@ impl Session {
         server: Arc<Server>,
         statement_timeout: Duration,
         settings: Arc<SessionSettings>,
+        timeline: Timeline,
     ) -> Self {
         Self {
             client: Arc::new(client),
@@ -83,6 +86,7 @@ impl Session {
             state: SessionState::default(),
             statement_timeout,
             request_sent_at: Instant::now(),
+            timeline,
         }
     }
 
@@ -121,9 +125,9 @@ impl Session {
     }
 
     /// Returns whether the connection cannot be reused: it is closed or discarded, in a
-    /// transaction, or still receives rows that are no longer read.
+    /// transaction, still receives rows that are no longer read, or leads to a former primary.
     pub(crate) fn is_spent(&self) -> bool {
-        !self.state.is_idle() || self.client.is_closed()
+        !self.state.is_idle() || self.client.is_closed() || self.timeline.superseded_by().is_some()
     }
 
     /// Starts to measure the time of the request that is sent next. The server starts to measure

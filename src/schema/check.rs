@@ -1,6 +1,7 @@
 use futures_util::future::join3;
 use postgres_types::Type;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::differences::{self, Difference};
 use super::unknown_version;
@@ -8,16 +9,17 @@ use crate::error::MIGRATE;
 use crate::error::Phase;
 use crate::log_name::{LogName, check_identifier};
 use crate::pool::Session;
-use crate::sql::{self, Inspection, InspectionRow, LogStatus, Observation};
-use crate::{Error, Role};
+use crate::sql::{self, Inspection, InspectionRow, LogStatus};
+use crate::{Bookmark, Error, Role};
 
 /// Checks in one round trip that a log has the objects that this crate's migration creates, and
-/// that the role has the rights to use it. Returns the log's head and identity.
+/// that the role has the rights to use it. Returns the log's identity and, from the primary, its
+/// head.
 ///
 /// A migration that commits during the check may look like damage, because some catalog functions
 /// read by the statement's snapshot and others read the latest state. So damage is reported only if
 /// a second check finds damage as well.
-pub(crate) async fn check(session: &Session, log: &LogName) -> Result<Observation, Error> {
+pub(crate) async fn check(session: &Session, log: &LogName) -> Result<(Uuid, Bookmark), Error> {
     match check_once(session, log).await {
         Err(Error::SchemaDamaged { .. }) => check_once(session, log).await,
         outcome => outcome,
@@ -26,16 +28,16 @@ pub(crate) async fn check(session: &Session, log: &LogName) -> Result<Observatio
 
 /// Checks the log once. The version is read before the objects. If a migration commits in between,
 /// the objects are at least those of the version that was read.
-async fn check_once(session: &Session, log: &LogName) -> Result<Observation, Error> {
+async fn check_once(session: &Session, log: &LogName) -> Result<(Uuid, Bookmark), Error> {
     let (server, client) = (session.server(), session.client());
     let failed = |error| server.error(error, server.at(Phase::Read));
     let (status, inspection) = (sql::log_status(log, server.role), Inspection::new(log));
     let params = [(&log.log() as &(dyn postgres_types::ToSql + Sync), Type::TEXT)];
-    let observe = sql::observe(log);
-    let (status, found, observed) = join3(
+    let identity = sql::identity(log, server.role);
+    let (status, found, identity) = join3(
         client.query_typed(&status, &params),
         client.query_typed(sql::INSPECTION, &inspection.params()),
-        client.query_typed(&observe.text, &[]),
+        client.query_typed(&identity, &[]),
     )
     .await;
     let found = decode_all(&found.map_err(failed)?).map_err(failed)?;
@@ -57,9 +59,9 @@ async fn check_once(session: &Session, log: &LogName) -> Result<Observation, Err
         return Err(unknown_version(log, version));
     }
     location.refuse_damage(location.differences(&found, status.as_ref(), server.role))?;
-    let observed = observed.map_err(failed)?;
-    let observed = observed.first().map(Observation::decode).transpose().map_err(failed)?;
-    observed.ok_or_else(|| server.unversioned())
+    let identity = identity.map_err(failed)?;
+    let identity = identity.first().map(sql::decode_identity).transpose().map_err(failed)?;
+    identity.ok_or_else(|| server.unversioned())
 }
 
 pub(super) fn decode_all(rows: &[Row]) -> Result<Vec<InspectionRow>, tokio_postgres::Error> {

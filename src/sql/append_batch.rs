@@ -7,9 +7,10 @@ use super::conflict_probe::ConflictProbe;
 use super::events::bind_columns;
 use super::param::Param;
 use super::statement::{Params, Statement};
+use crate::bookmark::Epoch;
 use crate::error::BoxError;
 use crate::log_name::LogName;
-use crate::{Event, SequenceNumber};
+use crate::{Bookmark, Event, SequenceNumber};
 
 /// The precondition that the procedure checks under the log's lock before it appends a batch.
 #[derive(Clone, Copy)]
@@ -74,7 +75,7 @@ pub(crate) fn append_batch<'a>(
 
 /// The number of parameters of a call, without and with a [`ConflictProbe`].
 const PARAMS: usize = 9;
-const PARAMS_WITH_PROBE: usize = 23;
+const PARAMS_WITH_PROBE: usize = 24;
 
 /// The texts of [`append_batch`]. They depend on the log's name only.
 pub(crate) struct AppendTexts {
@@ -117,8 +118,8 @@ impl AppendTexts {
 /// The answer to a call of [`append_batch`].
 #[derive(Debug)]
 pub(crate) struct BatchAnswer {
-    /// The log's head before the call.
-    pub(crate) head: SequenceNumber,
+    /// The log's head before the call, in the epoch of the call.
+    pub(crate) head: Bookmark,
     /// The positions of the appended events, in the order of the events. Empty if nothing was
     /// appended.
     pub(crate) numbers: Vec<SequenceNumber>,
@@ -130,8 +131,14 @@ pub(crate) struct BatchAnswer {
 impl BatchAnswer {
     /// Returns whether another number lies between the head and the last event of the batch.
     pub(crate) fn has_gap(&self) -> bool {
-        let last = self.numbers.last().copied().unwrap_or(self.head);
-        last.value() - self.head.value() != self.numbers.len() as u64
+        let head = self.head.position();
+        let last = self.numbers.last().copied().unwrap_or(head);
+        last.value() - head.value() != self.numbers.len() as u64
+    }
+
+    /// Returns the head after the call.
+    pub(crate) fn last(&self) -> Bookmark {
+        self.numbers.last().map_or(self.head, |last| self.head.at(*last))
     }
 
     /// Decodes the answer: the head, the attempts that were left out (numbered -1, -2, …), as many
@@ -150,6 +157,8 @@ impl BatchAnswer {
         let (firsts, numbers) = rest.split_at(attempts.len().min(rest.len()));
         let numbers = numbers.iter().map(position).collect();
         let broken = attempts.into_iter().zip(firsts.iter().map(position)).collect();
-        Ok(Self { head: SequenceNumber::from_bigint(head), numbers, broken })
+        let epoch = Epoch::new(row.try_get(1)?);
+        let head = Bookmark::new(SequenceNumber::from_bigint(head), epoch);
+        Ok(Self { head, numbers, broken })
     }
 }

@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 
 use postgres_types::Type;
+use uuid::Uuid;
 
 use super::param::{Jsonb, Param, TimeBound};
 use super::procedure::max_newer_events;
 use super::statement::Params;
-use crate::SequenceNumber;
+use crate::Bookmark;
+use crate::bookmark::Epoch;
 use crate::condition::FilterPosition;
 use crate::filter::{NecessaryKey, NecessaryMatch};
 
@@ -18,6 +20,8 @@ pub(crate) struct ConflictProbe<'a> {
     /// The number of attempts. The attempts are numbered -1, -2, …, so that the answer can list
     /// them beside positions.
     attempts: i64,
+    /// The epochs of the validated positions.
+    epochs: Vec<Uuid>,
     /// How often an attempt was refused because too many events lay above its position.
     refusals: u32,
 }
@@ -38,7 +42,7 @@ impl<'a> ConflictProbe<'a> {
         &mut self,
         events: usize,
         guard: Option<&'a FilterPosition>,
-        validated: SequenceNumber,
+        validated: Bookmark,
         refusals: u32,
     ) {
         self.attempts += 1;
@@ -46,7 +50,9 @@ impl<'a> ConflictProbe<'a> {
         let attempt = -self.attempts;
         self.event_attempts.extend(std::iter::repeat_n(attempt, events));
         let Some(guard) = guard else { return };
-        let after = validated.to_bigint();
+        let epoch = validated.epoch().map(Epoch::id);
+        self.epochs.extend(epoch.filter(|epoch| !self.epochs.contains(epoch)));
+        let after = validated.position().to_bigint();
         let required = guard.filter.necessary_matches().into_iter();
         let alternatives = required.map(|required| Alternative { required, guard, after, attempt });
         self.alternatives.extend(alternatives);
@@ -148,6 +154,10 @@ impl<'a> ConflictProbe<'a> {
         params.bind(Param::BigInts(afters.into()));
         params.bind(Param::BigInts(attempts.into()));
         params.bind(Param::BigInt(max_newer_events));
+        params.bind(match self.epochs.is_empty() {
+            true => Param::Null(Type::UUID_ARRAY),
+            false => Param::Uuids(self.epochs.clone()),
+        });
     }
 }
 

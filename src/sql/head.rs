@@ -43,25 +43,13 @@ impl Head {
 
     /// Checks the bounds of the read that this is the answer to (Lemma 8).
     pub(crate) fn check(&self, bounds: &[Bookmark]) -> BoundCheck {
-        let checks = bounds.iter().zip(&self.ends).map(|(bound, end)| self.check_one(bound, *end));
+        let bounds = bounds.iter().zip(&self.ends);
+        let checks =
+            bounds.map(|(bound, end)| check_bound(bound, self.position, *end, self.in_recovery));
         checks.fold(BoundCheck::Reached, |all, one| match (all, one) {
             (BoundCheck::Lost { .. }, _) | (_, BoundCheck::Reached) => all,
             (_, one) => one,
         })
-    }
-
-    fn check_one(&self, bound: &Bookmark, end: Option<i64>) -> BoundCheck {
-        let position = bound.position();
-        match end {
-            // The standby may not have replayed the beginning of the epoch.
-            None if self.in_recovery => BoundCheck::Behind,
-            None => BoundCheck::Lost { position, ended: None },
-            Some(end) if position.to_bigint() > end => {
-                BoundCheck::Lost { position, ended: Some(SequenceNumber::from_bigint(end)) }
-            }
-            Some(_) if position > self.position => BoundCheck::Behind,
-            Some(_) => BoundCheck::Reached,
-        }
     }
 
     /// Decodes the row of [`head`], or the first row of a [`Reading`](super::Reading).
@@ -76,6 +64,27 @@ impl Head {
             in_recovery: state.0,
             ends: state.1,
         })
+    }
+}
+
+/// Checks whether a log with this head has reached a bookmark. It has the events of the bookmark's
+/// epoch up to `end`, if it knows the epoch.
+pub(super) fn check_bound(
+    bound: &Bookmark,
+    head: SequenceNumber,
+    end: Option<i64>,
+    in_recovery: bool,
+) -> BoundCheck {
+    let position = bound.position();
+    match end {
+        // The standby may not have replayed the beginning of the epoch.
+        None if in_recovery => BoundCheck::Behind,
+        None => BoundCheck::Lost { position, ended: None },
+        Some(end) if position.to_bigint() > end => {
+            BoundCheck::Lost { position, ended: Some(SequenceNumber::from_bigint(end)) }
+        }
+        Some(_) if position > head => BoundCheck::Behind,
+        Some(_) => BoundCheck::Reached,
     }
 }
 

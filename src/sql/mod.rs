@@ -37,7 +37,7 @@ pub(crate) use self::lock::{
     IDLE_TIMEOUT, LockedTimeouts, lock_holder, lock_to_decide, wait_for_client,
 };
 pub(crate) use self::objects::{ObjectKind, SchemaObject, objects};
-pub(crate) use self::observe::{Observation, observe};
+pub(crate) use self::observe::{Observation, decode_identity, identity, observe, server_facts};
 pub(crate) use self::plan::StatementPlan;
 pub(crate) use self::read::{Reading, decode_event, is_head};
 pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};

@@ -7,11 +7,11 @@ use super::param::Time;
 use super::statement::Statement;
 use crate::bookmark::Epoch;
 use crate::log_name::LogName;
-use crate::{Bookmark, SequenceNumber};
+use crate::{Bookmark, Role, SequenceNumber};
 
 /// What a server tells about itself and about a log, in one snapshot.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "connecting needs the head only")]
+#[expect(dead_code, reason = "watchers need the head only")]
 pub(crate) struct Observation {
     /// The log's head, with its epoch.
     pub(crate) head: Bookmark,
@@ -29,17 +29,54 @@ pub(crate) struct Observation {
     pub(crate) time: Timestamp,
 }
 
+/// Renders the query for the identity of a log and, on the primary, for its head: a read-only store
+/// may have a view as its log, whose rows are not read before they are needed. [`decode_identity`]
+/// decodes its row.
+pub(crate) fn identity(log: &LogName, role: Role) -> String {
+    let head = match role {
+        Role::Primary => {
+            format!("coalesce((SELECT max(sequence_number) FROM {}), 0)", log.table())
+        }
+        Role::Replica => "0::bigint".to_owned(),
+    };
+    format!("SELECT version.log_id, version.epoch, {head} FROM {}", version_of(log))
+}
+
+/// Decodes the row of [`identity`].
+pub(crate) fn decode_identity(row: &Row) -> Result<(Uuid, Bookmark), tokio_postgres::Error> {
+    let head = SequenceNumber::from_bigint(row.try_get(2)?);
+    Ok((row.try_get(0)?, Bookmark::new(head, Epoch::new(row.try_get(1)?))))
+}
+
+/// Renders the query for the facts that each new connection is checked for, one column each: the
+/// number and the name of the server's version, the encoding, whether the server is a standby,
+/// whether its transactions are read-only by default, its timeline, and the identity of the log if
+/// it has to be compared.
+pub(crate) fn server_facts(log: Option<&LogName>) -> String {
+    let log_id = match log {
+        Some(log) => format!("(SELECT version.log_id FROM {})", version_of(log)),
+        None => "NULL".to_owned(),
+    };
+    format!(
+        "SELECT current_setting('server_version_num'), current_setting('server_version'),
+             current_setting('server_encoding'), pg_is_in_recovery(),
+             current_setting('default_transaction_read_only'), {TIMELINE}, {log_id}"
+    )
+}
+
+/// The timeline of the server's WAL. Each branch of CASE fails on a server in the other state.
+const TIMELINE: &str = "CASE WHEN pg_is_in_recovery()
+    THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery())
+    ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer END";
+
 /// Renders the statement for an [`Observation`]. It needs no privileges but those of a reader. The
 /// answer has no row if the log has none in `eddyline_schema`.
 pub(crate) fn observe(log: &LogName) -> Statement<'static> {
     let (table, version) = (log.table(), version_of(log));
-    // Each branch of CASE fails on a server in the other state.
     let text = format!(
         "SELECT coalesce((SELECT max(sequence_number) FROM {table}), 0), version.epoch,
-             version.log_id, pg_is_in_recovery(), CASE WHEN pg_is_in_recovery()
-                 THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery())
-                 ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer END,
-             pg_postmaster_start_time(), clock_timestamp()
+             version.log_id, pg_is_in_recovery(), {TIMELINE}, pg_postmaster_start_time(),
+             clock_timestamp()
          FROM {version}"
     );
     Statement::without_params(text)

@@ -122,7 +122,8 @@ fn sequence_behind(log: &LogName) -> String {
 ///
 /// The precondition is one of these: the head is `known` (Lemma 3); the last event of the
 /// predecessor, the batch with the number `front`, is the head (Lemma 4); no event above `since`
-/// breaks a condition (Lemma 2). The predecessor does not count if a trigger of the log's owner may
+/// breaks a condition (Lemma 2), and the positions from which on they are validated are of this
+/// epoch (Lemma 8). The predecessor does not count if a trigger of the log's owner may
 /// have inserted an event before its last one.
 ///
 /// A commit that waits for a synchronous standby must not be canceled: PostgreSQL would report it
@@ -152,7 +153,7 @@ pub(super) fn append(log: &LogName) -> String {
              kinds bigint[] DEFAULT NULL, types_of_kinds jsonb[] DEFAULT NULL,
              froms timestamptz[] DEFAULT NULL,
              untils timestamptz[] DEFAULT NULL, afters bigint[] DEFAULT NULL,
-             owners bigint[] DEFAULT NULL, most bigint DEFAULT NULL)
+             owners bigint[] DEFAULT NULL, most bigint DEFAULT NULL, epochs uuid[] DEFAULT NULL)
          LANGUAGE plpgsql AS $$ DECLARE
              head bigint;
              locked boolean;
@@ -198,6 +199,7 @@ pub(super) fn append(log: &LogName) -> String {
                      THEN 0 ELSE pg_catalog.cardinality(ids) END;
              ELSIF known OPERATOR(pg_catalog.>) head
                  OR head OPERATOR(pg_catalog.-) since OPERATOR(pg_catalog.>) most
+                 OR epoch OPERATOR(pg_catalog.<>) ANY (epochs)
              THEN
                  expected := 0;
              ELSE

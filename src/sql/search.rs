@@ -8,14 +8,18 @@ use std::fmt::Write as _;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::epoch::end_of_epoch;
 use super::events::bind_events;
 use super::filter::{condition, is_selective};
+use super::head::{BoundCheck, check_bound, version_of};
 use super::param::{Jsonb, Param};
 use super::statement::{Params, Statement};
+use crate::bookmark::Epoch;
 use crate::condition::FilterPosition;
+use crate::error::BoxError;
 use crate::filter::Types;
 use crate::log_name::LogName;
-use crate::{Event, SequenceNumber};
+use crate::{Bookmark, Event, SequenceNumber};
 
 /// The searches of several appends, as one statement. Each search is named by its index.
 #[derive(Default)]
@@ -88,7 +92,7 @@ impl<'a> SearchBatch<'a> {
     }
 
     fn add_condition(&mut self, guard: &'a FilterPosition, search: i64) {
-        let after = guard.after.to_bigint();
+        let after = guard.after.position().to_bigint();
         for item in guard.filter.items() {
             for payload in item.payloads() {
                 self.payloads.payloads.push(Jsonb(payload));
@@ -112,12 +116,13 @@ impl<'a> SearchBatch<'a> {
     /// part for each kind of search in the batch: starting a part takes the server longer than
     /// looking up a term.
     pub(crate) fn statement(self, log: &LogName) -> Statement<'a> {
-        let table = log.table();
+        let (table, version) = (log.table(), version_of(log));
         let Self { ids, id_searches, positions, position_searches, payloads, types, .. } = self;
         let mut params = Params::with_capacity(MAX_PARAMS);
         let mut text = format!(
             "SELECT 0 AS part, NULL::bigint AS owner,
-                 coalesce(max(sequence_number), 0) AS number, NULL::text AS event_type
+                 coalesce(max(sequence_number), 0) AS number,
+                 (SELECT version.epoch::text FROM {version}) AS event_type
              FROM {table}"
         );
         if !ids.is_empty() {
@@ -214,7 +219,10 @@ impl<'a> TypeTerms<'a> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct SearchAnswer {
     /// The log's head in the search's snapshot.
-    pub(crate) head: SequenceNumber,
+    pub(crate) head: Bookmark,
+    /// Whether the log holds the events up to the condition's position. `None` in the answer to a
+    /// batch.
+    check: Option<BoundCheck>,
     /// The first event that breaks the condition, or the event at the requested position.
     pub(crate) event: Option<(SequenceNumber, String)>,
     /// Whether the log holds an event of the append.
@@ -225,19 +233,17 @@ pub(crate) struct SearchAnswer {
 
 impl SearchAnswer {
     /// Decodes the answer to a batch with this number of searches.
-    pub(crate) fn decode_batch(
-        rows: &[Row],
-        searches: usize,
-    ) -> Result<Vec<Self>, tokio_postgres::Error> {
+    pub(crate) fn decode_batch(rows: &[Row], searches: usize) -> Result<Vec<Self>, BoxError> {
         let mut answers = vec![Self::default(); searches];
-        let mut head = SequenceNumber::ZERO;
+        let mut head = None;
         for row in rows {
             let part: i32 = row.try_get(0)?;
             let search: Option<i64> = row.try_get(1)?;
             let position: Option<i64> = row.try_get(2)?;
             let position = position.map(SequenceNumber::from_bigint).unwrap_or_default();
             let Some(search) = search.and_then(|search| usize::try_from(search).ok()) else {
-                head = position;
+                let epoch: &str = row.try_get(3)?;
+                head = Some(Bookmark::new(position, Epoch::new(epoch.parse()?)));
                 continue;
             };
             let Some(answer) = answers.get_mut(search) else { continue };
@@ -247,14 +253,25 @@ impl SearchAnswer {
                 _ => answer.needs_own_search = true,
             }
         }
+        let head = head.ok_or("the answer to a search has no head")?;
         answers.iter_mut().for_each(|answer| answer.head = head);
         Ok(answers)
     }
 
+    /// Checks whether the log holds the events up to the condition's position (Lemma 8). Returns
+    /// `None` if that needs a [`search`] of its own.
+    pub(crate) fn check(&self, guard: &FilterPosition) -> Option<BoundCheck> {
+        let is_current = guard.after.epoch().is_none_or(|epoch| self.head.epoch() == Some(epoch));
+        let check = || check_bound(&guard.after, self.head.position(), Some(i64::MAX), false);
+        self.check.or_else(|| is_current.then(check))
+    }
+
     /// Decodes the answer to [`search`].
-    pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        let mut answer =
-            Self { head: SequenceNumber::from_bigint(row.try_get(0)?), ..Self::default() };
+    pub(crate) fn decode(row: &Row, guard: &FilterPosition) -> Result<Self, tokio_postgres::Error> {
+        let head = SequenceNumber::from_bigint(row.try_get(0)?);
+        let check = check_bound(&guard.after, head, row.try_get(4)?, false);
+        let head = Bookmark::new(head, Epoch::new(row.try_get(3)?));
+        let mut answer = Self { head, check: Some(check), ..Self::default() };
         if let Some(position) = row.try_get::<_, Option<i64>>(1)? {
             answer.add_event(SequenceNumber::from_bigint(position), row.try_get(2)?);
         }
@@ -269,19 +286,27 @@ impl SearchAnswer {
     }
 }
 
-/// Renders the search for the first event that breaks one condition, for a custom plan.
+/// Renders the search for the first event that breaks one condition, for a custom plan. It returns
+/// the end of the epoch of the condition's position as well.
 ///
 /// OFFSET 0 is an optimization fence: without it the planner tends to walk the primary key for a
 /// condition that an index would answer.
 pub(crate) fn search<'a>(log: &LogName, guard: &'a FilterPosition) -> Statement<'a> {
     let table = log.table();
+    let version = version_of(log);
     let mut params = Params::with_capacity(8);
-    let after = params.bind(Param::BigInt(guard.after.to_bigint()));
+    let after = params.bind(Param::BigInt(guard.after.position().to_bigint()));
+    let epoch = guard.after.epoch().map(|epoch| params.bind(Param::Uuid(epoch.id())));
+    let end = epoch.map_or_else(|| i64::MAX.to_string(), |epoch| end_of_epoch(&epoch));
     let condition = condition(&guard.filter, &mut params);
     let fence = if is_selective(&guard.filter) { "OFFSET 0" } else { "" };
     let text = format!(
-        "SELECT head.position, broken.sequence_number, broken.event_type
-         FROM (SELECT coalesce(max(sequence_number), 0) AS position FROM {table}) AS head
+        "SELECT head.position, broken.sequence_number, broken.event_type, head.epoch, head.ended
+         FROM (
+             SELECT (SELECT coalesce(max(sequence_number), 0) FROM {table}) AS position,
+                 version.epoch, {end} AS ended
+             FROM {version}
+         ) AS head
          LEFT JOIN LATERAL (
              SELECT sequence_number, event_type FROM (
                  SELECT sequence_number, event_type FROM {table}
@@ -300,7 +325,7 @@ pub(crate) fn search<'a>(log: &LogName, guard: &'a FilterPosition) -> Statement<
 /// canceled. So the statement writes a message to the WAL: its own commit is answered when
 /// everything before it is as durable as `synchronous_commit` requires.
 pub(crate) fn held_events<'a>(log: &LogName, events: &'a [Event]) -> Statement<'a> {
-    let table = log.table();
+    let (table, version) = (log.table(), version_of(log));
     let mut params = Params::with_capacity(5);
     let given = bind_events(events, &mut params);
     let text = format!(
@@ -315,7 +340,8 @@ pub(crate) fn held_events<'a>(log: &LogName, events: &'a [Event]) -> Statement<'
              SELECT pg_logical_emit_message(true, 'eddyline', ''::text)
              WHERE EXISTS (SELECT FROM held)
          )
-         SELECT held.ordinality, held.sequence_number, held.differs
+         SELECT held.ordinality, held.sequence_number, held.differs,
+             (SELECT version.epoch FROM {version})
          FROM held LEFT JOIN flushed ON true ORDER BY held.ordinality"
     );
     params.into_statement(text)
@@ -327,7 +353,7 @@ pub(crate) struct HeldEvent {
     /// The event's index in the append.
     pub(crate) index: usize,
     /// The event's position in the log.
-    pub(crate) position: SequenceNumber,
+    pub(crate) position: Bookmark,
     /// Whether the event in the log has the same contents.
     pub(crate) is_same: bool,
 }
@@ -338,7 +364,10 @@ impl HeldEvent {
         let differs: Option<&str> = row.try_get(2)?;
         Ok(Self {
             index: usize::try_from(ordinality - 1).unwrap_or(usize::MAX),
-            position: SequenceNumber::from_bigint(row.try_get(1)?),
+            position: Bookmark::new(
+                SequenceNumber::from_bigint(row.try_get(1)?),
+                Epoch::new(row.try_get(3)?),
+            ),
             is_same: differs.is_none(),
         })
     }

@@ -72,8 +72,9 @@ impl Store<ReadOnly> {
     ///
     /// # Errors
     ///
-    /// If no replica can be used, the error of the first one, of the kinds that
-    /// [`Store::<ReadWrite>::connect`] lists.
+    /// - [`Error::OtherLog`]: two replicas have different logs under the same name.
+    /// - If no replica can be used, the error of the first one, of the kinds that
+    ///   [`Store::<ReadWrite>::connect`] lists.
     ///
     /// # Cancel safety
     ///

@@ -9,7 +9,7 @@ use super::append::AppendCall;
 use super::deadline::AttemptDeadline;
 use super::keyed_mutex::{KeyedGuard, KeyedMutex};
 use crate::{
-    Appended, Class, Decided, Decision, Error, Filter, History, Query, ReadWrite, SequenceNumber,
+    Appended, Bookmark, Class, Decided, Decision, Error, Filter, History, Query, ReadWrite,
 };
 
 impl Store<ReadWrite> {
@@ -207,13 +207,12 @@ impl<D> DecideAttempt<'_, D> {
             Err(error) => return Ok(Err(error)),
         };
         if events.is_empty() {
-            return Ok(Ok(decided(value, None, history.position(), false)));
+            return Ok(Ok(decided(value, None, history.bookmark(), false)));
         }
         let condition = history.condition();
         let call = AppendCall::new(self.store, events.into(), condition, self.started);
         let appended = call.record(call.run_once()).await?;
-        let position = history.position().max(appended.last());
-        Ok(Ok(decided(value, Some(appended), position, false)))
+        Ok(Ok(decided(value, Some(appended), history.bookmark(), false)))
     }
 }
 
@@ -222,9 +221,12 @@ impl<D> DecideAttempt<'_, D> {
 pub(super) fn decided<T>(
     value: T,
     appended: Option<Appended>,
-    position: SequenceNumber,
+    history: Bookmark,
     escalated: bool,
 ) -> Decided<T> {
+    let appended_last = appended.map(|appended| appended.bookmark());
+    let is_newer = |last: &Bookmark| last.position() > history.position();
+    let position = appended_last.filter(is_newer).unwrap_or(history);
     Decided { value, appended, position, attempts: 1, delay: Duration::ZERO, escalated }
 }
 

@@ -28,7 +28,7 @@ impl<D> DecideAttempt<'_, D> {
         let deadline = self.store.attempt_deadline(self.started);
         let transaction = LockedTransaction::begin(self.store, self.query, deadline).await?;
         let history = transaction.history();
-        let position = history.position();
+        let position = history.bookmark();
         operation.count_read(history.events().len() as u64);
 
         let decision = (self.decide)(history);
@@ -49,7 +49,6 @@ impl<D> DecideAttempt<'_, D> {
             return Err(error);
         }
         let appended = self.append_and_resolve(transaction, events.into(), operation).await?;
-        let position = position.max(appended.last());
         Ok(Ok(decided(value, Some(appended), position, true)))
     }
 

@@ -143,7 +143,7 @@ impl<'a> LockedTransaction<'a> {
         self.lease.leave_transaction();
         let unknown = |source: BoxError| outcome_unknown(self.lease.server(), events, source);
         let answer = require_row(row).and_then(|row| BatchAnswer::decode(&row)).map_err(unknown)?;
-        match AppendOutcome::of_single(&answer, self.history.position()) {
+        match AppendOutcome::of_single(&answer, self.history.bookmark()) {
             AppendOutcome::Appended { first, last } => {
                 self.shared.log.note_newest(last);
                 Ok(LockedOutcome::Appended(Appended::new(first, last)))
@@ -214,7 +214,7 @@ async fn read_history(
 ) -> Result<History<ReadWrite>, Error> {
     let rows: Vec<_> = rows.try_collect().await.map_err(|error| lease.failed(error))?;
     let events: Vec<_> = rows.iter().map(sql::decode_event).collect::<Result<_, _>>()?;
-    shared.log.note_newest(head.position);
+    shared.log.note_newest(head.bookmark());
     let last = events.last().map(SequencedEvent::sequence_number);
     let position = query.position(head.position, events.len(), last);
     let position = head.bookmark().at(position);

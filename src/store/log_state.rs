@@ -1,6 +1,6 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::SequenceNumber;
+use crate::Bookmark;
 use crate::condition::FilterPosition;
 use crate::log_name::LogName;
 use crate::sql::AppendTexts;
@@ -9,28 +9,43 @@ use crate::sql::AppendTexts;
 pub(super) struct LogState {
     pub(super) name: LogName,
     pub(super) append_texts: AppendTexts,
-    /// The highest position that this store has seen, by which old conditions are distinguished
-    /// from recent ones.
-    newest: AtomicU64,
+    /// The highest position that this store has seen in the newest epoch, by which old conditions
+    /// are distinguished from recent ones.
+    newest: Mutex<Bookmark>,
 }
 
 impl LogState {
     pub(super) fn new(name: LogName) -> Self {
-        Self { append_texts: AppendTexts::new(&name), name, newest: AtomicU64::new(0) }
+        Self { append_texts: AppendTexts::new(&name), name, newest: Mutex::default() }
     }
 
-    pub(super) fn newest(&self) -> SequenceNumber {
-        SequenceNumber::new(self.newest.load(Ordering::Relaxed))
+    pub(super) fn newest(&self) -> Bookmark {
+        *self.lock()
     }
 
-    pub(super) fn note_newest(&self, position: SequenceNumber) {
-        self.newest.fetch_max(position.value(), Ordering::Relaxed);
+    /// Notes a position that was seen. In another epoch the log may have lost its last events, so
+    /// the newest position begins anew. A late answer from before may set it back, which makes
+    /// appends slower for a moment, and no less safe.
+    pub(super) fn note_newest(&self, seen: Bookmark) {
+        let mut newest = self.lock();
+        let has_begun = seen.epoch() != newest.epoch() && seen.epoch().is_some();
+        if has_begun || seen.position() > newest.position() {
+            *newest = seen;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Bookmark> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether a condition is so old that a search validates it before the append takes the
-    /// log's lock. SAFETY.md, Bounded work under the lock.
+    /// log's lock: it is from another epoch, or its position is far below the newest one. SAFETY.md,
+    /// Bounded work under the lock.
     pub(super) fn is_old(&self, condition: &FilterPosition) -> bool {
-        self.newest().value().saturating_sub(condition.after.value()) > MAX_RECENT_DISTANCE
+        let (newest, after) = (self.newest(), condition.after);
+        let distance = newest.position().value().saturating_sub(after.position().value());
+        after.epoch().is_some_and(|epoch| Some(epoch) != newest.epoch())
+            || distance > MAX_RECENT_DISTANCE
     }
 }
 

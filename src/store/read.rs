@@ -222,7 +222,7 @@ impl<M: Mode> Store<M> {
             Servers::Primary(writer) => request.send_to_primary(writer.pool(), deadline).await?,
             Servers::Replicas(set) => set.read(&request, &mut deadline, &self.retry).await?,
         };
-        self.shared.log.note_newest(answered.answer.head().position());
+        self.shared.log.note_newest(answered.answer.head());
         Ok(answered)
     }
 }

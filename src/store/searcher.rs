@@ -9,13 +9,12 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Row};
 
 use super::deadline::{AttemptDeadline, timed_out};
-use super::failure::require_row;
 use super::log_state::LogState;
 use super::yield_until::yield_until;
 use crate::condition::FilterPosition;
 use crate::pool::{Lease, Pool, StatementHandle, send};
-use crate::sql::{self, HeldEvent, SearchAnswer, SearchBatch, Statement};
-use crate::{Error, Event, SequenceNumber};
+use crate::sql::{self, BoundCheck, HeldEvent, SearchAnswer, SearchBatch, Statement};
+use crate::{Bookmark, Error, Event, SequenceNumber};
 
 /// A searcher of the log for the events that decide an append, outside of the log's lock: before
 /// the append takes the lock, or after the server did not append it.
@@ -62,7 +61,9 @@ pub(super) enum SearchTarget {
 /// The result of a search.
 pub(super) struct SearchResult {
     /// The log's head in the snapshot of the search.
-    pub(super) head: SequenceNumber,
+    pub(super) head: Bookmark,
+    /// Whether the log holds the events up to the position of the condition, if the target is one.
+    pub(super) check: BoundCheck,
     /// Whether the log holds one of the request's events.
     pub(super) holds_event: bool,
     /// The position and the type of the target, if it was found.
@@ -73,9 +74,9 @@ pub(super) struct SearchResult {
 }
 
 impl SearchResult {
-    fn new(answer: SearchAnswer, covers_own_events: bool) -> Self {
+    fn new(answer: SearchAnswer, check: BoundCheck, covers_own_events: bool) -> Self {
         let SearchAnswer { head, event, holds_event, .. } = answer;
-        Self { head, holds_event, event, covers_own_events }
+        Self { head, check, holds_event, event, covers_own_events }
     }
 }
 
@@ -111,14 +112,17 @@ impl Searcher {
         };
         let is_batched = condition.as_ref().is_none_or(SearchBatch::supports);
         let request = SearchRequest { events, target: target.filter(|_| is_batched) };
-        let answer = self.find_in_batch(request, deadline).await?;
-        match condition {
-            Some(condition) if !answer.holds_event && (!is_batched || answer.needs_own_search) => {
-                let answer = self.find_single(&condition, deadline).await?;
-                Ok(SearchResult::new(answer, false))
-            }
-            _ => Ok(SearchResult::new(answer, covers_own_events)),
+        let mut answer = self.find_in_batch(request, deadline).await?;
+        let Some(condition) = condition else {
+            return Ok(SearchResult::new(answer, BoundCheck::Reached, covers_own_events));
+        };
+        let is_complete =
+            is_batched && !answer.needs_own_search && answer.check(&condition).is_some();
+        if !answer.holds_event && !is_complete {
+            answer = self.find_single(&condition, deadline).await?;
         }
+        let check = answer.check(&condition).unwrap_or(BoundCheck::Reached);
+        Ok(SearchResult::new(answer, check, covers_own_events && is_complete))
     }
 
     async fn find_in_batch(
@@ -195,8 +199,8 @@ impl Searcher {
     ) -> Result<SearchAnswer, Error> {
         let statement = sql::search(&self.log.name, condition);
         let (lease, rows) = run_transaction(&self.single_pool, &statement, deadline).await?;
-        let row = require_row(rows.first()).map_err(|error| lease.server().lost(error))?;
-        SearchAnswer::decode(row).map_err(|error| lease.server().lost(error))
+        let row = rows.first().ok_or_else(|| lease.server().unversioned())?;
+        SearchAnswer::decode(row, condition).map_err(|error| lease.server().lost(error))
     }
 
     /// Returns which of the events the log holds already. They are durable when this returns.

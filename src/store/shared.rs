@@ -144,8 +144,10 @@ impl Shared {
     /// Connects to a server, and checks it and the log.
     pub(super) async fn check(&self, pool: &Pool) -> Result<Session, Error> {
         let session = pool.connect().await?;
-        let observed = pool.with_connect_timeout(schema::check(&session, &self.log.name)).await?;
-        self.log.note_newest(observed.head.position());
+        let checking = pool.with_connect_timeout(schema::check(&session, &self.log.name));
+        let (found, head) = checking.await?;
+        pool.recognize(found)?;
+        self.log.note_newest(head);
         Ok(session)
     }
 

@@ -41,7 +41,7 @@ fn dialer(port: u16) -> Dialer {
     let (log, address) = (config.check().unwrap(), &config.servers[0].address);
     let server = Arc::new(Server::new(Role::Primary, "primary", address, &log));
     let settings = Arc::new(SessionSettings::new(&config, Role::Primary));
-    Dialer::new(&config, address, server, settings).unwrap()
+    Dialer::new(&config, address, server, settings, Arc::default()).unwrap()
 }
 
 #[tokio::test]

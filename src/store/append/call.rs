@@ -13,7 +13,7 @@ use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
 use crate::store::staged::StagedAppend;
 use crate::telemetry::OperationName;
-use crate::{AppendCondition, Appended, Error, Event, ReadWrite, SequenceNumber};
+use crate::{AppendCondition, Appended, Bookmark, Error, Event, ReadWrite};
 
 /// A call that appends events, with all of its attempts.
 ///
@@ -69,10 +69,12 @@ impl<'a> AppendCall<'a> {
             return result;
         }
         // An earlier attempt may still arrive at the server. The error of this one is final only if
-        // the earlier one cannot be stored either, whenever it arrives: after a conflict (Lemma 6),
-        // and if the ids belong to other events (SAFETY.md, G5).
+        // the earlier one cannot be stored either, whenever it arrives: after a conflict or with a
+        // lost position (Lemma 6), and if the ids belong to other events (SAFETY.md, G5).
         result.map(Appended::as_first).map_err(|error| match error {
-            Error::Conflict { .. } | Error::DuplicateEvent { .. } => error,
+            Error::Conflict { .. } | Error::DuplicateEvent { .. } | Error::PositionLost { .. } => {
+                error
+            }
             error => outcome_unknown(&self.store.first_server(), &self.events, error),
         })
     }
@@ -150,13 +152,16 @@ impl<'a> AppendCall<'a> {
     /// step.
     async fn append(
         &self,
-        validated: Option<SequenceNumber>,
+        validated: Option<Bookmark>,
         too_old_count: &mut u32,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
         let request = AppendRequest::new(self.events.clone(), self.condition.clone());
         let request = request.with_too_old_count(*too_old_count);
-        let request = request.validated_to(validated.unwrap_or_default());
+        let request = match validated {
+            Some(head) => request.validated_to(head),
+            None => request,
+        };
         match self.send(request, deadline).await {
             Ok(AppendOutcome::Appended { first, last }) => {
                 self.store.shared.log.note_newest(last);
@@ -168,7 +173,9 @@ impl<'a> AppendCall<'a> {
             Ok(AppendOutcome::IdTaken { may_be_own: true }) => {
                 Box::pin(self.find_own_events(deadline)).await
             }
-            Ok(AppendOutcome::IdTaken { may_be_own: false }) => Ok(self.search_for_conflict()),
+            Ok(AppendOutcome::EpochEnded | AppendOutcome::IdTaken { may_be_own: false }) => {
+                Ok(self.search_for_conflict())
+            }
             Ok(AppendOutcome::ConditionBroken { event }) => Ok(self.search_for_event_at(event)),
             Ok(AppendOutcome::ConditionTooOld) => {
                 *too_old_count += 1;

@@ -1,16 +1,17 @@
 use std::sync::Arc;
 
 use super::AppendCall;
+use crate::sql::BoundCheck;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::outcome_unknown;
 use crate::store::searcher::{SearchRequest, SearchTarget};
-use crate::{Appended, Error, SequenceNumber};
+use crate::{Appended, Bookmark, Error, SequenceNumber};
 
 /// The next step of an attempt to append.
 pub(super) enum AttemptStep {
     /// Send the append. A search has validated its condition up to this position, if it is not
     /// `None`.
-    Append { validated: Option<SequenceNumber> },
+    Append { validated: Option<Bookmark> },
     /// Return: the events are stored.
     Return(Appended),
     /// Search outside of the log's lock.
@@ -72,19 +73,29 @@ impl AppendCall<'_> {
             if !found.covers_own_events {
                 return Ok(self.search_for_event_at(event));
             }
-            let after = self
-                .condition
-                .filter_position()
-                .map(|condition| condition.after)
-                .unwrap_or_default();
+            let after =
+                self.condition.filter_position().map(|condition| condition.after.position());
+            let after = after.unwrap_or_default();
             return Err(Error::Conflict { after, position: event, event_type });
         }
-        Ok(match is_lookup {
-            // The event that broke the condition is no longer there.
-            true => self.search_for_conflict(),
+        // The event that broke the condition is no longer there.
+        if is_lookup {
+            return Ok(self.search_for_conflict());
+        }
+        match found.check {
             // Lemma 5: no event at or below this head will ever break the condition.
-            false => AttemptStep::Append { validated: Some(found.head) },
-        })
+            BoundCheck::Reached => Ok(AttemptStep::Append { validated: Some(found.head) }),
+            BoundCheck::Behind => self.check_position(found.head.position(), deadline).await,
+            BoundCheck::Lost { position, ended } => {
+                let server = self.store.first_server().to_string();
+                let stored = self.find_stored(deadline).await?;
+                stored.map(AttemptStep::Return).ok_or(Error::PositionLost {
+                    server,
+                    position,
+                    ended,
+                })
+            }
+        }
     }
 
     /// Returns the next step of an append whose validated position lies above the log's head.
@@ -97,10 +108,11 @@ impl AppendCall<'_> {
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
         if let Some(condition) = self.condition.filter_position()
-            && condition.after > head
+            && condition.after.position() > head
             && self.find_stored(deadline).await?.is_none()
         {
-            return Err(Error::PositionAhead { position: condition.after, head });
+            let position = condition.after.position();
+            return Err(Error::PositionAhead { position, head });
         }
         Ok(self.search_for_conflict())
     }
@@ -159,13 +171,15 @@ impl AppendCall<'_> {
         let duplicate = other_contents.or_else(|| held.first().filter(|_| is_partial));
         if let Some(duplicate) = duplicate {
             let event_id = self.events[duplicate.index].id();
-            return Err(Error::DuplicateEvent { event_id, position: duplicate.position });
+            let position = duplicate.position.position();
+            return Err(Error::DuplicateEvent { event_id, position });
         }
-        let positions = || held.iter().map(|one| one.position);
+        let positions = || held.iter().map(|one| one.position.position());
         let stored = positions().min().zip(positions().max());
+        let epoch = held.first().map(|one| one.position).unwrap_or_default();
         if let Some((_, last)) = stored {
-            shared.log.note_newest(last);
+            shared.log.note_newest(epoch.at(last));
         }
-        Ok(stored.map(|(first, last)| Appended::repeat(first, last)))
+        Ok(stored.map(|(first, last)| Appended::repeat(first, epoch.at(last))))
     }
 }

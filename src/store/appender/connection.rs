@@ -1,6 +1,6 @@
 use super::log_tail::LogTail;
 use super::plan::Knowledge;
-use crate::SequenceNumber;
+use crate::Bookmark;
 use crate::pool::{ConnectionId, Lease};
 
 /// A connection that appends, with the part of the log that it has seen.
@@ -43,7 +43,7 @@ impl AppendConnection {
     }
 
     /// Returns what is known of the log before a batch is planned.
-    pub(super) fn knowledge(&mut self, newest: SequenceNumber) -> Knowledge<'_> {
+    pub(super) fn knowledge(&mut self, newest: Bookmark) -> Knowledge<'_> {
         let is_behind_pooler = self.is_behind_pooler();
         // Lemma 3: a tail ends with its connection, and this one may lead to another server now.
         if is_behind_pooler {
@@ -76,7 +76,7 @@ impl Seen {
     }
 
     /// Records the head after which a batch was appended. It was read under the log's lock.
-    pub(super) fn record_head(&mut self, head: SequenceNumber) {
+    pub(super) fn record_head(&mut self, head: Bookmark) {
         // Lemma 3: the tail is extended only if the head is its own. Otherwise it restarts there.
         if self.tail.head() == Some(head) {
             self.contended_batches = self.contended_batches.saturating_sub(1);
@@ -89,7 +89,7 @@ impl Seen {
     }
 
     /// Records a head other than the one that a batch was validated against.
-    pub(super) fn record_unexpected(&mut self, head: SequenceNumber) {
+    pub(super) fn record_unexpected(&mut self, head: Bookmark) {
         self.contended_batches = CONTENDED_BATCHES;
         self.tail.restart(head);
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::filter::IndexLookup;
 use crate::store::append::json_bytes;
-use crate::{Event, Filter, SequenceNumber};
+use crate::{Bookmark, Event, Filter, SequenceNumber};
 
 /// The last events of a log, as one connection has seen them: every event above `start` up to
 /// `head`.
@@ -22,7 +22,7 @@ pub(super) struct LogTail {
 #[derive(Clone, Copy)]
 struct Range {
     start: SequenceNumber,
-    head: SequenceNumber,
+    head: Bookmark,
 }
 
 impl LogTail {
@@ -32,13 +32,13 @@ impl LogTail {
     }
 
     /// Restarts the tail at a head of the log, without events.
-    pub(super) fn restart(&mut self, head: SequenceNumber) {
+    pub(super) fn restart(&mut self, head: Bookmark) {
         self.events.clear();
-        self.range = Some(Range { start: head, head });
+        self.range = Some(Range { start: head.position(), head });
     }
 
     /// Returns the log's head as it was last seen.
-    pub(super) fn head(&self) -> Option<SequenceNumber> {
+    pub(super) fn head(&self) -> Option<Bookmark> {
         self.range.map(|range| range.head)
     }
 
@@ -52,9 +52,10 @@ impl LogTail {
         terms: Option<&[u64]>,
     ) {
         let Some(range) = &mut self.range else { return };
-        range.head = position;
+        range.head = range.head.at(position);
         if !self.events.add(position, events, index, terms) {
-            return self.restart(position);
+            let head = range.head;
+            return self.restart(head);
         }
         while self.events.exceeds_limits() {
             range.start = self.events.remove_first().unwrap_or(position);
@@ -63,7 +64,7 @@ impl LogTail {
 
     /// Returns whether the tail holds every event after the position, up to the head.
     pub(super) fn covers(&self, position: SequenceNumber) -> bool {
-        self.range.is_some_and(|range| range.start <= position && position <= range.head)
+        self.range.is_some_and(|range| (range.start..=range.head.position()).contains(&position))
     }
 
     /// Returns the first event after the position that matches.
@@ -301,7 +302,7 @@ mod tests {
             after in 0..60_u64,
         ) {
             let (mut tail, mut number) = (LogTail::default(), 0);
-            tail.restart(SequenceNumber::ZERO);
+            tail.restart(Bookmark::default());
             let mut list = Vec::new();
             for (event, step) in events {
                 number += step;
@@ -346,7 +347,7 @@ mod tests {
     fn a_tail_covers_only_the_events_that_it_holds() {
         let mut tail = LogTail::default();
         assert!(!tail.covers(SequenceNumber::ZERO));
-        tail.restart(SequenceNumber::ZERO);
+        tail.restart(Bookmark::default());
         let event = |bytes| -> Arc<[Event]> {
             let payload = serde_json::json!({ "a": "x".repeat(bytes) });
             [Event::new("A", &payload).unwrap()].into()

@@ -1,10 +1,10 @@
 use super::batch_contents::BatchContents;
 use super::log_tail::LogTail;
 use super::queue::PendingAppend;
-use crate::SequenceNumber;
 use crate::sql::{ConflictProbe, Precondition};
 use crate::store::deadline::AttemptDeadline;
 use crate::store::outcome::AppendOutcome;
+use crate::{Bookmark, SequenceNumber};
 
 /// Requests that share one transaction. None of them depends on another one.
 pub(super) struct Batch {
@@ -102,8 +102,16 @@ pub(super) struct Knowledge<'a> {
     /// Whether the log's head has probably moved beyond the tail: something other than this
     /// connection appends as well, or the next transaction may run in another backend.
     pub(super) is_contended: bool,
-    /// The highest position that this store has seen.
-    pub(super) newest: SequenceNumber,
+    /// The highest position that this store has seen in the newest epoch.
+    pub(super) newest: Bookmark,
+}
+
+impl Knowledge<'_> {
+    /// Returns whether this store has seen the position, or a higher one of its epoch.
+    fn has_seen(&self, position: Bookmark) -> bool {
+        position.epoch().is_none_or(|epoch| self.newest.epoch() == Some(epoch))
+            && position.position() <= self.newest.position()
+    }
 }
 
 /// Plans a batch. The first request is never deferred.
@@ -114,9 +122,10 @@ pub(super) fn plan(requests: Vec<PendingAppend>, known: Knowledge<'_>) -> (Plan,
     let mut plan = Plan::with_capacity(requests.len());
     for pending in requests {
         // The server appends nothing of a batch if the log has not reached one of its validated
-        // positions. So a request whose validated position was not seen makes a batch of its own.
+        // positions, or if one is of another epoch. So a request whose validated position was not
+        // seen makes a batch of its own.
         let request = &pending.request;
-        let is_unseen = request.condition().is_some() && request.validated > known.newest;
+        let is_unseen = request.condition().is_some() && !known.has_seen(request.validated);
         let is_first = plan.requests.is_empty();
         let is_excluded = plan.has_unseen_position || is_unseen && !is_first;
         if is_excluded || plan.contents.may_affect(&pending) {
@@ -136,7 +145,7 @@ fn choose_validation(requests: &[PendingAppend], known: Knowledge<'_>) -> Valida
     let is_local = !known.is_contended
         && requests.iter().all(|one| one.request.condition().is_none() || is_covered(one));
     match known.tail.head() {
-        Some(head) if is_local => Validation::Local { head },
+        Some(head) if is_local => Validation::Local { head: head.position() },
         _ => Validation::Server,
     }
 }
@@ -148,8 +157,10 @@ pub(super) fn plan_behind(
     requests: Vec<PendingAppend>,
     tail: &LogTail,
 ) -> (Plan, Option<Validation>) {
-    let validation =
-        tail.head().map(|head| Validation::Pipelined { head, predecessor: predecessor.number });
+    let validation = tail.head().map(|head| Validation::Pipelined {
+        head: head.position(),
+        predecessor: predecessor.number,
+    });
     // Lemma 4: only a predecessor that was validated in the process is certain to follow the tail's
     // head directly. Before any other predecessor, more events may be committed.
     let follows_tail = predecessor.is_conditional() && predecessor.validation != Validation::Server;
@@ -194,10 +205,14 @@ impl Plan {
 /// returned, since no event of the tail breaks the condition. The search may have seen events of
 /// the predecessor, behind which the batch is pipelined. Otherwise something else has appended: the
 /// precondition does not hold, and the batch is sent again after the tail has restarted.
+///
+/// A validated position of another epoch is left to the server and to a search (Lemma 8).
 fn covered_from(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
     let (condition, _) = pending.request.condition()?;
-    let from = pending.request.validated.min(tail.head()?).max(condition.after);
-    tail.covers(from).then_some(from)
+    let (validated, head) = (pending.request.validated, tail.head()?);
+    let is_current = validated.epoch().is_none_or(|epoch| head.epoch() == Some(epoch));
+    let from = validated.position().min(head.position()).max(condition.after.position());
+    (is_current && tail.covers(from)).then_some(from)
 }
 
 fn first_match(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber> {
@@ -210,12 +225,22 @@ fn first_match(pending: &PendingAppend, tail: &LogTail) -> Option<SequenceNumber
 mod tests {
     use std::sync::Arc;
 
+    use uuid::Uuid;
+
     use super::super::log_tail::terms_of;
     use super::*;
+    use crate::bookmark::Epoch;
     use crate::{AppendCondition, Event, Filter};
+
+    /// The epoch of the tail.
+    const EPOCH: u128 = 7;
 
     fn lent(book: &str) -> Event {
         Event::new("BookCopyLentToReader", &serde_json::json!({ "BookID": book })).unwrap()
+    }
+
+    fn at(position: u64, epoch: u128) -> Bookmark {
+        Bookmark::new(SequenceNumber::new(position), Epoch::new(Uuid::from_u128(epoch)))
     }
 
     fn since(book: &str, after: u64) -> AppendCondition {
@@ -230,14 +255,14 @@ mod tests {
     /// Returns a request whose condition a search has validated up to `head`.
     fn searched(book: &str, condition: AppendCondition, head: u64) -> PendingAppend {
         let mut pending = request(book, condition);
-        pending.request.validated = SequenceNumber::new(head);
+        pending.request.validated = at(head, EPOCH);
         pending
     }
 
     /// Creates a tail from 6 to 9 in which the loan of book 7 is at 8.
     fn tail() -> LogTail {
         let mut tail = LogTail::default();
-        tail.restart(SequenceNumber::new(6));
+        tail.restart(at(6, EPOCH));
         for (number, book) in [(7, "6"), (8, "7"), (9, "8")] {
             let events: Arc<[Event]> = [lent(book)].into();
             let terms = terms_of(&events[0]);
@@ -247,7 +272,7 @@ mod tests {
     }
 
     fn known(tail: &LogTail, is_contended: bool) -> Knowledge<'_> {
-        Knowledge { tail, is_contended, newest: SequenceNumber::new(20) }
+        Knowledge { tail, is_contended, newest: at(20, EPOCH) }
     }
 
     /// Returns the requests of each part of a plan, by the book of their first event.
@@ -306,6 +331,23 @@ mod tests {
         }
         let (plan, _) = super::plan(vec![searched("3", since("7", 1), 7)], known(&tail(), false));
         assert_eq!(books(&plan)[2], ["3"]);
+    }
+
+    /// Lemma 8: the process knows the events of the tail's epoch only.
+    #[test]
+    fn a_position_of_another_epoch_is_validated_by_the_server_in_a_batch_of_its_own() {
+        let requests = || {
+            let mut old = request("2", since("2", 8));
+            old.request.validated = at(8, EPOCH + 1);
+            vec![request("1", since("1", 8)), old, searched("3", since("3", 8), 8)]
+        };
+
+        let (first, validation) = plan(requests(), known(&tail(), false));
+        let (second, _) = plan(requests().split_off(1), known(&tail(), false));
+
+        assert_eq!(validation, Validation::Server);
+        assert_eq!(books(&first), [vec!["1", "3"], vec!["2"], vec![]]);
+        assert_eq!(books(&second), [vec!["2"], vec!["3"], vec![]]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::log_tail::{hasher, terms_of};
 use crate::condition::FilterPosition;
 use crate::filter::IndexLookup;
 use crate::store::append::json_bytes;
-use crate::{AppendCondition, Event, SequenceNumber};
+use crate::{AppendCondition, Bookmark, Event};
 
 /// A request to append events under a condition. An attempt puts it into the queue or, if it is
 /// large, sends it in a transaction of its own.
@@ -13,7 +13,7 @@ pub(in crate::store) struct AppendRequest {
     pub(in crate::store) condition: AppendCondition,
     /// The validated position, up to which the condition is known to hold: the condition's own
     /// position, or the head of a search that found no event which breaks it.
-    pub(in crate::store) validated: SequenceNumber,
+    pub(in crate::store) validated: Bookmark,
     /// How often the server did not validate the condition in this attempt, because too many events
     /// lay above the validated position.
     pub(in crate::store) too_old_count: u32,
@@ -42,9 +42,8 @@ impl AppendRequest {
     }
 
     /// Sets the position up to which a search found that the condition holds.
-    pub(in crate::store) fn validated_to(self, head: SequenceNumber) -> Self {
-        let validated = self.validated.max(head);
-        Self { validated, ..self }
+    pub(in crate::store) fn validated_to(self, head: Bookmark) -> Self {
+        Self { validated: head, ..self }
     }
 
     /// Sets how often the server found too many events above the validated position.

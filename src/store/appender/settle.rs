@@ -5,7 +5,7 @@ use crate::error::Reason;
 use crate::sql::BatchAnswer;
 use crate::store::failure::{AppendFailure, is_lock_timeout, may_follow_commit, with_event_ids};
 use crate::store::outcome::AppendOutcome;
-use crate::{Class, Error, SequenceNumber};
+use crate::{Bookmark, Class, Error};
 
 /// The consequences of the answer to a batch, or of its failure.
 #[derive(Default)]
@@ -40,6 +40,7 @@ pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Set
             seen.tail.add(position, &request.events, index, request.terms(index));
         }
         if let (Some(&first), Some(&last)) = (positions.first(), positions.last()) {
+            let last = answer.head.at(last);
             settlement.replies.push((pending, Ok(AppendOutcome::Appended { first, last })));
         }
     }
@@ -47,38 +48,39 @@ pub(super) fn settle(batch: Batch, answer: &BatchAnswer, seen: &mut Seen) -> Set
 }
 
 /// Settles a batch of which the server appended nothing, without an error: the head is not the
-/// expected one, or a validated position lies above the head or too far below it.
-fn settle_unmet_precondition(batch: Batch, head: SequenceNumber, seen: &mut Seen) -> Settlement {
+/// expected one, or a validated position is of another epoch, or lies above the head or too far
+/// below it.
+fn settle_unmet_precondition(batch: Batch, head: Bookmark, seen: &mut Seen) -> Settlement {
     let mut settlement = Settlement::default();
     if batch.validation != Validation::Server {
         seen.record_unexpected(head);
         settlement.requeue(batch.requests);
         return settlement;
     }
-    // The cause is the highest validated position, if that lies above the head, or else the lowest
-    // one.
+    // The cause is the position that is of another epoch or above the head, if there is one, or
+    // else the lowest one.
     let validated =
         |one: &PendingAppend| one.request.condition().is_some().then_some(one.request.validated);
-    let highest = batch.requests.iter().filter_map(validated).max();
-    let lowest = batch.requests.iter().filter_map(validated).min();
-    let is_ahead = highest > Some(head);
+    let unmet = |one: &PendingAppend| AppendOutcome::of_unmet(head, validated(one)?);
+    let has_cause = batch.requests.iter().any(|one| unmet(one).is_some());
+    let positions = batch.requests.iter().filter_map(validated).map(Bookmark::position);
+    let lowest = positions.min();
     let max_newer = batch.probe().max_newer_events().unsigned_abs();
+    // The server counts events, and this code positions, which may have gaps. So the lowest one may
+    // be too old by the server's count alone.
+    let is_too_old = |one: &PendingAppend| {
+        validated(one).map(Bookmark::position).is_some_and(|validated| {
+            Some(validated) == lowest || head.position().value() - validated.value() > max_newer
+        })
+    };
     let mut others = Vec::new();
     for pending in batch.requests {
-        match validated(&pending) {
-            Some(validated) if validated > head => {
-                settlement.replies.push((pending, Ok(AppendOutcome::PositionAhead { head })));
-            }
-            // The server counts events, and this code positions, which may have gaps. So the lowest
-            // one may be too old by the server's count alone.
-            Some(validated)
-                if !is_ahead
-                    && (Some(validated) == lowest
-                        || head.value() - validated.value() > max_newer) =>
-            {
+        match unmet(&pending) {
+            Some(outcome) => settlement.replies.push((pending, Ok(outcome))),
+            None if !has_cause && is_too_old(&pending) => {
                 settlement.replies.push((pending, Ok(AppendOutcome::ConditionTooOld)));
             }
-            _ => others.push(pending),
+            None => others.push(pending),
         }
     }
     settlement.requeue(others);
@@ -172,9 +174,12 @@ fn may_concern_one_request(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::super::batch_contents::BatchContents;
     use super::*;
-    use crate::{AppendCondition, Event, Filter};
+    use crate::bookmark::Epoch;
+    use crate::{AppendCondition, Event, Filter, SequenceNumber};
 
     /// Creates a batch of `requests` requests, each with a key and a position of its own.
     fn batch(requests: u64) -> Batch {
@@ -189,7 +194,7 @@ mod tests {
     }
 
     fn settle_empty_answer(batch: Batch, head: u64) -> Settlement {
-        let head = SequenceNumber::new(head);
+        let head = Bookmark::new(SequenceNumber::new(head), Epoch::new(Uuid::from_u128(7)));
         let answer = BatchAnswer { head, numbers: Vec::new(), broken: Vec::new() };
         settle(batch, &answer, &mut Seen::default())
     }
@@ -204,6 +209,21 @@ mod tests {
         let too_old = |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::ConditionTooOld));
         assert!(settlement.replies.len() == 9 && settlement.replies.iter().all(too_old));
         assert_eq!(settlement.requeued[0].len(), 23);
+    }
+
+    #[test]
+    fn if_positions_are_of_another_epoch_only_these_are_settled() {
+        let mut batch = batch(32);
+        for pending in &mut batch.requests[..3] {
+            let epoch = Epoch::new(Uuid::from_u128(8));
+            pending.request.validated = Bookmark::new(SequenceNumber::new(1), epoch);
+        }
+
+        let settlement = settle_empty_answer(batch, 40);
+
+        let ended = |(_, outcome): &(_, _)| matches!(outcome, Ok(AppendOutcome::EpochEnded));
+        assert!(settlement.replies.len() == 3 && settlement.replies.iter().all(ended));
+        assert_eq!(settlement.requeued[0].len(), 29);
     }
 
     #[test]

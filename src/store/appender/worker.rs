@@ -333,7 +333,7 @@ impl Worker {
         let completing = sent.complete(&mut connection.lease, &log, is_last);
         match self.claim.release_if_slow(began, completing).await {
             (batch, Ok(answer)) => {
-                log.note_newest(answer.numbers.last().copied().unwrap_or(answer.head));
+                log.note_newest(answer.last());
                 let settlement = settle(batch, &answer, &mut connection.seen);
                 self.apply(settlement);
             }

@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown, with_event_ids};
 use crate::store::staged::StagedAppend;
-use crate::{Error, Event, ReadWrite, SequenceNumber};
+use crate::{Bookmark, Error, Event, ReadWrite, SequenceNumber};
 
 /// A call that stores a chunk, with all of its attempts.
 pub(super) struct ChunkCall<'a> {
@@ -75,7 +75,8 @@ impl<'a> ChunkCall<'a> {
             };
             let events = self.events_without(&held);
             if events.is_empty() {
-                return Ok(chunk_stored(&held, floor, &[]));
+                let epoch = held.first().map(|held| held.position).unwrap_or_default();
+                return Ok(chunk_stored(&held, floor, &[], epoch));
             }
             let mut lease = deadline.acquire(pool).await?;
             let staged = StagedAppend {
@@ -87,7 +88,7 @@ impl<'a> ChunkCall<'a> {
             let answer = staged.run(&mut lease, deadline).await;
             match answer.result {
                 Ok(stored) => {
-                    let stored = chunk_stored(&held, floor, &stored.numbers);
+                    let stored = chunk_stored(&held, floor, &stored.numbers, stored.head);
                     shared.log.note_newest(stored.position);
                     return Ok(stored);
                 }
@@ -107,7 +108,8 @@ impl<'a> ChunkCall<'a> {
         match held.iter().find(|held| !held.is_same) {
             Some(other) => {
                 let event_id = self.events[other.index].id();
-                Err(Error::DuplicateEvent { event_id, position: other.position })
+                let position = other.position.position();
+                Err(Error::DuplicateEvent { event_id, position })
             }
             None => Ok(held),
         }
@@ -168,15 +170,17 @@ impl<'a> ChunkCall<'a> {
 
 /// Returns the outcome of a chunk. Events that the log held already count as stored by this import
 /// if they lie above the floor: the log's head before the first attempt that may have stored them.
+/// The epoch is that of the newest answer.
 fn chunk_stored(
     held: &[HeldEvent],
     floor: Option<SequenceNumber>,
     numbers: &[SequenceNumber],
+    epoch: Bookmark,
 ) -> ChunkStored {
     let is_own = |position: &SequenceNumber| floor.is_some_and(|floor| *position > floor);
-    let held = || held.iter().map(|held| held.position);
+    let held = || held.iter().map(|held| held.position.position());
     let own = || held().filter(is_own).chain(numbers.iter().copied());
     let last = own().max();
-    let position = last.max(held().max()).unwrap_or_default();
+    let position = epoch.at(last.max(held().max()).unwrap_or_default());
     ChunkStored { stored: own().count() as u64, first: own().min(), last, position }
 }

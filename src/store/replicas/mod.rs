@@ -22,7 +22,7 @@ pub(in crate::store) use self::server::GivenRead;
 use self::server::{ServerState, WatchedServer};
 use self::watcher::Watcher;
 use crate::log_name::LogName;
-use crate::pool::Pool;
+use crate::pool::{LogIdentity, Pool};
 use crate::server::Server;
 use crate::{Bookmark, Config, Error, Replica, ReplicaStatus, Role, SequenceNumber};
 
@@ -33,6 +33,7 @@ pub(super) struct ReplicaSet {
     board: Arc<Board>,
     config: Config,
     log: LogName,
+    identity: Arc<LogIdentity>,
     names: AtomicUsize,
     wait: Duration,
 }
@@ -44,6 +45,7 @@ impl ReplicaSet {
             board: Board::new(),
             config: config.clone(),
             log: log.clone(),
+            identity: Arc::default(),
             names: AtomicUsize::new(0),
             wait: config.replica_timeout,
         };
@@ -56,7 +58,7 @@ impl ReplicaSet {
     fn server(&self, replica: &Replica) -> Result<Arc<WatchedServer>, Error> {
         let name = format!("replica-{}", self.names.fetch_add(1, Ordering::Relaxed));
         let server = Arc::new(Server::new(Role::Replica, name, &replica.address, &self.log));
-        let pool = Pool::of_server(&self.config, &replica.address, server)?;
+        let pool = Pool::of_server(&self.config, &replica.address, server, self.identity.clone())?;
         Ok(Arc::new(WatchedServer::new(pool, replica.weight)))
     }
 
@@ -79,9 +81,11 @@ impl ReplicaSet {
         let servers = self.servers();
         let watchers = servers.iter().map(|server| self.watcher(server));
         let outcomes = join_all(watchers.map(async |watcher| watcher.connect().await)).await;
-        if outcomes.iter().all(Result::is_err) {
-            let first = outcomes.into_iter().next().expect("a store has a server");
-            return first.map(drop);
+        let is_other_log = |one: &Result<_, _>| matches!(one, Err(Error::OtherLog { .. }));
+        let has_other_log = outcomes.iter().any(is_other_log);
+        if has_other_log || outcomes.iter().all(Result::is_err) {
+            let mut failed = outcomes.into_iter().filter(|one| !has_other_log || is_other_log(one));
+            return failed.next().expect("a store has a server").map(drop);
         }
         for (server, outcome) in servers.iter().zip(outcomes) {
             if outcome.is_err() {

@@ -99,7 +99,8 @@ impl Watcher {
         let is_known = self.server.known().head().is_some();
         pool.with_connect_timeout(async {
             if !is_known {
-                schema::check(&session, &self.log).await?;
+                let (log_id, _) = schema::check(&session, &self.log).await?;
+                pool.recognize(log_id)?;
             }
             session.rename(" watcher").await
         })
