@@ -39,8 +39,8 @@ impl LogState {
     }
 
     /// Returns whether a condition is so old that a search validates it before the append takes the
-    /// log's lock: it is from another epoch, or its position is far below the newest one. SAFETY.md,
-    /// Bounded work under the lock.
+    /// log's lock: it is from another epoch, or its position is far below the newest one.
+    /// SAFETY.md, Bounded work under the lock.
     pub(super) fn is_old(&self, condition: &FilterPosition) -> bool {
         let (newest, after) = (self.newest(), condition.after);
         let distance = newest.position().value().saturating_sub(after.position().value());

@@ -13,8 +13,8 @@ pub(super) enum AppendOutcome {
     /// So many events lie above the validated position that the condition has to be validated by a
     /// search outside of the log's lock.
     ConditionTooOld,
-    /// The validated position is of another epoch than the log's current one, so that a search has to
-    /// find out whether the log holds the events up to it.
+    /// The validated position is of another epoch than the log's current one, so that a search has
+    /// to find out whether the log holds the events up to it.
     EpochEnded,
     /// The log holds the id of one of the events. With `may_be_own`, an earlier request of the same
     /// attempt may have stored the events, whatever the reason why they were not appended now: its
