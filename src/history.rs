@@ -1,8 +1,9 @@
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
-use crate::{AppendCondition, Bookmark, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent};
+use crate::{
+    AppendCondition, Bookmark, Filter, Mode, ReadWrite, SequenceNumber, SequencedEvent, ServedBy,
+};
 
 /// The events that one read returned, with the position of the log that they represent.
 ///
@@ -12,7 +13,7 @@ pub struct History<M: Mode> {
     events: Vec<SequencedEvent>,
     position: Bookmark,
     filter: Filter,
-    server: Arc<str>,
+    server: ServedBy,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -21,7 +22,7 @@ impl<M: Mode> History<M> {
         events: Vec<SequencedEvent>,
         position: Bookmark,
         filter: Filter,
-        server: Arc<str>,
+        server: ServedBy,
     ) -> Self {
         Self { events, position, filter, server, mode: PhantomData }
     }
@@ -52,8 +53,8 @@ impl<M: Mode> History<M> {
         self.position
     }
 
-    /// Returns the name of the server that answered: `primary`, `replica-0`, …
-    pub fn served_by(&self) -> &str {
+    /// Returns the server that answered.
+    pub fn served_by(&self) -> &ServedBy {
         &self.server
     }
 }

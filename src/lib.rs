@@ -123,7 +123,7 @@ pub use {futures_core, jiff, tokio_postgres, uuid};
 
 pub use crate::bookmark::Bookmark;
 pub use crate::condition::AppendCondition;
-pub use crate::config::{Config, Pooler, QueueFull, Replica, Tls};
+pub use crate::config::{Config, Fallback, Pooler, QueueFull, Replica, Tls};
 pub use crate::decision::{Decided, Decision};
 #[doc(inline)]
 pub use crate::error::{Class, Classify, Error};
@@ -134,7 +134,7 @@ pub use crate::history::{Appended, History};
 pub use crate::mode::{Mode, ReadOnly, ReadWrite, Role};
 pub use crate::position::SequenceNumber;
 pub use crate::query::Query;
-pub use crate::replica::{ReplicaState, ReplicaStatus};
+pub use crate::replica::{ReplicaState, ReplicaStatus, ServedBy};
 #[doc(inline)]
 pub use crate::retry::RetryPolicy;
 pub use crate::schema::Schema;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Role, SequenceNumber};
@@ -43,6 +44,12 @@ impl fmt::Display for ReplicaStatus {
     }
 }
 
+/// Lists replicas in one line.
+pub(crate) fn listed(replicas: &[ReplicaStatus]) -> String {
+    let replicas: Vec<_> = replicas.iter().map(ToString::to_string).collect();
+    replicas.join(", ")
+}
+
 /// Whether a read-only store reads from a server.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -62,5 +69,54 @@ impl fmt::Display for ReplicaState {
             Self::Probing => "is being tried",
             Self::Up => "is up",
         })
+    }
+}
+
+/// The server that answered a read.
+///
+/// It is displayed as its name, and can be compared with a name.
+///
+/// ```no_run
+/// # use eddyline::{Error, Filter, ReadOnly, Role, Store};
+/// # async fn read(reader: Store<ReadOnly>) -> Result<(), Error> {
+/// let history = reader.query(Filter::everything()).await?;
+/// let server = history.served_by();
+/// if server.role() == Role::Primary {
+///     println!("{server} is a primary");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ServedBy {
+    name: Arc<str>,
+    role: Role,
+}
+
+impl ServedBy {
+    pub(crate) fn new(name: Arc<str>, role: Role) -> Self {
+        Self { name, role }
+    }
+
+    /// Returns the name of the server within the store: `primary`, `replica-0`, …
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what the server was in the snapshot of the read. A replica may have been promoted.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+}
+
+impl fmt::Display for ServedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+impl PartialEq<str> for ServedBy {
+    fn eq(&self, name: &str) -> bool {
+        &*self.name == name
     }
 }

@@ -53,6 +53,16 @@ impl Address {
         Self::read(text).map_err(|reason| Error::invalid_config("url", reason))
     }
 
+    /// Returns whether two addresses name the same hosts and the same database.
+    pub(crate) fn is_same_server(&self, other: &Self) -> bool {
+        let has_all = |one: &Self, other: &Self| {
+            one.endpoints.iter().all(|endpoint| other.endpoints.contains(endpoint))
+        };
+        let database =
+            |one: &Self| one.driver.get_dbname().or(one.driver.get_user()).map(str::to_owned);
+        has_all(self, other) && has_all(other, self) && database(self) == database(other)
+    }
+
     fn read(text: &str) -> Result<Self, Reason> {
         let mut builder = AddressBuilder::default();
         for pair in text::pairs(text)? {

@@ -1,13 +1,16 @@
 mod check;
+mod fallback;
 mod pooler;
 mod queue_full;
 mod replica;
+mod replicas;
 mod tls;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::fallback::Fallback;
 pub use self::pooler::Pooler;
 pub use self::queue_full::QueueFull;
 pub use self::replica::Replica;
@@ -37,6 +40,7 @@ use crate::{Error, RetryPolicy, Telemetry};
 #[must_use]
 pub struct Config {
     pub(crate) servers: Vec<Replica>,
+    pub(crate) primary: Option<(Address, Fallback)>,
     pub(crate) schema: String,
     pub(crate) log: String,
     pub(crate) tls: Option<Tls>,
@@ -92,6 +96,7 @@ impl Config {
     fn with_server(server: Replica) -> Self {
         Self {
             servers: vec![server],
+            primary: None,
             schema: "public".to_owned(),
             log: "events".to_owned(),
             tls: None,
@@ -112,31 +117,6 @@ impl Config {
             retry: RetryPolicy::default(),
             telemetry: None,
         }
-    }
-
-    /// Adds a replica, over which a read-only store distributes its reads: an address, or a
-    /// [`Replica`].
-    ///
-    /// A configuration that begins with a [`Replica`] is made by `Config::from`.
-    ///
-    /// ```
-    /// use eddyline::{Config, Replica};
-    ///
-    /// let config = Config::from(Replica::new("postgres://replica-a/library")?.weight(2.0))
-    ///     .replica("postgres://replica-b/library")?;
-    /// # Ok::<(), eddyline::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`new`](Self::new).
-    pub fn replica<R>(mut self, replica: R) -> Result<Self, Error>
-    where
-        R: TryInto<Replica>,
-        Error: From<R::Error>,
-    {
-        self.servers.push(replica.try_into()?);
-        Ok(self)
     }
 
     /// Sets the schema of the log. Defaults to `public`.
@@ -305,23 +285,6 @@ impl Config {
     /// case.
     pub fn linger(self, linger: Duration) -> Self {
         Self { linger, ..self }
-    }
-
-    /// Sets how long a read waits for a replica to reach the requested position. Defaults to 2
-    /// seconds.
-    ///
-    /// [`Store::at_least`](crate::Store::at_least) requests a position.
-    pub fn replica_timeout(self, timeout: Duration) -> Self {
-        Self { replica_timeout: timeout, ..self }
-    }
-
-    /// Sets how often a read-only store asks each of its servers for its state while no read waits
-    /// for a position. Defaults to 1 second.
-    ///
-    /// While reads wait, the store asks every 0.2 to 5 ms. It has one connection to each server for
-    /// this.
-    pub fn watch_interval(self, interval: Duration) -> Self {
-        Self { watch_interval: interval, ..self }
     }
 
     /// Sets which failures are retried, how often, and after which pauses. Defaults to

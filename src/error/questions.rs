@@ -57,6 +57,7 @@ impl Error {
             Self::DecisionTimedOut { .. }
             | Self::PoolExhausted { .. }
             | Self::ReplicaBehind { .. }
+            | Self::StalenessUnknown { .. }
             | Self::TimedOut { .. } => Class::Timeout,
             Self::SchemaDamaged { .. }
             | Self::SchemaMissing { .. }

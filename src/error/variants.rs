@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::advice::advice;
 use super::{Cause, Class, SqlState};
+use crate::replica::listed;
 use crate::{ReplicaStatus, SequenceNumber};
 
 /// The error of every operation of this crate.
@@ -338,6 +339,19 @@ pub enum Error {
         remedy: &'static str,
     },
 
+    /// The primary has not answered, so it is not known how old the log on the replicas is.
+    ///
+    /// [`Store::max_staleness`](crate::Store::max_staleness) asks it.
+    ///
+    /// Class: timeout.
+    #[error("no answer from {server} within {waited:?}, so the staleness of replicas is unknown")]
+    StalenessUnknown {
+        /// The primary, as `role host:port`.
+        server: String,
+        /// How long the caller waited.
+        waited: Duration,
+    },
+
     /// The server did not answer within the time of an attempt, see
     /// [`RetryPolicy`](crate::RetryPolicy). Nothing was stored, unless a
     /// [`Retry`](crate::retry::Retry) [timed out](crate::retry::AttemptError::TimedOut) during an
@@ -389,9 +403,4 @@ pub enum Error {
         /// The class of the failure: a replica may be promoted, an old server stays old.
         class: Class,
     },
-}
-
-fn listed(replicas: &[ReplicaStatus]) -> String {
-    let replicas: Vec<_> = replicas.iter().map(ToString::to_string).collect();
-    replicas.join(", ")
 }

@@ -8,7 +8,7 @@ use super::read::undecodable;
 use super::statement::{Params, Placeholder, Statement};
 use crate::bookmark::Epoch;
 use crate::log_name::LogName;
-use crate::{Bookmark, Error, SequenceNumber};
+use crate::{Bookmark, Error, Role, SequenceNumber};
 
 /// The state of a log in the snapshot of a read.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Head {
     pub(crate) position: SequenceNumber,
     epoch: Epoch,
     /// Whether the server is a standby.
-    pub(crate) in_recovery: bool,
+    in_recovery: bool,
     /// For each bound of the read, the position up to which the log has the events of the bound's
     /// epoch. `None` if it does not know the epoch.
     ends: Vec<Option<i64>>,
@@ -37,6 +37,11 @@ pub(crate) enum BoundCheck {
 }
 
 impl Head {
+    /// Returns what the server was in the snapshot.
+    pub(crate) fn role(&self) -> Role {
+        if self.in_recovery { Role::Replica } else { Role::Primary }
+    }
+
     pub(crate) fn bookmark(&self) -> Bookmark {
         Bookmark::new(self.position, self.epoch)
     }

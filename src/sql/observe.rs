@@ -83,6 +83,11 @@ pub(crate) fn observe(log: &LogName) -> Statement<'static> {
 }
 
 impl Observation {
+    /// Returns what the server was in the snapshot.
+    pub(crate) fn role(&self) -> Role {
+        if self.in_recovery { Role::Replica } else { Role::Primary }
+    }
+
     /// Decodes the row of [`observe`].
     pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
         let position = SequenceNumber::from_bigint(row.try_get(0)?);

@@ -16,6 +16,7 @@ const COLUMNS: &str =
     "sequence_number, event_id, occurred_at, recorded_at, event_type, payload, metadata";
 
 /// A read of the log's head and, as a rule, of events.
+#[derive(Clone)]
 pub(crate) struct Reading<'a> {
     log: &'a LogName,
     target: Target<'a>,
@@ -23,6 +24,7 @@ pub(crate) struct Reading<'a> {
 }
 
 /// The events that are read besides the head.
+#[derive(Clone, Copy)]
 enum Target<'a> {
     Event(Uuid),
     Events(&'a Query),

@@ -47,6 +47,10 @@ impl Store<ReadWrite> {
         if config.servers.len() > 1 {
             return Err(Error::invalid_config("replica", "a read-write store has one server"));
         }
+        if config.primary.is_some() {
+            let reason = "a read-write store uses the primary that Config::new names";
+            return Err(Error::invalid_config("primary", reason));
+        }
         let store = Self::open(&config)?;
         store.shared.check_primary().await?;
         Ok(store)
@@ -91,6 +95,7 @@ impl<M: Mode> Store<M> {
         Ok(Self {
             shared: Arc::new(Shared::new(config, M::ROLE)?),
             at_least: Bookmark::default(),
+            max_staleness: None,
             retry: config.retry.clone(),
             scope: None,
             mode: PhantomData,

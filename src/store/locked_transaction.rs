@@ -18,7 +18,9 @@ use crate::server::Server;
 use crate::sql::{
     self, BatchAnswer, BoundCheck, Head, LockedTimeouts, Precondition, Reading, TransactionEnd,
 };
-use crate::{Appended, Bookmark, Error, Event, History, Query, ReadWrite, SequencedEvent};
+use crate::{
+    Appended, Bookmark, Error, Event, History, Query, ReadWrite, SequencedEvent, ServedBy,
+};
 
 /// A transaction that holds the log's lock, and has read the events of a query.
 ///
@@ -218,7 +220,7 @@ async fn read_history(
     let last = events.last().map(SequencedEvent::sequence_number);
     let position = query.position(head.position, events.len(), last);
     let position = head.bookmark().at(position);
-    let served_by = lease.server().name.clone();
+    let served_by = ServedBy::new(lease.server().name.clone(), head.role());
     Ok(History::new(events, position, query.filter.clone(), served_by))
 }
 

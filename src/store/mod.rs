@@ -25,6 +25,7 @@ mod yield_until;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -54,6 +55,7 @@ use crate::{Bookmark, Classify, Mode, ReadWrite, RetryPolicy};
 pub struct Store<M: Mode> {
     shared: Arc<Shared>,
     at_least: Bookmark,
+    max_staleness: Option<Duration>,
     retry: RetryPolicy,
     scope: Option<&'static str>,
     mode: PhantomData<fn() -> M>,
@@ -187,6 +189,7 @@ impl<M: Mode> Clone for Store<M> {
         Self {
             shared: self.shared.clone(),
             at_least: self.at_least,
+            max_staleness: self.max_staleness,
             retry: self.retry.clone(),
             scope: self.scope,
             mode: PhantomData,

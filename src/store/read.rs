@@ -220,7 +220,14 @@ impl<M: Mode> Store<M> {
         let request = ReadRequest { reading, call, collects };
         let answered = match &self.shared.servers {
             Servers::Primary(writer) => request.send_to_primary(writer.pool(), deadline).await?,
-            Servers::Replicas(set) => set.read(&request, &mut deadline, &self.retry).await?,
+            Servers::Replicas(set) => {
+                let limit = Instant::now() + self.shared.replica_timeout;
+                let (deadline, retry) = (&mut deadline, &self.retry);
+                match self.max_staleness {
+                    None => set.read(&request, deadline, retry, limit).await?,
+                    Some(max) => set.read_within(max, &request, deadline, retry, limit).await?,
+                }
+            }
         };
         self.shared.log.note_newest(answered.answer.head());
         Ok(answered)

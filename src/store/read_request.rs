@@ -12,6 +12,7 @@ use crate::telemetry::Operation;
 use crate::{Error, SequenceNumber, SequencedEvent};
 
 /// An attempt of a read, which is sent to one server or to several in turn.
+#[derive(Clone, Copy)]
 pub(super) struct ReadRequest<'a> {
     pub(super) reading: &'a Reading<'a>,
     pub(super) call: &'a ReadCall,
@@ -101,6 +102,11 @@ impl ReadCall {
 
     pub(super) fn served_by(&self, server: &Server) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).served_by(server);
+    }
+
+    /// Counts that the primary answered as the last resort.
+    pub(super) fn fell_back(&self, reason: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fell_back(reason);
     }
 
     pub(super) fn into_operation(self) -> Operation {

@@ -22,6 +22,7 @@ pub(super) struct Shared {
     pub(super) boundary_locks: KeyedMutex,
     pub(super) decision_timeout: Duration,
     pub(super) lock_timeout: Duration,
+    pub(super) replica_timeout: Duration,
     pub(super) statement_timeout: Duration,
     pub(super) telemetry: Telemetry,
 }
@@ -94,11 +95,15 @@ impl Shared {
             boundary_locks: KeyedMutex::default(),
             decision_timeout: config.decision_timeout,
             lock_timeout: config.lock_timeout,
+            replica_timeout: config.replica_timeout,
             statement_timeout: config.statement_timeout,
             telemetry,
         };
         for pool in shared.pools() {
             shared.telemetry.announce(pool.server());
+        }
+        if matches!(&shared.servers, Servers::Replicas(set) if set.may_fall_back()) {
+            shared.telemetry.announce_fallbacks();
         }
         Ok(shared)
     }

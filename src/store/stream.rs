@@ -11,7 +11,7 @@ use crate::pool::{Lease, Rows};
 use crate::server::Server;
 use crate::sql::{self, BoundCheck, Head};
 use crate::telemetry::Operation;
-use crate::{Bookmark, Error, Query, SequenceNumber, SequencedEvent};
+use crate::{Bookmark, Error, Query, SequenceNumber, SequencedEvent, ServedBy};
 
 /// A stream of the events of a query, all from one snapshot. Made by
 /// [`Store::stream`](crate::Store::stream).
@@ -63,8 +63,8 @@ impl EventStream {
         self.position
     }
 
-    /// Returns the name of the server that answers: `primary`, `replica-0`, …
-    pub fn served_by(&self) -> &str {
+    /// Returns the server that answers.
+    pub fn served_by(&self) -> &ServedBy {
         self.answer.served_by()
     }
 
@@ -130,13 +130,15 @@ pub(super) struct ReadAnswer {
     /// The rows that have not been read yet. There are none if only the head was requested.
     rows: Option<Rows>,
     head: Head,
+    served_by: ServedBy,
     /// The read as the choice of servers counts it, in a read-only store.
     given: Option<GivenRead>,
 }
 
 impl ReadAnswer {
     pub(super) fn new(lease: Lease, rows: Option<Rows>, head: Head) -> Self {
-        Self { lease, rows, head, given: None }
+        let served_by = ServedBy::new(lease.server().name.clone(), head.role());
+        Self { lease, rows, head, served_by, given: None }
     }
 
     /// Counts the read as one of its server until the answer is dropped.
@@ -149,11 +151,6 @@ impl ReadAnswer {
         self.head.bookmark()
     }
 
-    /// Returns whether the server is a standby.
-    pub(super) fn in_recovery(&self) -> bool {
-        self.head.in_recovery
-    }
-
     /// Checks the bounds of the read.
     pub(super) fn check(&self, bounds: &[Bookmark]) -> BoundCheck {
         self.head.check(bounds)
@@ -163,9 +160,9 @@ impl ReadAnswer {
         self.lease.server()
     }
 
-    /// Returns the name of the server that answers.
-    pub(super) fn served_by(&self) -> &Arc<str> {
-        &self.server().name
+    /// Returns the server that answers.
+    pub(super) fn served_by(&self) -> &ServedBy {
+        &self.served_by
     }
 
     fn fail(&mut self, error: tokio_postgres::Error) -> Error {

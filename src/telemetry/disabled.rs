@@ -13,6 +13,8 @@ pub struct Telemetry {}
 impl Telemetry {
     pub(crate) fn announce(&self, _: &Server) {}
 
+    pub(crate) fn announce_fallbacks(&self) {}
+
     pub(crate) fn operation(&self, _: OperationName, _: &Server) -> Operation {
         Operation {}
     }
@@ -27,6 +29,8 @@ pub(crate) struct Operation {}
 
 impl Operation {
     pub(crate) fn served_by(&mut self, _: &Server) {}
+
+    pub(crate) fn fell_back(&self, _: &'static str) {}
 
     pub(crate) fn count_read(&mut self, _: u64) {}
 

@@ -20,6 +20,7 @@ use crate::server::Server;
 /// | `eventstore.events` | counter | `direction`, `server` |
 /// | `eventstore.conflicts` | counter | |
 /// | `eventstore.errors` | counter | `operation`, `error.type`, `db.response.status_code` |
+/// | `eventstore.replica.fallbacks` | counter | `reason` |
 /// | `eventstore.retry.attempts` | counter | `scope`, `reason`, `attempt` |
 /// | `eventstore.retry.delay` | histogram, s | `scope` |
 /// | `eventstore.retry.outcomes` | counter | `scope`, `outcome` |
@@ -30,6 +31,7 @@ use crate::server::Server;
 /// | `outcome` of an operation | `success`, `conflict`, `timeout`, `error`, `canceled` |
 /// | `server` | `primary`, `replica-0`, `replica-1`, … |
 /// | `direction` | `read`, `appended` |
+/// | `reason` of a fallback | `behind`, `unreachable`, see [`Fallback`](crate::Fallback) |
 /// | `error.type` | [`Class::as_str`](crate::Class::as_str) |
 /// | `scope` | [`Store::with_scope`](crate::Store::with_scope), by default the operation |
 ///
@@ -60,6 +62,7 @@ pub(super) struct Instruments {
     events: Counter<u64>,
     conflicts: Counter<u64>,
     errors: Counter<u64>,
+    fallbacks: Counter<u64>,
     pub(super) retry: RetryInstruments,
 }
 
@@ -90,6 +93,11 @@ impl Telemetry {
                 .with_unit("{error}")
                 .with_description("operations that failed, without conflicts")
                 .build(),
+            fallbacks: meter
+                .u64_counter("eventstore.replica.fallbacks")
+                .with_unit("{read}")
+                .with_description("reads that the primary answered as the last resort")
+                .build(),
         };
         // A counter that first appears with a value above zero has no rate.
         instruments.conflicts.add(0, &[]);
@@ -102,6 +110,13 @@ impl Telemetry {
         for direction in ["read", "appended"] {
             let attributes = [KeyValue::new("direction", direction), label.clone()];
             self.instruments.events.add(0, &attributes);
+        }
+    }
+
+    /// Makes the series of a store that may read from the primary visible.
+    pub(crate) fn announce_fallbacks(&self) {
+        for reason in ["behind", "unreachable"] {
+            self.instruments.fallbacks.add(0, &[KeyValue::new("reason", reason)]);
         }
     }
 
@@ -160,6 +175,11 @@ impl Operation {
     pub(crate) fn served_by(&mut self, server: &Server) {
         self.server = server.attribute();
         self.address = server.address();
+    }
+
+    /// Counts that the primary answers as the last resort.
+    pub(crate) fn fell_back(&self, reason: &'static str) {
+        self.instruments.fallbacks.add(1, &[KeyValue::new("reason", reason)]);
     }
 
     /// Counts events that were read.

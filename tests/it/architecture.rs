@@ -33,7 +33,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("schema", &["config", "log_name", "pool", "server", "sql"]),
     ("server", &["address", "log_name"]),
     ("sql", &["log_name"]),
-    ("store", &["config", "log_name", "pool", "retry", "schema", "server", "sql", "telemetry"]),
+    (
+        "store",
+        &["address", "config", "log_name", "pool", "retry", "schema", "server", "sql", "telemetry"],
+    ),
     ("telemetry", &["server"]),
     ("tls", &["address", "config"]),
 ];

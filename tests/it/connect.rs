@@ -5,7 +5,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use eddyline::error::Reason;
-use eddyline::{AppendCondition, Class, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
+use eddyline::{
+    AppendCondition, Class, Config, Error, Fallback, Filter, ReadOnly, ReadWrite, Replica, Schema,
+    Store,
+};
 
 use crate::support::{
     FOREVER, Log, MEMBER, PASSWORD, as_user, cluster, connect, lent, next, promptly, secure_server,
@@ -71,7 +74,10 @@ fn an_invalid_address_is_refused_without_showing_its_password() {
 async fn no_output_contains_a_password() {
     let url = as_user(&Log::new().await.primary_url(), &format!("postgres:{PASSWORD}"));
     let log = Log::new().await;
-    let config = Config::new(&url).unwrap().log(&log.name).replica(&url).unwrap();
+    let replica = as_user(&log.replica_url(), &format!("postgres:{PASSWORD}"));
+    let replica = Replica::new(&replica).unwrap();
+    let config = Config::new(&url).unwrap().log(&log.name).replica(replica.clone()).unwrap();
+    let config = config.primary(&url, Fallback::Never).unwrap();
     let writer = Store::<ReadWrite>::connect(Config::new(&url).unwrap().log(&log.name)).await;
     let reader = Store::<ReadOnly>::connect(config.clone()).await.unwrap();
     let stream = reader.stream(Filter::everything()).await.unwrap();
@@ -83,6 +89,7 @@ async fn no_output_contains_a_password() {
         format!("{:?}", Schema::new(&config)),
         format!("{:?}", writer.unwrap()),
         format!("{reader:?}"),
+        format!("{:?} {replica:?}", reader.replicas()),
         format!("{stream:?}"),
         format!("{:?}", write_error(Config::new(&unreachable).unwrap()).await),
         format!("{:?}", write_error(Config::new(&wrong).unwrap()).await),

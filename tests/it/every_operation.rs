@@ -68,7 +68,15 @@ enum Operation {
 }
 
 /// The methods of a store that do not call the server.
-const LOCAL_METHODS: [&str; 4] = ["replicas", "retry_policy", "with_retry_policy", "with_scope"];
+const LOCAL_METHODS: [&str; 7] = [
+    "add_replica",
+    "max_staleness",
+    "remove_replica",
+    "replicas",
+    "retry_policy",
+    "with_retry_policy",
+    "with_scope",
+];
 
 impl Operation {
     const ALL: [Self; 11] = [

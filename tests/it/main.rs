@@ -41,6 +41,7 @@ mod remedies;
 mod repair;
 mod repeat;
 mod replica;
+mod replicas;
 mod retry;
 mod rights;
 mod roles;

@@ -17,27 +17,27 @@ use crate::support::{
     unreachable_url, wait_until,
 };
 
-async fn append(store: &Store<ReadWrite>, book: &str) -> SequenceNumber {
+pub async fn append(store: &Store<ReadWrite>, book: &str) -> SequenceNumber {
     store.append([lent(book, "r-1")], AppendCondition::none()).await.unwrap().last()
 }
 
 /// Queries `times` times and returns how often each server answered.
-async fn read(store: &Store<ReadOnly>, times: usize) -> BTreeMap<String, usize> {
+pub async fn read(store: &Store<ReadOnly>, times: usize) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
     for _ in 0..times {
         let history = promptly(store.query(Filter::everything())).await.unwrap();
-        *answers.entry(history.served_by().to_owned()).or_default() += 1;
+        *answers.entry(history.served_by().to_string()).or_default() += 1;
     }
     answers
 }
 
 /// Connects to the replicas with timeouts for connections that no test reaches.
-async fn patient_reader(config: Config) -> Store<ReadOnly> {
+pub async fn patient_reader(config: Config) -> Store<ReadOnly> {
     let config = config.acquire_timeout(FOREVER).connect_timeout(FOREVER);
     Store::<ReadOnly>::connect(config).await.unwrap()
 }
 
-fn of<const N: usize>(answers: [(&str, usize); N]) -> BTreeMap<String, usize> {
+pub fn of<const N: usize>(answers: [(&str, usize); N]) -> BTreeMap<String, usize> {
     answers.map(|(server, count)| (server.to_owned(), count)).into()
 }
 
@@ -150,13 +150,16 @@ async fn reads_are_spread_over_the_replicas() {
     let replicated = Replicated::new().await;
     let reader = replicated.reader().await;
 
-    // Clones and handles with a position share the round robin of their store.
-    let first = read(&reader, 10).await;
-    let second = read(&reader.clone(), 10).await;
-    let third = read(&reader.at_least(SequenceNumber::ZERO), 10).await;
-
     let even = of([("replica-0", 5), ("replica-1", 5)]);
-    assert_eq!([first, second, third], [even.clone(), even.clone(), even]);
+    // A replica that answers too slowly, on a busy machine, is left out for a moment.
+    wait_until(async || {
+        // Clones and handles with a position share the choice of their store.
+        let first = read(&reader, 10).await;
+        let second = read(&reader.clone(), 10).await;
+        let third = read(&reader.at_least(SequenceNumber::ZERO), 10).await;
+        [first, second, third] == [even.clone(), even.clone(), even.clone()]
+    })
+    .await;
 }
 
 #[tokio::test]

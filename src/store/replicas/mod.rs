@@ -2,18 +2,21 @@
 
 mod board;
 mod choice;
+mod fresh;
 mod health;
 mod patience;
 mod route;
+mod select;
 mod server;
+mod staleness;
 mod ticks;
+mod tried;
 mod waiters;
 mod watch;
 mod watcher;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use futures_util::future::join_all;
 
@@ -21,37 +24,60 @@ use self::board::Board;
 pub(in crate::store) use self::server::GivenRead;
 use self::server::{ServerState, WatchedServer};
 use self::watcher::Watcher;
+use crate::address::{Address, TargetSession};
 use crate::log_name::LogName;
 use crate::pool::{LogIdentity, Pool};
 use crate::server::Server;
-use crate::{Bookmark, Config, Error, Replica, ReplicaStatus, Role, SequenceNumber};
+use crate::{Bookmark, Config, Error, Fallback, Replica, ReplicaStatus, Role, SequenceNumber};
 
 /// The servers of a read-only store.
 pub(super) struct ReplicaSet {
     /// Never empty.
     servers: RwLock<Arc<[Arc<WatchedServer>]>>,
+    primary: Option<(Arc<WatchedServer>, Fallback)>,
     board: Arc<Board>,
     config: Config,
     log: LogName,
     identity: Arc<LogIdentity>,
     names: AtomicUsize,
-    wait: Duration,
 }
 
 impl ReplicaSet {
     pub(super) fn new(config: &Config, log: &LogName) -> Result<Self, Error> {
-        let set = Self {
+        let mut set = Self {
             servers: RwLock::new(Arc::new([])),
+            primary: None,
             board: Board::new(),
             config: config.clone(),
             log: log.clone(),
             identity: Arc::default(),
             names: AtomicUsize::new(0),
-            wait: config.replica_timeout,
         };
-        let servers: Result<_, _> = config.servers.iter().map(|one| set.server(one)).collect();
-        *set.servers.write().unwrap_or_else(PoisonError::into_inner) = servers?;
+        for replica in &config.servers {
+            let server = set.server(replica)?;
+            set.insert(server)?;
+        }
+        if let Some((address, fallback)) = &config.primary {
+            set.primary = Some((set.primary_server(address)?, *fallback));
+        }
         Ok(set)
+    }
+
+    /// Makes the primary, whose sessions are read-only like those of the replicas.
+    fn primary_server(&self, address: &Address) -> Result<Arc<WatchedServer>, Error> {
+        let mut address = address.clone();
+        address.target_session = match address.target_session {
+            TargetSession::Any | TargetSession::Primary | TargetSession::ReadWrite => {
+                TargetSession::Primary
+            }
+            TargetSession::PreferStandby | TargetSession::ReadOnly | TargetSession::Standby => {
+                let reason = "target_session_attrs asks for a server that is not the primary";
+                return Err(Error::invalid_config("primary", reason));
+            }
+        };
+        let server = Arc::new(Server::new(Role::Replica, "primary", &address, &self.log));
+        let pool = Pool::of_server(&self.config, &address, server, self.identity.clone())?;
+        Ok(Arc::new(WatchedServer::new(pool, address.into())))
     }
 
     /// Makes a server with a name that no other one had.
@@ -59,40 +85,91 @@ impl ReplicaSet {
         let name = format!("replica-{}", self.names.fetch_add(1, Ordering::Relaxed));
         let server = Arc::new(Server::new(Role::Replica, name, &replica.address, &self.log));
         let pool = Pool::of_server(&self.config, &replica.address, server, self.identity.clone())?;
-        Ok(Arc::new(WatchedServer::new(pool, replica.weight)))
+        Ok(Arc::new(WatchedServer::new(pool, replica.clone())))
     }
 
     fn servers(&self) -> Arc<[Arc<WatchedServer>]> {
         self.servers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn len(&self) -> usize {
-        self.servers().len()
+    fn write(&self) -> RwLockWriteGuard<'_, Arc<[Arc<WatchedServer>]>> {
+        self.servers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the pools of the servers.
+    fn primary(&self) -> Option<&Arc<WatchedServer>> {
+        self.primary.as_ref().map(|(primary, _)| primary)
+    }
+
+    /// Returns the pools of the replicas, and then that of the primary if it is known.
     pub(super) fn pools(&self) -> Vec<Pool> {
-        self.servers().iter().map(|server| server.pool.clone()).collect()
+        let servers = self.servers();
+        servers.iter().chain(self.primary()).map(|server| server.pool.clone()).collect()
+    }
+
+    /// Returns whether the store may read from the primary as the last resort.
+    pub(super) fn may_fall_back(&self) -> bool {
+        self.primary.as_ref().is_some_and(|(_, fallback)| *fallback != Fallback::Never)
     }
 
     /// Connects to the servers, and begins to watch them. At least one must answer and hold the
     /// log.
     pub(super) async fn connect(&self) -> Result<(), Error> {
-        let servers = self.servers();
-        let watchers = servers.iter().map(|server| self.watcher(server));
-        let outcomes = join_all(watchers.map(async |watcher| watcher.connect().await)).await;
+        let replicas = self.servers();
+        let servers: Vec<_> = replicas.iter().chain(self.primary()).collect();
+        let connect = async |server: &&Arc<WatchedServer>| self.watcher(server).connect().await;
+        let mut outcomes = join_all(servers.iter().map(connect)).await;
         let is_other_log = |one: &Result<_, _>| matches!(one, Err(Error::OtherLog { .. }));
-        let has_other_log = outcomes.iter().any(is_other_log);
-        if has_other_log || outcomes.iter().all(Result::is_err) {
-            let mut failed = outcomes.into_iter().filter(|one| !has_other_log || is_other_log(one));
-            return failed.next().expect("a store has a server").map(drop);
+        if let Some(other) = outcomes.iter().position(is_other_log) {
+            return outcomes.swap_remove(other).map(drop);
         }
-        for (server, outcome) in servers.iter().zip(outcomes) {
+        if outcomes[..replicas.len()].iter().all(Result::is_err) {
+            return outcomes.swap_remove(0).map(drop);
+        }
+        for (server, outcome) in servers.into_iter().zip(outcomes) {
             if outcome.is_err() {
                 server.update(&self.board, |known, now| known.health.refused(now));
             }
             self.watcher(server).start(outcome.ok());
         }
+        Ok(())
+    }
+
+    /// Connects to another server, and begins to read from it. Returns its name.
+    pub(super) async fn add(&self, replica: &Replica) -> Result<Pool, Error> {
+        replica.check()?;
+        let server = self.server(replica)?;
+        check_new(&server, &self.servers())?;
+        let session = self.watcher(&server).connect().await?;
+        self.insert(server.clone())?;
+        self.watcher(&server).start(Some(session));
+        self.board.announce_change();
+        Ok(server.pool.clone())
+    }
+
+    fn insert(&self, server: Arc<WatchedServer>) -> Result<(), Error> {
+        let mut servers = self.write();
+        check_new(&server, &servers)?;
+        *servers = servers.iter().cloned().chain([server]).collect();
+        Ok(())
+    }
+
+    /// Begins no more reads on a server. Those that have begun go on.
+    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+        let mut servers = self.write();
+        let named = |server: &&Arc<WatchedServer>| *server.pool.server().name == *name;
+        let Some(removed) = servers.iter().find(named).cloned() else {
+            let names: Vec<_> = servers.iter().map(|one| &*one.pool.server().name).collect();
+            let reason = format!("{name:?} is none of {}", names.join(", "));
+            return Err(Error::invalid_config("replica", reason));
+        };
+        if servers.len() == 1 {
+            let reason = format!("{name} is the last one: add another one first");
+            return Err(Error::invalid_config("replica", reason));
+        }
+        *servers = servers.iter().filter(|server| !named(server)).cloned().collect();
+        drop(servers);
+        removed.watch.stop();
+        self.board.announce_change();
         Ok(())
     }
 
@@ -119,8 +196,8 @@ impl ReplicaSet {
     /// Returns the state of each server.
     pub(super) fn statuses(&self) -> Vec<ReplicaStatus> {
         let servers = self.servers();
-        let heads =
-            servers.iter().filter_map(|server| server.known().head()).map(Bookmark::position);
+        let known = servers.iter().chain(self.primary());
+        let heads = known.filter_map(|server| server.known().head()).map(Bookmark::position);
         let newest = heads.max().unwrap_or(SequenceNumber::ZERO);
         servers.iter().map(|server| server.status(newest)).collect()
     }
@@ -128,8 +205,21 @@ impl ReplicaSet {
 
 impl Drop for ReplicaSet {
     fn drop(&mut self) {
-        for server in self.servers().iter() {
+        for server in self.servers().iter().chain(self.primary()) {
             server.watch.stop();
         }
+    }
+}
+
+/// Refuses a server that the store reads from already.
+fn check_new(new: &WatchedServer, servers: &[Arc<WatchedServer>]) -> Result<(), Error> {
+    let is_same =
+        |server: &&Arc<WatchedServer>| server.replica.address.is_same_server(&new.replica.address);
+    match servers.iter().find(is_same) {
+        Some(server) => {
+            let reason = format!("{} is named twice", server.pool.server());
+            Err(Error::invalid_config("replica", reason))
+        }
+        None => Ok(()),
     }
 }

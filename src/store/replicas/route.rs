@@ -2,51 +2,32 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::choice::choose;
-use super::server::{GivenRead, WatchedServer};
+use super::server::{FallbackReason, GivenRead, WatchedServer};
+use super::tried::Tried;
+use super::waiters::WaitingRead;
 use super::{ReplicaSet, ServerState};
 use crate::pool::OnFailure;
 use crate::sql::BoundCheck;
 use crate::store::deadline::{AttemptDeadline, timed_out};
 use crate::store::read_request::{Answered, ReadRequest, lost};
-use crate::{Bookmark, Error, RetryPolicy, SequenceNumber};
-
-/// The servers that a read has tried, with the last failure.
-#[derive(Default)]
-struct Tried {
-    servers: Vec<Arc<WatchedServer>>,
-    failure: Option<Error>,
-    /// Servers that do not know the epoch of the position, with their own.
-    behind: Vec<(Arc<WatchedServer>, Bookmark)>,
-}
-
-impl Tried {
-    fn contains(&self, server: &Arc<WatchedServer>) -> bool {
-        self.servers.iter().any(|tried| Arc::ptr_eq(tried, server))
-    }
-
-    /// Returns whether a server with this head has shown in the same epoch that it does not know
-    /// the epoch of the position, whatever its head is.
-    fn lacks_epoch(&self, server: &Arc<WatchedServer>, head: Option<Bookmark>) -> bool {
-        let epoch = head.and_then(Bookmark::epoch);
-        self.behind.iter().any(|(one, seen)| Arc::ptr_eq(one, server) && seen.epoch() == epoch)
-    }
-}
+use crate::{Error, RetryPolicy, SequenceNumber};
 
 impl ReplicaSet {
-    /// Reads from the server that suits best, and from others if it fails.
+    /// Reads from the server that suits best, and from others if it fails. Waits until `limit` for
+    /// a server that has reached the bounds of the read.
     /// SAFETY.md, G7.
     pub(in crate::store) async fn read(
         &self,
         request: &ReadRequest<'_>,
         deadline: &mut AttemptDeadline,
         retry: &RetryPolicy,
+        limit: Instant,
     ) -> Result<Answered, Error> {
         match request.position() {
             SequenceNumber::ZERO => self.read_any(request, *deadline).await,
-            position => self.read_at(position, request, deadline, retry).await,
+            position => self.read_at(position, request, deadline, retry, limit).await,
         }
     }
 
@@ -57,7 +38,12 @@ impl ReplicaSet {
         deadline: AttemptDeadline,
     ) -> Result<Answered, Error> {
         let (began, mut tried) = (Instant::now(), Tried::default());
-        while let Some(given) = self.choose(None, &tried).or_else(|| self.least_bad(&tried)) {
+        let next = |tried: &Tried| {
+            self.choose(None, tried)
+                .or_else(|| self.fall_back(FallbackReason::Unreachable, tried))
+                .or_else(|| self.least_bad(tried))
+        };
+        while let Some(given) = next(&tried) {
             if let Some(answered) = self.attempt(given, request, deadline, &mut tried).await? {
                 return Ok(answered);
             }
@@ -72,95 +58,69 @@ impl ReplicaSet {
         request: &ReadRequest<'_>,
         deadline: &mut AttemptDeadline,
         retry: &RetryPolicy,
+        limit: Instant,
     ) -> Result<Answered, Error> {
         let (began, mut tried) = (Instant::now(), Tried::default());
         let mut changes = self.board.changes();
-        let mut waiter = None;
+        let mut waiting = None;
         loop {
             deadline.check(&self.first_server())?;
-            let mut chosen = self.choose(Some(position), &tried);
-            if chosen.is_none() && waiter.is_none() {
-                let (added, is_only) = self.board.waiters.add(position);
-                self.servers().iter().for_each(|server| server.watch.wake());
-                waiter = Some(added);
-                // A server may have reached the position before this read was added. If no other
-                // read waits, it is worth a try whether one has reached it since it was observed.
-                chosen = self.choose(Some(position), &tried);
-                if chosen.is_none() && is_only {
-                    chosen = self.choose(None, &tried);
-                }
-            }
-            if let Some(given) = chosen {
+            if let Some(given) = self.next_at(position, &mut waiting, &tried, limit) {
                 match self.attempt(given, request, *deadline, &mut tried).await? {
                     Some(answered) => return Ok(answered),
                     None => continue,
                 }
             }
-            if let Some(failure) = tried.failure.take_if(|_| tried.servers.len() == self.len()) {
+            let has_tried_all = self.servers().iter().all(|server| tried.contains(server));
+            if let Some(failure) = tried.failure.take_if(|_| has_tried_all) {
                 return Err(failure);
             }
-            let waiting = waiter.as_mut().expect("the read was added");
-            tokio::select! {
-                () = waiting.reached() => waiter = None,
-                _ = changes.changed() => tried = Tried::default(),
-                () = tokio::time::sleep_until(began + self.wait) => {
-                    let (waited, replicas) = (began.elapsed(), self.statuses());
-                    return Err(Error::ReplicaBehind { position, waited, replicas });
-                }
+            if limit <= Instant::now() {
+                let (waited, replicas) = (began.elapsed(), self.statuses());
+                return Err(Error::ReplicaBehind { position, waited, replicas });
             }
-            // The wait for the position is limited by `replica_timeout`.
+            let reached = waiting.as_mut().expect("the read waits").reached();
+            tokio::select! {
+                () = reached => waiting = None,
+                _ = changes.changed() => tried = Tried::default(),
+                () = sleep_until(limit) => {}
+            }
+            // The wait for the position has a limit of its own.
             deadline.restart(retry);
         }
     }
 
-    /// Chooses a server that is known to be healthy, and to have reached the position if one is
-    /// given.
-    fn choose(&self, position: Option<SequenceNumber>, tried: &Tried) -> Option<GivenRead> {
-        let servers = self.servers();
-        let (mut up, mut spare) = (Vec::new(), Vec::new());
-        let (mut trial, mut spare_trial) = (None, None);
-        for server in servers.iter().filter(|server| !tried.contains(server)) {
-            self.ensure_watched(server);
-            let known = server.known();
-            let head = known.head();
-            let is_fresh = position.is_none_or(|position| {
-                head.is_some_and(|head| head.position() >= position)
-                    && !tried.lacks_epoch(server, head)
-            });
-            match server.is_spare() {
-                _ if !is_fresh => {}
-                false if known.health.is_up() => up.push(server),
-                true if known.health.is_up() => spare.push(server),
-                false if known.health.wants_trial() => trial = trial.or(Some(server)),
-                true if known.health.wants_trial() => spare_trial = spare_trial.or(Some(server)),
-                _ => {}
-            }
-        }
-        let give = |server: &Arc<WatchedServer>| GivenRead::new(server.clone(), self.board.clone());
-        if let Some(given) = trial.and_then(|server| give(server).into_trial()) {
+    /// Chooses a server that has reached a position, or may have. If there is none, the read waits
+    /// for one.
+    fn next_at(
+        &self,
+        position: SequenceNumber,
+        waiting: &mut Option<WaitingRead>,
+        tried: &Tried,
+        limit: Instant,
+    ) -> Option<GivenRead> {
+        if let Some(given) = self.choose(Some(position), tried) {
             return Some(given);
         }
-        if let Some(server) = lightest(&up).or_else(|| lightest(&spare)) {
-            return Some(give(&server));
+        if let Some(given) = self.fall_back(FallbackReason::Unreachable, tried) {
+            return Some(given);
         }
-        spare_trial.and_then(|server| give(server).into_trial())
-    }
-
-    /// Chooses among the servers that should be left out.
-    fn least_bad(&self, tried: &Tried) -> Option<GivenRead> {
-        let servers = self.servers();
-        let badness = |server: &Arc<WatchedServer>| server.known().badness();
-        let left = || servers.iter().filter(|server| !tried.contains(server));
-        let least = left().map(badness).min()?;
-        let bad: Vec<_> = left().filter(|server| badness(server) <= least).collect();
-        lightest(&bad).map(|server| GivenRead::new(server, self.board.clone()))
-    }
-
-    /// Returns whether a read that waits for the answer of a server could be asked elsewhere.
-    fn has_other(&self, than: &Arc<WatchedServer>, tried: &Tried) -> bool {
-        let servers = self.servers();
-        let mut others = servers.iter().filter(|server| !Arc::ptr_eq(server, than));
-        others.any(|server| !tried.contains(server) && server.known().health.is_up())
+        if waiting.is_none() {
+            let (added, is_only) = self.board.waiters.add(position);
+            *waiting = Some(added);
+            self.servers().iter().for_each(|server| server.watch.wake());
+            // A server may have reached the position before this read was added. If no other read
+            // waits, it is worth a try whether one has reached it since it was observed.
+            let reached = self.choose(Some(position), tried);
+            let maybe = || self.choose(None, tried).filter(|_| is_only);
+            if let Some(given) = reached.or_else(maybe) {
+                return Some(given);
+            }
+        }
+        if limit <= Instant::now() {
+            return self.fall_back(FallbackReason::Behind, tried);
+        }
+        None
     }
 
     /// Reads from a server. Fails if no other server could help. Returns `None` if another one
@@ -173,36 +133,40 @@ impl ReplicaSet {
         tried: &mut Tried,
     ) -> Result<Option<Answered>, Error> {
         let server = given.server.clone();
-        let answered = self.answer(&server, request, deadline, tried).await;
-        match answered {
-            Some(Ok(mut answered)) => {
-                let head = answered.answer.head();
-                given.answered(ServerState::new(head, answered.answer.in_recovery()));
-                match answered.check {
-                    BoundCheck::Reached => {
-                        answered.answer.hold(given);
-                        return Ok(Some(answered));
-                    }
-                    BoundCheck::Lost { position, ended } => {
-                        return Err(lost(server.pool.server(), position, ended));
-                    }
-                    BoundCheck::Behind if head.position() >= request.position() => {
-                        tried.behind.push((server, head));
-                    }
-                    BoundCheck::Behind => {}
-                }
-                return Ok(None);
-            }
+        let mut answered = match self.answer(&server, request, deadline, tried).await {
+            Some(Ok(answered)) => answered,
             Some(Err(error)) => {
                 given.failed(&error);
                 if !error.is_of_server() || deadline.has_passed() {
                     return Err(error);
                 }
-                tried.failure = Some(error);
+                tried.add(server, Some(error));
+                return Ok(None);
             }
-            None => {}
+            None => {
+                tried.add(server, None);
+                return Ok(None);
+            }
+        };
+        let head = answered.answer.head();
+        given.answered(ServerState { head, role: answered.answer.served_by().role() });
+        match answered.check {
+            BoundCheck::Reached => {
+                if let Some(reason) = given.fallback {
+                    request.call.fell_back(reason.as_str());
+                }
+                answered.answer.hold(given);
+                return Ok(Some(answered));
+            }
+            BoundCheck::Lost { position, ended } => {
+                return Err(lost(server.pool.server(), position, ended));
+            }
+            BoundCheck::Behind if given.fallback.is_some() => tried.add(server, None),
+            BoundCheck::Behind if head.position() >= request.position() => {
+                tried.add_other_epoch(server, head);
+            }
+            BoundCheck::Behind => {}
         }
-        tried.servers.push(server);
         Ok(None)
     }
 
@@ -216,13 +180,13 @@ impl ReplicaSet {
         tried: &Tried,
     ) -> Option<Result<Answered, Error>> {
         let mut changes = self.board.changes();
-        let on_failure = match self.len() {
-            1 => OnFailure::Repeat,
+        let on_failure = match self.servers().len() {
+            1 if self.primary.is_none() => OnFailure::Repeat,
             _ => OnFailure::Return,
         };
         let progress = AtomicU64::new(0);
         let mut answer = pin!(request.send(&server.pool, on_failure, deadline, &progress));
-        let patience = server.known().patience();
+        let patience = server.known().patience.duration();
         if let Ok(answer) = timeout(patience, &mut answer).await {
             return Some(answer);
         }
@@ -245,9 +209,4 @@ impl ReplicaSet {
             }
         }
     }
-}
-
-fn lightest(servers: &[&Arc<WatchedServer>]) -> Option<Arc<WatchedServer>> {
-    let loads: Vec<_> = servers.iter().map(|server| server.load()).collect();
-    choose(&loads, fastrand::f64).map(|index| servers[index].clone())
 }

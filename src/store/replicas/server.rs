@@ -1,26 +1,29 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::board::Board;
 use super::choice::{Load, cost};
-use super::health::{Health, Symptom};
+use super::health::Health;
 use super::patience::Patience;
+use super::staleness::PrimaryHeads;
 use super::watch::Watch;
 use crate::pool::Pool;
-use crate::{Bookmark, Error, ReplicaState, ReplicaStatus, Role, SequenceNumber};
+use crate::{Bookmark, Error, Replica, ReplicaState, ReplicaStatus, Role, SequenceNumber};
 
 /// A server of a read-only store, with what the store knows of it.
 pub(super) struct WatchedServer {
     pub(super) pool: Pool,
-    weight: f64,
+    pub(super) replica: Replica,
     in_flight: AtomicUsize,
     /// [`Load::given`].
     given: AtomicU64,
     known: Mutex<Known>,
     pub(super) watch: Watch,
+    /// The heads that the watcher has seen.
+    heads: watch::Sender<PrimaryHeads>,
 }
 
 /// What is known of a server.
@@ -44,30 +47,24 @@ pub(super) struct ServerState {
     pub(super) role: Role,
 }
 
-impl ServerState {
-    pub(super) fn new(head: Bookmark, in_recovery: bool) -> Self {
-        let role = if in_recovery { Role::Replica } else { Role::Primary };
-        Self { head, role }
-    }
-}
-
 impl WatchedServer {
-    pub(super) fn new(pool: Pool, weight: f64) -> Self {
+    pub(super) fn new(pool: Pool, replica: Replica) -> Self {
         let known =
             Known { health: Health::up(Instant::now()), patience: Patience::default(), last: None };
         Self {
             pool,
-            weight,
+            replica,
             in_flight: AtomicUsize::new(0),
             given: AtomicU64::new(0),
             known: Mutex::new(known),
             watch: Watch::default(),
+            heads: watch::Sender::new(PrimaryHeads::default()),
         }
     }
 
     /// Returns whether the server is read from only if no other is left.
     pub(super) fn is_spare(&self) -> bool {
-        self.weight == 0.0
+        self.replica.weight == 0.0
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
@@ -77,7 +74,7 @@ impl WatchedServer {
     pub(super) fn load(&self) -> Load {
         Load {
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            weight: if self.is_spare() { 1.0 } else { self.weight },
+            weight: if self.is_spare() { 1.0 } else { self.replica.weight },
             given: self.given.load(Ordering::Relaxed),
         }
     }
@@ -103,6 +100,17 @@ impl WatchedServer {
             known.patience.answered(now - sent_at);
             known.health.observed(now);
         });
+        self.heads.send_modify(|heads| heads.add(sent_at, state.head));
+    }
+
+    /// Subscribes to the heads that the watcher sees.
+    pub(super) fn heads(&self) -> watch::Receiver<PrimaryHeads> {
+        self.heads.subscribe()
+    }
+
+    /// Forgets the heads so far.
+    pub(super) fn forget_heads(&self) {
+        self.heads.send_modify(PrimaryHeads::clear);
     }
 
     /// Changes what is known, and tells the reads that wait for it.
@@ -137,7 +145,7 @@ impl WatchedServer {
             behind: position.map(|position| newest.value().saturating_sub(position.value())),
             answered: known.last.map(|last| last.received_at.elapsed()),
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            weight: self.weight,
+            weight: self.replica.weight,
         }
     }
 }
@@ -164,17 +172,6 @@ impl Known {
         self.head().filter(|_| self.health.is_up() || self.health.wants_trial())
     }
 
-    /// Returns how bad it is to read from the server although it should be left out. A server that
-    /// refuses costs less time than one that does not answer.
-    pub(super) fn badness(&self) -> Option<Symptom> {
-        self.health.symptom()
-    }
-
-    /// Returns how long a read waits until its server is asked whether it is alive.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience.duration()
-    }
-
     fn state(&self) -> ReplicaState {
         match (self.health.is_up(), self.health.is_out()) {
             (true, _) => ReplicaState::Up,
@@ -191,13 +188,40 @@ pub(in crate::store) struct GivenRead {
     pub(super) began: Instant,
     /// Whether the read decides if the server is taken back, until it is known.
     is_trial: bool,
+    /// Why the server is the primary, if it is the last resort.
+    pub(super) fallback: Option<FallbackReason>,
+}
+
+/// Why a read uses the primary as the last resort.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum FallbackReason {
+    /// No replica has reached the position.
+    Behind,
+    /// No replica can be reached.
+    Unreachable,
+}
+
+impl FallbackReason {
+    /// Returns the name of the reason in metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Behind => "behind",
+            Self::Unreachable => "unreachable",
+        }
+    }
 }
 
 impl GivenRead {
     /// Gives a read to a server.
     pub(super) fn new(server: Arc<WatchedServer>, board: Arc<Board>) -> Self {
         server.give(&board);
-        Self { server, board, began: Instant::now(), is_trial: false }
+        Self { server, board, began: Instant::now(), is_trial: false, fallback: None }
+    }
+
+    /// Marks the server as the last resort.
+    pub(super) fn falling_back(mut self, reason: FallbackReason) -> Self {
+        self.fallback = Some(reason);
+        self
     }
 
     /// Makes this the read that decides whether the server is taken back. Returns `None` if there

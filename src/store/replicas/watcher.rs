@@ -89,7 +89,7 @@ impl Watcher {
         let row = row.map_err(|error| session.failed(error))?;
         let row = row.ok_or_else(|| session.server().unversioned())?;
         let observed = Observation::decode(&row).map_err(|error| session.failed(error))?;
-        Ok(ServerState::new(observed.head, observed.in_recovery))
+        Ok(ServerState { head: observed.head, role: observed.role() })
     }
 
     /// Connects to the server. Checks the log, unless the server has answered already.
@@ -120,7 +120,7 @@ impl Watcher {
             () = long => return,
             () = watch.concerned() => {}
         }
-        let patience = self.server.known().patience();
+        let patience = self.server.known().patience.duration();
         let mut ends = sent_at + patience;
         loop {
             tokio::time::sleep_until(ends).await;
@@ -140,7 +140,7 @@ impl Watcher {
         loop {
             let (out_until, patience) = {
                 let known = self.server.known();
-                (known.health.out_until(), known.patience())
+                (known.health.out_until(), known.patience.duration())
             };
             let is_awaited = !self.board.waiters.is_empty();
             let due = if !is_connected {

@@ -25,6 +25,9 @@ impl Replicated {
             .await;
         // The previous test may have failed at any point.
         for replica in cluster.standbys() {
+            if replica.is_running() {
+                replica.thaw().unwrap();
+            }
             replica.start().await.unwrap();
             replica.resume_replay().await.unwrap();
         }

@@ -65,7 +65,7 @@ async fn fold<Q: Query>(
     Ok(Answer {
         value: query.answer(projection),
         position: events.position().expect("a stream that ended without an error has a position"),
-        served_by: events.served_by().to_owned(),
+        served_by: events.served_by().name().to_owned(),
     })
 }
 

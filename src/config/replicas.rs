@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use super::{Config, Fallback, Replica};
+use crate::Error;
+use crate::address::Address;
+
+/// The settings of read-only stores.
+impl Config {
+    /// Adds a replica, over which a read-only store distributes its reads: an address, or a
+    /// [`Replica`].
+    ///
+    /// A configuration that begins with a [`Replica`] is made by `Config::from`.
+    ///
+    /// ```
+    /// use eddyline::{Config, Replica};
+    ///
+    /// let config = Config::from(Replica::new("postgres://replica-a/library")?.weight(2.0))
+    ///     .replica("postgres://replica-b/library")?;
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn replica<R>(mut self, replica: R) -> Result<Self, Error>
+    where
+        R: TryInto<Replica>,
+        Error: From<R::Error>,
+    {
+        self.servers.push(replica.try_into()?);
+        Ok(self)
+    }
+
+    /// Names the primary of the replicas of a read-only store, and when the store reads from it.
+    ///
+    /// Without it, or with [`Fallback::Never`], the store never reads from the primary, unless that
+    /// is one of the replicas. [`Store::max_staleness`](crate::Store::max_staleness) needs to know
+    /// the primary. The store has a connection to it, by which it asks for the log's head. If the
+    /// address names several hosts, the store uses the one that is the primary.
+    ///
+    /// ```
+    /// use eddyline::{Config, Fallback};
+    ///
+    /// let config = Config::new("postgres://replica-a/library")?
+    ///     .replica("postgres://replica-b/library")?
+    ///     .primary("postgres://primary/library", Fallback::WhenUnreachable)?;
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn primary(self, url: &str, fallback: Fallback) -> Result<Self, Error> {
+        Ok(Self { primary: Some((Address::parse(url)?, fallback)), ..self })
+    }
+
+    /// Sets how long a read waits for a replica to reach the requested position. Defaults to 2
+    /// seconds.
+    ///
+    /// [`Store::at_least`](crate::Store::at_least) requests a position.
+    pub fn replica_timeout(self, timeout: Duration) -> Self {
+        Self { replica_timeout: timeout, ..self }
+    }
+
+    /// Sets how often a read-only store asks each of its servers for its state while no read waits
+    /// for a position. Defaults to 1 second.
+    ///
+    /// While reads wait, the store asks every 0.2 to 5 ms. It has one connection to each server for
+    /// this.
+    pub fn watch_interval(self, interval: Duration) -> Self {
+        Self { watch_interval: interval, ..self }
+    }
+}
