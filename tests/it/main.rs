@@ -22,6 +22,7 @@ mod documented_sql;
 mod documents;
 mod durable;
 mod encryption;
+mod epochs;
 mod every_operation;
 mod failures;
 mod generate;

@@ -67,6 +67,11 @@ impl AppendCall<'_> {
             let stored = self.find_stored(deadline).await?;
             return Ok(self.return_or_search(stored));
         }
+        if let BoundCheck::Lost { position, ended } = found.check {
+            let server = self.store.first_server().to_string();
+            let stored = self.find_stored(deadline).await?.map(AttemptStep::Return);
+            return stored.ok_or(Error::PositionLost { server, position, ended });
+        }
         if let Some((event, event_type)) = found.event {
             // Unless it is certainly none of the append's own events, search for both in one
             // snapshot.
@@ -83,18 +88,9 @@ impl AppendCall<'_> {
             return Ok(self.search_for_conflict());
         }
         match found.check {
-            // Lemma 5: no event at or below this head will ever break the condition.
-            BoundCheck::Reached => Ok(AttemptStep::Append { validated: Some(found.head) }),
             BoundCheck::Behind => self.check_position(found.head.position(), deadline).await,
-            BoundCheck::Lost { position, ended } => {
-                let server = self.store.first_server().to_string();
-                let stored = self.find_stored(deadline).await?;
-                stored.map(AttemptStep::Return).ok_or(Error::PositionLost {
-                    server,
-                    position,
-                    ended,
-                })
-            }
+            // Lemma 5: no event at or below this head will ever break the condition.
+            _ => Ok(AttemptStep::Append { validated: Some(found.head) }),
         }
     }
 
