@@ -43,6 +43,13 @@ pub(crate) enum TargetSession {
     Standby,
 }
 
+impl TargetSession {
+    /// Returns whether only a primary is accepted.
+    pub(crate) fn is_primary(self) -> bool {
+        matches!(self, Self::Primary | Self::ReadWrite)
+    }
+}
+
 /// The reason for which an address is refused. It contains only names and values that the crate
 /// itself knows, because any other part of the address may be a piece of a password.
 type Reason = Cow<'static, str>;
@@ -61,6 +68,16 @@ impl Address {
         let database =
             |one: &Self| one.driver.get_dbname().or(one.driver.get_user()).map(str::to_owned);
         has_all(self, other) && has_all(other, self) && database(self) == database(other)
+    }
+
+    /// Returns an address for each host.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = Self> {
+        let target_session = TargetSession::Any;
+        self.endpoints.iter().map(move |endpoint| Self {
+            endpoints: vec![endpoint.clone()],
+            target_session,
+            ..self.clone()
+        })
     }
 
     fn read(text: &str) -> Result<Self, Reason> {

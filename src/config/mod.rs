@@ -72,8 +72,9 @@ impl Config {
     ///
     /// The address may name several hosts (`postgres://host-a,host-b/library`), and a host's name
     /// may resolve to several IP addresses. A read-write store uses the host that accepts writes,
-    /// and finds the new primary after a promotion. A host that does not answer is tried after the
-    /// others until it answers again.
+    /// and watches the others. It goes to the new primary after a promotion, also if the old one
+    /// still takes writes. A host that does not answer is tried after the others until it answers
+    /// again.
     ///
     /// ```
     /// use eddyline::Config;

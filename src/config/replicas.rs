@@ -62,11 +62,13 @@ impl Config {
         Self { replica_timeout: timeout, ..self }
     }
 
-    /// Sets how often a read-only store asks each of its servers for its state while no read waits
-    /// for a position. Defaults to 1 second.
+    /// Sets how often a store asks each of its servers for its state: a read-only store while no
+    /// read waits for a position, and a read-write store with several hosts while it has a primary.
+    /// Defaults to 1 second.
     ///
-    /// While reads wait, the store asks every 0.2 to 5 ms. It has one connection to each server for
-    /// this.
+    /// It has one connection to each server or host for this. While reads wait, it asks every 0.2
+    /// to 5 ms, and while it looks for a new primary, every 20 ms. A read-write store leaves an old
+    /// primary at most this interval after another server was promoted.
     pub fn watch_interval(self, interval: Duration) -> Self {
         Self { watch_interval: interval, ..self }
     }

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -7,7 +8,7 @@ use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::attempt::{Addresses, Attempt, FailureClock, LastFailure};
-use super::log_identity::LogIdentity;
+use super::log_identity::{LogIdentity, NewestPrimary};
 use super::login::{Login, Refusal};
 use super::session::Session;
 use super::session_settings::SessionSettings;
@@ -34,6 +35,8 @@ pub(super) struct Dialer {
 struct Hosts {
     hosts: Vec<DialedHost>,
     clock: FailureClock,
+    /// The highest timeline whose primary was preferred.
+    preferred_timeline: AtomicU32,
 }
 
 /// A host of the address, with the results of the last attempts.
@@ -67,7 +70,11 @@ impl Dialer {
             tls::check(config, address, &driver, &host.endpoint)?;
         }
         Ok(Self {
-            hosts: Arc::new(Hosts { hosts, clock: FailureClock::default() }),
+            hosts: Arc::new(Hosts {
+                hosts,
+                clock: FailureClock::default(),
+                preferred_timeline: AtomicU32::new(0),
+            }),
             targets,
             is_shuffled: address.is_shuffled,
             connect_timeout: config
@@ -91,12 +98,29 @@ impl Dialer {
         }
     }
 
-    pub(super) fn identity(&self) -> &LogIdentity {
+    pub(super) fn identity(&self) -> &Arc<LogIdentity> {
         self.login.identity()
     }
 
     /// Opens a connection. Each IP address gets the whole connect timeout.
+    ///
+    /// After a promotion it begins anew with the promoted server, whatever the old primary does.
     pub(super) async fn connect(&self) -> Result<Session, Error> {
+        if !self.targets.iter().all(|target| target.is_primary()) {
+            return self.connect_to_any().await;
+        }
+        let mut newest = self.identity().newest();
+        loop {
+            self.hosts.prefer(&newest.borrow_and_update());
+            tokio::select! {
+                biased;
+                connected = self.connect_to_any() => return connected,
+                _ = newest.changed() => {}
+            }
+        }
+    }
+
+    async fn connect_to_any(&self) -> Result<Session, Error> {
         let mut failures = Vec::new();
         for target in self.targets {
             for host in self.in_order() {
@@ -214,6 +238,22 @@ impl Dialer {
         match timeout(self.connect_timeout, session).await {
             Ok(session) => session,
             Err(elapsed) => Err(self.no_answer(&host.server, elapsed).into()),
+        }
+    }
+}
+
+impl Hosts {
+    /// Prefers a newly promoted primary to the other hosts, as if their last attempts had failed.
+    fn prefer(&self, newest: &NewestPrimary) {
+        if self.preferred_timeline.fetch_max(newest.timeline, Ordering::Relaxed) >= newest.timeline
+        {
+            return;
+        }
+        for host in &self.hosts {
+            let attempt = Attempt::new(&self.clock, &host.last_failure);
+            if newest.is_at(&host.server) {
+                attempt.succeed();
+            }
         }
     }
 }

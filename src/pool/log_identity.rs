@@ -1,17 +1,42 @@
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use crate::Role;
 use crate::server::Server;
 
 /// What a store knows of its log, by which it tells other logs and former primaries apart. All
-/// pools of the store share it.
-#[derive(Debug, Default)]
+/// pools and watchers of the store share it.
+#[derive(Default)]
 pub(crate) struct LogIdentity {
     id: OnceLock<Uuid>,
     newest_timeline: AtomicU32,
+    newest: watch::Sender<NewestPrimary>,
+    connections: Mutex<Vec<PrimaryConnection>>,
+    /// How many callers wait for a primary after an attempt to connect failed.
+    seekers: watch::Sender<usize>,
+}
+
+/// The primary of the highest timeline that was seen.
+#[derive(Clone, Default)]
+pub(super) struct NewestPrimary {
+    pub(super) timeline: u32,
+    server: Option<(Arc<str>, u16)>,
+}
+
+impl NewestPrimary {
+    /// Returns whether a host of the store's address is this primary.
+    pub(super) fn is_at(&self, host: &Server) -> bool {
+        self.server.as_ref().is_some_and(|(name, port)| *name == host.host && *port == host.port)
+    }
+}
+
+/// A connection to a primary, and the task that receives its messages.
+struct PrimaryConnection {
+    timeline: u32,
+    task: AbortHandle,
 }
 
 impl LogIdentity {
@@ -25,33 +50,79 @@ impl LogIdentity {
         *self.id.get_or_init(|| id)
     }
 
-    /// Notes the timeline of a primary. Connections to primaries of lower timelines are not used
-    /// any more: a standby was promoted, and a primary that still runs on its former timeline is
-    /// alone.
-    pub(crate) fn note_timeline(&self, timeline: u32) {
-        self.newest_timeline.fetch_max(timeline, Ordering::Relaxed);
+    /// Notes the timeline of a primary that has the log. If it is the highest so far, a standby was
+    /// promoted, and a primary that still runs on a lower timeline is alone: the connections to it
+    /// are closed. The requests on them fail as with any lost connection.
+    pub(crate) fn note_primary(&self, server: &Server, timeline: u32) {
+        if self.newest_timeline.fetch_max(timeline, Ordering::SeqCst) >= timeline {
+            return;
+        }
+        for connection in self.connections().iter().filter(|one| one.timeline < timeline) {
+            connection.task.abort();
+        }
+        let server = Some((server.host.clone(), server.port));
+        self.newest.send_if_modified(|newest| {
+            let is_newer = newest.timeline < timeline;
+            if is_newer {
+                *newest = NewestPrimary { timeline, server };
+            }
+            is_newer
+        });
     }
 
-    fn newest_timeline(&self) -> u32 {
-        self.newest_timeline.load(Ordering::Relaxed)
+    /// Subscribes to promotions.
+    pub(super) fn newest(&self) -> watch::Receiver<NewestPrimary> {
+        self.newest.subscribe()
+    }
+
+    /// Makes the store look for a primary often, until the guard is dropped.
+    pub(super) fn seek(&self) -> Seeker<'_> {
+        self.seekers.send_modify(|seekers| *seekers += 1);
+        Seeker(self)
+    }
+
+    /// Returns whether callers wait for a primary.
+    pub(crate) fn is_sought(&self) -> bool {
+        *self.seekers.borrow() > 0
+    }
+
+    /// Waits until a caller waits for a primary.
+    pub(crate) async fn sought(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.seekers.subscribe().wait_for(|seekers| *seekers > 0).await;
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<PrimaryConnection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A caller that waits for a primary.
+pub(super) struct Seeker<'a>(&'a LogIdentity);
+
+impl Drop for Seeker<'_> {
+    fn drop(&mut self) {
+        self.0.seekers.send_modify(|seekers| *seekers -= 1);
     }
 }
 
 /// The timeline on which a server was when a connection to it was made.
 pub(super) struct Timeline {
     number: u32,
-    /// `None` for a replica, which may follow its primary to a newer timeline.
+    /// `None` if the server may be a standby, which follows its primary to a newer timeline.
     identity: Option<Arc<LogIdentity>>,
 }
 
 impl Timeline {
-    /// Creates the timeline of a new connection.
-    pub(super) fn of_login(identity: &Arc<LogIdentity>, server: &Server, number: u32) -> Self {
-        if server.role == Role::Replica {
-            return Self { number, identity: None };
-        }
-        identity.note_timeline(number);
+    /// Creates the timeline of a connection to a primary.
+    pub(super) fn of_primary(identity: &Arc<LogIdentity>, server: &Server, number: u32) -> Self {
+        identity.note_primary(server, number);
         Self { number, identity: Some(identity.clone()) }
+    }
+
+    /// Creates the timeline of a connection to a server that may be a standby.
+    pub(super) fn of_any(number: u32) -> Self {
+        Self { number, identity: None }
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -60,7 +131,69 @@ impl Timeline {
 
     /// Returns the newest timeline of a primary, if the connection leads to a former primary.
     pub(super) fn superseded_by(&self) -> Option<u32> {
-        let newest = self.identity.as_ref()?.newest_timeline();
+        let newest = self.identity.as_ref()?.newest_timeline.load(Ordering::SeqCst);
         (newest > self.number).then_some(newest)
+    }
+
+    /// Ends the task of the connection once the connection leads to a former primary.
+    pub(super) fn limit(&self, task: &AbortHandle) {
+        let Some(identity) = &self.identity else { return };
+        let mut connections = identity.connections();
+        connections.retain(|one| !one.task.is_finished());
+        connections.push(PrimaryConnection { timeline: self.number, task: task.clone() });
+        drop(connections);
+        // A promotion that was noted before the connection was added did not end its task.
+        if self.superseded_by().is_some() {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Config, Role};
+
+    fn server(port: u16) -> Server {
+        let config = Config::new(&format!("postgres://127.0.0.1:{port}/library")).unwrap();
+        let log = config.check().unwrap();
+        Server::new(Role::Primary, "primary", &config.servers[0].address, &log)
+    }
+
+    /// Primaries in the order in which they are seen: the timeline and the port of each.
+    fn primaries() -> impl Strategy<Value = Vec<(u32, u16)>> {
+        prop::collection::vec((1..6_u32, 1..4_u16), 1..20)
+    }
+
+    proptest! {
+        /// In whatever order primaries are seen: exactly the connections to those of the highest
+        /// timeline are left, and the first one that was seen there is the newest primary.
+        #[test]
+        fn connections_to_former_primaries_end(primaries in primaries()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let identity = Arc::new(LogIdentity::default());
+                let mut connections = Vec::new();
+                for (number, port) in &primaries {
+                    let timeline = Timeline::of_primary(&identity, &server(*port), *number);
+                    let task = tokio::spawn(std::future::pending::<()>());
+                    timeline.limit(&task.abort_handle());
+                    connections.push((timeline, task));
+                }
+                tokio::task::yield_now().await;
+
+                let newest = primaries.iter().map(|(timeline, _)| *timeline).max().unwrap();
+                for (timeline, task) in connections {
+                    let is_former = timeline.number() < newest;
+                    assert_eq!(timeline.superseded_by().is_some(), is_former);
+                    assert_eq!(task.is_finished(), is_former);
+                }
+                let (_, port) = primaries.iter().find(|(timeline, _)| *timeline == newest).unwrap();
+                let known = identity.newest().borrow().clone();
+                assert!(known.timeline == newest && known.is_at(&server(*port)));
+            });
+        }
     }
 }

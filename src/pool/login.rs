@@ -1,8 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bb8::ManageConnection;
-use bb8_postgres::PostgresConnectionManager;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::log_identity::{LogIdentity, Timeline};
@@ -56,7 +54,7 @@ impl Login {
         Self { connector, settings, statement_timeout, identity: self.identity.clone() }
     }
 
-    pub(super) fn identity(&self) -> &LogIdentity {
+    pub(super) fn identity(&self) -> &Arc<LogIdentity> {
         &self.identity
     }
 
@@ -68,16 +66,19 @@ impl Login {
         target: TargetSession,
     ) -> Result<Session, Refusal> {
         let (connector, handshake_started) = self.connector.tracked();
-        let postgres = PostgresConnectionManager::new(driver, connector);
-        let client = postgres.connect().await.map_err(|error| Refusal {
+        let connected = driver.connect(connector).await.map_err(|error| Refusal {
             may_succeed_unencrypted: handshake_started.get() && may_succeed_unencrypted(&error),
             error: connect_error(server, target, error),
-        })?;
+        });
+        let (client, connection) = connected?;
+        // Its error reaches the client too.
+        let task = tokio::spawn(async move { connection.await.ok() });
         if let Some(settings) = &self.settings.session {
             let applied = client.batch_execute(settings).await;
             applied.map_err(|error| connect_error(server, target, error))?;
         }
         let timeline = self.check(&client, server, target).await?;
+        timeline.limit(&task.abort_handle());
         let (server, settings) = (server.clone(), self.settings.clone());
         Ok(Session::new(client, server, self.statement_timeout, settings, timeline))
     }
@@ -104,7 +105,11 @@ impl Login {
         if let Some((expected, found)) = expected.zip(found).filter(|(one, other)| one != other) {
             return Err(Error::OtherLog { server: server.to_string(), expected, found });
         }
-        let timeline = Timeline::of_login(&self.identity, server, fact(5).parse().unwrap_or(0));
+        let number = fact(5).parse().unwrap_or(0);
+        let timeline = match target.is_primary() {
+            true => Timeline::of_primary(&self.identity, server, number),
+            false => Timeline::of_any(number),
+        };
         match timeline.superseded_by() {
             Some(newest) => Err(superseded(server, &timeline, newest)),
             None => Ok(timeline),

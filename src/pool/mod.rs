@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bb8::QueueStrategy;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use self::idle::{CheckedOut, Idle, Pooled};
@@ -104,11 +104,16 @@ impl Pool {
     /// Refuses a log with another identity than the store's. The first server that is asked tells
     /// the identity of the store's log.
     pub(crate) fn recognize(&self, found: Uuid) -> Result<(), Error> {
-        let expected = self.manager.dialer.identity().learn(found);
+        let expected = self.identity().learn(found);
         match expected == found {
             true => Ok(()),
             false => Err(Error::OtherLog { server: self.server.to_string(), expected, found }),
         }
+    }
+
+    /// Returns what is known of the log and of its primary.
+    pub(crate) fn identity(&self) -> &Arc<LogIdentity> {
+        self.manager.dialer.identity()
     }
 
     /// Opens a connection outside of the pool. Unlike [`acquire`](Self::acquire), it returns the
@@ -162,6 +167,8 @@ impl Pool {
         // Subscribe before the attempt starts, so that its failure is not missed.
         let mut changes = capacity.changes();
         let _waiting = capacity.wait();
+        let identity = self.identity();
+        let (mut newest, mut _seeker) = (identity.newest(), None);
         let mut pause = MIN_PAUSE;
         let mut taken = pin!(self.take());
         loop {
@@ -175,8 +182,15 @@ impl Pool {
             if on_failure == OnFailure::Return || self.is_final(&error) {
                 return Err(error);
             }
-            if let Ok(lease) = timeout(pause, &mut taken).await {
-                return Ok(lease);
+            if self.server.role == Role::Primary {
+                _seeker = Some(identity.seek());
+            }
+            tokio::select! {
+                biased;
+                lease = &mut taken => return Ok(lease),
+                // The promoted server is tried at once.
+                _ = newest.changed() => {}
+                () = sleep(pause) => {}
             }
             pause = MAX_PAUSE.min(2 * pause);
         }

@@ -7,7 +7,7 @@ use super::appender::Appender;
 use super::deadline::AttemptDeadline;
 use super::keyed_mutex::KeyedMutex;
 use super::log_state::LogState;
-use super::replicas::ReplicaSet;
+use super::replicas::{HostWatchers, ReplicaSet};
 use super::searcher::{SearchRequest, SearchTarget, Searcher, run_transaction};
 use crate::pool::{Pool, Session};
 use crate::server::Server;
@@ -41,6 +41,7 @@ pub(super) struct Writer {
     pool: Pool,
     appender: Arc<Appender>,
     searcher: Arc<Searcher>,
+    hosts: HostWatchers,
 }
 
 impl Writer {
@@ -52,11 +53,19 @@ impl Writer {
         let for_appends = pool.for_appends(config);
         let searcher = Searcher::new(log.clone(), for_appends.clone(), pool.clone());
         let appender = Appender::new(config, for_appends, log.clone());
-        Ok(Self { pool, appender, searcher })
+        let hosts = HostWatchers::new(config, &log.name, pool.identity())?;
+        Ok(Self { pool, appender, searcher, hosts })
     }
 
+    /// Returns the pool for everything but batches.
     pub(super) fn pool(&self) -> &Pool {
+        self.hosts.ensure_running();
         &self.pool
+    }
+
+    fn appender(&self) -> &Arc<Appender> {
+        self.hosts.ensure_running();
+        &self.appender
     }
 
     /// Makes the server plan the statements that the first append needs, which takes several times
@@ -125,7 +134,7 @@ impl Shared {
     }
 
     pub(super) fn appender(&self) -> &Arc<Appender> {
-        &self.writer().appender
+        self.writer().appender()
     }
 
     pub(super) fn searcher(&self) -> &Arc<Searcher> {
@@ -158,11 +167,17 @@ impl Shared {
 
     /// Checks the primary over a connection that is kept for the first append.
     pub(super) async fn check_primary(&self) -> Result<(), Error> {
-        let pool = self.appender().pool();
-        let session = self.check(pool).await?;
+        let writer = self.writer();
+        let pool = writer.appender.pool();
+        let mut session = self.check(pool).await?;
+        writer.hosts.connect().await?;
+        // Another host has shown that this one is a former primary.
+        if session.is_spent() {
+            session = self.check(pool).await?;
+        }
         pool.add(session);
         // Warming up is optional: errors are ignored.
-        let _ = pool.with_connect_timeout(self.writer().warm_up(&self.log)).await;
+        let _ = pool.with_connect_timeout(writer.warm_up(&self.log)).await;
         Ok(())
     }
 }

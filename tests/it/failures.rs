@@ -15,7 +15,7 @@ use tokio_postgres::error::DbError;
 
 use crate::documented_classes::{Role, class_in_append, class_in_read, codes};
 use crate::support::{
-    Fragile, Log, SLEEP, connect, lent, log_that_runs, named, next, run_after_appends,
+    FOREVER, Fragile, Log, SLEEP, connect, lent, log_that_runs, named, next, run_after_appends,
     run_on_reads, sleeping_backend, wait_until,
 };
 
@@ -303,13 +303,14 @@ async fn a_deadline_during_an_outage_names_the_reason_of_the_outage() {
     }
 }
 
-/// A new connection finds the new primary.
+/// A new connection finds the new primary, also if the promotion was not observed yet.
 #[tokio::test]
 async fn a_store_leaves_a_primary_that_became_read_only_for_the_new_one() {
     let cluster = Cluster::builder().standbys(1).fsync(false).start().await.unwrap();
     let (old, new) = (cluster.primary(), &cluster.standbys()[0]);
     let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}", old.port(), new.port());
     let config = once(Config::new(&format!("{url}/postgres")).unwrap().max_connections(1));
+    let config = config.watch_interval(FOREVER);
     Schema::new(&config).migrate().await.unwrap();
     cluster.wait_for_replay().await.unwrap();
     let store = Store::<ReadWrite>::connect(config).await.unwrap();

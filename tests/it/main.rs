@@ -24,6 +24,7 @@ mod durable;
 mod encryption;
 mod epochs;
 mod every_operation;
+mod failover;
 mod failures;
 mod generate;
 mod hosts;

@@ -1,9 +1,10 @@
-//! The servers of a read-only store: what is known of them, and which one a read uses.
+//! The servers of a store: what is known of them, and which one a read uses.
 
 mod board;
 mod choice;
 mod fresh;
 mod health;
+mod hosts;
 mod patience;
 mod route;
 mod select;
@@ -21,6 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use futures_util::future::join_all;
 
 use self::board::Board;
+pub(in crate::store) use self::hosts::HostWatchers;
 pub(in crate::store) use self::server::GivenRead;
 use self::server::{ServerState, WatchedServer};
 use self::watcher::Watcher;
@@ -183,6 +185,7 @@ impl ReplicaSet {
             board: self.board.clone(),
             log: self.log.clone(),
             interval: self.config.watch_interval,
+            has_pauses: true,
         }
     }
 

@@ -11,7 +11,7 @@ use super::watch::Watch;
 use crate::log_name::LogName;
 use crate::pool::{Session, fetch_row};
 use crate::sql::{self, Observation};
-use crate::{Error, schema};
+use crate::{Error, Role, schema};
 
 /// The watcher of a server: asks it for its state, over a connection of its own.
 ///
@@ -24,6 +24,9 @@ pub(super) struct Watcher {
     pub(super) log: LogName,
     /// The pause while no read waits.
     pub(super) interval: Duration,
+    /// Whether a server that refuses connections is tried again only after the pause for which it
+    /// is left out.
+    pub(super) has_pauses: bool,
 }
 
 impl Watcher {
@@ -50,7 +53,7 @@ impl Watcher {
     }
 
     /// Asks for the server's state. Returns whether its head has moved.
-    async fn observe(&self, session: &mut Option<Session>) -> Result<bool, Error> {
+    pub(super) async fn observe(&self, session: &mut Option<Session>) -> Result<bool, Error> {
         self.server.watch.take_demand();
         let sent_at = Instant::now();
         let is_connected = session.is_some();
@@ -89,6 +92,11 @@ impl Watcher {
         let row = row.map_err(|error| session.failed(error))?;
         let row = row.ok_or_else(|| session.server().unversioned())?;
         let observed = Observation::decode(&row).map_err(|error| session.failed(error))?;
+        let pool = &self.server.pool;
+        pool.recognize(observed.log_id)?;
+        if observed.role() == Role::Primary {
+            pool.identity().note_primary(session.server(), observed.timeline);
+        }
         Ok(ServerState { head: observed.head, role: observed.role() })
     }
 
@@ -135,7 +143,7 @@ impl Watcher {
 
     /// Waits until the next observation is due.
     async fn pause(&self, last: Instant, is_connected: bool, ticks: &mut Ticks) {
-        let watch = &self.server.watch;
+        let (watch, identity) = (&self.server.watch, self.server.pool.identity());
         let mut is_idle = true;
         loop {
             let (out_until, patience) = {
@@ -143,8 +151,11 @@ impl Watcher {
                 (known.health.out_until(), known.patience.duration())
             };
             let is_awaited = !self.board.waiters.is_empty();
+            let is_sought = identity.is_sought();
             let due = if !is_connected {
-                out_until.unwrap_or(last + self.interval)
+                out_until.filter(|_| self.has_pauses).unwrap_or(last + self.interval)
+            } else if is_sought {
+                last + SEEKING_INTERVAL.min(self.interval)
             } else if watch.is_demanded() {
                 last + Ticks::SHORTEST
             } else if is_awaited {
@@ -167,6 +178,7 @@ impl Watcher {
                     return;
                 }
                 () = watch.woken() => is_idle = true,
+                () = identity.sought(), if !is_sought => {}
             }
         }
     }
@@ -174,5 +186,7 @@ impl Watcher {
 
 /// How long a server may be silent while no read asks whether it is alive.
 const LONG_SILENCE: Duration = Duration::from_secs(1);
+/// The pause between observations of a host while callers wait for a primary.
+const SEEKING_INTERVAL: Duration = Duration::from_millis(20);
 /// How long an answer is waited for until another connection is tried.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
