@@ -145,6 +145,8 @@ impl Watcher {
     async fn pause(&self, last: Instant, is_connected: bool, ticks: &mut Ticks) {
         let (watch, identity) = (&self.server.watch, self.server.pool.identity());
         let mut is_idle = true;
+        let mut sleep = pin!(sleep_until(last));
+        let mut sleeps_until = last;
         loop {
             let (out_until, patience) = {
                 let known = self.server.known();
@@ -170,8 +172,13 @@ impl Watcher {
                 let due = last + self.interval;
                 out_until.filter(|until| *until > last).map_or(due, |until| due.min(until))
             };
+            // Reads that arrive do not begin the sleep anew: it may occupy a thread.
+            if due != sleeps_until {
+                sleep.set(sleep_until(due));
+                sleeps_until = due;
+            }
             tokio::select! {
-                () = sleep_until(due) => {
+                () = &mut sleep => {
                     if is_awaited {
                         ticks.grow();
                     }
