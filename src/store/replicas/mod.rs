@@ -12,6 +12,7 @@ mod server;
 mod staleness;
 mod ticks;
 mod tried;
+mod wait;
 mod waiters;
 mod watch;
 mod watcher;

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::server::{FallbackReason, GivenRead, WatchedServer};
 use super::tried::Tried;
-use super::waiters::WaitingRead;
+use super::wait::Wait;
 use super::{ReplicaSet, ServerState};
 use crate::pool::OnFailure;
 use crate::sql::BoundCheck;
@@ -62,10 +62,10 @@ impl ReplicaSet {
     ) -> Result<Answered, Error> {
         let (began, mut tried) = (Instant::now(), Tried::default());
         let mut changes = self.board.changes();
-        let mut waiting = None;
+        let mut wait = Wait::new(position, limit);
         loop {
             deadline.check(&self.first_server())?;
-            if let Some(given) = self.next_at(position, &mut waiting, &tried, limit) {
+            if let Some(given) = self.next_at(position, &mut wait, &tried, limit) {
                 match self.attempt(given, request, *deadline, &mut tried).await? {
                     Some(answered) => return Ok(answered),
                     None => continue,
@@ -79,9 +79,8 @@ impl ReplicaSet {
                 let (waited, replicas) = (began.elapsed(), self.statuses());
                 return Err(Error::ReplicaBehind { position, waited, replicas });
             }
-            let reached = waiting.as_mut().expect("the read waits").reached();
             tokio::select! {
-                () = reached => waiting = None,
+                () = wait.reached() => {}
                 _ = changes.changed() => tried = Tried::default(),
                 () = sleep_until(limit) => {}
             }
@@ -90,12 +89,12 @@ impl ReplicaSet {
         }
     }
 
-    /// Chooses a server that has reached a position, or may have. If there is none, the read waits
-    /// for one.
+    /// Chooses a server that has reached a position, or may have. If there is none, the wait has
+    /// started.
     fn next_at(
         &self,
         position: SequenceNumber,
-        waiting: &mut Option<WaitingRead>,
+        wait: &mut Wait,
         tried: &Tried,
         limit: Instant,
     ) -> Option<GivenRead> {
@@ -105,15 +104,16 @@ impl ReplicaSet {
         if let Some(given) = self.fall_back(FallbackReason::Unreachable, tried) {
             return Some(given);
         }
-        if waiting.is_none() {
-            let (added, is_only) = self.board.waiters.add(position);
-            *waiting = Some(added);
+        let waiters = &self.board.waiters;
+        if wait.asks_alone(waiters)
+            && let Some(given) = self.choose(None, tried)
+        {
+            return Some(given);
+        }
+        if wait.start(waiters) {
             self.servers().iter().for_each(|server| server.watch.wake());
-            // A server may have reached the position before this read was added. If no other read
-            // waits, it is worth a try whether one has reached it since it was observed.
-            let reached = self.choose(Some(position), tried);
-            let maybe = || self.choose(None, tried).filter(|_| is_only);
-            if let Some(given) = reached.or_else(maybe) {
+            // A server may have reached the position before this read was added.
+            if let Some(given) = self.choose(Some(position), tried) {
                 return Some(given);
             }
         }

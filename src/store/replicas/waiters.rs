@@ -14,18 +14,27 @@ struct Registry {
     /// By position, and then in the order of arrival.
     waiting: BTreeMap<(SequenceNumber, u64), oneshot::Sender<()>>,
     arrivals: u64,
+    has_lone_read: bool,
 }
 
 impl Waiters {
-    /// Adds a read. Returns it, and whether it is the only one.
-    pub(super) fn add(self: &Arc<Self>, position: SequenceNumber) -> (WaitingRead, bool) {
+    /// Adds a read.
+    pub(super) fn add(self: &Arc<Self>, position: SequenceNumber) -> WaitingRead {
         let (sender, reached) = oneshot::channel();
         let mut registry = self.registry();
-        let is_first = registry.waiting.is_empty();
         registry.arrivals += 1;
         let key = (position, registry.arrivals);
         registry.waiting.insert(key, sender);
-        (WaitingRead { waiters: self.clone(), key, reached }, is_first)
+        WaitingRead { waiters: self.clone(), key, reached }
+    }
+
+    /// Lets a read ask the servers itself. Returns `None` if another read waits or does so.
+    pub(super) fn begin_alone(self: &Arc<Self>) -> Option<LoneRead> {
+        let mut registry = self.registry();
+        let is_alone = registry.waiting.is_empty() && !registry.has_lone_read;
+        registry.has_lone_read |= is_alone;
+        drop(registry);
+        is_alone.then(|| LoneRead(self.clone()))
     }
 
     /// Wakes the reads whose position is reached, and no others.
@@ -45,6 +54,22 @@ impl Waiters {
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The read that asks the servers itself. Dropping it lets another one do so.
+pub(super) struct LoneRead(Arc<Waiters>);
+
+impl LoneRead {
+    /// Returns whether no other read waits.
+    pub(super) fn is_alone(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Drop for LoneRead {
+    fn drop(&mut self) {
+        self.0.registry().has_lone_read = false;
     }
 }
 
@@ -101,9 +126,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Add(position) => {
-                        let is_alone = waiting.iter().all(|(_, is_reached, _)| *is_reached);
-                        let (waiter, is_first) = waiters.add(SequenceNumber::new(position));
-                        prop_assert_eq!(is_first, is_alone);
+                        let waiter = waiters.add(SequenceNumber::new(position));
                         waiting.push((position, false, waiter));
                     }
                     Step::Drop(index) if index < waiting.len() => drop(waiting.remove(index)),
@@ -117,6 +140,10 @@ mod tests {
                 }
                 let is_empty = waiting.iter().all(|(_, is_reached, _)| *is_reached);
                 prop_assert_eq!(waiters.is_empty(), is_empty);
+                // At most one read asks the servers itself, and only while none waits.
+                let lone = waiters.begin_alone();
+                prop_assert_eq!(lone.as_ref().is_some_and(LoneRead::is_alone), is_empty);
+                prop_assert!(waiters.begin_alone().is_none());
             }
             for (_, is_reached, mut waiter) in waiting {
                 prop_assert_eq!(waiter.reached().now_or_never().is_some(), is_reached);
