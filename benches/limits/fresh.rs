@@ -1,9 +1,9 @@
 //! The time that a read at the position of an append waits, compared with the replication delay.
 //!
-//! Both are measured from the return of the append to the moment at which the request that found
-//! the event was sent. For a read of the store that moment follows from the time of a plain read
-//! next to the same appends. The delay is measured without the crate, by a connection that polls
-//! the standby back-to-back.
+//! Both end when the request that found the event was sent. For a read of the store that moment
+//! follows from the time of a plain read next to the same appends. The delay is measured without
+//! the crate, by a connection that polls the standby back-to-back. Both begin with the append, or
+//! for a stricter comparison when it has returned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,51 +20,42 @@ use crate::rounds::{Measured, Workload, median, ratio};
 use crate::seed::LENDING;
 
 pub async fn run(bench: &mut Bench) {
-    let idle = ["fresh/idle/wait-to-delay", "fresh/idle/wait-ms", "fresh/idle/delay-ms"];
-    let busy =
-        ["fresh/64/wait-to-delay", "fresh/64/wait-ms", "fresh/64/delay-ms", "fresh/64/poller"];
-    let names = [&idle[..], &busy[..]].concat();
-    if !bench.starts_part(&names, "fresh: reads of a replica at the position of an append") {
+    let title = "fresh: reads of a replica at the position of an append";
+    if !bench.starts_part(&[&IDLE[..], &BUSY[..]].concat(), title) {
         return;
     }
     let replicated = Replicated::start(1).await;
     let servers = Servers::open(&replicated).await;
-    if bench.starts_part(&idle, "fresh: 1 client appends and reads") {
-        let workloads = [
-            servers.reads("append, then plain read", 1, At::AnyPosition),
-            servers.reads("append, then read at its position", 1, At::Append),
-            servers.polls("append, then poll", 1),
-        ];
+    if bench.starts_part(&IDLE, "fresh: 1 client appends and reads") {
+        let workloads = servers.workloads(1);
 
         let results = bench.rounds.run(&workloads).await;
 
-        let [plain, at_position, delay] = results.as_slice() else { unreachable!("three ran") };
-        report(bench, &idle, &beyond(at_position, plain), delay.medians());
+        report(bench, &IDLE, &results);
         servers.print_period();
     }
-    if bench.starts_part(&busy, "fresh: 64 clients append and read") {
-        let workloads = [
-            servers.reads("append, then plain read", 64, At::AnyPosition),
-            servers.reads("append, then read at its position", 64, At::Append),
-            servers.reads("the same next to the poller", 65, At::Append),
-            servers.polls("append, then poll, next to 64", 65),
-        ];
+    if bench.starts_part(&BUSY, "fresh: 64 clients append and read") {
+        let name = "read at its position, next to the poller";
+        let next_to_poller = servers.reads(name, POLLER + 1, At::Append, Since::Return);
+        let workloads: Vec<_> = servers.workloads(64).into_iter().chain([next_to_poller]).collect();
 
         let results = bench.rounds.run(&workloads).await;
 
-        let [plain, at_position, next_to_poller, delay] = results.as_slice() else {
-            unreachable!("four ran")
-        };
-        report(bench, &busy, &beyond(at_position, plain), delay.medians());
-        bench.table.report("fresh/64/poller", next_to_poller.median_to(at_position));
+        report(bench, &BUSY, &results);
+        bench.table.report(BUSY[4], results[5].median_to(&results[2]));
         servers.print_period();
     }
 }
 
-fn report(bench: &mut Bench, names: &[&str], waits: &[f64], delays: &[f64]) {
-    bench.table.report(names[0], ratio(waits, delays));
-    bench.table.report(names[1], median(waits.iter().copied()) * 1e3);
-    bench.table.report(names[2], median(delays.iter().copied()) * 1e3);
+/// Reports the results of [`Servers::workloads`].
+fn report(bench: &mut Bench, names: &[&str], results: &[Measured]) {
+    let [plain, both, read, delay, delay_after, ..] = results else { unreachable!("five ran") };
+    let milliseconds = |times: &[f64]| median(times.iter().copied()) * 1e3;
+    let waits = beyond(read, plain);
+    bench.table.report(names[0], ratio(&beyond(both, plain), delay.medians()));
+    bench.table.report(names[1], ratio(&waits, delay_after.medians()));
+    bench.table.report(names[2], milliseconds(&waits));
+    bench.table.report(names[3], milliseconds(delay_after.medians()));
 }
 
 /// Returns by how much the medians of one workload exceed those of another, for each round.
@@ -77,6 +68,14 @@ fn beyond(one: &Measured, other: &Measured) -> Vec<f64> {
 enum At {
     AnyPosition,
     Append,
+}
+
+/// The beginning of a measured time.
+#[derive(Clone, Copy)]
+enum Since {
+    Append,
+    /// The return of the append.
+    Return,
 }
 
 /// Stores on both servers, and a connection to the standby without the crate.
@@ -101,71 +100,88 @@ impl Servers {
         Arc::new(Self { writer, reader, sql, poll, polls, polling })
     }
 
+    /// Makes the workloads of [`report`]. Each client appends and reads. Next to several clients,
+    /// one more polls.
+    fn workloads(self: &Arc<Self>, clients: usize) -> [Workload; 5] {
+        let and_poller = if clients == 1 { 1 } else { clients + 1 };
+        [
+            self.reads("plain read after an append", clients, At::AnyPosition, Since::Return),
+            self.reads("append and read at its position", clients, At::Append, Since::Append),
+            self.reads("read at its position", clients, At::Append, Since::Return),
+            self.polls("append and polls", and_poller, Since::Append),
+            self.polls("polls after an append", and_poller, Since::Return),
+        ]
+    }
+
     /// Appends an event of a new boundary, and reads that boundary from the standby. Returns the
-    /// time of the read.
-    async fn read(&self, at: At) -> Duration {
+    /// time until the answer.
+    async fn read(&self, at: At, since: Since) -> Duration {
         let boundary = boundary();
         let filter =
             Filter::types(LENDING).any_of([("BookID", &boundary), ("ReaderID", &boundary)]);
         let filter = filter.build().expect("a filter");
+        let begun = Instant::now();
         let appended = self.writer.append([event(&boundary)], AppendCondition::none()).await;
         let position = appended.expect("an append").last();
+        let begun = since.of(begun);
         let reader = match at {
             At::AnyPosition => self.reader.clone(),
             At::Append => self.reader.at_least(position),
         };
-        let begun = Instant::now();
         let history = reader.query(&filter).await.expect("a history");
         let time = begun.elapsed();
         assert!(history.events().len() == 1 || matches!(at, At::AnyPosition));
         time
     }
 
-    /// Appends an event, and polls the standby until it shows the event. Returns the time from the
-    /// append to the last poll.
-    async fn poll(&self) -> Duration {
-        let appended = self.writer.append([event(&boundary())], AppendCondition::none()).await;
+    /// Appends an event, and polls the standby until it shows the event. Returns the time until the
+    /// last poll was sent.
+    async fn poll(&self, since: Since) -> Duration {
+        let event = event(&boundary());
+        let begun = Instant::now();
+        let appended = self.writer.append([event], AppendCondition::none()).await;
         let number = appended.expect("an append").last().value() as i64;
-        let (begun, mut polls) = (Instant::now(), 0);
+        let (returned, mut polls) = (Instant::now(), 0);
+        let begun = since.of(begun);
         loop {
             let sent = begun.elapsed();
             let row = self.sql.query_one(&self.poll, &[&number]).await.expect("a count");
             polls += 1;
             if row.get::<_, i64>(0) > 0 {
                 self.polls.fetch_add(polls, Ordering::Relaxed);
-                self.polling.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                self.polling.fetch_add(returned.elapsed().as_nanos() as u64, Ordering::Relaxed);
                 return sent;
             }
         }
     }
 
     /// Makes a workload of reads. With a 65th client, that one polls and is not measured.
-    fn reads(self: &Arc<Self>, name: &str, clients: usize, at: At) -> Workload {
+    fn reads(self: &Arc<Self>, name: &str, clients: usize, at: At, since: Since) -> Workload {
         let servers = self.clone();
         Workload::timed(name, clients, move |client, _| {
             let servers = servers.clone();
             async move {
                 match client {
                     POLLER => {
-                        servers.poll().await;
+                        servers.poll(since).await;
                         None
                     }
-                    _ => Some(servers.read(at).await),
+                    _ => Some(servers.read(at, since).await),
                 }
             }
         })
     }
 
     /// Makes a workload whose last client polls. The others read and are not measured.
-    fn polls(self: &Arc<Self>, name: &str, clients: usize) -> Workload {
+    fn polls(self: &Arc<Self>, name: &str, clients: usize, since: Since) -> Workload {
         let servers = self.clone();
         Workload::timed(name, clients, move |client, _| {
             let servers = servers.clone();
             async move {
                 if client == clients - 1 {
-                    return Some(servers.poll().await);
+                    return Some(servers.poll(since).await);
                 }
-                servers.read(At::Append).await;
+                servers.read(At::Append, since).await;
                 None
             }
         })
@@ -178,6 +194,30 @@ impl Servers {
         print_stdout(&format_args!("  {polls} polls of {time:.1?} on average"));
     }
 }
+
+impl Since {
+    /// Returns the beginning, of an append that began at this time and has returned.
+    fn of(self, begun: Instant) -> Instant {
+        match self {
+            Self::Append => begun,
+            Self::Return => Instant::now(),
+        }
+    }
+}
+
+const IDLE: [&str; 4] = [
+    "fresh/idle/wait-to-delay",
+    "fresh/idle/wait-to-delay/after",
+    "fresh/idle/wait-ms",
+    "fresh/idle/delay-ms",
+];
+const BUSY: [&str; 5] = [
+    "fresh/64/wait-to-delay",
+    "fresh/64/wait-to-delay/after",
+    "fresh/64/wait-ms",
+    "fresh/64/delay-ms",
+    "fresh/64/poller",
+];
 
 /// The number of the client that polls next to 64 others.
 const POLLER: usize = 64;
