@@ -1,5 +1,7 @@
 //! The checks that are made while the program runs.
 
+use std::time::{Duration, Instant};
+
 use crate::answer::Answer;
 use crate::audit::Audit;
 use crate::checker::{Acknowledgment, Checker};
@@ -13,6 +15,9 @@ use crate::testbed::Testbed;
 pub struct Checks {
     pub checker: Checker,
     pub audit: Audit,
+    /// The time from the first check until the first violation.
+    pub first_found: Option<Duration>,
+    began: Option<Instant>,
     acknowledgments: Vec<Acknowledgment>,
     answers: Vec<Answer>,
 }
@@ -33,6 +38,7 @@ impl Checks {
 
     /// Checks what was recorded since the last call, if the primary answers.
     pub async fn advance(&mut self, run: &Run) -> Result<(), Failure> {
+        let began = *self.began.get_or_insert_with(Instant::now);
         let (acknowledgments, answers) = run.record.take();
         self.acknowledgments.extend(acknowledgments);
         self.answers.extend(answers);
@@ -50,6 +56,9 @@ impl Checks {
         let is_ahead = |answer: &mut Answer| answer.content.position > head;
         let ahead = self.answers.extract_if(.., is_ahead).collect();
         self.checker.check(acknowledgments, &std::mem::replace(&mut self.answers, ahead));
+        if !self.checker.verdict().found().is_empty() {
+            self.first_found.get_or_insert_with(|| began.elapsed());
+        }
         if run.sabotage.is_some_and(|sabotage| sabotage.is_found(self.checker.verdict())) {
             run.stop.set();
         }

@@ -14,6 +14,8 @@ use crate::tally::{Reads, Tally};
 /// The outcome of a run.
 pub struct Report {
     pub verdict: Verdict,
+    /// The time until the first violation was found.
+    pub first_found: Option<Duration>,
     pub tally: Tally,
     /// The number of reads on the primary by the store that may do so.
     pub fallbacks: u64,
@@ -40,6 +42,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, violations) in self.verdict.all() {
             violations.write(name, f)?;
+        }
+        if let Some(time) = self.first_found {
+            writeln!(f, "the first one was found after {:.1} s", time.as_secs_f64())?;
         }
         let Tally { reads, served, unserved, appends, failed_appends, disturbances, .. } =
             &self.tally;
@@ -116,7 +121,7 @@ mod tests {
         tally.disturbances.extend(Disturbance::ALL.map(|it| (it, 1)));
         let mut verdict = Verdict::default();
         set(&mut verdict);
-        Report { verdict, tally, fallbacks: 0, events: 0, seed: 1 }
+        Report { verdict, first_found: None, tally, fallbacks: 0, events: 0, seed: 1 }
     }
 
     #[test]

@@ -52,8 +52,9 @@ impl Run {
         self.stop.set();
         self.checks.lock().await.finish(&self).await?;
         let Self { record, checks, seed, .. } = self;
-        let Checks { checker, audit, .. } = checks.into_inner();
+        let Checks { checker, audit, first_found, .. } = checks.into_inner();
         Ok(Report {
+            first_found,
             events: checker.events(),
             verdict: checker.into_verdict(),
             tally: record.tally(Tally::clone),
