@@ -7,6 +7,8 @@ pub enum Failure {
     Cluster(#[from] local_postgres::Error),
     #[error("the log holds an event that this program did not append")]
     Foreign,
+    #[error("cannot start a proxy")]
+    Proxy(#[from] fault_proxy::Error),
     #[error("cannot {action}")]
     Sql { action: &'static str, source: tokio_postgres::Error },
     #[error("cannot {action}")]

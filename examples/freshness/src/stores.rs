@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddyline::{Config, Error, Fallback, ReadOnly, ReadWrite, RetryPolicy, Store};
+use tokio::time::sleep;
 
 use crate::args::Sabotage;
 use crate::failure::Failure;
-use crate::testbed::{FALLBACK_READER, READER, Roles, Testbed, WRITER};
+use crate::testbed::{FALLBACK_READER, READER, Roles, Testbed};
 
 /// The stores.
 pub struct Stores {
@@ -26,12 +27,12 @@ pub struct Stores {
 impl Stores {
     pub async fn connect(testbed: &Testbed, sabotage: Option<Sabotage>) -> Result<Self, Failure> {
         let connect = async || {
-            let writer = config(&testbed.any_primary(WRITER))?;
+            let writer = config(&testbed.primary_of_writers())?;
             let plain = replicas(testbed, READER, sabotage)?;
             let observing = replicas(testbed, READER, sabotage)?
-                .primary(&testbed.any_primary(READER), Fallback::Never)?;
+                .primary(&testbed.primary_of_readers(READER), Fallback::Never)?;
             let fallback = replicas(testbed, FALLBACK_READER, sabotage)?
-                .primary(&testbed.any_primary(FALLBACK_READER), Fallback::WhenBehind)?;
+                .primary(&testbed.primary_of_readers(FALLBACK_READER), Fallback::WhenBehind)?;
             Ok(Self {
                 writer: Store::<ReadWrite>::connect(writer).await?,
                 plain: Store::<ReadOnly>::connect(plain).await?,
@@ -43,8 +44,11 @@ impl Stores {
         connect().await.map_err(Failure::store("connect the stores"))
     }
 
-    /// Removes a replica from the read-only stores.
-    pub fn remove(&self, number: usize) -> Result<(), Failure> {
+    /// Removes a replica from the read-only stores. If it is the last one, waits for another one.
+    pub async fn remove(&self, number: usize) -> Result<(), Failure> {
+        while self.names().len() < 2 {
+            sleep(PAUSE).await;
+        }
         let names = self.names().remove(&number).expect("the server is a replica");
         let mut removals = self.read_only().into_iter().zip(&names);
         let removed = removals.try_for_each(|((store, _), name)| store.remove_replica(name));
@@ -55,8 +59,8 @@ impl Stores {
     pub async fn add(&self, testbed: &Testbed, number: usize) -> Result<(), Failure> {
         let mut names = Vec::new();
         for (store, user) in self.read_only() {
-            let added = store.add_replica(&testbed.address(user, number)).await;
-            names.push(added.map_err(Failure::store("add a replica"))?);
+            let address = testbed.address(user, number);
+            names.push(add(store, &address).await.map_err(Failure::store("add a replica"))?);
         }
         self.names().insert(number, names.try_into().expect("there are three stores"));
         Ok(())
@@ -69,6 +73,17 @@ impl Stores {
 
     fn names(&self) -> MutexGuard<'_, HashMap<usize, [String; 3]>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds a replica, which a busy machine may keep from answering in time.
+async fn add(store: &Store<ReadOnly>, address: &str) -> Result<String, Error> {
+    let began = Instant::now();
+    loop {
+        match store.add_replica(address).await {
+            Err(error) if error.is_transient() && began.elapsed() < LONGEST_ADDITION => {}
+            outcome => return outcome,
+        }
     }
 }
 
@@ -100,4 +115,6 @@ fn config(url: &str) -> Result<Config, Error> {
 const ATTEMPT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(6);
+const LONGEST_ADDITION: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(10);
 const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);

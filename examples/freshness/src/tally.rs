@@ -53,14 +53,20 @@ impl Tally {
     /// Returns what has not occurred yet: disturbances, and kinds of read that were never answered
     /// during one.
     pub fn absent(&self) -> Vec<String> {
-        let pairs = Disturbance::ALL.into_iter().flat_map(|it| Ask::ALL.map(|ask| (it, ask)));
-        let unanswered =
-            pairs.filter(|pair| self.during.get(pair).is_none_or(|it| it.answered == 0));
-        let unanswered =
-            unanswered.map(|(it, ask)| format!("answers to {ask} reads while servers were {it}"));
         let is_absent = |it: &Disturbance| !self.disturbances.contains_key(it);
         let absent = Disturbance::ALL.into_iter().filter(is_absent);
-        absent.map(|it| format!("servers that were {it}")).chain(unanswered).collect()
+        let absent = absent.map(|it| format!("servers that were {it}"));
+        let unanswered = Disturbance::ALL.into_iter().flat_map(|it| {
+            let unanswered = self.unanswered(it);
+            unanswered.map(move |ask| format!("answers to {ask} reads while servers were {it}"))
+        });
+        absent.chain(unanswered).collect()
+    }
+
+    /// Returns the kinds of read that were never answered during a disturbance of this kind.
+    pub fn unanswered(&self, disturbance: Disturbance) -> impl Iterator<Item = Ask> {
+        let reads = move |ask| self.during.get(&(disturbance, ask));
+        Ask::ALL.into_iter().filter(move |ask| reads(*ask).is_none_or(|it| it.answered == 0))
     }
 
     /// Returns the reads during all disturbances of a kind.

@@ -1,9 +1,11 @@
 //! The servers.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use console::print_stderr;
 use eddyline::{Config, Schema};
+use fault_proxy::{Direction, Proxy};
 use local_postgres::{Cluster, Server, find_or_install};
 
 use crate::args::Args;
@@ -13,6 +15,8 @@ use crate::sql;
 /// A primary and three standbys, with an empty log.
 pub struct Testbed {
     cluster: Cluster,
+    /// For each server the proxy through which read-only stores reach it if it is the primary.
+    proxies: Vec<Proxy>,
     roles: Mutex<Roles>,
 }
 
@@ -55,8 +59,13 @@ impl Testbed {
         let created = client.map_err(Failure::sql("connect"))?.batch_execute(&roles).await;
         created.map_err(Failure::sql("create the roles"))?;
         cluster.wait_for_replay().await?;
+        let mut proxies = Vec::new();
+        for server in cluster.servers() {
+            proxies
+                .push(Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()))).await?);
+        }
         let roles = Roles { primary: 0, replicas: (1..=STANDBYS).collect() };
-        Ok(Self { cluster, roles: Mutex::new(roles) })
+        Ok(Self { cluster, proxies, roles: Mutex::new(roles) })
     }
 
     /// Returns the current roles of the servers.
@@ -90,11 +99,25 @@ impl Testbed {
         format!("postgres://{user}@{}:{}/{NAME}", server.host(), server.port())
     }
 
-    /// Returns an address with all servers for a user.
-    pub fn any_primary(&self, user: &str) -> String {
+    /// Returns the address at which writers find the primary among all servers.
+    pub fn primary_of_writers(&self) -> String {
         let servers = self.cluster.servers();
         let hosts: Vec<_> = servers.map(|it| format!("{}:{}", it.host(), it.port())).collect();
+        format!("postgres://{WRITER}@{}/{NAME}", hosts.join(","))
+    }
+
+    /// Returns the address at which a read-only store finds the primary among all servers, through
+    /// the proxies.
+    pub fn primary_of_readers(&self, user: &str) -> String {
+        let hosts: Vec<_> = self.proxies.iter().map(|it| it.address().to_string()).collect();
         format!("postgres://{user}@{}/{NAME}", hosts.join(","))
+    }
+
+    /// Limits the bytes per second that each connection through the proxies receives.
+    pub fn limit_answers(&self, bytes_per_second: Option<u64>) {
+        for proxy in &self.proxies {
+            proxy.limit_rate(Direction::ToClient, bytes_per_second);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Roles> {
@@ -105,8 +128,7 @@ impl Testbed {
 /// The name of the database.
 const NAME: &str = "freshness";
 
-/// The user of the writers.
-pub const WRITER: &str = "freshness_writer";
+const WRITER: &str = "freshness_writer";
 /// The user of the stores that must not read from the primary.
 pub const READER: &str = "freshness_reader";
 /// The user of the store that may read from the primary as a last resort.

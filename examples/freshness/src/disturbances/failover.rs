@@ -1,8 +1,9 @@
 //! Promotions of a standby.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use tokio::time::sleep;
 use tokio::try_join;
 
 use super::Disturbance;
@@ -22,7 +23,7 @@ pub async fn switch_over(run: &Run) -> Result<(), Failure> {
     run.testbed.set_roles(Roles { primary: new, replicas: replicas.clone() });
     let followers = replicas.iter().chain([&old]).map(|&number| run.testbed.server(number));
     try_join_all(followers.map(|server| server.follow(run.testbed.server(new)))).await?;
-    put_in(run, old).await?;
+    put_in(run, old, Disturbance::Promoted).await?;
     drop(active);
     Ok(())
 }
@@ -60,7 +61,7 @@ pub async fn fail_over(run: &Run) -> Result<(), Failure> {
     drop(checks);
 
     try_join!(server(ahead).rebuild(server(new)), server(old).rebuild(server(new)))?;
-    put_in(run, old).await?;
+    put_in(run, old, Disturbance::FailedOver).await?;
     drop(active);
     Ok(())
 }
@@ -77,19 +78,29 @@ async fn begin(run: &Run, disturbance: Disturbance) -> Result<(Active<'_>, Roles
 
 /// Takes a standby out of the stores. From now on no reader may read from it.
 async fn take_out(run: &Run, standby: usize) -> Result<(), Failure> {
-    run.stores.remove(standby)?;
+    run.stores.remove(standby).await?;
     run.record.wait_for_running().await;
     run.checks.lock().await.audit.begin(&run.testbed, standby).await
 }
 
-/// Adds a server to the stores, which follows the new primary now.
-async fn put_in(run: &Run, standby: usize) -> Result<(), Failure> {
+/// Adds a server to the stores, which follows the new primary now, and waits until each kind of
+/// read was answered since the disturbance began.
+async fn put_in(run: &Run, standby: usize, disturbance: Disturbance) -> Result<(), Failure> {
     run.checks.lock().await.end_audit(&run.testbed, standby).await?;
     run.testbed.add_replica(standby);
-    run.stores.add(&run.testbed, standby).await
+    run.stores.add(&run.testbed, standby).await?;
+    let began = Instant::now();
+    let is_answered = || run.record.tally(|tally| tally.unanswered(disturbance).next().is_none());
+    while !is_answered() && began.elapsed() < LONGEST_WAIT_FOR_ANSWERS {
+        sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 /// The number of appends that the promoted standby lacks, and the number that it accepts before the
 /// old primary is started.
 const LOST_EVENTS: u64 = 20;
 const APPENDS_BESIDE_THE_OLD_PRIMARY: u64 = 100;
+
+const LONGEST_WAIT_FOR_ANSWERS: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(10);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
+use rand::seq::IteratorRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
 
@@ -31,6 +31,8 @@ pub enum Disturbance {
     Restarted,
     /// A standby is removed from the stores for a while.
     Removed,
+    /// The answers of the primary arrive slowly at the read-only stores that know it.
+    Slowed,
     /// A standby is promoted after the primary was shut down. The others follow it, also the old
     /// primary.
     Promoted,
@@ -41,20 +43,22 @@ pub enum Disturbance {
 }
 
 impl Disturbance {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Paused,
         Self::Delayed,
         Self::Frozen,
         Self::Killed,
         Self::Restarted,
         Self::Removed,
+        Self::Slowed,
         Self::Promoted,
         Self::FailedOver,
     ];
 
-    /// The kinds that concern one standby.
-    const OF_A_STANDBY: [Self; 6] =
-        [Self::Paused, Self::Delayed, Self::Frozen, Self::Killed, Self::Restarted, Self::Removed];
+    /// Returns whether the servers change their roles.
+    fn is_promotion(self) -> bool {
+        matches!(self, Self::Promoted | Self::FailedOver)
+    }
 }
 
 impl fmt::Display for Disturbance {
@@ -66,6 +70,7 @@ impl fmt::Display for Disturbance {
             Self::Killed => "killed",
             Self::Restarted => "restarted",
             Self::Removed => "removed",
+            Self::Slowed => "slowed",
             Self::Promoted => "promoted",
             Self::FailedOver => "failed over",
         })
@@ -113,12 +118,11 @@ async fn disturb_standbys(run: &Run, is_over: &impl Fn() -> bool) -> Result<(), 
     Ok(())
 }
 
-/// Returns a random kind of disturbance, preferably one that has not occurred yet.
+/// Returns a random kind of disturbance of a standby, preferably one that has not occurred yet.
 fn next(run: &Run, random: &mut SmallRng) -> Disturbance {
-    let is_new = |it: &Disturbance| !run.record.has_begun(*it);
-    let new: Vec<_> = Disturbance::OF_A_STANDBY.into_iter().filter(is_new).collect();
-    let all = Disturbance::OF_A_STANDBY;
-    *new.choose(random).or(all.choose(random)).expect("there are kinds")
+    let kinds = || Disturbance::ALL.into_iter().filter(|it| !it.is_promotion());
+    let new = kinds().filter(|it| !run.record.has_begun(*it)).choose(random);
+    new.or(kinds().choose(random)).expect("there are kinds")
 }
 
 const LONGEST_REST: Duration = Duration::from_millis(600);

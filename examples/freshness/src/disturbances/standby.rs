@@ -51,9 +51,14 @@ pub async fn disturb(
             run.record.wait_for_appends(FEWEST_APPENDS).await?;
         }
         Disturbance::Removed => {
-            run.stores.remove(number)?;
+            run.stores.remove(number).await?;
             hold().await?;
             run.stores.add(&run.testbed, number).await?;
+        }
+        Disturbance::Slowed => {
+            run.testbed.limit_answers(Some(SLOW));
+            hold().await?;
+            run.testbed.limit_answers(None);
         }
         Disturbance::Promoted | Disturbance::FailedOver => {}
     }
@@ -62,5 +67,8 @@ pub async fn disturb(
 
 /// The fewest appends during a disturbance.
 const FEWEST_APPENDS: u64 = 20;
+
+/// The rate of slow answers, in bytes per second. A short answer takes some 40 ms.
+const SLOW: u64 = 4_000;
 
 const APPLY_DELAY: &str = "recovery_min_apply_delay";
