@@ -168,7 +168,7 @@ impl Pool {
         let mut changes = capacity.changes();
         let _waiting = capacity.wait();
         let identity = self.identity();
-        let (mut newest, mut _seeker) = (identity.newest(), None);
+        let (mut newest, mut seeker) = (identity.newest(), None);
         let mut pause = MIN_PAUSE;
         let mut taken = pin!(self.take());
         loop {
@@ -183,7 +183,7 @@ impl Pool {
                 return Err(error);
             }
             if self.server.role == Role::Primary {
-                _seeker = Some(identity.seek());
+                seeker.get_or_insert_with(|| identity.seek());
             }
             tokio::select! {
                 biased;

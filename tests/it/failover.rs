@@ -112,7 +112,8 @@ async fn connections(server: &Server, application: &str) -> i64 {
 const POOLED: &str = "eddyline primary";
 const WATCHER: &str = "eddyline primary watcher";
 
-/// Appends events with ids of their own, until told to stop. Returns the position of each.
+/// Appends an event for a book of its own each time, every other client by a decision, until the
+/// goal is reached. Returns the position of each event.
 async fn append_continually(
     store: &Store<ReadWrite>,
     client: usize,
@@ -122,7 +123,18 @@ async fn append_continually(
     let mut stored = Vec::new();
     while *count.borrow() < *goal.borrow() {
         let book = format!("b-{client}-{}", stored.len());
-        stored.push((append(store, lent(&book, "r-1")).await, book));
+        let event = lent(&book, "r-1");
+        let position = match client % 2 {
+            0 => append(store, event).await,
+            _ => {
+                let decided = store.decide(loans_of(&book), |history| {
+                    assert!(history.events().is_empty());
+                    Ok::<_, Error>(Decision::append([event.clone()]))
+                });
+                promptly(decided).await.unwrap().position()
+            }
+        };
+        stored.push((position, book));
         count.send_modify(|count| *count += 1);
     }
     stored
@@ -210,6 +222,30 @@ async fn an_append_in_flight_on_an_isolated_primary_is_stored_by_the_new_one() {
     let (appended, ()) = tokio::join!(appending, promotion);
 
     assert_eq!(books(new).await.len(), appended);
+}
+
+/// No timeout of the store ends the calls that the old primary does not answer.
+#[tokio::test]
+async fn calls_leave_a_primary_that_stands_still_for_the_new_one() {
+    let servers = Servers::start(1).await;
+    let (old, new) = (servers.primary(), servers.standby());
+    let config = servers.config().acquire_timeout(FOREVER).connect_timeout(FOREVER);
+    let store = Store::<ReadWrite>::connect(config.statement_timeout(FOREVER)).await.unwrap();
+    append(&store, lent("b-1", "r-1")).await;
+    servers.cluster.wait_for_replay().await.unwrap();
+    old.freeze().await.unwrap();
+
+    let (last, head, promoted) = tokio::join!(
+        append(&store, lent("b-1", "r-2")),
+        // It needs a new connection.
+        promptly(store.head()),
+        new.promote(),
+    );
+
+    old.thaw().unwrap();
+    promoted.unwrap();
+    assert!(head.unwrap() <= last);
+    assert_eq!(books(new).await.len(), 2);
 }
 
 #[tokio::test]

@@ -155,7 +155,8 @@ impl Watcher {
             let is_awaited = !self.board.waiters.is_empty();
             let is_sought = identity.is_sought();
             let due = if !is_connected {
-                out_until.filter(|_| self.has_pauses).unwrap_or(last + self.interval)
+                let regular = last + self.interval.max(RECONNECT_INTERVAL);
+                out_until.filter(|_| self.has_pauses).unwrap_or(regular)
             } else if is_sought {
                 last + SEEKING_INTERVAL.min(self.interval)
             } else if watch.is_demanded() {
@@ -193,6 +194,8 @@ impl Watcher {
 
 /// How long a server may be silent while no read asks whether it is alive.
 const LONG_SILENCE: Duration = Duration::from_secs(1);
+/// The shortest time between attempts to connect.
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(250);
 /// The pause between observations of a host while callers wait for a primary.
 const SEEKING_INTERVAL: Duration = Duration::from_millis(20);
 /// How long an answer is waited for until another connection is tried.
