@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     // A query reads from the replica, at the position of the append or later.
-    let seen = reader.at_least(appended.last()).query(&loans).await?;
+    let seen = reader.at_least(appended.bookmark()).query(&loans).await?;
     println!("{} sees {} loan, as of {}", seen.served_by(), seen.events().len(), seen.position());
     Ok(())
 }

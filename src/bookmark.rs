@@ -248,6 +248,18 @@ mod tests {
             prop_assert!(token[..at].parse::<Bookmark>().is_err());
         }
 
+        /// Any contents with a right checksum are decoded or refused.
+        #[test]
+        fn decodes_or_refuses_any_contents(mut contents in prop::collection::vec(any::<u8>(), 0..99)) {
+            contents.insert(0, VERSION);
+            contents.extend(checksum(&contents));
+            let token = URL_SAFE_NO_PAD.encode(&contents);
+
+            if let Ok(bookmarks) = decode(&token) {
+                prop_assert_eq!(encode(&bookmarks), token);
+            }
+        }
+
         /// Any text is parsed or refused, and an accepted text is the token of its bookmark.
         #[test]
         fn accepts_only_tokens(text in ".*|[A-Za-z0-9_-]*") {

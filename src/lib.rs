@@ -31,7 +31,7 @@
 //! let replicas = Config::new("postgres://replica-a/library")?
 //!     .replica("postgres://replica-b/library")?;
 //! let reader = Store::<ReadOnly>::connect(replicas).await?;
-//! let history = reader.at_least(decided.position()).query(&loans).await?;
+//! let history = reader.at_least(decided.bookmark()).query(&loans).await?;
 //! assert!(history.position() >= decided.position());
 //! # Ok(())
 //! # }
@@ -59,7 +59,10 @@
 //! Events have a [`SequenceNumber`] in commit order. A read that sees an event sees all events
 //! below it, on the primary and on every replica. So reading on from a position ([`Query::after`])
 //! misses nothing. An append returns its position, and a read-only store can read at that position
-//! or later ([`Store::at_least`]).
+//! or later ([`Store::at_least`]). A [`Causality`] does so for all appends and reads of a request
+//! or a session.
+//!
+//! A position travels as a [`Bookmark`], which is refused if a failover has lost its event.
 //!
 //! [`Store::import`] appends many events from a stream.
 //!
@@ -92,6 +95,7 @@ compile_error!("eddyline needs the feature `ring` or the feature `aws-lc-rs` for
 
 mod address;
 mod bookmark;
+mod causality;
 mod condition;
 mod config;
 mod decision;
@@ -122,6 +126,7 @@ pub use opentelemetry;
 pub use {futures_core, jiff, tokio_postgres, uuid};
 
 pub use crate::bookmark::Bookmark;
+pub use crate::causality::Causality;
 pub use crate::condition::AppendCondition;
 pub use crate::config::{Config, Fallback, Pooler, QueueFull, Replica, Tls};
 pub use crate::decision::{Decided, Decision};

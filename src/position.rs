@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Positions are assigned in commit order: a read that sees a position sees every event below it,
 /// on the primary and on every replica. They ascend, with gaps. A position is assigned again only
 /// if its event is lost: in a failover to a standby that does not have it, in a restore, or in a
-/// crash of a server that commits asynchronously.
+/// crash of a server that commits asynchronously. A [`Bookmark`](crate::Bookmark) is a position
+/// that shows this.
 ///
 /// ```
 /// use eddyline::SequenceNumber;

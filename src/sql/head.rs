@@ -172,3 +172,126 @@ pub(super) fn version_of(log: &LogName) -> String {
     let (schema, name) = (log.schema(), log.log());
     format!("\"{schema}\".eddyline_schema AS version WHERE version.log = '{name}'")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A log, as the model has it.
+    #[derive(Clone, Default)]
+    struct ModelLog {
+        /// The number and the identity of each event.
+        events: Vec<(u64, u64)>,
+        epoch: u128,
+        ended: Vec<(u128, u64)>,
+        /// The incarnation that appends in the epoch.
+        server: u64,
+    }
+
+    impl ModelLog {
+        fn head(&self) -> u64 {
+            self.events.last().map_or(0, |(number, _)| *number)
+        }
+
+        fn up_to(&self, number: u64) -> &[(u64, u64)] {
+            let count = self.events.iter().take_while(|(one, _)| *one <= number).count();
+            &self.events[..count]
+        }
+
+        fn check(&self, bookmark: Bookmark) -> BoundCheck {
+            // As `end_of_epoch` renders it.
+            let epoch = bookmark.epoch().map_or(self.epoch, |epoch| epoch.id().as_u128());
+            let ended = self.ended.iter().find(|(one, _)| *one == epoch);
+            let end = match epoch == self.epoch {
+                true => Some(i64::MAX),
+                false => ended.map(|(_, end)| *end as i64),
+            };
+            check_bound(&bookmark, SequenceNumber::new(self.head()), end, false)
+        }
+    }
+
+    /// A server with a log: each state that the log had, the present one last.
+    struct ModelServer {
+        incarnation: u64,
+        states: Vec<ModelLog>,
+    }
+
+    #[derive(Clone, Debug)]
+    enum HistoryStep {
+        /// A server appends. The number leaves so many out.
+        Append(usize, u64),
+        Restart(usize),
+        /// A server begins with a former state of another one: a standby is promoted, or a backup
+        /// or a dump restored.
+        Copy(usize, prop::sample::Index),
+        /// A reader notes a position of a present or former state: a standby may lag.
+        See(usize, prop::sample::Index, prop::sample::Index),
+    }
+
+    fn step() -> impl Strategy<Value = HistoryStep> {
+        let index = any::<prop::sample::Index>;
+        prop_oneof![
+            4 => (0_usize..6, 0_u64..3).prop_map(|(server, gap)| HistoryStep::Append(server, gap)),
+            1 => (0_usize..6).prop_map(HistoryStep::Restart),
+            1 => (0_usize..6, index()).prop_map(|(server, at)| HistoryStep::Copy(server, at)),
+            3 => (0_usize..6, index(), index()).prop_map(|(one, at, n)| HistoryStep::See(one, at, n)),
+        ]
+    }
+
+    proptest! {
+        /// Lemma 8: a log that has reached a bookmark has the events of its snapshot. And it
+        /// refuses none if it goes on from that snapshot.
+        #[test]
+        fn a_log_reaches_exactly_the_bookmarks_whose_events_it_has(steps in vec(step(), 0..80)) {
+            let mut unique = 0..;
+            let mut next = || unique.next().unwrap();
+            let mut servers = vec![ModelServer { incarnation: next(), states: vec![ModelLog::default()] }];
+            servers[0].states[0].server = u64::MAX;
+            let mut seen = Vec::new();
+            for step in steps {
+                let count = servers.len();
+                match step {
+                    HistoryStep::Append(server, gap) => {
+                        let ModelServer { incarnation, states } = &mut servers[server % count];
+                        let mut log = states.last().unwrap().clone();
+                        if log.server != *incarnation {
+                            log.ended.push((log.epoch, log.head()));
+                            (log.epoch, log.server) = (u128::from(next()) + 1, *incarnation);
+                        }
+                        log.events.push((log.head() + 1 + gap, next()));
+                        states.push(log);
+                    }
+                    HistoryStep::Restart(server) => servers[server % count].incarnation = next(),
+                    HistoryStep::Copy(server, at) => {
+                        let states = &servers[server % count].states;
+                        let states = states[..=at.index(states.len())].to_vec();
+                        servers.push(ModelServer { incarnation: next(), states });
+                    }
+                    HistoryStep::See(server, at, number) => {
+                        let server = server % count;
+                        let at = at.index(servers[server].states.len());
+                        let log = servers[server].states[at].clone();
+                        let number = number.index(log.head() as usize + 1) as u64;
+                        let epoch = Epoch::new(Uuid::from_u128(log.epoch));
+                        let bookmark = Bookmark::new(SequenceNumber::new(number), epoch);
+                        seen.push((bookmark, log, server));
+                    }
+                }
+            }
+            for (bookmark, log, server) in &seen {
+                let number = bookmark.position().value();
+                for state in servers.iter().flat_map(|server| &server.states) {
+                    if state.check(*bookmark) == BoundCheck::Reached {
+                        prop_assert_eq!(state.up_to(number), log.up_to(number));
+                    }
+                }
+                let present = servers[*server].states.last().unwrap();
+                prop_assert_eq!(present.check(*bookmark), BoundCheck::Reached);
+            }
+        }
+    }
+}

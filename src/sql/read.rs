@@ -52,8 +52,11 @@ impl<'a> Reading<'a> {
     /// Sets a bookmark that the log must have reached. If it has not, or the bookmark's event is
     /// lost, the server reads no events and answers with the head alone.
     pub(crate) fn at_least(mut self, bookmark: Bookmark) -> Self {
-        if bookmark.position() > SequenceNumber::ZERO {
-            self.bounds.push(bookmark);
+        match self.bounds.iter_mut().find(|bound| bound.epoch() == bookmark.epoch()) {
+            _ if bookmark.position() == SequenceNumber::ZERO => {}
+            Some(bound) if bound.position() >= bookmark.position() => {}
+            Some(bound) => *bound = bookmark,
+            None => self.bounds.push(bookmark),
         }
         self
     }

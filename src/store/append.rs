@@ -92,7 +92,9 @@ impl Store<ReadWrite> {
     ) -> Result<Appended, Error> {
         let events = events.into_iter().collect();
         let call = AppendCall::new(self, events, condition, Instant::now());
-        call.record(call.run()).await
+        let appended = call.record(call.run()).await?;
+        self.note_appended(appended.bookmark());
+        Ok(appended)
     }
 
     /// Makes attempts to store events, as the retry policy says.

@@ -95,6 +95,7 @@ impl<M: Mode> Store<M> {
         Ok(Self {
             shared: Arc::new(Shared::new(config, M::ROLE)?),
             at_least: Bookmark::default(),
+            causality: None,
             max_staleness: None,
             retry: config.retry.clone(),
             scope: None,

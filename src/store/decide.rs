@@ -127,6 +127,7 @@ impl Store<ReadWrite> {
             .await;
         let (attempts, delay) = (retried.attempts(), retried.delay());
         let decided = retried.into_result().map_err(Error::from)??;
+        self.note_appended(decided.bookmark());
         Ok(Decided { attempts, delay, ..decided })
     }
 }

@@ -55,9 +55,11 @@ impl<'a> LockedTransaction<'a> {
         deadline: AttemptDeadline,
     ) -> Result<Self, Error> {
         let (shared, pool) = (&*store.shared, store.primary_pool());
+        let shown = store.shown();
+        let reading = store.bounded(Reading::new(&shared.log.name, query), &shown);
         let server = pool.server();
         let mut lease = deadline.acquire(pool).await?;
-        let reading = lock_and_read(shared, query, &mut lease, deadline);
+        let reading = lock_and_read(shared, query, &reading, &mut lease, deadline);
         let history = match deadline.run(reading).await {
             Ok(result) => result?,
             Err(waited) => {
@@ -65,6 +67,7 @@ impl<'a> LockedTransaction<'a> {
                 return Err(timed_out(server, waited));
             }
         };
+        store.note_answer(&shown, history.bookmark());
         Ok(Self { shared, lease, deadline, history, idle_since: Instant::now() })
     }
 
@@ -159,6 +162,7 @@ impl<'a> LockedTransaction<'a> {
 async fn lock_and_read(
     shared: &Shared,
     query: &Query,
+    reading: &Reading<'_>,
     lease: &mut Lease,
     deadline: AttemptDeadline,
 ) -> Result<History<ReadWrite>, Error> {
@@ -170,7 +174,6 @@ async fn lock_and_read(
         statement: statement_timeout,
     };
     let lock = sql::lock_to_decide(name, timeouts);
-    let reading = Reading::new(name, query);
     let (head, read) = (reading.head(), reading.all().expect("a query reads events"));
     let lock_handle = lease.prepare(&lock.text).await?;
     let head_handle = lease.prepare(&head.text).await?;

@@ -37,7 +37,7 @@ use crate::pool::Pool;
 use crate::retry::Retry;
 use crate::server::Server;
 use crate::telemetry::{Operation, OperationName};
-use crate::{Bookmark, Classify, Mode, ReadWrite, RetryPolicy};
+use crate::{Bookmark, Causality, Classify, Mode, ReadWrite, RetryPolicy};
 
 /// A handle that reads a log and, if its mode is [`ReadWrite`](crate::ReadWrite), appends to it.
 ///
@@ -55,6 +55,7 @@ use crate::{Bookmark, Classify, Mode, ReadWrite, RetryPolicy};
 pub struct Store<M: Mode> {
     shared: Arc<Shared>,
     at_least: Bookmark,
+    causality: Option<Causality>,
     max_staleness: Option<Duration>,
     retry: RetryPolicy,
     scope: Option<&'static str>,
@@ -91,6 +92,37 @@ impl<M: Mode> Store<M> {
     /// ```
     pub fn with_scope(&self, name: &'static str) -> Self {
         Self { scope: Some(name), ..self.clone() }
+    }
+
+    /// Returns a handle whose appends and reads raise this causality, and whose reads show the log
+    /// at least at what it holds: the caller's own appends, and everything that it has seen before.
+    ///
+    /// Replaces the causality that this handle had. The reads of a read-only store wait for a
+    /// replica as with [`at_least`](Store::at_least).
+    ///
+    /// ```no_run
+    /// # use eddyline::{
+    /// #     AppendCondition, Causality, Error, Event, Filter, ReadOnly, ReadWrite, Store,
+    /// # };
+    /// # async fn add(
+    /// #     writer: Store<ReadWrite>, reader: Store<ReadOnly>, event: Event, copies: Filter,
+    /// # ) -> Result<(), Error> {
+    /// let causality = Causality::new();
+    /// let writer = writer.with_causality(&causality);
+    /// let reader = reader.with_causality(&causality);
+    /// let appended = writer.append([event], AppendCondition::none()).await?;
+    /// let history = reader.query(&copies).await?;
+    /// assert!(history.position() >= appended.last());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reads of the handle fail with [`Error::PositionLost`](crate::Error::PositionLost) if a
+    /// failover has lost what the causality holds.
+    pub fn with_causality(&self, causality: &Causality) -> Self {
+        Self { causality: Some(causality.clone()), ..self.clone() }
     }
 
     /// Returns the retry policy of this handle.
@@ -178,6 +210,13 @@ impl<M: Mode> Store<M> {
 }
 
 impl Store<ReadWrite> {
+    /// Raises the causality of this handle, if it has one.
+    fn note_appended(&self, last: Bookmark) {
+        if let Some(causality) = &self.causality {
+            causality.raise(last);
+        }
+    }
+
     /// Returns the pool of the primary for everything but batches.
     fn primary_pool(&self) -> &Pool {
         self.shared.writer().pool()
@@ -189,6 +228,7 @@ impl<M: Mode> Clone for Store<M> {
         Self {
             shared: self.shared.clone(),
             at_least: self.at_least,
+            causality: self.causality.clone(),
             max_staleness: self.max_staleness,
             retry: self.retry.clone(),
             scope: self.scope,

@@ -8,7 +8,7 @@ use super::shared::Servers;
 use super::stream::{EventStream, ReadAnswer};
 use crate::sql::Reading;
 use crate::telemetry::OperationName;
-use crate::{Error, History, Mode, Query, SequenceNumber, SequencedEvent};
+use crate::{Bookmark, Causality, Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
 impl<M: Mode> Store<M> {
     /// Reads the events of a query, and the position of the snapshot that they come from.
@@ -31,7 +31,8 @@ impl<M: Mode> Store<M> {
     ///   [`Error::TimedOut`]: no server answered.
     /// - [`Error::Database`]: the server refused the read.
     /// - [`Error::ReplicaBehind`]: no server has reached the position that
-    ///   [`at_least`](Store::at_least) or [`Query::after`] names.
+    ///   [`at_least`](Store::at_least), [`Query::after`] or the
+    ///   [causality](Store::with_causality) names.
     /// - [`Error::PositionLost`]: the event at such a position was lost.
     /// - [`Error::Decode`]: a row is not one that this crate stored.
     ///
@@ -82,7 +83,7 @@ impl<M: Mode> Store<M> {
     pub async fn event(&self, id: Uuid) -> Result<Option<SequencedEvent>, Error> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Query));
-        let reading = Reading::of_event(&self.shared.log.name, id).at_least(self.at_least);
+        let reading = Reading::of_event(&self.shared.log.name, id);
         let read = || self.ask(&reading, &call, true, self.attempt_deadline(started));
         let result = self.retry_read(started, "event", read).await;
         let result = result.map(|answered| answered.events.into_iter().next());
@@ -131,7 +132,7 @@ impl<M: Mode> Store<M> {
         let query = query.into();
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Stream));
-        let reading = Reading::new(&self.shared.log.name, &query).at_least(self.at_least);
+        let reading = Reading::new(&self.shared.log.name, &query);
         let answer = self.first_answer(started, "stream", &reading, &call).await;
         let operation = call.into_operation();
         match answer {
@@ -163,7 +164,7 @@ impl<M: Mode> Store<M> {
     pub async fn head(&self) -> Result<SequenceNumber, Error> {
         let started = Instant::now();
         let call = ReadCall::new(self.operation(OperationName::Head));
-        let reading = Reading::of_head(&self.shared.log.name).at_least(self.at_least);
+        let reading = Reading::of_head(&self.shared.log.name);
         let answer = self.first_answer(started, "head", &reading, &call).await;
         call.finish(answer.map(|answer| answer.head().position()), |_| 0)
     }
@@ -201,7 +202,7 @@ impl<M: Mode> Store<M> {
         call: &ReadCall,
         deadline: AttemptDeadline,
     ) -> Result<History<M>, Error> {
-        let reading = Reading::new(&self.shared.log.name, query).at_least(self.at_least);
+        let reading = Reading::new(&self.shared.log.name, query);
         let Answered { events, answer, .. } = self.ask(&reading, call, true, deadline).await?;
         let last = events.last().map(SequencedEvent::sequence_number);
         let head = answer.head();
@@ -217,6 +218,8 @@ impl<M: Mode> Store<M> {
         collects: bool,
         mut deadline: AttemptDeadline,
     ) -> Result<Answered, Error> {
+        let shown = self.shown();
+        let reading = &self.bounded(reading.clone(), &shown);
         let request = ReadRequest { reading, call, collects };
         let answered = match &self.shared.servers {
             Servers::Primary(writer) => request.send_to_primary(writer.pool(), deadline).await?,
@@ -229,7 +232,27 @@ impl<M: Mode> Store<M> {
                 }
             }
         };
-        self.shared.log.note_newest(answered.answer.head());
+        let head = answered.answer.head();
+        self.shared.log.note_newest(head);
+        self.note_answer(&shown, head);
         Ok(answered)
+    }
+
+    /// Returns what the reads of this handle have to show.
+    pub(super) fn shown(&self) -> Vec<Bookmark> {
+        self.causality.as_ref().map(Causality::bookmarks).unwrap_or_default()
+    }
+
+    /// Binds a read to the positions that it has to show.
+    pub(super) fn bounded<'a>(&self, reading: Reading<'a>, shown: &[Bookmark]) -> Reading<'a> {
+        let reading = reading.at_least(self.at_least);
+        shown.iter().fold(reading, |reading, bookmark| reading.at_least(*bookmark))
+    }
+
+    /// Notes the head of an answer that shows these positions.
+    pub(super) fn note_answer(&self, shown: &[Bookmark], head: Bookmark) {
+        if let Some(causality) = &self.causality {
+            causality.answered(shown, head);
+        }
     }
 }

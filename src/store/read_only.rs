@@ -11,9 +11,8 @@ impl Store<ReadOnly> {
     /// [`Error::PositionLost`](crate::Error::PositionLost), however many events were appended
     /// since.
     ///
-    /// A read
-    /// waits until a replica that can be used has reached the position. It holds no connection and
-    /// no snapshot meanwhile. After [`Config::replica_timeout`] it fails with
+    /// A read waits until a replica that can be used has reached the position. It holds no
+    /// connection and no snapshot meanwhile. After [`Config::replica_timeout`] it fails with
     /// [`Error::ReplicaBehind`](crate::Error::ReplicaBehind), which names every replica with its
     /// position.
     ///
@@ -26,7 +25,7 @@ impl Store<ReadOnly> {
     /// # ) -> Result<(), Error> {
     /// let appended = writer.append([event], AppendCondition::none()).await?;
     /// let copies = Filter::types(["BookCopyAddedToCirculation"]).build()?;
-    /// let history = reader.at_least(appended.last()).query(&copies).await?;
+    /// let history = reader.at_least(appended.bookmark()).query(&copies).await?;
     /// assert!(history.position() >= appended.last());
     /// # Ok(())
     /// # }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules of the vocabulary, which all modules may use.
-const VOCABULARY: [&str; 14] = [
+const VOCABULARY: [&str; 15] = [
     "bookmark",
+    "causality",
     "condition",
     "decision",
     "error",

@@ -1,6 +1,6 @@
 //! The SQL statements of `docs/schema.md` run, and do what the page says.
 
-use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
+use eddyline::{AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -129,6 +129,15 @@ async fn each_documented_statement_does_what_the_page_says() {
     assert_eq!(new_page.run(&new_sql, "SELECT setval").await, ["5"]);
     assert_eq!(append(&new_config).await, 6);
     new_page.end();
+    let bookmark = store.query(Filter::everything()).await.unwrap().bookmark();
+    let after = || Query::new(&Filter::everything()).after(bookmark);
+    let new_store = Store::<ReadWrite>::connect(new_config.clone()).await.unwrap();
+    let refused = new_store.query(after()).await;
+    assert!(matches!(refused, Err(Error::PositionLost { .. })), "{refused:?}");
+    let identity = page.run(&sql, "SELECT format").await;
+    new_sql.batch_execute(&identity[0]).await.unwrap();
+    assert_eq!(new_store.query(after()).await.unwrap().events().len(), 2);
+    assert_eq!(append(&new_config).await, 7);
 
     // Roles.
     page.run(&sql, "CREATE ROLE circulation").await;

@@ -8,6 +8,7 @@ mod appender;
 mod architecture;
 mod cancel;
 mod canonical;
+mod causality;
 mod certificates;
 mod client_certificates;
 mod codes;

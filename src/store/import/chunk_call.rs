@@ -90,6 +90,7 @@ impl<'a> ChunkCall<'a> {
                 Ok(stored) => {
                     let stored = chunk_stored(&held, floor, &stored.numbers, stored.head);
                     shared.log.note_newest(stored.position);
+                    self.store.note_appended(stored.position);
                     return Ok(stored);
                 }
                 Err(AppendFailure::IdTaken) => self.change(|state| state.expects_held = true),

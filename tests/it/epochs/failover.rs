@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eddyline::{
-    AppendCondition, Config, Decision, Error, Query, ReadWrite, RetryPolicy, SequenceNumber, Store,
+    AppendCondition, Causality, Config, Decision, Error, Query, ReadWrite, RetryPolicy,
+    SequenceNumber, Store,
 };
 use fault_proxy::Proxy;
 use tokio::task::JoinHandle;
@@ -160,6 +161,35 @@ async fn a_reader_that_tails_the_log_notices_that_its_position_is_lost() {
     let last = append(&writer(new).await, "b-1", 1).await;
     let next = reader.at_least(last.bookmark()).query(tail(anew.bookmark())).await.unwrap();
     assert_eq!(next.events().len(), 1);
+}
+
+#[tokio::test]
+async fn a_causality_with_a_lost_append_is_refused_until_it_is_cleared() {
+    let cluster = cluster_with_log(1).await;
+    let new = &cluster.standbys()[0];
+    let causality = Causality::new();
+    let store = writer(cluster.primary()).await;
+    append(&store, "b-1", 3).await;
+    cluster.wait_for_replay().await.unwrap();
+    new.stop_streaming().await.unwrap();
+    append(&store.with_causality(&causality), "b-1", LOST).await;
+    new.promote().await.unwrap();
+    let promoted = writer(new).await.with_causality(&causality);
+    // An append does not show what was lost, so that it is still noticed.
+    append(&promoted, "b-1", 2 * LOST).await;
+    let reader = reader(new).await.with_causality(&causality);
+
+    let on_replica = reader.query(loans_of("b-1")).await;
+    let on_primary = promoted.query(loans_of("b-1")).await;
+    let decision = |_: &_| Ok::<_, Error>(Decision::nothing());
+    let decided = promoted.decide(loans_of("b-1"), decision).await;
+    causality.clear();
+    let cleared = reader.query(loans_of("b-1")).await;
+
+    let is_lost = |error: Option<Error>| matches!(error, Some(Error::PositionLost { .. }));
+    assert!(is_lost(on_replica.err()) && is_lost(on_primary.err()) && is_lost(decided.err()));
+    assert_eq!(cleared.unwrap().events().len(), 3 + 2 * LOST);
+    assert_eq!(causality.bookmarks().len(), 1);
 }
 
 /// The decision read before the failover, and appends after it.

@@ -46,7 +46,10 @@ async fn a_store_does_not_append_to_another_log_under_the_same_name() {
     let ports = [&one, &other].map(|cluster| format!("127.0.0.1:{}", cluster.primary().port()));
     let url = format!("postgres://postgres@{}/postgres", ports.join(","));
     let config = Config::new(&url).unwrap().retry(RetryPolicy::never());
+    // If it answered, connecting would be refused.
+    other.primary().stop().await.unwrap();
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    other.primary().start().await.unwrap();
     one.primary().stop_immediately().await.unwrap();
 
     wait_until(async || {
