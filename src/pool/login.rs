@@ -1,7 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bb8::ManageConnection;
+use bb8_postgres::PostgresConnectionManager;
+use tokio::task::AbortHandle;
 use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::log_identity::{LogIdentity, Timeline};
 use super::session::Session;
@@ -9,7 +13,7 @@ use super::session_settings::SessionSettings;
 use crate::address::{Address, TargetSession};
 use crate::error::{ConnectionFailure, Phase, Reason};
 use crate::server::Server;
-use crate::tls::Connector;
+use crate::tls::{Connector, TrackedConnector};
 use crate::{Class, Config, Error, Role, sql};
 
 /// The oldest major version of PostgreSQL that the crate supports.
@@ -66,19 +70,19 @@ impl Login {
         target: TargetSession,
     ) -> Result<Session, Refusal> {
         let (connector, handshake_started) = self.connector.tracked();
-        let connected = driver.connect(connector).await.map_err(|error| Refusal {
+        let opened = open(driver, connector, target).await;
+        let (client, task) = opened.map_err(|error| Refusal {
             may_succeed_unencrypted: handshake_started.get() && may_succeed_unencrypted(&error),
             error: connect_error(server, target, error),
-        });
-        let (client, connection) = connected?;
-        // Its error reaches the client too.
-        let task = tokio::spawn(async move { connection.await.ok() });
+        })?;
         if let Some(settings) = &self.settings.session {
             let applied = client.batch_execute(settings).await;
             applied.map_err(|error| connect_error(server, target, error))?;
         }
         let timeline = self.check(&client, server, target).await?;
-        timeline.limit(&task.abort_handle());
+        if let Some(task) = task {
+            timeline.limit(&task);
+        }
         let (server, settings) = (server.clone(), self.settings.clone());
         Ok(Session::new(client, server, self.statement_timeout, settings, timeline))
     }
@@ -115,6 +119,23 @@ impl Login {
             None => Ok(timeline),
         }
     }
+}
+
+/// Opens a connection. Returns the task of a connection to a primary, which ends once another
+/// server was promoted. bb8-postgres returns none.
+async fn open(
+    driver: tokio_postgres::Config,
+    connector: TrackedConnector<MakeRustlsConnect>,
+    target: TargetSession,
+) -> Result<(Client, Option<AbortHandle>), tokio_postgres::Error> {
+    if !target.is_primary() {
+        let client = PostgresConnectionManager::new(driver, connector).connect().await?;
+        return Ok((client, None));
+    }
+    let (client, connection) = driver.connect(connector).await?;
+    // Its error reaches the client too.
+    let task = tokio::spawn(async move { connection.await.ok() });
+    Ok((client, Some(task.abort_handle())))
 }
 
 fn connect_error(server: &Server, target: TargetSession, error: tokio_postgres::Error) -> Error {

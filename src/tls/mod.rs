@@ -8,7 +8,7 @@ mod public_key;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 
 use self::certificates::Trust;
-pub(crate) use self::connector::Connector;
+pub(crate) use self::connector::{Connector, TrackedConnector};
 use crate::address::{Address, Endpoint};
 use crate::{Config, Error, Tls};
 
