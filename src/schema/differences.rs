@@ -43,8 +43,11 @@ impl fmt::Display for Difference {
                 write!(f, "{} {name} ", kind.as_str())?;
                 match (kind, found) {
                     (_, None) => f.write_str("is missing"),
-                    (ObjectKind::Routine, Some(_)) => {
-                        f.write_str("has another body or other settings")
+                    (ObjectKind::Routine, Some(found)) => {
+                        f.write_str(match found.ends_with(sql::OF_UNSUITABLE_OWNER) {
+                            true => "has an owner that lacks rights on the log",
+                            false => "has another body or other settings",
+                        })
                     }
                     (_, Some(found)) => write!(f, "is {found:?} and has to be {state:?}"),
                 }

@@ -11,29 +11,27 @@ use crate::server::Server;
 use crate::sql::{self, Inspection, InspectionRow, LogStatus, SequenceState};
 use crate::{Error, Role};
 
-/// Creates, upgrades or repairs a log in one transaction, and gives roles their rights.
+/// Creates, upgrades or repairs a log in one transaction, and gives roles their rights. The columns
+/// that a table of versions lacks are added before that, in a transaction of their own.
 pub(super) async fn migrate(
     session: &mut Session,
     log: &LogName,
     grants: &[String],
 ) -> Result<(), Error> {
     let server = session.server().clone();
-    let failed = |error| server.error(error, server.at(Phase::Read));
-    let settings = session.local_settings();
-    // If the future is dropped, the connection is closed, and the transaction is rolled back. At
-    // READ COMMITTED, each statement sees all that was committed before it.
-    let transaction = session.client_mut().build_transaction();
-    let transaction = transaction.isolation_level(IsolationLevel::ReadCommitted).start().await;
-    let migration = Migration { transaction: transaction.map_err(failed)?, server: &server, log };
-    if let Some(settings) = settings {
-        migration.run(&settings).await?;
-    }
+    let migration = Migration::begin(session, &server, log).await?;
+    migration.run(sql::NO_TIMEOUTS).await?;
+    migration.run(&sql::add_identity(log)).await?;
+    migration.commit().await?;
+
+    let migration = Migration::begin(session, &server, log).await?;
+    migration.run(sql::NO_TIMEOUTS).await?;
     migration.run(&sql::prepare(log)).await?;
     migration.run_all().await?;
     for grant in grants {
         migration.run(grant).await?;
     }
-    migration.transaction.commit().await.map_err(failed)
+    migration.commit().await
 }
 
 struct Migration<'a> {
@@ -42,7 +40,33 @@ struct Migration<'a> {
     log: &'a LogName,
 }
 
-impl Migration<'_> {
+impl<'a> Migration<'a> {
+    /// Begins a transaction. If the future is dropped, the connection is closed, and the
+    /// transaction is rolled back. At READ COMMITTED, each statement sees all that was committed
+    /// before it.
+    async fn begin(
+        session: &'a mut Session,
+        server: &'a Server,
+        log: &'a LogName,
+    ) -> Result<Self, Error> {
+        let settings = session.local_settings();
+        let transaction = session.client_mut().build_transaction();
+        let transaction = transaction.isolation_level(IsolationLevel::ReadCommitted).start().await;
+        let transaction =
+            transaction.map_err(|error| server.error(error, server.at(Phase::Read)))?;
+        let migration = Self { transaction, server, log };
+        if let Some(settings) = settings {
+            migration.run(&settings).await?;
+        }
+        Ok(migration)
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        let server = self.server;
+        let committed = self.transaction.commit().await;
+        committed.map_err(|error| server.error(error, server.at(Phase::Read)))
+    }
+
     /// Inspects the log, and makes the changes that are needed.
     async fn run_all(&self) -> Result<(), Error> {
         let versions = self.status(Role::Replica).await?;

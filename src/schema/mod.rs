@@ -88,7 +88,9 @@ impl Schema {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, either all changes were made or none.
+    /// If the future is dropped, either all changes were made or none. The columns that the table
+    /// `eddyline_schema` of an older version lacks may have been added: that version goes on
+    /// working.
     pub async fn migrate(self) -> Result<(), Error> {
         let log = self.config.check()?;
         let grants = self.grants(&log)?;

@@ -8,7 +8,9 @@ pub(super) fn script(log: &LogName, grants: &[String]) -> String {
         "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned(),
         // The names in the definitions must not resolve to objects of the schema `public`.
         "SET LOCAL search_path = pg_catalog".to_owned(),
+        sql::NO_TIMEOUTS.to_owned(),
         sql::prepare(log),
+        sql::add_identity(log),
         refuse_existing(log),
         sql::create_table(log),
     ];

@@ -62,6 +62,8 @@ impl Inspection {
 /// prints expressions depends on settings as well: reading the table's own row sets them until the
 /// end of the transaction.
 ///
+/// A function with the rights of its owner fails if the log got another owner.
+///
 /// Privileges have a row only if they are missing. The privileges of columns are checked one by
 /// one: a role that may read a table may read each column, and a role that may read each column
 /// need not have the privilege on the table.
@@ -94,7 +96,16 @@ WITH log AS MATERIALIZED (
 ), routines AS MATERIALIZED (
     SELECT routine.oid, routine.proname, routine.prosrc
         || CASE WHEN routine.prosecdef THEN ' SECURITY DEFINER' ELSE '' END
-        || coalesce(' SET ' || pg_catalog.array_to_string(routine.proconfig, ' SET '), '') AS state
+        || coalesce(' SET ' || pg_catalog.array_to_string(routine.proconfig, ' SET '), '')
+        || CASE WHEN routine.prosecdef AND NOT (
+                pg_catalog.has_schema_privilege(routine.proowner, space.oid, 'USAGE')
+                AND coalesce(pg_catalog.has_table_privilege(routine.proowner,
+                    (SELECT oid FROM log), 'SELECT'), true)
+                AND coalesce(pg_catalog.has_table_privilege(routine.proowner,
+                    (SELECT oid FROM versions), 'SELECT'), true)
+                AND coalesce(pg_catalog.has_table_privilege(routine.proowner,
+                    (SELECT oid FROM versions), 'UPDATE'), true))
+            THEN ' of an unsuitable owner' ELSE '' END AS state
     FROM pg_catalog.pg_proc AS routine
     JOIN pg_catalog.pg_namespace AS space ON space.oid = routine.pronamespace
     WHERE space.nspname = $1 AND routine.proname = ANY ($3)
@@ -203,6 +214,10 @@ FROM (
     FROM routines WHERE proname = ANY ($7)
 ) AS rights
 WHERE NOT granted";
+
+/// The end of the state of a routine that has the rights of its owner, if the owner lacks rights on
+/// the log.
+pub(crate) const OF_UNSUITABLE_OWNER: &str = " of an unsuitable owner";
 
 /// A row of the answer to an [`Inspection`].
 #[derive(Debug)]

@@ -30,8 +30,8 @@ pub(crate) use self::append_batch::{
 pub(crate) use self::conflict_probe::ConflictProbe;
 pub(crate) use self::head::{BoundCheck, Head};
 pub(crate) use self::inspect::{
-    INSPECTION, Inspection, InspectionRow, LogStatus, SequenceState, lock_table, log_status,
-    quoted, rename, set_sequence, widen_sequence,
+    INSPECTION, Inspection, InspectionRow, LogStatus, OF_UNSUITABLE_OWNER, SequenceState,
+    lock_table, log_status, quoted, rename, set_sequence, widen_sequence,
 };
 pub(crate) use self::lock::{
     IDLE_TIMEOUT, LockedTimeouts, lock_holder, lock_to_decide, wait_for_client,
@@ -40,7 +40,9 @@ pub(crate) use self::objects::{ObjectKind, SchemaObject, objects};
 pub(crate) use self::observe::{Observation, decode_identity, identity, observe, server_facts};
 pub(crate) use self::plan::StatementPlan;
 pub(crate) use self::read::{Reading, decode_event, is_head};
-pub(crate) use self::schema::{VERSION, grants, prepare, set_version, settings};
+pub(crate) use self::schema::{
+    NO_TIMEOUTS, VERSION, add_identity, grants, prepare, set_version, settings,
+};
 pub(crate) use self::search::{HeldEvent, SearchAnswer, SearchBatch, held_events, search};
 pub(crate) use self::settings::{PROBE_AFTER, PROBE_EVERY, PROBES, RENAME, Settings, begin};
 pub(crate) use self::statement::Statement;

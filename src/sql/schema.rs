@@ -7,16 +7,18 @@ use crate::log_name::LogName;
 /// The version of the schema that this crate works with.
 pub(crate) const VERSION: i32 = 4;
 
-/// Renders the first statements of a migration's transaction. They take the lock that serializes
-/// migrations, and create the schema and the table of versions if they are missing.
+/// The settings of a migration's transaction.
+pub(crate) const NO_TIMEOUTS: &str = "SET LOCAL statement_timeout = 0;
+         SET LOCAL lock_timeout = 0";
+
+/// Renders the first statement of a migration. It takes the lock that serializes migrations, and
+/// creates the schema and the table of versions if they are missing.
 pub(crate) fn prepare(log: &LogName) -> String {
     let (schema, columns) = (log.schema(), versions::columns());
     // `CREATE ... IF NOT EXISTS` would fail for a role that may not create objects, even if they
     // exist.
     format!(
-        "SET LOCAL statement_timeout = 0;
-         SET LOCAL lock_timeout = 0;
-         DO $$ BEGIN
+        "DO $$ BEGIN
              PERFORM pg_advisory_xact_lock({LOCK_CLASS}::bigint << 32);
              IF to_regnamespace('\"{schema}\"') IS NULL THEN
                  CREATE SCHEMA \"{schema}\";
@@ -28,6 +30,24 @@ pub(crate) fn prepare(log: &LogName) -> String {
                      migrated_at timestamptz NOT NULL DEFAULT now(),
                      {columns}
                  );
+             END IF;
+         END $$"
+    )
+}
+
+/// Renders the statement that adds the columns of a log's identity to a table of versions that
+/// lacks them. Logs of older versions work with it as before.
+///
+/// It takes the lock that serializes migrations. It must not run while a log is locked: a session
+/// that connects has read this table, and then reads its log.
+pub(crate) fn add_identity(log: &LogName) -> String {
+    let schema = log.schema();
+    let (missing, add) = (versions::are_missing(log), versions::add_columns());
+    format!(
+        "DO $$ BEGIN
+             PERFORM pg_advisory_xact_lock({LOCK_CLASS}::bigint << 32);
+             IF {missing} THEN
+                 ALTER TABLE \"{schema}\".eddyline_schema {add};
              END IF;
          END $$"
     )

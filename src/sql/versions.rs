@@ -39,6 +39,24 @@ pub(super) fn columns() -> String {
     columns.collect::<Vec<_>>().join(",\n                     ")
 }
 
+/// Renders the condition that the table of versions exists, but not all of the columns.
+pub(super) fn are_missing(log: &LogName) -> String {
+    let names: Vec<_> = COLUMNS.iter().map(|column| format!("'{}'", column.name)).collect();
+    let (schema, names, count) = (log.schema(), names.join(", "), COLUMNS.len());
+    let table = format!("to_regclass('\"{schema}\".eddyline_schema')");
+    format!(
+        "{table} IS NOT NULL AND {count} > (SELECT count(*) FROM pg_attribute
+             WHERE attrelid = {table} AND attname IN ({names}) AND NOT attisdropped)"
+    )
+}
+
+/// Renders the actions of `ALTER TABLE` that add the columns which are missing.
+pub(super) fn add_columns() -> String {
+    let columns =
+        COLUMNS.iter().map(|one| format!("ADD COLUMN IF NOT EXISTS {}", one.definition()));
+    columns.collect::<Vec<_>>().join(",\n                     ")
+}
+
 /// Lists the columns. All logs of a schema share them.
 pub(super) fn objects(log: &LogName) -> Vec<SchemaObject> {
     COLUMNS.iter().map(|column| column.object(log)).collect()

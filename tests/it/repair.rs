@@ -217,6 +217,27 @@ async fn a_migration_repairs_each_object_that_was_dropped_or_altered() {
 }
 
 /// Logical replication copies events but not sequences. A restored sequence may have any value.
+/// The function appends with the rights of its owner.
+#[tokio::test]
+async fn a_log_whose_functions_owner_lacks_rights_on_it_is_refused_and_repaired() {
+    let log = LogInSchema::new().await;
+    let role = format!("librarian_{}", next());
+    let change_owner = format!(
+        "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role};
+         GRANT SELECT ON loans TO {role}; GRANT SELECT, UPDATE ON eddyline_schema TO {role};
+         ALTER FUNCTION loans_begin_epoch OWNER TO {role}",
+        schema = log.schema
+    );
+    log.run(&change_owner).await;
+    log.connect().await.unwrap();
+    let damage = format!("REVOKE UPDATE ON eddyline_schema FROM {role}");
+
+    log.run(&damage).await;
+
+    let reason = "routine loans_begin_epoch has an owner that lacks rights on the log";
+    log.assert_is_repaired(&damage, reason).await;
+}
+
 #[tokio::test]
 async fn a_migration_repairs_a_sequence_that_would_give_numbers_below_the_head() {
     for (damage, reason) in [

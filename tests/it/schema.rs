@@ -217,6 +217,41 @@ async fn a_migration_upgrades_a_log_of_each_earlier_version() {
     }
 }
 
+/// The migration waits for a reader of the log. A store that connects meanwhile waits behind it.
+#[tokio::test]
+async fn a_migration_does_not_deadlock_with_a_store_that_connects() {
+    let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
+    let sql = log.sql().await;
+    for step in [
+        include_str!("versions/1.sql"),
+        include_str!("versions/2.sql"),
+        include_str!("versions/3.sql"),
+    ] {
+        sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
+    }
+    sql.batch_execute(&format!("BEGIN; SELECT FROM {schema}.loans")).await.unwrap();
+    let config = log.config().schema(&schema).log("loans");
+    let observer = log.sql().await;
+    let wait_for_waiters = async |count: i64| {
+        let waiters = "SELECT count(*) FROM pg_locks WHERE NOT granted
+            AND relation = to_regclass($1 || '.loans')";
+        let count_waiters =
+            async || -> i64 { observer.query_one(waiters, &[&schema]).await.unwrap().get(0) };
+        wait_until(async || count_waiters().await == count).await;
+    };
+
+    let migrating = tokio::spawn(Schema::new(&config).migrate());
+    wait_for_waiters(1).await;
+    let connecting = tokio::spawn(Store::<ReadWrite>::connect(config.clone()));
+    wait_for_waiters(2).await;
+    sql.batch_execute("COMMIT").await.unwrap();
+
+    migrating.await.unwrap().unwrap();
+    // It may have read the version before the migration.
+    let _connected = connecting.await.unwrap();
+    Store::<ReadWrite>::connect(config).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_migration_leaves_a_log_of_a_newer_version_unchanged() {
     let log = Log::new().await;

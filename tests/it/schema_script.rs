@@ -101,6 +101,26 @@ async fn the_script_refuses_an_existing_log_and_changes_nothing() {
     Store::<ReadWrite>::connect(second).await.unwrap();
 }
 
+/// The table of versions has no columns for the identity of a log.
+#[tokio::test]
+async fn the_script_creates_a_log_beside_those_of_an_older_version() {
+    let url = empty_database().await;
+    for step in [
+        include_str!("versions/1.sql"),
+        include_str!("versions/2.sql"),
+        include_str!("versions/3.sql"),
+    ] {
+        connect(&url).await.batch_execute(&step.replace("{schema}", "branch")).await.unwrap();
+    }
+    let config = Config::new(&url).unwrap().schema("branch").log("archive");
+
+    run_by_psql(&url, &Schema::new(&config).sql().unwrap()).await.unwrap();
+
+    Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+    let older = Store::<ReadWrite>::connect(config.log("loans")).await;
+    assert!(matches!(older, Err(Error::SchemaVersion { found: 3, .. })), "{older:?}");
+}
+
 /// The logs of a schema share a function, which the newer version may have changed.
 #[tokio::test]
 async fn the_script_refuses_a_schema_with_a_log_of_a_newer_version() {
