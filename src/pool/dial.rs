@@ -35,8 +35,8 @@ pub(super) struct Dialer {
 struct Hosts {
     hosts: Vec<DialedHost>,
     clock: FailureClock,
-    /// The highest timeline whose primary was preferred.
-    preferred_timeline: AtomicU32,
+    /// How many promotions were noted when a new primary was preferred last.
+    preferred_promotions: AtomicU32,
 }
 
 /// A host of the address, with the results of the last attempts.
@@ -73,7 +73,7 @@ impl Dialer {
             hosts: Arc::new(Hosts {
                 hosts,
                 clock: FailureClock::default(),
-                preferred_timeline: AtomicU32::new(0),
+                preferred_promotions: AtomicU32::new(0),
             }),
             targets,
             is_shuffled: address.is_shuffled,
@@ -245,8 +245,8 @@ impl Dialer {
 impl Hosts {
     /// Prefers a newly promoted primary to the other hosts, as if their last attempts had failed.
     fn prefer(&self, newest: &NewestPrimary) {
-        if self.preferred_timeline.fetch_max(newest.timeline, Ordering::Relaxed) >= newest.timeline
-        {
+        let promotions = newest.promotions;
+        if self.preferred_promotions.fetch_max(promotions, Ordering::Relaxed) >= promotions {
             return;
         }
         for host in &self.hosts {

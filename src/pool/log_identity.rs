@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -12,17 +13,23 @@ use crate::server::Server;
 #[derive(Default)]
 pub(crate) struct LogIdentity {
     id: OnceLock<Uuid>,
-    newest_timeline: AtomicU32,
+    /// The newest timeline of each cluster. A copy of the log may be on another cluster, whose
+    /// timelines begin anew.
+    newest_timelines: Mutex<HashMap<SystemId, Arc<AtomicU32>>>,
     newest: watch::Sender<NewestPrimary>,
     connections: Mutex<Vec<PrimaryConnection>>,
     /// How many callers wait for a primary after an attempt to connect failed.
     seekers: watch::Sender<usize>,
 }
 
-/// The primary of the highest timeline that was seen.
+/// The identifier of a cluster of servers, each of which is a physical copy of another.
+pub(crate) type SystemId = i64;
+
+/// The primary whose promotion was noted last.
 #[derive(Clone, Default)]
 pub(super) struct NewestPrimary {
-    pub(super) timeline: u32,
+    /// How many promotions were noted.
+    pub(super) promotions: u32,
     server: Option<(Arc<str>, u16)>,
 }
 
@@ -35,6 +42,7 @@ impl NewestPrimary {
 
 /// A connection to a primary, and the task that receives its messages.
 struct PrimaryConnection {
+    system: SystemId,
     timeline: u32,
     task: AbortHandle,
 }
@@ -50,24 +58,31 @@ impl LogIdentity {
         *self.id.get_or_init(|| id)
     }
 
-    /// Notes the timeline of a primary that has the log. If it is the highest so far, a standby was
-    /// promoted, and a primary that still runs on a lower timeline is alone: the connections to it
-    /// are closed. The requests on them fail as with any lost connection.
-    pub(crate) fn note_primary(&self, server: &Server, timeline: u32) {
-        if self.newest_timeline.fetch_max(timeline, Ordering::SeqCst) >= timeline {
+    /// Notes the timeline of a primary that has the log. If it is the highest of its cluster so
+    /// far, a standby was promoted, and a primary that still runs on a lower timeline is alone: the
+    /// connections to it are closed. The requests on them fail as with any lost connection.
+    pub(crate) fn note_primary(&self, server: &Server, system: SystemId, timeline: u32) {
+        if self.newest_timeline(system).fetch_max(timeline, Ordering::SeqCst) >= timeline {
             return;
         }
-        for connection in self.connections().iter().filter(|one| one.timeline < timeline) {
+        let is_former = |one: &&PrimaryConnection| one.system == system && one.timeline < timeline;
+        for connection in self.connections().iter().filter(is_former) {
             connection.task.abort();
         }
+        let newest = self.newest_timeline(system);
         let server = Some((server.host.clone(), server.port));
-        self.newest.send_if_modified(|newest| {
-            let is_newer = newest.timeline < timeline;
-            if is_newer {
-                *newest = NewestPrimary { timeline, server };
+        self.newest.send_if_modified(|primary| {
+            let is_newest = newest.load(Ordering::SeqCst) == timeline;
+            if is_newest {
+                *primary = NewestPrimary { promotions: primary.promotions + 1, server };
             }
-            is_newer
+            is_newest
         });
+    }
+
+    fn newest_timeline(&self, system: SystemId) -> Arc<AtomicU32> {
+        let mut timelines = self.newest_timelines.lock().unwrap_or_else(PoisonError::into_inner);
+        timelines.entry(system).or_default().clone()
     }
 
     /// Subscribes to promotions.
@@ -106,41 +121,61 @@ impl Drop for Seeker<'_> {
     }
 }
 
-/// The timeline on which a server was when a connection to it was made.
+/// The cluster of a server, and the timeline on which the server was when a connection to it was
+/// made.
 pub(super) struct Timeline {
+    system: SystemId,
     number: u32,
     /// `None` if the server may be a standby, which follows its primary to a newer timeline.
-    identity: Option<Arc<LogIdentity>>,
+    of_primary: Option<PrimaryTimeline>,
+}
+
+struct PrimaryTimeline {
+    identity: Arc<LogIdentity>,
+    /// The newest timeline of the cluster.
+    newest: Arc<AtomicU32>,
 }
 
 impl Timeline {
     /// Creates the timeline of a connection to a primary.
-    pub(super) fn of_primary(identity: &Arc<LogIdentity>, server: &Server, number: u32) -> Self {
-        identity.note_primary(server, number);
-        Self { number, identity: Some(identity.clone()) }
+    pub(super) fn of_primary(
+        identity: &Arc<LogIdentity>,
+        server: &Server,
+        system: SystemId,
+        number: u32,
+    ) -> Self {
+        identity.note_primary(server, system, number);
+        let newest = identity.newest_timeline(system);
+        let of_primary = Some(PrimaryTimeline { identity: identity.clone(), newest });
+        Self { system, number, of_primary }
     }
 
     /// Creates the timeline of a connection to a server that may be a standby.
-    pub(super) fn of_any(number: u32) -> Self {
-        Self { number, identity: None }
+    pub(super) fn of_any(system: SystemId, number: u32) -> Self {
+        Self { system, number, of_primary: None }
     }
 
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 
+    pub(super) fn system(&self) -> SystemId {
+        self.system
+    }
+
     /// Returns the newest timeline of a primary, if the connection leads to a former primary.
     pub(super) fn superseded_by(&self) -> Option<u32> {
-        let newest = self.identity.as_ref()?.newest_timeline.load(Ordering::SeqCst);
+        let newest = self.of_primary.as_ref()?.newest.load(Ordering::SeqCst);
         (newest > self.number).then_some(newest)
     }
 
     /// Ends the task of the connection once the connection leads to a former primary.
     pub(super) fn limit(&self, task: &AbortHandle) {
-        let Some(identity) = &self.identity else { return };
+        let Some(PrimaryTimeline { identity, .. }) = &self.of_primary else { return };
         let mut connections = identity.connections();
         connections.retain(|one| !one.task.is_finished());
-        connections.push(PrimaryConnection { timeline: self.number, task: task.clone() });
+        let (system, timeline) = (self.system, self.number);
+        connections.push(PrimaryConnection { system, timeline, task: task.clone() });
         drop(connections);
         // A promotion that was noted before the connection was added did not end its task.
         if self.superseded_by().is_some() {
@@ -162,37 +197,42 @@ mod tests {
         Server::new(Role::Primary, "primary", &config.servers[0].address, &log)
     }
 
-    /// Primaries in the order in which they are seen: the timeline and the port of each.
-    fn primaries() -> impl Strategy<Value = Vec<(u32, u16)>> {
-        prop::collection::vec((1..6_u32, 1..4_u16), 1..20)
+    /// Primaries in the order in which they are seen: the cluster, the timeline and the port of
+    /// each.
+    fn primaries() -> impl Strategy<Value = Vec<(SystemId, u32, u16)>> {
+        prop::collection::vec((1..3_i64, 1..6_u32, 1..4_u16), 1..20)
     }
 
     proptest! {
         /// In whatever order primaries are seen: exactly the connections to those of the highest
-        /// timeline are left, and the first one that was seen there is the newest primary.
+        /// timeline of each cluster are left, and the first one that was seen on the timeline that
+        /// was noted last is the newest primary.
         #[test]
         fn connections_to_former_primaries_end(primaries in primaries()) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let identity = Arc::new(LogIdentity::default());
                 let mut connections = Vec::new();
-                for (number, port) in &primaries {
-                    let timeline = Timeline::of_primary(&identity, &server(*port), *number);
+                let (mut highest, mut newest) = (HashMap::new(), 0);
+                for (system, number, port) in &primaries {
+                    let timeline =
+                        Timeline::of_primary(&identity, &server(*port), *system, *number);
                     let task = tokio::spawn(std::future::pending::<()>());
                     timeline.limit(&task.abort_handle());
                     connections.push((timeline, task));
+                    if highest.get(system).is_none_or(|highest| number > highest) {
+                        highest.insert(*system, *number);
+                        newest = *port;
+                    }
                 }
                 tokio::task::yield_now().await;
 
-                let newest = primaries.iter().map(|(timeline, _)| *timeline).max().unwrap();
                 for (timeline, task) in connections {
-                    let is_former = timeline.number() < newest;
+                    let is_former = timeline.number() < highest[&timeline.system()];
                     assert_eq!(timeline.superseded_by().is_some(), is_former);
                     assert_eq!(task.is_finished(), is_former);
                 }
-                let (_, port) = primaries.iter().find(|(timeline, _)| *timeline == newest).unwrap();
-                let known = identity.newest().borrow().clone();
-                assert!(known.timeline == newest && known.is_at(&server(*port)));
+                assert!(identity.newest().borrow().is_at(&server(newest)));
             });
         }
     }

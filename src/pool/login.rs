@@ -110,9 +110,10 @@ impl Login {
             return Err(Error::OtherLog { server: server.to_string(), expected, found });
         }
         let number = fact(5).parse().unwrap_or(0);
+        let system = fact(7).parse().unwrap_or(0);
         let timeline = match target.is_primary() {
-            true => Timeline::of_primary(&self.identity, server, number),
-            false => Timeline::of_any(number),
+            true => Timeline::of_primary(&self.identity, server, system, number),
+            false => Timeline::of_any(system, number),
         };
         match timeline.superseded_by() {
             Some(newest) => Err(superseded(server, &timeline, newest)),

@@ -94,6 +94,11 @@ impl Session {
         &self.server
     }
 
+    /// Returns the identifier of the server's cluster.
+    pub(crate) fn system(&self) -> i64 {
+        self.timeline.system()
+    }
+
     /// Returns the connection's identity. `None` behind a pooler in transaction mode, which may run
     /// each transaction of the connection in another backend.
     pub(crate) fn own_id(&self) -> Option<ConnectionId> {

@@ -50,8 +50,8 @@ pub(crate) fn decode_identity(row: &Row) -> Result<(Uuid, Bookmark), tokio_postg
 
 /// Renders the query for the facts that each new connection is checked for, one column each: the
 /// number and the name of the server's version, the encoding, whether the server is a standby,
-/// whether its transactions are read-only by default, its timeline, and the identity of the log if
-/// it has to be compared.
+/// whether its transactions are read-only by default, its timeline, the identity of the log if it
+/// has to be compared, and the identifier of the cluster.
 pub(crate) fn server_facts(log: Option<&LogName>) -> String {
     let log_id = match log {
         Some(log) => format!("(SELECT version.log_id FROM {})", version_of(log)),
@@ -60,7 +60,8 @@ pub(crate) fn server_facts(log: Option<&LogName>) -> String {
     format!(
         "SELECT current_setting('server_version_num'), current_setting('server_version'),
              current_setting('server_encoding'), pg_is_in_recovery(),
-             current_setting('default_transaction_read_only'), {TIMELINE}, {log_id}"
+             current_setting('default_transaction_read_only'), {TIMELINE}, {log_id},
+             (SELECT system_identifier FROM pg_control_system())"
     )
 }
 

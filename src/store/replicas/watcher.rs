@@ -95,7 +95,7 @@ impl Watcher {
         let pool = &self.server.pool;
         pool.recognize(observed.log_id)?;
         if observed.role() == Role::Primary {
-            pool.identity().note_primary(session.server(), observed.timeline);
+            pool.identity().note_primary(session.server(), session.system(), observed.timeline);
         }
         Ok(ServerState { head: observed.head, role: observed.role() })
     }
