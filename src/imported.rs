@@ -76,7 +76,7 @@ pub(crate) struct ChunkStored {
     pub(crate) stored: u64,
     pub(crate) first: Option<SequenceNumber>,
     pub(crate) last: Option<SequenceNumber>,
-    /// The highest position of its events, including skipped ones.
+    /// The highest position of its events, including skipped ones, or of the former chunks.
     pub(crate) position: Bookmark,
 }
 

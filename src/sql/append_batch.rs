@@ -15,11 +15,12 @@ use crate::{Bookmark, Event, SequenceNumber};
 /// The precondition that the procedure checks under the log's lock before it appends a batch.
 #[derive(Clone, Copy)]
 pub(crate) enum Precondition<'a> {
-    /// The log's head is the one that the conditions were validated against (Lemma 3).
-    Head(SequenceNumber),
+    /// The log's head is the one that the conditions were validated against, in its epoch
+    /// (Lemma 3).
+    Head(Bookmark),
     /// The log's head is that one, or only the batch with this number was appended after it. That
     /// batch was sent before this one over the same connection (Lemma 4).
-    HeadOrPredecessor { head: SequenceNumber, predecessor: i64 },
+    HeadOrPredecessor { head: Bookmark, predecessor: i64 },
     /// No event breaks the condition of an attempt. Attempts whose condition is broken are left out
     /// (Lemma 2).
     NoMatch(&'a ConflictProbe<'a>),
@@ -48,13 +49,14 @@ pub(crate) fn append_batch<'a>(
     batch: Option<i64>,
     events: impl Iterator<Item = &'a Event> + Clone,
 ) -> Statement<'a> {
-    let (known, predecessor) = match precondition {
-        Precondition::Head(head) => (Some(head.to_bigint()), None),
-        Precondition::HeadOrPredecessor { head, predecessor } => {
-            (Some(head.to_bigint()), Some(predecessor))
-        }
-        Precondition::NoMatch(probe) => (probe.positions().map(|(_, highest)| highest), None),
-        Precondition::None => (None, None),
+    let (head, predecessor) = match precondition {
+        Precondition::Head(head) => (Some(head), None),
+        Precondition::HeadOrPredecessor { head, predecessor } => (Some(head), Some(predecessor)),
+        Precondition::NoMatch(_) | Precondition::None => (None, None),
+    };
+    let known = match precondition {
+        Precondition::NoMatch(probe) => probe.positions().map(|(_, highest)| highest),
+        _ => head.map(|head| head.position().to_bigint()),
     };
     let wait = lock_timeout.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     let number = |number: Option<i64>| number.map_or(Param::Null(Type::INT8), Param::BigInt);
@@ -67,14 +69,18 @@ pub(crate) fn append_batch<'a>(
     params.bind(number(batch));
     bind_columns(events, &mut params);
     params.bind(number(wait));
-    if let Precondition::NoMatch(probe) = precondition {
-        probe.bind(&mut params);
+    match precondition {
+        Precondition::NoMatch(probe) => probe.bind(&mut params),
+        _ => {
+            let epoch = head.and_then(Bookmark::epoch).map(Epoch::id);
+            params.bind(Param::Uuids(epoch.into_iter().collect()));
+        }
     }
     params.into_statement(texts.of(is_probed, end))
 }
 
 /// The number of parameters of a call, without and with a [`ConflictProbe`].
-const PARAMS: usize = 9;
+const PARAMS: usize = 10;
 const PARAMS_WITH_PROBE: usize = 24;
 
 /// The texts of [`append_batch`]. They depend on the log's name only.
@@ -95,10 +101,10 @@ impl AppendTexts {
         let texts = |stay: bool| {
             let call =
                 format!("CALL {procedure}(NULL, NULL, $1, $2, $3, $4, $5, $6, $7, $8, {stay}, $9");
-            let probe = (PARAMS + 1..=PARAMS_WITH_PROBE).map(|number| format!("${number}"));
+            let probe = (PARAMS..=PARAMS_WITH_PROBE).map(|number| format!("${number}"));
             let probe: Vec<_> = probe.collect();
             CallTexts {
-                without_probe: format!("{call})"),
+                without_probe: format!("{call}, epochs => $10)"),
                 with_probe: format!("{call}, {})", probe.join(", ")),
             }
         };

@@ -33,11 +33,11 @@ fn mark(log: &LogName) -> String {
     format!("eddyline.append.{}.{}", log.schema(), log.log())
 }
 
-/// Returns the name of the setting with the number of the session's last batch and the position of
+/// Renders the name of the setting with the number of the session's last batch and the position of
 /// that batch's last event (Lemma 4). It is set only if no other number lies between the head
 /// before the batch and that position. It is rolled back with the batch.
 fn last_batch_setting(log: &LogName) -> String {
-    format!("eddyline.own.{}.{}", log.schema(), log.log())
+    epoch::setting_of_table("own", log)
 }
 
 /// Renders the function of the trigger that runs before each statement which inserts events
@@ -122,9 +122,9 @@ fn sequence_behind(log: &LogName) -> String {
 ///
 /// The precondition is one of these: the head is `known` (Lemma 3); the last event of the
 /// predecessor, the batch with the number `front`, is the head (Lemma 4); no event above `since`
-/// breaks a condition (Lemma 2), and the positions from which on they are validated are of this
-/// epoch (Lemma 8). The predecessor does not count if a trigger of the log's owner may
-/// have inserted an event before its last one.
+/// breaks a condition (Lemma 2). In addition, the current epoch is each of `epochs`, those of the
+/// positions up to which the conditions were validated (Lemma 8). The predecessor does not count if
+/// a trigger of the log's owner may have inserted an event before its last one.
 ///
 /// A commit that waits for a synchronous standby must not be canceled: PostgreSQL would report it
 /// as done. If a statement timeout could cancel it, the procedure leaves the commit to the end of
@@ -140,7 +140,7 @@ fn sequence_behind(log: &LogName) -> String {
 pub(super) fn append(log: &LogName) -> String {
     let (procedure, table) = (log.append_procedure(), log.table());
     let (key, mark, last_batch) = (lock_key(log), mark(log), last_batch_setting(log));
-    let (refusal, epoch) = (sequence_behind(log), epoch::epoch(log));
+    let (refusal, epoch) = (sequence_behind(log), epoch::epoch_of_call(log));
     let (plan_cache_mode, generic) = StatementPlan::Generic.setting();
     let matches = first_matches(log, Some(MAX_NEWER_EVENTS));
     let all_matches = first_matches(log, None);
@@ -193,8 +193,9 @@ pub(super) fn append(log: &LogName) -> String {
                  ORDER BY event.sequence_number DESC LIMIT 1), 0);
              answer := ARRAY[head];
              IF since IS NULL THEN
-                 expected := CASE WHEN known OPERATOR(pg_catalog.<>) head
-                     AND (front IS NOT NULL AND pg_catalog.current_setting('{last_batch}', true)
+                 expected := CASE WHEN epoch OPERATOR(pg_catalog.<>) ANY (epochs)
+                     OR known OPERATOR(pg_catalog.<>) head
+                     AND (front IS NOT NULL AND pg_catalog.current_setting({last_batch}, true)
                          OPERATOR(pg_catalog.=) pg_catalog.concat(front, ':', head)) IS NOT TRUE
                      THEN 0 ELSE pg_catalog.cardinality(ids) END;
              ELSIF known OPERATOR(pg_catalog.>) head
@@ -259,7 +260,7 @@ pub(super) fn append(log: &LogName) -> String {
                  answer := answer OPERATOR(pg_catalog.||) numbers;
                  setting := CASE WHEN last OPERATOR(pg_catalog.-) head OPERATOR(pg_catalog.=) expected
                          AND batch IS NOT NULL
-                     THEN pg_catalog.set_config('{last_batch}', pg_catalog.concat(batch, ':', last), false)
+                     THEN pg_catalog.set_config({last_batch}, pg_catalog.concat(batch, ':', last), false)
                      END;
              END IF;
              IF NOT stay AND (

@@ -59,6 +59,8 @@ impl Store<ReadWrite> {
     ///
     /// - [`Error::Conflict`]: the condition does not hold.
     /// - [`Error::PositionAhead`]: the log has not reached the position that the condition names.
+    /// - [`Error::PositionLost`]: the event at the position that the condition names is lost, by a
+    ///   failover or a restore.
     /// - [`Error::InvalidAppend`]: there is no event, two events have the same id, or the events
     ///   exceed [`MAX_APPEND_EVENTS`](crate::limits::MAX_APPEND_EVENTS) or
     ///   [`MAX_APPEND_BYTES`](crate::limits::MAX_APPEND_BYTES).

@@ -197,12 +197,15 @@ pub(super) struct DecideAttempt<'a, D> {
 
 impl<D> DecideAttempt<'_, D> {
     /// Reads, decides and appends without a lock. The append fails if there is a conflict.
-    async fn optimistic<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
+    async fn optimistic<T, E: From<Error>>(&self) -> Result<Result<Decided<T>, E>, Error>
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
         let deadline = self.store.attempt_deadline(self.started);
-        let history = self.store.query_once(self.query, deadline).await?;
+        let history = match self.store.query_once(self.query, deadline).await {
+            Err(error) if is_final(&error) => return Ok(Err(error.into())),
+            result => result?,
+        };
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),
             Err(error) => return Ok(Err(error)),
@@ -215,6 +218,12 @@ impl<D> DecideAttempt<'_, D> {
         let appended = call.record(call.run_once()).await?;
         Ok(Ok(decided(value, Some(appended), history.bookmark(), false)))
     }
+}
+
+/// Returns whether the read of each further attempt would fail as well: the query's own bookmark is
+/// lost.
+pub(super) fn is_final(error: &Error) -> bool {
+    matches!(error, Error::PositionLost { .. })
 }
 
 /// Returns the result of an attempt. The number of attempts and their delay are set at the end of

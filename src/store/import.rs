@@ -64,9 +64,11 @@ impl Store<ReadWrite> {
     ///   if the size of chunks is not allowed, or one of the errors of an unconditional
     ///   [`append`](Self::append), such as [`Error::DuplicateEvent`] if an event has the id of
     ///   another one with other contents, in the log or earlier in the stream.
+    ///   [`Error::PositionLost`] if a failover lost events of former chunks: then run the same
+    ///   import again from its beginning.
     ///
-    /// Both contain the progress of the import. After [`Error::OutcomeUnknown`] the chunk may be
-    /// stored. The same import, run again, finds out.
+    /// Both contain the progress of the import. After [`Error::OutcomeUnknown`] and
+    /// [`Error::PositionLost`] the chunk may be stored. The same import, run again, finds out.
     ///
     /// # Cancel safety
     ///
@@ -188,7 +190,8 @@ where
                 if read == 0 {
                     return Ok(());
                 }
-                let stored = ChunkCall::new(store, &events, expects_held).run().await;
+                let former = so_far.bookmark();
+                let stored = ChunkCall::new(store, &events, former, expects_held).run().await;
                 let first = so_far.read();
                 let stored = stored.map_err(|error| (first..first + read, error))?;
                 expects_held = stored.stored < events.len() as u64;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::append::{AppendCall, check_events};
-use super::decide::{DecideAttempt, decided};
+use super::decide::{DecideAttempt, decided, is_final};
 use super::locked_transaction::{LockedOutcome, LockedTransaction};
 use crate::telemetry::{Operation, OperationName};
 use crate::{Appended, Decided, Decision, Error, Event, History, ReadWrite};
@@ -9,7 +9,7 @@ use crate::{Appended, Decided, Decision, Error, Event, History, ReadWrite};
 impl<D> DecideAttempt<'_, D> {
     /// Takes the log's lock, reads, decides and appends, all in one transaction. No other append is
     /// committed between the read and the append. SAFETY.md, Decisions under the lock.
-    pub(super) async fn locked<T, E>(&self) -> Result<Result<Decided<T>, E>, Error>
+    pub(super) async fn locked<T, E: From<Error>>(&self) -> Result<Result<Decided<T>, E>, Error>
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
@@ -18,7 +18,7 @@ impl<D> DecideAttempt<'_, D> {
         operation.finish(result)
     }
 
-    async fn decide_under_lock<T, E>(
+    async fn decide_under_lock<T, E: From<Error>>(
         &self,
         operation: &mut Operation,
     ) -> Result<Result<Decided<T>, E>, Error>
@@ -26,7 +26,11 @@ impl<D> DecideAttempt<'_, D> {
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
         let deadline = self.store.attempt_deadline(self.started);
-        let transaction = LockedTransaction::begin(self.store, self.query, deadline).await?;
+        let transaction = LockedTransaction::begin(self.store, self.query, deadline).await;
+        let transaction = match transaction {
+            Err(error) if is_final(&error) => return Ok(Err(error.into())),
+            result => result?,
+        };
         let history = transaction.history();
         let position = history.bookmark();
         operation.count_read(history.events().len() as u64);

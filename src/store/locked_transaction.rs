@@ -96,8 +96,9 @@ impl<'a> LockedTransaction<'a> {
 
     /// Appends events and commits.
     pub(super) async fn append(&mut self, events: &[Event]) -> Result<LockedOutcome, Error> {
-        // Lemma 2: while the lock is held, the head is the one that was read.
-        let precondition = Precondition::Head(self.history.position());
+        // Lemma 2: while the lock is held, the head is the one that was read. Its epoch may end
+        // now, if it is that of a former run of the server.
+        let precondition = Precondition::Head(self.history.position().into());
         let append = sql::append_batch(
             &self.shared.log.append_texts,
             precondition,

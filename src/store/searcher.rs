@@ -13,7 +13,9 @@ use super::log_state::LogState;
 use super::yield_until::yield_until;
 use crate::condition::FilterPosition;
 use crate::pool::{Lease, Pool, StatementHandle, send};
-use crate::sql::{self, BoundCheck, HeldEvent, SearchAnswer, SearchBatch, Statement};
+use crate::sql::{
+    self, BoundCheck, Head, HeldEvent, Reading, SearchAnswer, SearchBatch, Statement,
+};
 use crate::{Bookmark, Error, Event, SequenceNumber};
 
 /// A searcher of the log for the events that decide an append, outside of the log's lock: before
@@ -214,6 +216,20 @@ impl Searcher {
         let (lease, rows) = run_transaction(&self.single_pool, &statement, deadline).await?;
         let held = rows.iter().map(HeldEvent::decode).collect::<Result<_, _>>();
         held.map_err(|error| lease.server().lost(error))
+    }
+
+    /// Checks whether the log has reached bookmarks. Returns its head as well.
+    pub(super) async fn check(
+        &self,
+        bookmarks: &[Bookmark],
+        deadline: AttemptDeadline,
+    ) -> Result<(Bookmark, BoundCheck), Error> {
+        let head = Reading::of_head(&self.log.name);
+        let reading = bookmarks.iter().fold(head, |reading, one| reading.at_least(*one));
+        let (lease, rows) = run_transaction(&self.single_pool, &reading.head(), deadline).await?;
+        let row = rows.first().ok_or_else(|| lease.server().unversioned())?;
+        let head = Head::decode(row)?;
+        Ok((head.bookmark(), head.check(reading.bounds())))
     }
 
     fn lock(&self) -> MutexGuard<'_, SearchQueue> {

@@ -242,6 +242,9 @@ async fn a_position_above_the_head_is_refused_after_the_last_event_was_deleted()
 
     let refused = log.writer().await.append([lent("b-3", "r-1")], history.condition()).await;
 
+    assert!(matches!(refused, Err(Error::PositionLost { .. })), "{refused:?}");
+    let number = AppendCondition::no_match_after(Filter::everything(), history.position());
+    let refused = log.writer().await.append([lent("b-3", "r-1")], number).await;
     assert!(matches!(refused, Err(Error::PositionAhead { .. })), "{refused:?}");
     let other = log.writer().await.append([lent("b-3", "r-1")], AppendCondition::none()).await;
     assert_eq!(other.unwrap().last().value(), 3);

@@ -13,7 +13,7 @@ use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
 use crate::store::staged::StagedAppend;
 use crate::telemetry::OperationName;
-use crate::{AppendCondition, Appended, Bookmark, Error, Event, ReadWrite};
+use crate::{AppendCondition, Appended, Bookmark, Class, Error, Event, ReadWrite};
 
 /// A call that appends events, with all of its attempts.
 ///
@@ -133,7 +133,7 @@ impl<'a> AppendCall<'a> {
         has_unknown_attempt: bool,
         deadline: AttemptDeadline,
     ) -> Result<Appended, Error> {
-        let mut too_old_count = 0;
+        let mut counts = RefusalCounts::default();
         let mut next = self.first_step(has_unknown_attempt);
         // Each search and each append fails if the deadline has passed. Stored events are returned
         // all the same.
@@ -141,7 +141,7 @@ impl<'a> AppendCall<'a> {
             next = match next {
                 AttemptStep::Search(request) => Box::pin(self.search(request, deadline)).await?,
                 AttemptStep::Append { validated } => {
-                    self.append(validated, &mut too_old_count, deadline).await?
+                    self.append(validated, &mut counts, deadline).await?
                 }
                 AttemptStep::Return(appended) => return Ok(appended),
             };
@@ -153,11 +153,11 @@ impl<'a> AppendCall<'a> {
     async fn append(
         &self,
         validated: Option<Bookmark>,
-        too_old_count: &mut u32,
+        counts: &mut RefusalCounts,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
         let request = AppendRequest::new(self.events.clone(), self.condition.clone());
-        let request = request.with_too_old_count(*too_old_count);
+        let request = request.with_too_old_count(counts.too_old);
         let request = match validated {
             Some(head) => request.validated_to(head),
             None => request,
@@ -173,12 +173,17 @@ impl<'a> AppendCall<'a> {
             Ok(AppendOutcome::IdTaken { may_be_own: true }) => {
                 Box::pin(self.find_own_events(deadline)).await
             }
-            Ok(AppendOutcome::EpochEnded | AppendOutcome::IdTaken { may_be_own: false }) => {
-                Ok(self.search_for_conflict())
+            Ok(AppendOutcome::EpochEnded) => {
+                counts.epoch_ended += 1;
+                match counts.epoch_ended > MAX_ENDED_EPOCHS {
+                    true => Err(self.several_epochs()),
+                    false => Ok(self.search_for_conflict()),
+                }
             }
+            Ok(AppendOutcome::IdTaken { may_be_own: false }) => Ok(self.search_for_conflict()),
             Ok(AppendOutcome::ConditionBroken { event }) => Ok(self.search_for_event_at(event)),
             Ok(AppendOutcome::ConditionTooOld) => {
-                *too_old_count += 1;
+                counts.too_old += 1;
                 Ok(self.search_for_conflict())
             }
             Err(error) if may_follow_commit(&error) => {
@@ -186,6 +191,14 @@ impl<'a> AppendCall<'a> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the error of an attempt whose searches found other epochs than its appends.
+    fn several_epochs(&self) -> Error {
+        let server = self.store.first_server().to_string();
+        let reason = "the log's epoch changed between each search and the append: check that only \
+                      one server of the address accepts writes";
+        Error::UnsuitableServer { server, reason: reason.into(), class: Class::Transient }
     }
 
     /// Sends a request in a batch with others or, if it is large, in a transaction of its own.
@@ -226,5 +239,15 @@ impl<'a> AppendCall<'a> {
     }
 }
 
+/// How often the server did not append in an attempt, by the reason.
+#[derive(Default)]
+struct RefusalCounts {
+    too_old: u32,
+    epoch_ended: u32,
+}
+
+/// How often the epoch of a validated position may have ended in an attempt, before the attempt
+/// fails.
+const MAX_ENDED_EPOCHS: u32 = 2;
 /// The scope under which the attempts of appends are counted.
 const SCOPE: &str = "append";

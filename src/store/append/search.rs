@@ -88,6 +88,10 @@ impl AppendCall<'_> {
             return Ok(self.search_for_conflict());
         }
         match found.check {
+            // Whether the position is lost is certain only under the log's lock: a standby shows an
+            // event before the primary does, if the commit waits for it. And the append may begin
+            // an epoch first.
+            BoundCheck::Behind if self.has_epoch() => Ok(AttemptStep::Append { validated: None }),
             BoundCheck::Behind => self.check_position(found.head.position(), deadline).await,
             // Lemma 5: no event at or below this head will ever break the condition.
             _ => Ok(AttemptStep::Append { validated: Some(found.head) }),
@@ -97,7 +101,8 @@ impl AppendCall<'_> {
     /// Returns the next step of an append whose validated position lies above the log's head.
     ///
     /// If the condition's own position does as well, that is an error, unless the events are stored
-    /// already.
+    /// already. If it has an epoch, the head was read under the log's lock: no run of a server will
+    /// append to that epoch any more up to the position, so its event is lost.
     pub(super) async fn check_position(
         &self,
         head: SequenceNumber,
@@ -108,9 +113,19 @@ impl AppendCall<'_> {
             && self.find_stored(deadline).await?.is_none()
         {
             let position = condition.after.position();
-            return Err(Error::PositionAhead { position, head });
+            let server = self.store.first_server().to_string();
+            return Err(match self.has_epoch() {
+                true => Error::PositionLost { server, position, ended: Some(head) },
+                false => Error::PositionAhead { position, head },
+            });
         }
         Ok(self.search_for_conflict())
+    }
+
+    /// Returns whether the condition's position has an epoch.
+    fn has_epoch(&self) -> bool {
+        let condition = self.condition.filter_position();
+        condition.is_some_and(|condition| condition.after.epoch().is_some())
     }
 
     /// Returns the next step of an append that was not appended now, although an earlier request of

@@ -20,10 +20,10 @@ pub(super) struct Batch {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Validation {
     /// In this process, against the log's tail up to this head. Lemma 3.
-    Local { head: SequenceNumber },
+    Local { head: Bookmark },
     /// In this process, against the tail and against the batch with this number, the predecessor.
     /// Lemma 4.
-    Pipelined { head: SequenceNumber, predecessor: i64 },
+    Pipelined { head: Bookmark, predecessor: i64 },
     /// By the append procedure, under the log's lock. Lemma 2.
     Server,
 }
@@ -145,7 +145,7 @@ fn choose_validation(requests: &[PendingAppend], known: Knowledge<'_>) -> Valida
     let is_local = !known.is_contended
         && requests.iter().all(|one| one.request.condition().is_none() || is_covered(one));
     match known.tail.head() {
-        Some(head) if is_local => Validation::Local { head: head.position() },
+        Some(head) if is_local => Validation::Local { head },
         _ => Validation::Server,
     }
 }
@@ -157,10 +157,8 @@ pub(super) fn plan_behind(
     requests: Vec<PendingAppend>,
     tail: &LogTail,
 ) -> (Plan, Option<Validation>) {
-    let validation = tail.head().map(|head| Validation::Pipelined {
-        head: head.position(),
-        predecessor: predecessor.number,
-    });
+    let validation =
+        tail.head().map(|head| Validation::Pipelined { head, predecessor: predecessor.number });
     // Lemma 4: only a predecessor that was validated in the process is certain to follow the tail's
     // head directly. Before any other predecessor, more events may be committed.
     let follows_tail = predecessor.is_conditional() && predecessor.validation != Validation::Server;
@@ -297,7 +295,7 @@ mod tests {
 
         let (plan, validation) = super::plan(requests, known(&tail(), false));
 
-        assert_eq!(validation, Validation::Local { head: SequenceNumber::new(9) });
+        assert_eq!(validation, Validation::Local { head: at(9, EPOCH) });
         assert_eq!(books(&plan), [vec!["1", "2", "3"], vec![], vec!["4"]]);
         let outcome = AppendOutcome::ConditionBroken { event: SequenceNumber::new(8) };
         assert_eq!(plan.conflicting[0].1, outcome);
@@ -390,7 +388,7 @@ mod tests {
     #[test]
     fn requests_that_depend_on_the_predecessor_or_the_server_are_not_pipelined() {
         let tail = tail();
-        let head = SequenceNumber::new(9);
+        let head = at(9, EPOCH);
         let predecessor = |condition, validation| {
             let (plan, _) = plan(vec![request("9", condition)], known(&tail, false));
             Batch { requests: plan.requests, number: 7, validation, contents: plan.contents }

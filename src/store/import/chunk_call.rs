@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::imported::ChunkStored;
 use crate::pool::ConnectionId;
-use crate::sql::{HeldEvent, Precondition};
+use crate::sql::{BoundCheck, HeldEvent, Precondition};
 use crate::store::Store;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown, with_event_ids};
@@ -16,6 +16,8 @@ use crate::{Bookmark, Error, Event, ReadWrite, SequenceNumber};
 pub(super) struct ChunkCall<'a> {
     store: &'a Store<ReadWrite>,
     events: &'a [Event],
+    /// The highest position of the former chunks of the import.
+    former: Bookmark,
     started: Instant,
     state: Mutex<ChunkState>,
 }
@@ -34,10 +36,11 @@ impl<'a> ChunkCall<'a> {
     pub(super) fn new(
         store: &'a Store<ReadWrite>,
         events: &'a [Event],
+        former: Bookmark,
         expects_held: bool,
     ) -> Self {
         let state = Mutex::new(ChunkState { expects_held, floor: None });
-        Self { store, events, started: Instant::now(), state }
+        Self { store, events, former, started: Instant::now(), state }
     }
 
     /// Makes attempts until the chunk is stored or the retry policy allows no more.
@@ -54,8 +57,10 @@ impl<'a> ChunkCall<'a> {
         let has_unknown_attempt = self.state().floor.is_some();
         match result {
             Err(error) if error.is_outcome_unknown() => Err(error),
+            // Another attempt would find the same.
+            Err(error @ (Error::DuplicateEvent { .. } | Error::PositionLost { .. })) => Err(error),
             // An earlier attempt may still arrive at the server and be accepted. SAFETY.md, G5.
-            Err(error) if has_unknown_attempt && !matches!(error, Error::DuplicateEvent { .. }) => {
+            Err(error) if has_unknown_attempt => {
                 Err(outcome_unknown(&self.store.first_server(), self.events, error))
             }
             result => result,
@@ -75,8 +80,10 @@ impl<'a> ChunkCall<'a> {
             };
             let events = self.events_without(&held);
             if events.is_empty() {
-                let epoch = held.first().map(|held| held.position).unwrap_or_default();
-                return Ok(chunk_stored(&held, floor, &[], epoch));
+                let Some(position) = self.join(&held, Bookmark::default(), deadline).await? else {
+                    continue;
+                };
+                return Ok(chunk_stored(&held, floor, &[], position));
             }
             let mut lease = deadline.acquire(pool).await?;
             let staged = StagedAppend {
@@ -88,10 +95,12 @@ impl<'a> ChunkCall<'a> {
             let answer = staged.run(&mut lease, deadline).await;
             match answer.result {
                 Ok(stored) => {
-                    let stored = chunk_stored(&held, floor, &stored.numbers, stored.head);
-                    shared.log.note_newest(stored.position);
-                    self.store.note_appended(stored.position);
-                    return Ok(stored);
+                    let last = stored.last();
+                    shared.log.note_newest(last);
+                    if let Some(position) = self.join(&held, last, deadline).await? {
+                        self.store.note_appended(position);
+                        return Ok(chunk_stored(&held, floor, &stored.numbers, position));
+                    }
                 }
                 Err(AppendFailure::IdTaken) => self.change(|state| state.expects_held = true),
                 Err(AppendFailure::Error(error)) => {
@@ -114,6 +123,41 @@ impl<'a> ChunkCall<'a> {
             }
             None => Ok(held),
         }
+    }
+
+    /// Returns the highest position of the chunk and the former ones. The log held some events of
+    /// the chunk before, and has stored the others now. Returns `None` if a failover has lost some
+    /// of the chunk since. Fails if it has lost some of the former chunks.
+    async fn join(
+        &self,
+        held: &[HeldEvent],
+        stored: Bookmark,
+        deadline: AttemptDeadline,
+    ) -> Result<Option<Bookmark>, Error> {
+        let held = held.iter().map(|held| held.position).max_by_key(|one| one.position());
+        let seen = [self.former, held.unwrap_or_default(), stored];
+        let highest = seen.into_iter().max_by_key(|one| one.position()).unwrap_or_default();
+        let mut epochs = seen.iter().filter_map(|one| one.epoch());
+        if epochs.all(|epoch| Some(epoch) == highest.epoch()) {
+            return Ok(Some(highest));
+        }
+        // The chunk is stored. If this fails, another attempt has to find it.
+        self.note_floor(Some(stored.position()));
+        let searcher = self.store.shared.searcher();
+        match searcher.check(&[self.former], deadline).await? {
+            (_, BoundCheck::Reached) => {}
+            (head, BoundCheck::Behind) => {
+                let (position, head) = (self.former.position(), head.position());
+                return Err(Error::PositionAhead { position, head });
+            }
+            (_, BoundCheck::Lost { position, ended }) => {
+                let server = self.store.first_server().to_string();
+                return Err(Error::PositionLost { server, position, ended });
+            }
+        }
+        // Lemma 8: the log has the events up to all of them, so up to the highest in its own epoch.
+        let (head, check) = searcher.check(&seen, deadline).await?;
+        Ok((check == BoundCheck::Reached).then(|| head.at(highest.position())))
     }
 
     fn events_without(&self, held: &[HeldEvent]) -> Vec<Event> {
@@ -171,17 +215,15 @@ impl<'a> ChunkCall<'a> {
 
 /// Returns the outcome of a chunk. Events that the log held already count as stored by this import
 /// if they lie above the floor: the log's head before the first attempt that may have stored them.
-/// The epoch is that of the newest answer.
 fn chunk_stored(
     held: &[HeldEvent],
     floor: Option<SequenceNumber>,
     numbers: &[SequenceNumber],
-    epoch: Bookmark,
+    position: Bookmark,
 ) -> ChunkStored {
     let is_own = |position: &SequenceNumber| floor.is_some_and(|floor| *position > floor);
-    let held = || held.iter().map(|held| held.position.position());
-    let own = || held().filter(is_own).chain(numbers.iter().copied());
-    let last = own().max();
-    let position = epoch.at(last.max(held().max()).unwrap_or_default());
-    ChunkStored { stored: own().count() as u64, first: own().min(), last, position }
+    let held = held.iter().map(|held| held.position.position());
+    let own: Vec<_> = held.filter(is_own).chain(numbers.iter().copied()).collect();
+    let (first, last) = (own.iter().min().copied(), own.iter().max().copied());
+    ChunkStored { stored: own.len() as u64, first, last, position }
 }

@@ -1,9 +1,9 @@
 //! Logs that were copied, restored, renamed, or dropped and created again.
 
-use eddyline::{Bookmark, Config, Error, Query, ReadWrite, Schema, Store};
+use eddyline::{Bookmark, Config, Decision, Error, Query, ReadWrite, RetryPolicy, Schema, Store};
 
 use super::{append, cluster_with_log};
-use crate::support::{Log, connect, loans_of, next};
+use crate::support::{FOREVER, Log, connect, lent, loans_of, next, promptly};
 
 /// Reads at least at a bookmark from the primary.
 async fn use_at(config: &Config, bookmark: Bookmark) -> Result<(), Error> {
@@ -113,4 +113,80 @@ async fn a_renamed_log_keeps_its_identity() {
     let after: String = sql.query_one(identity, &[]).await.unwrap().get(0);
     assert_eq!(before, after);
     use_at(&config, bookmark).await.unwrap();
+}
+
+/// The table comes from a dump. The row of `eddyline_schema` stayed, and names a later end.
+#[tokio::test]
+async fn a_table_that_was_restored_without_its_row_refuses_the_positions_from_after_the_dump() {
+    let log = Log::isolated().await;
+    let (config, sql, name) = (log.config(), log.sql().await, &log.name);
+    let kept = append_to(&config, 3).await;
+    sql.batch_execute(&format!("CREATE TABLE dumped AS SELECT * FROM {name}")).await.unwrap();
+    let lost = append_to(&config, 3).await;
+    // As if the server had restarted.
+    sql.batch_execute("UPDATE eddyline_schema SET epoch_server = 'former'").await.unwrap();
+    let also_lost = append_to(&config, 2).await;
+    let keep_row = format!(
+        "CREATE TABLE kept_version AS SELECT * FROM eddyline_schema;
+         DROP TABLE {name}"
+    );
+    sql.batch_execute(&keep_row).await.unwrap();
+    Schema::new(&config).migrate().await.unwrap();
+    let restore = format!(
+        "SET session_replication_role = replica;
+         INSERT INTO {name} OVERRIDING SYSTEM VALUE SELECT * FROM dumped;
+         SET session_replication_role = origin;
+         SELECT setval('{name}_sequence', 3);
+         DELETE FROM eddyline_schema;
+         INSERT INTO eddyline_schema SELECT * FROM kept_version"
+    );
+    sql.batch_execute(&restore).await.unwrap();
+
+    append_to(&config, 10).await;
+
+    assert!(is_lost(&use_at(&config, lost).await));
+    assert!(is_lost(&use_at(&config, also_lost).await));
+    use_at(&config, kept).await.unwrap();
+}
+
+/// The other log has as many events, so its head is the one that the store has seen.
+#[tokio::test]
+async fn a_store_validates_no_condition_by_its_events_of_a_former_log() {
+    let log = Log::isolated().await;
+    let config = log.config();
+    let store = Store::<ReadWrite>::connect(config.clone()).await.unwrap();
+    append(&store, "b-1", 3).await;
+    let history = store.query(loans_of("b-7")).await.unwrap();
+    log.sql().await.batch_execute(&format!("DROP TABLE {}", log.name)).await.unwrap();
+    Schema::new(&config).migrate().await.unwrap();
+    append(&Store::<ReadWrite>::connect(config).await.unwrap(), "b-7", 3).await;
+
+    let appended = store.append([lent("b-7", "r-1")], history.condition()).await;
+
+    // A new connection refuses the log.
+    let refused = appended.unwrap_err();
+    assert!(matches!(refused, Error::OtherLog { .. } | Error::PositionLost { .. }), "{refused:?}");
+}
+
+/// No further read would find the position.
+#[tokio::test]
+async fn a_decision_after_a_lost_position_fails_at_once() {
+    let log = Log::isolated().await;
+    let config = log.config();
+    let lost = append_to(&config, 3).await;
+    let sql = log.sql().await;
+    sql.batch_execute(&format!("DROP TABLE {}", log.name)).await.unwrap();
+    Schema::new(&config).migrate().await.unwrap();
+    let retry = RetryPolicy::builder().no_deadline().no_attempt_timeout().escalate_after(1);
+    let retry = retry.build().unwrap();
+    let config = config.retry(retry).lock_timeout(FOREVER);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    // An attempt under the lock would wait.
+    sql.batch_execute(&format!("BEGIN; {}", log.insert("b-1"))).await.unwrap();
+
+    let query = Query::new(&loans_of("b-1")).after(lost);
+    let decided = store.decide(query, |_| Ok::<_, Error>(Decision::nothing()));
+    let decided = promptly(decided).await;
+
+    assert!(is_lost(&decided.map(drop)));
 }

@@ -3,6 +3,7 @@
 mod copies;
 mod failover;
 mod identity;
+mod interrupted;
 mod restarts;
 
 use eddyline::{

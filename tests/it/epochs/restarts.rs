@@ -1,10 +1,11 @@
 //! Restarts and crashes lose no event, so positions stay valid.
 
-use eddyline::{AppendCondition, Error, Filter};
+use eddyline::{AppendCondition, Error, Filter, Schema};
+use local_postgres::Cluster;
 use tokio_postgres::Client;
 
 use super::{append, assert_valid, cluster_with_log, reader, writer};
-use crate::support::{connect, lent, loans_of};
+use crate::support::{Log, connect, lent, loans_of, promptly};
 
 async fn epochs(sql: &Client) -> (String, Vec<i64>) {
     let row = sql.query_one("SELECT epoch::text, ends FROM eddyline_schema", &[]).await.unwrap();
@@ -111,4 +112,44 @@ async fn an_insert_with_an_older_snapshot_than_the_epoch_is_repeated_by_its_clie
 
     assert_eq!(refused.code().unwrap().code(), "40001");
     sql.batch_execute(insert).await.unwrap();
+}
+
+/// `PREPARE TRANSACTION` keeps the settings of the session, and another session may roll back.
+#[tokio::test]
+async fn a_prepared_transaction_that_is_rolled_back_begins_no_epoch() {
+    let builder = Cluster::builder().fsync(false).setting("max_prepared_transactions", 2);
+    let cluster = builder.start().await.unwrap();
+    let primary = cluster.primary();
+    Schema::new(&super::config(primary)).migrate().await.unwrap();
+    append(&writer(primary).await, "b-1", 1).await;
+    primary.restart().await.unwrap();
+    let sql = connect(&primary.url("postgres")).await;
+    let former = epochs(&sql).await;
+    let insert = "INSERT INTO events (event_id, occurred_at, event_type, payload)
+        VALUES (gen_random_uuid(), now(), 'BookCopyLentToReader', '{}')";
+    let prepare = format!("BEGIN; {insert}; PREPARE TRANSACTION 'loan'");
+    sql.batch_execute(&prepare).await.unwrap();
+    sql.batch_execute("ROLLBACK PREPARED 'loan'").await.unwrap();
+    let rolled_back = epochs(&sql).await;
+
+    sql.batch_execute(insert).await.unwrap();
+
+    assert_eq!(former, rolled_back);
+    assert_ne!(former.0, epochs(&sql).await.0);
+}
+
+/// The column gets another value, although the server runs on.
+#[tokio::test]
+async fn a_store_appends_after_its_epoch_was_replaced() {
+    let log = Log::isolated().await;
+    let store = log.writer().await;
+    append(&store, "b-1", 3).await;
+    let drop = "ALTER TABLE eddyline_schema DROP COLUMN epoch";
+    log.sql().await.batch_execute(drop).await.unwrap();
+    Schema::new(&log.config()).migrate().await.unwrap();
+
+    let history = store.query(loans_of("b-1")).await.unwrap();
+    let appended = promptly(store.append([lent("b-1", "r-1")], history.condition())).await;
+
+    assert_eq!(appended.unwrap().last().value(), 4);
 }
