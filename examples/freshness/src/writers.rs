@@ -34,7 +34,7 @@ pub async fn append_by_store(run: &Run, writer: u16) {
             Ok((entry, bookmark)) => {
                 run.record.acknowledged(entry, Some(bookmark));
                 drop(begun);
-                session.appended(entry, bookmark);
+                session.appended(entry);
                 if random.random() {
                     session.read(run, Scope::Books(vec![book]), &mut random).await;
                 }

@@ -28,8 +28,8 @@ pub async fn switch_over(run: &Run) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Kills the primary, and promotes a standby that lacks events which have been acknowledged. Another
-/// standby has them.
+/// Stops the primary in immediate mode, and promotes a standby that lacks events which have been
+/// acknowledged. Another standby has them.
 pub async fn fail_over(run: &Run) -> Result<(), Failure> {
     let (active, Roles { primary: old, replicas }) = begin(run, Disturbance::FailedOver).await?;
     let [new, behind, ahead] = replicas[..] else { panic!("there are three standbys") };
@@ -42,7 +42,8 @@ pub async fn fail_over(run: &Run) -> Result<(), Failure> {
     server(ahead).catch_up_with(server(old)).await?;
 
     let mut checks = run.checks.lock().await;
-    server(old).kill().await?;
+    // Backends of a killed primary would answer for a moment.
+    server(old).stop_immediately().await?;
     let ended = Instant::now();
     server(new).promote().await?;
     run.testbed.set_roles(Roles { primary: new, replicas: vec![behind, ahead] });

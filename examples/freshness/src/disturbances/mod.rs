@@ -36,7 +36,7 @@ pub enum Disturbance {
     /// A standby is promoted after the primary was shut down. The others follow it, also the old
     /// primary.
     Promoted,
-    /// A standby that lacks acknowledged events is promoted after the primary was killed. One
+    /// A standby that lacks acknowledged events is promoted after the primary has ended. One
     /// standby follows it, and another one has events that are lost. Then the old primary is
     /// started, and does not know of the promotion.
     FailedOver,
