@@ -54,19 +54,48 @@ pub(crate) fn listed(replicas: &[ReplicaStatus]) -> String {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ReplicaState {
+    /// It has events that the newest known history of the log does not have: it was left behind by
+    /// a failover that lost them. It is not read from.
+    Diverged,
+    /// It is the same server as one that was named before. It is not read from.
+    Duplicate,
+    /// It has another log of the same name. It is not read from.
+    OtherLog,
     /// It is left out after a failure. It is read from only if nothing else is left.
     Out,
     /// It answers again, and gets one read to try it.
     Probing,
+    /// It was a replica, and is a primary now. It is not read from: to read from a primary, add it
+    /// as one.
+    Promoted,
     /// It is read from.
     Up,
+}
+
+impl ReplicaState {
+    /// Returns the name of the state in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Diverged => "diverged",
+            Self::Duplicate => "duplicate",
+            Self::OtherLog => "other_log",
+            Self::Out => "out",
+            Self::Probing => "probing",
+            Self::Promoted => "promoted",
+            Self::Up => "up",
+        }
+    }
 }
 
 impl fmt::Display for ReplicaState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Diverged => "has diverged",
+            Self::Duplicate => "is named twice",
+            Self::OtherLog => "has another log",
             Self::Out => "is left out",
             Self::Probing => "is being tried",
+            Self::Promoted => "was promoted",
             Self::Up => "is up",
         })
     }

@@ -146,6 +146,16 @@ impl Server {
         }
     }
 
+    /// Makes the error of a primary that stayed on its timeline when another one was promoted.
+    pub(crate) fn superseded(&self, timeline: u32, newest: u32) -> Error {
+        let reason = format!(
+            "it is a former primary: its timeline is {timeline}, and that of the promoted one is \
+             {newest}"
+        );
+        let server = self.to_string();
+        Error::UnsuitableServer { server, reason: reason.into(), class: Class::Transient }
+    }
+
     pub(crate) fn lost(&self, source: impl Into<BoxError>) -> Error {
         Error::ConnectionLost { server: self.to_string(), source: cause(source) }
     }

@@ -42,7 +42,9 @@ impl Error {
             Self::Conflict { .. } | Self::PositionAhead { .. } | Self::PositionLost { .. } => {
                 Class::Conflict
             }
-            Self::ConnectionLost { .. } | Self::QueueFull { .. } => Class::Transient,
+            Self::ConnectionLost { .. } | Self::NoReplica { .. } | Self::QueueFull { .. } => {
+                Class::Transient
+            }
             Self::Decode { .. } => Class::Permanent(Reason::Bug),
             Self::DuplicateEvent { .. }
             | Self::InvalidAppend { .. }

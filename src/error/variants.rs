@@ -185,6 +185,15 @@ pub enum Error {
         found: Uuid,
     },
 
+    /// No replica can be read from, for the reasons that their states name.
+    ///
+    /// Class: transient.
+    #[error("no replica can be read from: {}", listed(replicas))]
+    NoReplica {
+        /// The state of every replica.
+        replicas: Vec<ReplicaStatus>,
+    },
+
     /// The connection ended after the append was sent and before it was answered. All of its events
     /// were stored, or none.
     ///

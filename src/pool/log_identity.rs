@@ -13,9 +13,9 @@ use crate::server::Server;
 #[derive(Default)]
 pub(crate) struct LogIdentity {
     id: OnceLock<Uuid>,
-    /// The newest timeline of each cluster. A copy of the log may be on another cluster, whose
-    /// timelines begin anew.
-    newest_timelines: Mutex<HashMap<SystemId, Arc<AtomicU32>>>,
+    /// The timelines of each cluster. A copy of the log may be on another cluster, whose timelines
+    /// begin anew.
+    timelines: Mutex<HashMap<SystemId, ClusterTimelines>>,
     newest: watch::Sender<NewestPrimary>,
     connections: Mutex<Vec<PrimaryConnection>>,
     /// How many callers wait for a primary after an attempt to connect failed.
@@ -24,6 +24,15 @@ pub(crate) struct LogIdentity {
 
 /// The identifier of a cluster of servers, each of which is a physical copy of another.
 pub(crate) type SystemId = i64;
+
+/// The highest timelines of a cluster.
+#[derive(Default)]
+struct ClusterTimelines {
+    newest: Arc<AtomicU32>,
+    /// That of a primary that was seen. A standby may show a promotion before the promoted server
+    /// is seen.
+    of_primary: u32,
+}
 
 /// The primary whose promotion was noted last.
 #[derive(Clone, Default)]
@@ -58,31 +67,43 @@ impl LogIdentity {
         *self.id.get_or_init(|| id)
     }
 
-    /// Notes the timeline of a primary that has the log. If it is the highest of its cluster so
-    /// far, a standby was promoted, and a primary that still runs on a lower timeline is alone: the
-    /// connections to it are closed. The requests on them fail as with any lost connection.
+    /// Notes the timeline of a primary that has the log.
     pub(crate) fn note_primary(&self, server: &Server, system: SystemId, timeline: u32) {
-        if self.newest_timeline(system).fetch_max(timeline, Ordering::SeqCst) >= timeline {
+        self.note_timeline(system, timeline);
+        let mut timelines = self.timelines();
+        let known = timelines.entry(system).or_default();
+        if known.of_primary >= timeline || known.newest.load(Ordering::SeqCst) > timeline {
+            return;
+        }
+        known.of_primary = timeline;
+        let server = Some((server.host.clone(), server.port));
+        self.newest.send_modify(|primary| {
+            *primary = NewestPrimary { promotions: primary.promotions + 1, server };
+        });
+    }
+
+    /// Notes the timeline of a server, or one that a promotion must have begun. If it is the
+    /// highest of its cluster so far, a standby was promoted, and a primary that still runs on a
+    /// lower timeline is alone: the connections to it are closed. The requests on them fail as with
+    /// any lost connection.
+    pub(crate) fn note_timeline(&self, system: SystemId, timeline: u32) {
+        let newest = self.newest_timeline(system);
+        if newest.fetch_max(timeline, Ordering::SeqCst) >= timeline {
             return;
         }
         let is_former = |one: &&PrimaryConnection| one.system == system && one.timeline < timeline;
         for connection in self.connections().iter().filter(is_former) {
             connection.task.abort();
         }
-        let newest = self.newest_timeline(system);
-        let server = Some((server.host.clone(), server.port));
-        self.newest.send_if_modified(|primary| {
-            let is_newest = newest.load(Ordering::SeqCst) == timeline;
-            if is_newest {
-                *primary = NewestPrimary { promotions: primary.promotions + 1, server };
-            }
-            is_newest
-        });
     }
 
-    fn newest_timeline(&self, system: SystemId) -> Arc<AtomicU32> {
-        let mut timelines = self.newest_timelines.lock().unwrap_or_else(PoisonError::into_inner);
-        timelines.entry(system).or_default().clone()
+    /// Returns the highest timeline of a cluster that was noted.
+    pub(crate) fn newest_timeline(&self, system: SystemId) -> Arc<AtomicU32> {
+        self.timelines().entry(system).or_default().newest.clone()
+    }
+
+    fn timelines(&self) -> MutexGuard<'_, HashMap<SystemId, ClusterTimelines>> {
+        self.timelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Subscribes to promotions.

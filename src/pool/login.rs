@@ -116,7 +116,7 @@ impl Login {
             false => Timeline::of_any(system, number),
         };
         match timeline.superseded_by() {
-            Some(newest) => Err(superseded(server, &timeline, newest)),
+            Some(newest) => Err(server.superseded(timeline.number(), newest)),
             None => Ok(timeline),
         }
     }
@@ -199,15 +199,6 @@ fn check_kind<'a>(
         return Err(wrong_target(server, target));
     }
     Ok(())
-}
-
-fn superseded(server: &Server, timeline: &Timeline, newest: u32) -> Error {
-    let reason = format!(
-        "it is a former primary: its timeline is {}, and that of the promoted one is {newest}",
-        timeline.number()
-    );
-    let server = server.to_string();
-    Error::UnsuitableServer { server, reason: reason.into(), class: Class::Transient }
 }
 
 fn wrong_target(server: &Server, target: TargetSession) -> Error {

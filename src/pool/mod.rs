@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use self::idle::{CheckedOut, Idle, Pooled};
-pub(crate) use self::log_identity::LogIdentity;
+pub(crate) use self::log_identity::{LogIdentity, SystemId};
 use self::manager::Manager;
 pub(crate) use self::reading::Rows;
 pub(crate) use self::session::{ConnectionId, Session, StatementHandle, fetch_row, last_row, send};

@@ -4,6 +4,7 @@
 mod append_batch;
 mod conflict_probe;
 mod epoch;
+mod epoch_list;
 mod events;
 mod filter;
 mod head;
@@ -28,6 +29,7 @@ pub(crate) use self::append_batch::{
     AppendTexts, BatchAnswer, Precondition, TransactionEnd, append_batch,
 };
 pub(crate) use self::conflict_probe::ConflictProbe;
+pub(crate) use self::epoch_list::{EpochList, epochs};
 pub(crate) use self::head::{BoundCheck, Head};
 pub(crate) use self::inspect::{
     INSPECTION, Inspection, InspectionRow, LogStatus, OF_UNSUITABLE_OWNER, SequenceState,

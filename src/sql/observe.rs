@@ -9,9 +9,9 @@ use crate::bookmark::Epoch;
 use crate::log_name::LogName;
 use crate::{Bookmark, Role, SequenceNumber};
 
-/// What a server tells about itself and about a log, in one snapshot.
+/// What a server tells about itself and about a log, in one snapshot. The time of its clock is not
+/// part of it, since no decision depends on that.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "watchers need the head only")]
 pub(crate) struct Observation {
     /// The log's head, with its epoch.
     pub(crate) head: Bookmark,
@@ -25,8 +25,6 @@ pub(crate) struct Observation {
     /// When the server started, by its own clock. Two servers do not have the same time, unless one
     /// is asked under two names.
     pub(crate) started_at: Timestamp,
-    /// The time of the server's clock.
-    pub(crate) time: Timestamp,
 }
 
 /// Renders the query for the identity of a log and, on the primary, for its head: a read-only store
@@ -76,8 +74,7 @@ pub(crate) fn observe(log: &LogName) -> Statement<'static> {
     let (table, version) = (log.table(), version_of(log));
     let text = format!(
         "SELECT coalesce((SELECT max(sequence_number) FROM {table}), 0), version.epoch,
-             version.log_id, pg_is_in_recovery(), {TIMELINE}, pg_postmaster_start_time(),
-             clock_timestamp()
+             version.log_id, pg_is_in_recovery(), {TIMELINE}, pg_postmaster_start_time()
          FROM {version}"
     );
     Statement::without_params(text)
@@ -93,14 +90,13 @@ impl Observation {
     pub(crate) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
         let position = SequenceNumber::from_bigint(row.try_get(0)?);
         let timeline: i32 = row.try_get(4)?;
-        let (Time(started_at), Time(time)) = (row.try_get(5)?, row.try_get(6)?);
+        let Time(started_at) = row.try_get(5)?;
         Ok(Self {
             head: Bookmark::new(position, Epoch::new(row.try_get(1)?)),
             log_id: row.try_get(2)?,
             in_recovery: row.try_get(3)?,
             timeline: timeline.cast_unsigned(),
             started_at,
-            time,
         })
     }
 }

@@ -101,9 +101,7 @@ impl Store<ReadOnly> {
         Error: From<R::Error>,
     {
         let replica = replica.try_into()?;
-        let pool = self.shared.replica_set().add(&replica).await?;
-        self.shared.telemetry.announce(pool.server());
-        Ok(pool.server().name.to_string())
+        self.shared.replica_set().add(&replica).await
     }
 
     /// Removes a replica. Reads and streams that it is answering go on, new ones use the others.

@@ -104,6 +104,11 @@ impl ReadCall {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).served_by(server);
     }
 
+    /// Counts that the read waited for a position.
+    pub(super) fn waited(&self, outcome: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).waited(outcome);
+    }
+
     /// Counts that the primary answered as the last resort.
     pub(super) fn fell_back(&self, reason: &'static str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).fell_back(reason);

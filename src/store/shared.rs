@@ -48,12 +48,12 @@ impl Writer {
     /// Creates the appender and its searcher. Batches of appends and of searches use a pool of
     /// their own. So reads do not wait for a connection that waits for the log's lock, and these
     /// statements have the settings that [`Pool::for_appends`] makes.
-    fn new(config: &Config, log: &Arc<LogState>) -> Result<Self, Error> {
+    fn new(config: &Config, log: &Arc<LogState>, telemetry: &Telemetry) -> Result<Self, Error> {
         let pool = Pool::of_primary(config, &log.name)?;
         let for_appends = pool.for_appends(config);
         let searcher = Searcher::new(log.clone(), for_appends.clone(), pool.clone());
         let appender = Appender::new(config, for_appends, log.clone());
-        let hosts = HostWatchers::new(config, &log.name, pool.identity())?;
+        let hosts = HostWatchers::new(config, &log.name, pool.identity(), telemetry)?;
         Ok(Self { pool, appender, searcher, hosts })
     }
 
@@ -93,11 +93,14 @@ impl Shared {
     pub(super) fn new(config: &Config, role: Role) -> Result<Self, Error> {
         let name = config.check()?;
         let log = Arc::new(LogState::new(name));
-        let servers = match role {
-            Role::Primary => Servers::Primary(Writer::new(config, &log)?),
-            Role::Replica => Servers::Replicas(Box::new(ReplicaSet::new(config, &log.name)?)),
-        };
         let telemetry = config.telemetry.clone().unwrap_or_default();
+        let servers = match role {
+            Role::Primary => Servers::Primary(Writer::new(config, &log, &telemetry)?),
+            Role::Replica => {
+                let set = ReplicaSet::new(config, &log.name, telemetry.clone())?;
+                Servers::Replicas(Box::new(set))
+            }
+        };
         let shared = Self {
             log,
             servers,
@@ -110,9 +113,6 @@ impl Shared {
         };
         for pool in shared.pools() {
             shared.telemetry.announce(pool.server());
-        }
-        if matches!(&shared.servers, Servers::Replicas(set) if set.may_fall_back()) {
-            shared.telemetry.announce_fallbacks();
         }
         Ok(shared)
     }

@@ -21,7 +21,7 @@ use crate::{Bookmark, Error, Query, SequenceNumber, SequencedEvent, ServedBy};
 ///
 /// ```no_run
 /// # use eddyline::{Error, Filter, ReadOnly, Store};
-/// use futures_util::StreamExt;
+/// use futures_util::{StreamExt, TryStreamExt};
 ///
 /// # async fn print(reader: Store<ReadOnly>) -> Result<(), Error> {
 /// let loans = Filter::types(["BookCopyLentToReader"]).build()?;

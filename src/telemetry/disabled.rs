@@ -13,7 +13,11 @@ pub struct Telemetry {}
 impl Telemetry {
     pub(crate) fn announce(&self, _: &Server) {}
 
+    pub(crate) fn announce_replica(&self, _: &Server) {}
+
     pub(crate) fn announce_fallbacks(&self) {}
+
+    pub(crate) fn replica_fault(&self, _: &Server, _: &'static str) {}
 
     pub(crate) fn operation(&self, _: OperationName, _: &Server) -> Operation {
         Operation {}
@@ -29,6 +33,8 @@ pub(crate) struct Operation {}
 
 impl Operation {
     pub(crate) fn served_by(&mut self, _: &Server) {}
+
+    pub(crate) fn waited(&self, _: &'static str) {}
 
     pub(crate) fn fell_back(&self, _: &'static str) {}
 

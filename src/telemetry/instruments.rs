@@ -21,6 +21,8 @@ use crate::server::Server;
 /// | `eventstore.conflicts` | counter | |
 /// | `eventstore.errors` | counter | `operation`, `error.type`, `db.response.status_code` |
 /// | `eventstore.replica.fallbacks` | counter | `reason` |
+/// | `eventstore.replica.faults` | counter | `server`, `reason` |
+/// | `eventstore.replica.waits` | counter | `outcome` |
 /// | `eventstore.retry.attempts` | counter | `scope`, `reason`, `attempt` |
 /// | `eventstore.retry.delay` | histogram, s | `scope` |
 /// | `eventstore.retry.outcomes` | counter | `scope`, `outcome` |
@@ -31,6 +33,8 @@ use crate::server::Server;
 /// | `outcome` of an operation | `success`, `conflict`, `timeout`, `error`, `canceled` |
 /// | `server` | `primary`, `replica-0`, `replica-1`, … |
 /// | `direction` | `read`, `appended` |
+/// | `reason` of a fault | `backwards`, or a [`ReplicaState`](crate::ReplicaState): `diverged`, `duplicate`, `other_log`, `promoted` |
+/// | `outcome` of a wait for a position | `reached`, `behind` |
 /// | `reason` of a fallback | `behind`, `unreachable`, see [`Fallback`](crate::Fallback) |
 /// | `error.type` | [`Class::as_str`](crate::Class::as_str) |
 /// | `scope` | [`Store::with_scope`](crate::Store::with_scope), by default the operation |
@@ -63,6 +67,8 @@ pub(super) struct Instruments {
     conflicts: Counter<u64>,
     errors: Counter<u64>,
     fallbacks: Counter<u64>,
+    faults: Counter<u64>,
+    waits: Counter<u64>,
     pub(super) retry: RetryInstruments,
 }
 
@@ -98,6 +104,16 @@ impl Telemetry {
                 .with_unit("{read}")
                 .with_description("reads that the primary answered as the last resort")
                 .build(),
+            faults: meter
+                .u64_counter("eventstore.replica.faults")
+                .with_unit("{fault}")
+                .with_description("replicas found unfit to be read from, or with a lower head")
+                .build(),
+            waits: meter
+                .u64_counter("eventstore.replica.waits")
+                .with_unit("{read}")
+                .with_description("reads that waited for a position")
+                .build(),
         };
         // A counter that first appears with a value above zero has no rate.
         instruments.conflicts.add(0, &[]);
@@ -111,6 +127,26 @@ impl Telemetry {
             let attributes = [KeyValue::new("direction", direction), label.clone()];
             self.instruments.events.add(0, &attributes);
         }
+    }
+
+    /// Makes the series of a replica visible before there is anything to count.
+    pub(crate) fn announce_replica(&self, server: &Server) {
+        for reason in ["backwards", "diverged", "duplicate", "other_log", "promoted"] {
+            self.count_fault(server, reason, 0);
+        }
+        for outcome in ["behind", "reached"] {
+            self.instruments.waits.add(0, &[KeyValue::new("outcome", outcome)]);
+        }
+    }
+
+    /// Counts that a replica was found unfit to be read from.
+    pub(crate) fn replica_fault(&self, server: &Server, reason: &'static str) {
+        self.count_fault(server, reason, 1);
+    }
+
+    fn count_fault(&self, server: &Server, reason: &'static str, count: u64) {
+        let attributes = [server.attribute(), KeyValue::new("reason", reason)];
+        self.instruments.faults.add(count, &attributes);
     }
 
     /// Makes the series of a store that may read from the primary visible.
@@ -175,6 +211,11 @@ impl Operation {
     pub(crate) fn served_by(&mut self, server: &Server) {
         self.server = server.attribute();
         self.address = server.address();
+    }
+
+    /// Counts that the operation waited for a position.
+    pub(crate) fn waited(&self, outcome: &'static str) {
+        self.instruments.waits.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     /// Counts that the primary answers as the last resort.

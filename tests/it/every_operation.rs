@@ -68,12 +68,13 @@ enum Operation {
 }
 
 /// The methods of a store that do not call the server.
-const LOCAL_METHODS: [&str; 7] = [
+const LOCAL_METHODS: [&str; 8] = [
     "add_replica",
     "max_staleness",
     "remove_replica",
     "replicas",
     "retry_policy",
+    "with_causality",
     "with_retry_policy",
     "with_scope",
 ];

@@ -1,22 +1,32 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::ledger::Ledger;
 use super::waiters::Waiters;
 
 /// What the servers of a store, their watchers and the reads have in common.
 pub(super) struct Board {
     pub(super) waiters: Arc<Waiters>,
     changes: watch::Sender<()>,
+    ledger: Mutex<Ledger>,
     /// What the server that was chosen last had been given before.
     given: AtomicU64,
 }
 
 impl Board {
     pub(super) fn new() -> Arc<Self> {
-        let waiters = Arc::default();
-        Arc::new(Self { waiters, changes: watch::Sender::new(()), given: AtomicU64::new(0) })
+        Arc::new(Self {
+            waiters: Arc::default(),
+            changes: watch::Sender::new(()),
+            ledger: Mutex::default(),
+            given: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells reads in flight, and reads that wait, that a server was left out or taken back.

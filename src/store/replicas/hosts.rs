@@ -6,10 +6,11 @@ use tokio::time::timeout;
 
 use super::board::Board;
 use super::server::WatchedServer;
-use super::watcher::Watcher;
+use super::watcher::{WatchedKind, Watcher};
 use crate::log_name::LogName;
 use crate::pool::{LogIdentity, Pool};
 use crate::server::Server;
+use crate::telemetry::Telemetry;
 use crate::{Config, Error, Role};
 
 /// The watchers of the hosts of a read-write store, which notice a promotion.
@@ -22,6 +23,7 @@ impl HostWatchers {
         config: &Config,
         log: &LogName,
         identity: &Arc<LogIdentity>,
+        telemetry: &Telemetry,
     ) -> Result<Self, Error> {
         let address = &config.servers.first().expect("a configuration names a server").address;
         if address.endpoints.len() == 1 {
@@ -40,7 +42,8 @@ impl HostWatchers {
                 board: board.clone(),
                 log: log.clone(),
                 interval: config.watch_interval,
-                has_pauses: false,
+                kind: WatchedKind::Host,
+                telemetry: telemetry.clone(),
             })
         });
         watchers.collect::<Result<_, _>>().map(Self)

@@ -5,6 +5,7 @@ mod choice;
 mod fresh;
 mod health;
 mod hosts;
+mod ledger;
 mod patience;
 mod route;
 mod select;
@@ -26,11 +27,12 @@ use self::board::Board;
 pub(in crate::store) use self::hosts::HostWatchers;
 pub(in crate::store) use self::server::GivenRead;
 use self::server::{ServerState, WatchedServer};
-use self::watcher::Watcher;
+use self::watcher::{WatchedKind, Watcher};
 use crate::address::{Address, TargetSession};
 use crate::log_name::LogName;
 use crate::pool::{LogIdentity, Pool};
 use crate::server::Server;
+use crate::telemetry::Telemetry;
 use crate::{Bookmark, Config, Error, Fallback, Replica, ReplicaStatus, Role, SequenceNumber};
 
 /// The servers of a read-only store.
@@ -43,10 +45,11 @@ pub(super) struct ReplicaSet {
     log: LogName,
     identity: Arc<LogIdentity>,
     names: AtomicUsize,
+    telemetry: Telemetry,
 }
 
 impl ReplicaSet {
-    pub(super) fn new(config: &Config, log: &LogName) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, log: &LogName, telemetry: Telemetry) -> Result<Self, Error> {
         let mut set = Self {
             servers: RwLock::new(Arc::new([])),
             primary: None,
@@ -55,6 +58,7 @@ impl ReplicaSet {
             log: log.clone(),
             identity: Arc::default(),
             names: AtomicUsize::new(0),
+            telemetry,
         };
         for replica in &config.servers {
             let server = set.server(replica)?;
@@ -62,6 +66,9 @@ impl ReplicaSet {
         }
         if let Some((address, fallback)) = &config.primary {
             set.primary = Some((set.primary_server(address)?, *fallback));
+            if *fallback != Fallback::Never {
+                set.telemetry.announce_fallbacks();
+            }
         }
         Ok(set)
     }
@@ -109,11 +116,6 @@ impl ReplicaSet {
         servers.iter().chain(self.primary()).map(|server| server.pool.clone()).collect()
     }
 
-    /// Returns whether the store may read from the primary as the last resort.
-    pub(super) fn may_fall_back(&self) -> bool {
-        self.primary.as_ref().is_some_and(|(_, fallback)| *fallback != Fallback::Never)
-    }
-
     /// Connects to the servers, and begins to watch them. At least one must answer and hold the
     /// log.
     pub(super) async fn connect(&self) -> Result<(), Error> {
@@ -138,7 +140,7 @@ impl ReplicaSet {
     }
 
     /// Connects to another server, and begins to read from it. Returns its name.
-    pub(super) async fn add(&self, replica: &Replica) -> Result<Pool, Error> {
+    pub(super) async fn add(&self, replica: &Replica) -> Result<String, Error> {
         replica.check()?;
         let server = self.server(replica)?;
         check_new(&server, &self.servers())?;
@@ -146,12 +148,14 @@ impl ReplicaSet {
         self.insert(server.clone())?;
         self.watcher(&server).start(Some(session));
         self.board.announce_change();
-        Ok(server.pool.clone())
+        self.telemetry.announce(server.pool.server());
+        Ok(server.pool.server().name.to_string())
     }
 
     fn insert(&self, server: Arc<WatchedServer>) -> Result<(), Error> {
         let mut servers = self.write();
         check_new(&server, &servers)?;
+        self.telemetry.announce_replica(server.pool.server());
         *servers = servers.iter().cloned().chain([server]).collect();
         Ok(())
     }
@@ -172,6 +176,7 @@ impl ReplicaSet {
         *servers = servers.iter().filter(|server| !named(server)).cloned().collect();
         drop(servers);
         removed.watch.stop();
+        self.board.ledger().remove(&removed.pool.server().name);
         self.board.announce_change();
         Ok(())
     }
@@ -181,12 +186,15 @@ impl ReplicaSet {
     }
 
     fn watcher(&self, server: &Arc<WatchedServer>) -> Watcher {
+        let is_primary = self.primary().is_some_and(|primary| Arc::ptr_eq(primary, server));
+        let kind = if is_primary { WatchedKind::Primary } else { WatchedKind::Replica };
         Watcher {
             server: server.clone(),
             board: self.board.clone(),
             log: self.log.clone(),
             interval: self.config.watch_interval,
-            has_pauses: true,
+            kind,
+            telemetry: self.telemetry.clone(),
         }
     }
 

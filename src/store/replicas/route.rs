@@ -10,7 +10,7 @@ use super::wait::Wait;
 use super::{ReplicaSet, ServerState};
 use crate::pool::OnFailure;
 use crate::sql::BoundCheck;
-use crate::store::deadline::{AttemptDeadline, timed_out};
+use crate::store::deadline::AttemptDeadline;
 use crate::store::read_request::{Answered, ReadRequest, lost};
 use crate::{Error, RetryPolicy, SequenceNumber};
 
@@ -37,7 +37,7 @@ impl ReplicaSet {
         request: &ReadRequest<'_>,
         deadline: AttemptDeadline,
     ) -> Result<Answered, Error> {
-        let (began, mut tried) = (Instant::now(), Tried::default());
+        let mut tried = Tried::default();
         let next = |tried: &Tried| {
             self.choose(None, tried)
                 .or_else(|| self.fall_back(FallbackReason::Unreachable, tried))
@@ -48,7 +48,7 @@ impl ReplicaSet {
                 return Ok(answered);
             }
         }
-        Err(tried.failure.unwrap_or_else(|| timed_out(&self.first_server(), began.elapsed())))
+        Err(tried.failure.unwrap_or_else(|| Error::NoReplica { replicas: self.statuses() }))
     }
 
     /// Reads from a server that has reached a position. Waits for one.
@@ -62,20 +62,23 @@ impl ReplicaSet {
     ) -> Result<Answered, Error> {
         let (began, mut tried) = (Instant::now(), Tried::default());
         let mut changes = self.board.changes();
-        let mut wait = Wait::new(position, limit);
+        let (mut wait, mut has_waited) = (Wait::new(position, limit), false);
         loop {
             deadline.check(&self.first_server())?;
             if let Some(given) = self.next_at(position, &mut wait, &tried, limit) {
-                match self.attempt(given, request, *deadline, &mut tried).await? {
-                    Some(answered) => return Ok(answered),
-                    None => continue,
+                let attempt = self.attempt(given, request, *deadline, &mut tried);
+                let Some(answered) = attempt.await? else { continue };
+                if has_waited {
+                    request.call.waited("reached");
                 }
+                return Ok(answered);
             }
             let has_tried_all = self.servers().iter().all(|server| tried.contains(server));
             if let Some(failure) = tried.failure.take_if(|_| has_tried_all) {
                 return Err(failure);
             }
             if limit <= Instant::now() {
+                request.call.waited("behind");
                 let (waited, replicas) = (began.elapsed(), self.statuses());
                 return Err(Error::ReplicaBehind { position, waited, replicas });
             }
@@ -84,6 +87,7 @@ impl ReplicaSet {
                 _ = changes.changed() => tried = Tried::default(),
                 () = sleep_until(limit) => {}
             }
+            has_waited = true;
             // The wait for the position has a limit of its own.
             deadline.restart(retry);
         }
@@ -150,6 +154,10 @@ impl ReplicaSet {
         };
         let head = answered.answer.head();
         given.answered(ServerState { head, role: answered.answer.served_by().role() });
+        if server.known().is_excluded() {
+            tried.add(server, Some(Error::NoReplica { replicas: self.statuses() }));
+            return Ok(None);
+        }
         match answered.check {
             BoundCheck::Reached => {
                 if let Some(reason) = given.fallback {

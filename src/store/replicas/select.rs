@@ -26,10 +26,10 @@ impl ReplicaSet {
             });
             match server.is_spare() {
                 _ if !is_fresh => {}
-                false if known.health.is_up() => up.push(server),
-                true if known.health.is_up() => spare.push(server),
-                false if known.health.wants_trial() => trial = trial.or(Some(server)),
-                true if known.health.wants_trial() => spare_trial = spare_trial.or(Some(server)),
+                false if known.is_up() => up.push(server),
+                true if known.is_up() => spare.push(server),
+                false if known.wants_trial() => trial = trial.or(Some(server)),
+                true if known.wants_trial() => spare_trial = spare_trial.or(Some(server)),
                 _ => {}
             }
         }
@@ -46,7 +46,10 @@ impl ReplicaSet {
     /// that does not answer.
     pub(super) fn least_bad(&self, tried: &Tried) -> Option<GivenRead> {
         let servers = self.servers();
-        let left = || servers.iter().filter(|server| !tried.contains(server));
+        let left = || {
+            let left = servers.iter().filter(|server| !tried.contains(server));
+            left.filter(|server| !server.known().is_excluded())
+        };
         let symptom = |server: &Arc<WatchedServer>| server.known().health.symptom();
         let least = left().map(symptom).min()?;
         let bad: Vec<_> = left().filter(|server| symptom(server) <= least).collect();
@@ -66,9 +69,9 @@ impl ReplicaSet {
             return None;
         }
         self.ensure_watched(primary);
-        let health = primary.known().health.clone();
+        let is_up = primary.known().is_up();
         let given = self.give(primary).falling_back(reason);
-        match health.is_up() {
+        match is_up {
             true => Some(given),
             false => given.into_trial(),
         }
@@ -76,15 +79,17 @@ impl ReplicaSet {
 
     /// Returns whether a read that waits for the answer of a server could be asked elsewhere.
     pub(super) fn has_other(&self, than: &Arc<WatchedServer>, tried: &Tried) -> bool {
-        let servers = self.servers();
-        let mut others = servers.iter().filter(|server| !Arc::ptr_eq(server, than));
-        let may_fall_back = self.primary.as_ref().is_some_and(|(primary, fallback)| {
-            *fallback != Fallback::Never
-                && !Arc::ptr_eq(primary, than)
-                && primary.known().health.is_up()
-        });
-        others.any(|server| !tried.contains(server) && server.known().health.is_up())
-            || may_fall_back && self.is_unreachable(tried)
+        let is_other = |server: &Arc<WatchedServer>| {
+            let known = server.known();
+            !Arc::ptr_eq(server, than) && (known.is_up() || known.wants_trial())
+        };
+        let may_fall_back = || {
+            self.primary.as_ref().is_some_and(|(primary, fallback)| {
+                *fallback != Fallback::Never && is_other(primary)
+            })
+        };
+        self.servers().iter().any(|server| !tried.contains(server) && is_other(server))
+            || self.is_unreachable(tried) && may_fall_back()
     }
 
     /// Returns whether no replica can be reached.

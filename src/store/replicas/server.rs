@@ -11,6 +11,7 @@ use super::patience::Patience;
 use super::staleness::PrimaryHeads;
 use super::watch::Watch;
 use crate::pool::Pool;
+use crate::sql::EpochList;
 use crate::{Bookmark, Error, Replica, ReplicaState, ReplicaStatus, Role, SequenceNumber};
 
 /// A server of a read-only store, with what the store knows of it.
@@ -22,7 +23,7 @@ pub(super) struct WatchedServer {
     given: AtomicU64,
     known: Mutex<Known>,
     pub(super) watch: Watch,
-    /// The heads that the watcher has seen.
+    /// The heads that the watcher has seen, if the server is the primary.
     heads: watch::Sender<PrimaryHeads>,
 }
 
@@ -30,6 +31,11 @@ pub(super) struct WatchedServer {
 pub(super) struct Known {
     pub(super) health: Health,
     pub(super) patience: Patience,
+    pub(super) epochs: Option<Arc<EpochList>>,
+    /// Why the server must not be read from, although it answers.
+    fault: Option<ReplicaState>,
+    /// Whether the server was a replica, and is expected to be one.
+    was_replica: bool,
     last: Option<LastAnswer>,
 }
 
@@ -49,8 +55,14 @@ pub(super) struct ServerState {
 
 impl WatchedServer {
     pub(super) fn new(pool: Pool, replica: Replica) -> Self {
-        let known =
-            Known { health: Health::up(Instant::now()), patience: Patience::default(), last: None };
+        let known = Known {
+            health: Health::up(Instant::now()),
+            patience: Patience::default(),
+            epochs: None,
+            fault: None,
+            was_replica: false,
+            last: None,
+        };
         Self {
             pool,
             replica,
@@ -93,14 +105,25 @@ impl WatchedServer {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Records the answer to the watcher.
-    pub(super) fn observed(&self, board: &Board, state: ServerState, sent_at: Instant) {
+    /// Records the answer to the watcher, and why the server must not be read from, if it must not.
+    pub(super) fn observed(
+        &self,
+        board: &Board,
+        state: ServerState,
+        sent_at: Instant,
+        fault: Option<ReplicaState>,
+    ) {
         self.update(board, |known, now| {
+            known.fault = fault;
             known.note(state, sent_at, now);
             known.patience.answered(now - sent_at);
             known.health.observed(now);
         });
-        self.heads.send_modify(|heads| heads.add(sent_at, state.head));
+    }
+
+    /// Adds a head that the watcher has seen at the primary.
+    pub(super) fn add_head(&self, sent_at: Instant, head: Bookmark) {
+        self.heads.send_modify(|heads| heads.add(sent_at, head));
     }
 
     /// Subscribes to the heads that the watcher sees.
@@ -118,7 +141,7 @@ impl WatchedServer {
         let mut known = self.known();
         let state = |known: &Known| {
             let epoch = known.head().and_then(Bookmark::epoch);
-            (known.health.is_up(), known.health.is_out(), epoch)
+            (known.health.is_up(), known.health.is_out(), known.fault, epoch)
         };
         let before = state(&known);
         update(&mut known, Instant::now());
@@ -157,9 +180,36 @@ impl Known {
         let is_older = self.last.is_some_and(|last| {
             last.received_at > sent_at && last.state.head.position() > state.head.position()
         });
-        if !is_older {
-            self.last = Some(LastAnswer { state, received_at: now });
+        if is_older {
+            return;
         }
+        self.last = Some(LastAnswer { state, received_at: now });
+        match state.role {
+            Role::Replica => self.was_replica = true,
+            Role::Primary if self.was_replica => self.fault = Some(ReplicaState::Promoted),
+            Role::Primary => {}
+        }
+    }
+
+    /// Records why the server must not be read from.
+    pub(super) fn exclude(&mut self, fault: ReplicaState) {
+        self.fault = Some(fault);
+    }
+
+    pub(super) fn fault(&self) -> Option<ReplicaState> {
+        self.fault
+    }
+
+    pub(super) fn is_excluded(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.health.is_up() && !self.is_excluded()
+    }
+
+    pub(super) fn wants_trial(&self) -> bool {
+        self.health.wants_trial() && !self.is_excluded()
     }
 
     /// Returns the position that the server is known to have reached.
@@ -169,14 +219,15 @@ impl Known {
 
     /// Returns the position that reads may find at the server now.
     pub(super) fn usable_head(&self) -> Option<Bookmark> {
-        self.head().filter(|_| self.health.is_up() || self.health.wants_trial())
+        self.head().filter(|_| self.is_up() || self.wants_trial())
     }
 
     fn state(&self) -> ReplicaState {
-        match (self.health.is_up(), self.health.is_out()) {
-            (true, _) => ReplicaState::Up,
-            (_, true) => ReplicaState::Out,
-            _ => ReplicaState::Probing,
+        match self.fault {
+            Some(fault) => fault,
+            None if self.health.is_up() => ReplicaState::Up,
+            None if self.health.is_out() => ReplicaState::Out,
+            None => ReplicaState::Probing,
         }
     }
 }

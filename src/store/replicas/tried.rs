@@ -50,11 +50,13 @@ impl Tried {
         others.any(|(one, seen)| Arc::ptr_eq(one, server) && seen.epoch() == head.epoch())
     }
 
-    /// Returns whether a server cannot be reached, as this read or the server's watcher has found.
+    /// Returns whether a server cannot be reached or must not be read from, as this read or the
+    /// server's watcher has found.
     pub(super) fn shows_unreachable(&self, server: &Arc<WatchedServer>) -> bool {
         let mut tried = self.servers.iter().filter(|tried| Arc::ptr_eq(&tried.server, server));
-        let symptom = server.known().health.symptom();
+        let known = server.known();
         tried.any(|tried| tried.is_unreachable)
-            || matches!(symptom, Some(Symptom::Refusal | Symptom::Silence))
+            || known.is_excluded()
+            || matches!(known.health.symptom(), Some(Symptom::Refusal | Symptom::Silence))
     }
 }

@@ -1,17 +1,21 @@
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tokio_postgres::Row;
 
 use super::board::Board;
-use super::server::{ServerState, WatchedServer};
+use super::ledger::ServerView;
+use super::server::{Known, ServerState, WatchedServer};
 use super::ticks::{Ticks, sleep_until};
 use super::watch::Watch;
 use crate::log_name::LogName;
-use crate::pool::{Session, fetch_row};
-use crate::sql::{self, Observation};
-use crate::{Error, Role, schema};
+use crate::pool::{Session, SystemId, fetch_row};
+use crate::sql::{self, EpochList, Observation, Statement};
+use crate::telemetry::Telemetry;
+use crate::{Error, ReplicaState, Role, schema};
 
 /// The watcher of a server: asks it for its state, over a connection of its own.
 ///
@@ -24,9 +28,27 @@ pub(super) struct Watcher {
     pub(super) log: LogName,
     /// The pause while no read waits.
     pub(super) interval: Duration,
-    /// Whether a server that refuses connections is tried again only after the pause for which it
-    /// is left out.
-    pub(super) has_pauses: bool,
+    pub(super) kind: WatchedKind,
+    pub(super) telemetry: Telemetry,
+}
+
+/// The answer to a watcher.
+struct WatchAnswer {
+    observed: Observation,
+    /// The cluster of the server.
+    system: SystemId,
+    sent_at: Instant,
+}
+
+/// What a watched server is for its store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum WatchedKind {
+    /// A host of a read-write store's address. It is only watched for a promotion, and one that
+    /// refuses connections is tried again without the pauses of a replica.
+    Host,
+    /// The primary of a read-only store, which is not one of its replicas.
+    Primary,
+    Replica,
 }
 
 impl Watcher {
@@ -46,7 +68,7 @@ impl Watcher {
                 Ok(_) => {}
                 // The connection may have ended for a reason of its own: the next one shows.
                 Err(_) if had_session && session.is_none() => continue,
-                Err(_) => self.server.update(&self.board, |known, now| known.health.refused(now)),
+                Err(error) => self.fail(&error),
             }
             self.pause(began, session.is_some(), &mut ticks).await;
         }
@@ -55,49 +77,139 @@ impl Watcher {
     /// Asks for the server's state. Returns whether its head has moved.
     pub(super) async fn observe(&self, session: &mut Option<Session>) -> Result<bool, Error> {
         self.server.watch.take_demand();
-        let sent_at = Instant::now();
+        session.take_if(|session| session.is_spent());
         let is_connected = session.is_some();
         let answer = {
             let mut answer = pin!(self.ask(session));
             tokio::select! {
                 biased;
                 answer = &mut answer => answer,
-                () = self.silence(sent_at, is_connected) => {
-                    self.server.update(&self.board, |known, now| known.health.silent(now));
+                () = self.silence(Instant::now(), is_connected) => {
+                    self.update(|known, now| known.health.silent(now));
                     answer.await
                 }
             }
         };
-        let state = answer.inspect_err(|_| {
-            session.take_if(|session| session.is_spent());
-        })?;
-        let before = self.server.known().head();
-        self.server.observed(&self.board, state, sent_at);
-        Ok(before != Some(state.head))
+        let recorded = answer.and_then(|answer| self.record(&answer));
+        session.take_if(|session| session.is_spent());
+        recorded
     }
 
-    async fn ask(&self, session: &mut Option<Session>) -> Result<ServerState, Error> {
+    /// Sends the question.
+    async fn ask(&self, session: &mut Option<Session>) -> Result<WatchAnswer, Error> {
         let session = match session {
             Some(session) => session,
             None => session.insert(self.connect().await?),
         };
-        let statement = sql::observe(&self.log);
-        let handle = session.prepare(&statement.text).await?;
-        session.start_clock();
-        let row = timeout(LONGEST_WAIT, fetch_row(session.client(), &handle, &statement)).await;
-        let row = row.map_err(|elapsed| {
-            session.discard();
-            session.server().lost(elapsed)
-        })?;
-        let row = row.map_err(|error| session.failed(error))?;
-        let row = row.ok_or_else(|| session.server().unversioned())?;
+        let sent_at = Instant::now();
+        let row = fetch(session, &sql::observe(&self.log)).await?;
         let observed = Observation::decode(&row).map_err(|error| session.failed(error))?;
         let pool = &self.server.pool;
         pool.recognize(observed.log_id)?;
-        if observed.role() == Role::Primary {
-            pool.identity().note_primary(session.server(), session.system(), observed.timeline);
+        let (system, timeline) = (session.system(), observed.timeline);
+        match observed.role() {
+            Role::Primary => pool.identity().note_primary(session.server(), system, timeline),
+            Role::Replica => pool.identity().note_timeline(system, timeline),
         }
-        Ok(ServerState { head: observed.head, role: observed.role() })
+        let (epochs, epoch) = (self.server.known().epochs.clone(), observed.head.epoch());
+        if epochs.is_none_or(|list| epoch.is_some_and(|epoch| epoch != list.current)) {
+            let row = fetch(session, &sql::epochs(&self.log)).await?;
+            let epochs = EpochList::decode(&row).map_err(|error| session.failed(error))?;
+            self.server.known().epochs = Some(Arc::new(epochs));
+        }
+        Ok(WatchAnswer { observed, system, sent_at })
+    }
+
+    /// Records an answer. Returns whether the head has moved. Fails if the server cannot be used.
+    fn record(&self, answer: &WatchAnswer) -> Result<bool, Error> {
+        let WatchAnswer { observed, sent_at, .. } = answer;
+        let (pool, head) = (&self.server.pool, observed.head);
+        let fault = match self.kind {
+            WatchedKind::Host => None,
+            WatchedKind::Primary => {
+                self.check_primary(&self.view(answer))?;
+                self.judge(answer)
+            }
+            WatchedKind::Replica => self.judge(answer),
+        };
+        let before = self.server.known().head();
+        let has_fallen = before.is_some_and(|before| head.position() < before.position());
+        if has_fallen && self.kind == WatchedKind::Replica {
+            self.telemetry.replica_fault(pool.server(), "backwards");
+        }
+        let state = ServerState { head, role: observed.role() };
+        self.counting_faults(|| self.server.observed(&self.board, state, *sent_at, fault));
+        if self.kind == WatchedKind::Primary && fault.is_none() {
+            self.server.add_head(*sent_at, head);
+        }
+        Ok(before != Some(head))
+    }
+
+    /// Counts a reason not to read from the server that was found meanwhile.
+    fn counting_faults(&self, update: impl FnOnce()) {
+        let before = self.server.known().fault();
+        update();
+        let fault = self.server.known().fault().filter(|fault| before != Some(*fault));
+        if let Some(fault) = fault.filter(|_| self.kind == WatchedKind::Replica) {
+            self.telemetry.replica_fault(self.server.pool.server(), fault.as_str());
+        }
+    }
+
+    /// Returns why the server must not be read from, if it must not.
+    fn judge(&self, answer: &WatchAnswer) -> Option<ReplicaState> {
+        let view = self.view(answer);
+        self.board.ledger().judge(&self.server.pool.server().name, view)
+    }
+
+    fn view(&self, answer: &WatchAnswer) -> ServerView {
+        let WatchAnswer { observed, system, sent_at } = *answer;
+        let known = self.server.known();
+        ServerView {
+            head: observed.head,
+            epochs: known.epochs.clone().expect("they are asked for before the first answer"),
+            system,
+            timeline: observed.timeline,
+            role: observed.role(),
+            started_at: observed.started_at,
+            asked_at: sent_at,
+            answered_at: Instant::now(),
+            is_out: known.health.is_out(),
+            is_primary: self.kind == WatchedKind::Primary,
+        }
+    }
+
+    /// Fails if another server was promoted. The connection is closed then, so that the next one
+    /// leads to that server if the address names it.
+    fn check_primary(&self, view: &ServerView) -> Result<(), Error> {
+        let (pool, system, timeline) = (&self.server.pool, view.system, view.timeline);
+        if self.board.ledger().has_successor(view) {
+            // The timeline of a promoted server is higher than all that it knew.
+            pool.identity().note_timeline(system, timeline + 1);
+        }
+        let newest = pool.identity().newest_timeline(system).load(Ordering::SeqCst);
+        if timeline >= newest {
+            return Ok(());
+        }
+        // What it said of the log's head may have been outdated.
+        self.server.forget_heads();
+        Err(pool.server().superseded(timeline, newest))
+    }
+
+    /// Records that the server cannot be used.
+    fn fail(&self, error: &Error) {
+        self.board.ledger().leave_out(&self.server.pool.server().name);
+        self.counting_faults(|| {
+            self.update(|known, now| {
+                known.health.refused(now);
+                if matches!(error, Error::OtherLog { .. }) {
+                    known.exclude(ReplicaState::OtherLog);
+                }
+            });
+        });
+    }
+
+    fn update(&self, update: impl FnOnce(&mut Known, Instant)) {
+        self.server.update(&self.board, update);
     }
 
     /// Connects to the server. Checks the log, unless the server has answered already.
@@ -156,7 +268,7 @@ impl Watcher {
             let is_sought = identity.is_sought();
             let due = if !is_connected {
                 let regular = last + self.interval.max(RECONNECT_INTERVAL);
-                out_until.filter(|_| self.has_pauses).unwrap_or(regular)
+                out_until.filter(|_| self.kind != WatchedKind::Host).unwrap_or(regular)
             } else if is_sought {
                 last + SEEKING_INTERVAL.min(self.interval)
             } else if watch.is_demanded() {
@@ -190,6 +302,19 @@ impl Watcher {
             }
         }
     }
+}
+
+/// Sends a statement that returns a row.
+async fn fetch(session: &mut Session, statement: &Statement<'_>) -> Result<Row, Error> {
+    let handle = session.prepare(&statement.text).await?;
+    session.start_clock();
+    let row = timeout(LONGEST_WAIT, fetch_row(session.client(), &handle, statement)).await;
+    let row = row.map_err(|elapsed| {
+        session.discard();
+        session.server().lost(elapsed)
+    })?;
+    let row = row.map_err(|error| session.failed(error))?;
+    row.ok_or_else(|| session.server().unversioned())
 }
 
 /// How long a server may be silent while no read asks whether it is alive.

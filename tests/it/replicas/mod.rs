@@ -4,6 +4,7 @@ mod bad_input;
 mod fallback;
 mod freshness;
 mod health;
+mod identity;
 mod membership;
 mod staleness;
 
