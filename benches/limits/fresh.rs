@@ -4,19 +4,22 @@
 //! follows from the time of a plain read next to the same appends. The delay is measured without
 //! the crate, by a connection that polls the standby back-to-back. Both begin with the append, or
 //! for a stricter comparison when it has returned.
+//!
+//! A client makes each kind of operation in turn, so that a slow phase affects all of them. With
+//! many clients, one more polls. Rounds without it show whether it slows down the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use console::print_stdout;
-use eddyline::{AppendCondition, Filter, ReadOnly, ReadWrite, Store};
+use eddyline::{AppendCondition, Appended, Event, Filter, ReadOnly, ReadWrite, Store};
 use tokio_postgres::{Client, Statement};
 
 use crate::Bench;
 use crate::clients::{boundary, event};
 use crate::replicated::{LOG, Replicated};
-use crate::rounds::{Measured, Workload, median, ratio};
+use crate::rounds::{Measured, clear_progress, median, ratio};
 use crate::seed::LENDING;
 
 pub async fn run(bench: &mut Bench) {
@@ -26,56 +29,140 @@ pub async fn run(bench: &mut Bench) {
     }
     let replicated = Replicated::start(1).await;
     let servers = Servers::open(&replicated).await;
-    if bench.starts_part(&IDLE, "fresh: 1 client appends and reads") {
-        let workloads = servers.workloads(1);
+    if bench.starts_part(&IDLE, "fresh: 1 client appends, and reads or polls") {
+        let all: Clients = vec![&[Kind::Plain, Kind::AtAppend, Kind::Poll]];
 
-        let results = bench.rounds.run(&workloads).await;
+        let [results] = measure(bench, &servers, [all]).await;
 
         report(bench, &IDLE, &results);
-        servers.print_period();
     }
-    if bench.starts_part(&BUSY, "fresh: 64 clients append and read") {
-        let name = "read at its position, next to the poller";
-        let next_to_poller = servers.reads(name, POLLER + 1, At::Append, Since::Return);
-        let workloads: Vec<_> = servers.workloads(64).into_iter().chain([next_to_poller]).collect();
+    if bench.starts_part(&BUSY, "fresh: 64 clients append and read, and one more polls") {
+        let readers: Clients = vec![&[Kind::Plain, Kind::AtAppend]; 64];
+        let and_poller = readers.iter().copied().chain([&[Kind::Poll][..]]).collect();
 
-        let results = bench.rounds.run(&workloads).await;
+        let [results, alone] = measure(bench, &servers, [and_poller, readers]).await;
 
         report(bench, &BUSY, &results);
-        bench.table.report(BUSY[4], results[5].median_to(&results[2]));
-        servers.print_period();
+        bench.table.report(BUSY[4], results.read.median_to(&alone.read));
     }
 }
 
-/// Reports the results of [`Servers::workloads`].
-fn report(bench: &mut Bench, names: &[&str], results: &[Measured]) {
-    let [plain, both, read, delay, delay_after, ..] = results else { unreachable!("five ran") };
+/// Reports the results with these names.
+fn report(bench: &mut Bench, names: &[&str], results: &Results) {
+    let Results { plain, append_and_read, read, append_and_polls, polls } = results;
     let milliseconds = |times: &[f64]| median(times.iter().copied()) * 1e3;
-    let waits = beyond(read, plain);
-    bench.table.report(names[0], ratio(&beyond(both, plain), delay.medians()));
-    bench.table.report(names[1], ratio(&waits, delay_after.medians()));
+    let (waits, delays) = (beyond(read, plain), polls.medians());
+    let whole = beyond(append_and_read, plain);
+    bench.table.report(names[0], ratio(&whole, append_and_polls.medians()));
+    bench.table.report(names[1], ratio(&waits, delays));
     bench.table.report(names[2], milliseconds(&waits));
-    bench.table.report(names[3], milliseconds(delay_after.medians()));
+    bench.table.report(names[3], milliseconds(delays));
 }
 
-/// Returns by how much the medians of one workload exceed those of another, for each round.
+/// Returns by how much the medians of one operation exceed those of another, for each round.
 fn beyond(one: &Measured, other: &Measured) -> Vec<f64> {
     one.medians().iter().zip(other.medians()).map(|(one, other)| one - other).collect()
 }
 
-/// The position that a read asks for.
+/// The kinds of operations that each client makes in turn.
+type Clients = Vec<&'static [Kind]>;
+
+/// An operation after an append.
 #[derive(Clone, Copy)]
-enum At {
-    AnyPosition,
-    Append,
+enum Kind {
+    /// A read at the position of the append.
+    AtAppend,
+    Plain,
+    Poll,
 }
 
-/// The beginning of a measured time.
-#[derive(Clone, Copy)]
-enum Since {
-    Append,
-    /// The return of the append.
-    Return,
+/// Lets groups of clients run in turn in each round.
+async fn measure<const N: usize>(
+    bench: &Bench,
+    servers: &Arc<Servers>,
+    groups: [Clients; N],
+) -> [Results; N] {
+    let mut results = [(); N].map(|()| Results::default());
+    let time = bench.rounds.time * 3;
+    for round in 0..=bench.rounds.rounds {
+        for (group, results) in groups.iter().zip(&mut results) {
+            bench.rounds.show_progress(round, "appends and reads");
+            let until = Instant::now() + time;
+            let clients: Vec<_> =
+                group.iter().map(|kinds| tokio::spawn(servers.clone().run(kinds, until))).collect();
+            let mut times = Times::default();
+            for client in clients {
+                times.add(client.await.expect("a client"));
+            }
+            if round > 0 {
+                results.record(times, time);
+            }
+        }
+    }
+    clear_progress();
+    results.iter().for_each(Results::print);
+    servers.print_period();
+    results
+}
+
+/// The times of operations.
+#[derive(Default)]
+struct Times {
+    plain: Vec<Duration>,
+    append_and_read: Vec<Duration>,
+    read: Vec<Duration>,
+    append_and_polls: Vec<Duration>,
+    polls: Vec<Duration>,
+}
+
+impl Times {
+    fn add(&mut self, other: Self) {
+        self.plain.extend(other.plain);
+        self.append_and_read.extend(other.append_and_read);
+        self.read.extend(other.read);
+        self.append_and_polls.extend(other.append_and_polls);
+        self.polls.extend(other.polls);
+    }
+}
+
+struct Results {
+    plain: Measured,
+    append_and_read: Measured,
+    read: Measured,
+    append_and_polls: Measured,
+    polls: Measured,
+}
+
+impl Results {
+    fn record(&mut self, times: Times, elapsed: Duration) {
+        self.plain.record(times.plain, elapsed);
+        self.append_and_read.record(times.append_and_read, elapsed);
+        self.read.record(times.read, elapsed);
+        if !times.polls.is_empty() {
+            self.append_and_polls.record(times.append_and_polls, elapsed);
+            self.polls.record(times.polls, elapsed);
+        }
+    }
+
+    fn print(&self) {
+        let Self { plain, append_and_read, read, append_and_polls, polls } = self;
+        [plain, append_and_read, read].into_iter().for_each(Measured::print);
+        if !polls.medians().is_empty() {
+            [append_and_polls, polls].into_iter().for_each(Measured::print);
+        }
+    }
+}
+
+impl Default for Results {
+    fn default() -> Self {
+        Self {
+            plain: Measured::new("plain read after an append"),
+            append_and_read: Measured::new("append and read at its position"),
+            read: Measured::new("  the read of these"),
+            append_and_polls: Measured::new("append and polls"),
+            polls: Measured::new("  the polls of these"),
+        }
+    }
 }
 
 /// Stores on both servers, and a connection to the standby without the crate.
@@ -100,91 +187,66 @@ impl Servers {
         Arc::new(Self { writer, reader, sql, poll, polls, polling })
     }
 
-    /// Makes the workloads of [`report`]. Each client appends and reads. Next to several clients,
-    /// one more polls.
-    fn workloads(self: &Arc<Self>, clients: usize) -> [Workload; 5] {
-        let and_poller = if clients == 1 { 1 } else { clients + 1 };
-        [
-            self.reads("plain read after an append", clients, At::AnyPosition, Since::Return),
-            self.reads("append and read at its position", clients, At::Append, Since::Append),
-            self.reads("read at its position", clients, At::Append, Since::Return),
-            self.polls("append and polls", and_poller, Since::Append),
-            self.polls("polls after an append", and_poller, Since::Return),
-        ]
+    /// Runs a client.
+    async fn run(self: Arc<Self>, kinds: &[Kind], until: Instant) -> Times {
+        let mut times = Times::default();
+        while Instant::now() < until {
+            for kind in kinds {
+                match kind {
+                    Kind::AtAppend => self.read_at_append(&mut times).await,
+                    Kind::Plain => self.read(&mut times).await,
+                    Kind::Poll => self.poll(&mut times).await,
+                }
+            }
+        }
+        times
     }
 
-    /// Appends an event of a new boundary, and reads that boundary from the standby. Returns the
-    /// time until the answer.
-    async fn read(&self, at: At, since: Since) -> Duration {
-        let boundary = boundary();
-        let filter =
-            Filter::types(LENDING).any_of([("BookID", &boundary), ("ReaderID", &boundary)]);
-        let filter = filter.build().expect("a filter");
+    /// Appends an event, and reads its boundary at the position of the append.
+    async fn read_at_append(&self, times: &mut Times) {
+        let (filter, event) = event_and_filter();
         let begun = Instant::now();
-        let appended = self.writer.append([event(&boundary)], AppendCondition::none()).await;
-        let position = appended.expect("an append").last();
-        let begun = since.of(begun);
-        let reader = match at {
-            At::AnyPosition => self.reader.clone(),
-            At::Append => self.reader.at_least(position),
-        };
-        let history = reader.query(&filter).await.expect("a history");
-        let time = begun.elapsed();
-        assert!(history.events().len() == 1 || matches!(at, At::AnyPosition));
-        time
+        let bookmark = self.append(event).await.bookmark();
+        let returned = begun.elapsed();
+        let history = self.reader.at_least(bookmark).query(&filter).await.expect("a history");
+        times.append_and_read.push(begun.elapsed());
+        times.read.push(begun.elapsed() - returned);
+        assert_eq!(history.events().len(), 1);
     }
 
-    /// Appends an event, and polls the standby until it shows the event. Returns the time until the
-    /// last poll was sent.
-    async fn poll(&self, since: Since) -> Duration {
-        let event = event(&boundary());
+    /// Appends an event, and reads its boundary at any position.
+    async fn read(&self, times: &mut Times) {
+        let (filter, event) = event_and_filter();
+        self.append(event).await;
         let begun = Instant::now();
-        let appended = self.writer.append([event], AppendCondition::none()).await;
-        let number = appended.expect("an append").last().value() as i64;
-        let (returned, mut polls) = (Instant::now(), 0);
-        let begun = since.of(begun);
+        self.reader.query(&filter).await.expect("a history");
+        times.plain.push(begun.elapsed());
+    }
+
+    /// Appends an event, and polls the standby until it shows the event.
+    async fn poll(&self, times: &mut Times) {
+        let (_, event) = event_and_filter();
+        let begun = Instant::now();
+        let number = self.append(event).await.last().value() as i64;
+        let returned = begun.elapsed();
+        let mut polls = 0;
         loop {
             let sent = begun.elapsed();
             let row = self.sql.query_one(&self.poll, &[&number]).await.expect("a count");
             polls += 1;
             if row.get::<_, i64>(0) > 0 {
-                self.polls.fetch_add(polls, Ordering::Relaxed);
-                self.polling.fetch_add(returned.elapsed().as_nanos() as u64, Ordering::Relaxed);
-                return sent;
+                times.append_and_polls.push(sent);
+                times.polls.push(sent - returned);
+                break;
             }
         }
+        let polling = (begun.elapsed() - returned).as_nanos() as u64;
+        self.polls.fetch_add(polls, Ordering::Relaxed);
+        self.polling.fetch_add(polling, Ordering::Relaxed);
     }
 
-    /// Makes a workload of reads. With a 65th client, that one polls and is not measured.
-    fn reads(self: &Arc<Self>, name: &str, clients: usize, at: At, since: Since) -> Workload {
-        let servers = self.clone();
-        Workload::timed(name, clients, move |client, _| {
-            let servers = servers.clone();
-            async move {
-                match client {
-                    POLLER => {
-                        servers.poll(since).await;
-                        None
-                    }
-                    _ => Some(servers.read(at, since).await),
-                }
-            }
-        })
-    }
-
-    /// Makes a workload whose last client polls. The others read and are not measured.
-    fn polls(self: &Arc<Self>, name: &str, clients: usize, since: Since) -> Workload {
-        let servers = self.clone();
-        Workload::timed(name, clients, move |client, _| {
-            let servers = servers.clone();
-            async move {
-                if client == clients - 1 {
-                    return Some(servers.poll(since).await);
-                }
-                servers.read(At::Append, since).await;
-                None
-            }
-        })
+    async fn append(&self, event: Event) -> Appended {
+        self.writer.append([event], AppendCondition::none()).await.expect("an append")
     }
 
     /// Prints the mean time of a poll since the last call: the error of a delay is at most that.
@@ -195,14 +257,11 @@ impl Servers {
     }
 }
 
-impl Since {
-    /// Returns the beginning, of an append that began at this time and has returned.
-    fn of(self, begun: Instant) -> Instant {
-        match self {
-            Self::Append => begun,
-            Self::Return => Instant::now(),
-        }
-    }
+/// Makes an event of a new boundary, and the filter of that.
+fn event_and_filter() -> (Filter, Event) {
+    let boundary = boundary();
+    let filter = Filter::types(LENDING).any_of([("BookID", &boundary), ("ReaderID", &boundary)]);
+    (filter.build().expect("a filter"), event(&boundary))
 }
 
 const IDLE: [&str; 4] = [
@@ -218,6 +277,3 @@ const BUSY: [&str; 5] = [
     "fresh/64/delay-ms",
     "fresh/64/poller",
 ];
-
-/// The number of the client that polls next to 64 others.
-const POLLER: usize = 64;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use console::print_stdout;
 use eddyline::{
-    AppendCondition, Config, Error, Filter, Query, ReadOnly, ReadWrite, RetryPolicy,
-    SequenceNumber, Store,
+    AppendCondition, Bookmark, Config, Error, Filter, Query, ReadOnly, ReadWrite, RetryPolicy,
+    Store,
 };
 use futures_util::future::join_all;
 use tokio_postgres::Client;
@@ -46,11 +46,11 @@ pub async fn run(bench: &mut Bench) {
     }
 }
 
-/// A store on a paused replica, and a position that the replica lacks.
+/// Stores on a paused replica, and a position that the replica lacks.
 struct Paused {
     reader: Store<ReadOnly>,
     hasty: Store<ReadOnly>,
-    position: SequenceNumber,
+    bookmark: Bookmark,
     sql: Client,
 }
 
@@ -74,8 +74,8 @@ impl Paused {
         replicated.standby(0).pause_replay().await.expect("a pause");
         let writer = Store::<ReadWrite>::connect(replicated.primary()).await.expect("a store");
         let appended = writer.append([event(&boundary())], AppendCondition::none()).await;
-        let position = appended.expect("an append").last();
-        Self { reader, hasty, position, sql: replicated.sql(0).await }
+        let bookmark = appended.expect("an append").bookmark();
+        Self { reader, hasty, bookmark, sql: replicated.sql(0).await }
     }
 
     /// Lets readers wait in vain. Returns the statements per second that the replica executed from
@@ -83,14 +83,14 @@ impl Paused {
     async fn waiting(&self, readers: usize) -> f64 {
         Executed::reset(&self.sql).await;
         let begun = Instant::now();
-        refuse(&self.reader.at_least(self.position), &[Way::Few], readers).await;
+        refuse(&self.reader.at_least(self.bookmark), &[Way::Few], readers).await;
         Executed::since_reset(&self.sql).await.statements as f64 / begun.elapsed().as_secs_f64()
     }
 
     /// Reads in vain, in each way, alone and next to others. Returns the number of reads.
     async fn refused(&self) -> (usize, Executed) {
         Executed::reset(&self.sql).await;
-        let store = self.hasty.at_least(self.position);
+        let store = self.hasty.at_least(self.bookmark);
         let mut refused = 0;
         for way in Way::ALL {
             for readers in [1, 1, 64] {

@@ -20,13 +20,12 @@ pub struct Workload {
     rounds: Option<u64>,
 }
 
-/// A function of the number of a client and a count that is unique among all calls. It returns its
-/// duration, or `None` if that is not measured.
-type Operation = Arc<dyn Fn(usize, u64) -> BoxFuture<Option<Duration>> + Send + Sync>;
+/// A function of the number of a client and a count that is unique among all calls.
+type Operation = Arc<dyn Fn(usize, u64) -> OperationFuture + Send + Sync>;
 
-type Before = Box<dyn Fn() -> BoxFuture<()>>;
+type Before = Box<dyn Fn() -> OperationFuture>;
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type OperationFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The measurements of a workload.
 pub struct Measured {
@@ -54,26 +53,6 @@ impl Workload {
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
-    {
-        Self::timed(name, clients, move |client, count| {
-            let operation = operation(client, count);
-            async move {
-                let begun = Instant::now();
-                operation.await;
-                Some(begun.elapsed())
-            }
-        })
-    }
-
-    /// Makes a workload whose operation measures a part of itself, or nothing. At least one client
-    /// has to measure.
-    pub fn timed<F>(
-        name: impl Into<String>,
-        clients: usize,
-        operation: impl Fn(usize, u64) -> F + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = Option<Duration>> + Send + 'static,
     {
         let operation: Operation =
             Arc::new(move |client, count| Box::pin(operation(client, count)));
@@ -162,10 +141,11 @@ impl Rounds {
                 let operation = workload.operation.clone();
                 tokio::spawn(async move {
                     let mut times = Vec::new();
-                    let first = number << 40 | (client as u64) << 28;
-                    let mut count = first;
-                    while Instant::now() < until || count == first {
-                        times.extend(operation(client, count).await);
+                    let mut count = number << 40 | (client as u64) << 28;
+                    while Instant::now() < until || times.is_empty() {
+                        let begun = Instant::now();
+                        operation(client, count).await;
+                        times.push(begun.elapsed());
                         count += 1;
                     }
                     times
