@@ -3,10 +3,10 @@ use uuid::Uuid;
 
 use super::Store;
 use super::deadline::AttemptDeadline;
-use super::read_request::{Answered, ReadCall, ReadRequest};
-use super::shared::Servers;
+use super::read_request::{Answered, ReadCall, ReadRequest, lost};
+use super::shared::{Servers, Writer};
 use super::stream::{EventStream, ReadAnswer};
-use crate::sql::Reading;
+use crate::sql::{BoundCheck, Reading};
 use crate::telemetry::OperationName;
 use crate::{Bookmark, Causality, Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
@@ -222,7 +222,7 @@ impl<M: Mode> Store<M> {
         let reading = &self.bounded(reading.clone(), &shown);
         let request = ReadRequest { reading, call, collects };
         let answered = match &self.shared.servers {
-            Servers::Primary(writer) => request.send_to_primary(writer.pool(), deadline).await?,
+            Servers::Primary(writer) => self.ask_primary(writer, &request, deadline).await?,
             Servers::Replicas(set) => {
                 let limit = Instant::now() + self.shared.replica_timeout;
                 let (deadline, retry) = (&mut deadline, &self.retry);
@@ -236,6 +236,33 @@ impl<M: Mode> Store<M> {
         self.shared.log.note_newest(head);
         self.note_answer(&shown, head);
         Ok(answered)
+    }
+
+    /// Asks the primary.
+    ///
+    /// A standby may show a commit before the primary does, for instance while the primary waits
+    /// for another standby that is synchronous. The primary does show it before it releases the
+    /// log's lock. So a bookmark above the head is lost only if it still is above the head after
+    /// the appends under way.
+    async fn ask_primary(
+        &self,
+        writer: &Writer,
+        request: &ReadRequest<'_>,
+        deadline: AttemptDeadline,
+    ) -> Result<Answered, Error> {
+        let pool = writer.pool();
+        let answered = request.send_to_primary(pool, deadline).await?;
+        if answered.check == BoundCheck::Reached {
+            return Ok(answered);
+        }
+        drop(answered);
+        writer.wait_for_appends(&self.shared.log, deadline).await?;
+        let answered = request.send_to_primary(pool, deadline).await?;
+        let head = answered.answer.head().position();
+        match answered.check {
+            BoundCheck::Reached => Ok(answered),
+            _ => Err(lost(pool.server(), request.position(), Some(head))),
+        }
     }
 
     /// Returns what the reads of this handle have to show.

@@ -29,7 +29,7 @@ pub(super) struct Answered {
 }
 
 impl ReadRequest<'_> {
-    /// Sends the read to the primary.
+    /// Sends the read to the primary. Fails if a bound is lost.
     pub(super) async fn send_to_primary(
         &self,
         pool: &Pool,
@@ -37,12 +37,9 @@ impl ReadRequest<'_> {
     ) -> Result<Answered, Error> {
         let progress = AtomicU64::new(0);
         let answered = self.send(pool, OnFailure::Repeat, deadline, &progress).await?;
-        let head = answered.answer.head().position();
         match answered.check {
-            BoundCheck::Reached => Ok(answered),
+            BoundCheck::Behind | BoundCheck::Reached => Ok(answered),
             BoundCheck::Lost { position, ended } => Err(lost(pool.server(), position, ended)),
-            // The primary has every position that was ever seen, unless it is lost.
-            BoundCheck::Behind => Err(lost(pool.server(), self.position(), Some(head))),
         }
     }
 

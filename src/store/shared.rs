@@ -77,11 +77,30 @@ impl Writer {
         let search = SearchRequest { events: Arc::new([]), target };
         let deadline = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
         self.searcher.find(search, deadline).await?;
+        self.append_nothing(log, Some(Duration::from_millis(1)), deadline).await
+    }
+
+    /// Waits until the appends have ended that hold the log's lock or wait for it now.
+    pub(super) async fn wait_for_appends(
+        &self,
+        log: &LogState,
+        deadline: AttemptDeadline,
+    ) -> Result<(), Error> {
+        self.append_nothing(log, None, deadline).await
+    }
+
+    /// Calls the append procedure without events. It takes the log's lock, and begins the epoch.
+    async fn append_nothing(
+        &self,
+        log: &LogState,
+        lock_timeout: Option<Duration>,
+        deadline: AttemptDeadline,
+    ) -> Result<(), Error> {
         let append = sql::append_batch(
             &log.append_texts,
             Precondition::None,
             TransactionEnd::Commit,
-            Some(Duration::from_millis(1)),
+            lock_timeout,
             None,
             [].iter(),
         );

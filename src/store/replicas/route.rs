@@ -166,6 +166,11 @@ impl ReplicaSet {
                 answered.answer.hold(given);
                 return Ok(Some(answered));
             }
+            // Another server may know the epoch, if this one is a former primary or follows it.
+            BoundCheck::Lost { position, ended: None } => {
+                let failure = lost(server.pool.server(), position, None);
+                tried.add(server, Some(failure));
+            }
             BoundCheck::Lost { position, ended } => {
                 return Err(lost(server.pool.server(), position, ended));
             }

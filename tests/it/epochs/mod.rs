@@ -1,5 +1,6 @@
 //! Positions of events that a failover, a restore or a copy has lost are refused for ever.
 
+mod ahead;
 mod copies;
 mod failover;
 mod identity;
