@@ -49,10 +49,10 @@ fn addresses(url: &str, password: &str) -> Vec<String> {
 
 /// Uses stores of an address and returns all that they print and export. Returns the error text if
 /// the address is refused.
-async fn printed_and_exported(url: &str, log: &str) -> Result<String, String> {
+async fn printed_and_exported(url: &str, replica: &str, log: &str) -> Result<String, String> {
     let refused = |error: eddyline::Error| format!("{error} {error:?}");
     let observer = Observer::new();
-    let config = Config::new(url).map_err(refused)?.replica(url).map_err(refused)?;
+    let config = Config::new(url).map_err(refused)?.replica(replica).map_err(refused)?;
     let config = config.log(log).telemetry(observer.telemetry()).retry(RetryPolicy::never());
     let writer = Config::new(url).map_err(refused)?.log(log).telemetry(observer.telemetry());
     let writer = Store::<ReadWrite>::connect(writer).await.unwrap();
@@ -86,8 +86,10 @@ fn a_store_prints_and_exports_no_part_of_a_password() {
     let mut runner = TestRunner::new(ProptestConfig::with_cases(12));
 
     let law = runner.run(&passwords(), |password| {
-        for address in addresses(&log.primary_url(), &password) {
-            let printed_and_exported = runtime.block_on(printed_and_exported(&address, &log.name));
+        let replicas = addresses(&log.replica_url(), &password);
+        for (address, replica) in addresses(&log.primary_url(), &password).iter().zip(replicas) {
+            let printed_and_exported = printed_and_exported(address, &replica, &log.name);
+            let printed_and_exported = runtime.block_on(printed_and_exported);
             let printed_and_exported = printed_and_exported.unwrap_or_else(|refused| refused);
 
             prop_assert!(

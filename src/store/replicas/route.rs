@@ -147,10 +147,8 @@ impl ReplicaSet {
                 tried.add(server, Some(error));
                 return Ok(None);
             }
-            None => {
-                tried.add(server, None);
-                return Ok(None);
-            }
+            // It is left out, and can be asked again once it is taken back.
+            None => return Ok(None),
         };
         let head = answered.answer.head();
         given.answered(ServerState { head, role: answered.answer.served_by().role() });

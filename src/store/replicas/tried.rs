@@ -22,7 +22,7 @@ struct TriedServer {
 }
 
 impl Tried {
-    /// Adds a server that failed, or `None` if it did not answer while others could.
+    /// Adds a server that failed, or that is behind although it is the last resort (`None`).
     pub(super) fn add(&mut self, server: Arc<WatchedServer>, failure: Option<Error>) {
         let is_unreachable = matches!(
             failure,
