@@ -76,8 +76,8 @@ impl ClusterDirectory {
     /// the servers of an ended process.
     pub(crate) async fn lock(&self, timeout: Duration) -> Result<(File, File), Error> {
         // A child process inherits the lock until its exec, so the lock may outlive its process
-        // briefly.
-        let owner = self.lock_file("owner.lock", Duration::from_secs(1)).await?;
+        // briefly, on a busy machine for seconds.
+        let owner = self.lock_file("owner.lock", Duration::from_secs(5)).await?;
         let supervisor = self.lock_file("supervisor.lock", timeout).await?;
         Ok((owner, supervisor))
     }
