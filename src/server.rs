@@ -7,7 +7,7 @@ use crate::address::{Address, Endpoint};
 use crate::error::{BoxError, MIGRATE, cause, unreachable_because};
 use crate::error::{Circumstances, ConnectionFailure, Failure, Phase, SqlState};
 use crate::log_name::{LogName, SEQUENCE_BEHIND, UNVERSIONED};
-use crate::{Class, Error, Role};
+use crate::{Class, Error, Role, SequenceNumber};
 
 /// A server of a store, with the names that errors and telemetry use.
 pub(crate) struct Server {
@@ -154,6 +154,15 @@ impl Server {
         );
         let server = self.to_string();
         Error::UnsuitableServer { server, reason: reason.into(), class: Class::Transient }
+    }
+
+    /// Returns the error of a position whose event the log has lost.
+    pub(crate) fn position_lost(
+        &self,
+        position: SequenceNumber,
+        ended: Option<SequenceNumber>,
+    ) -> Error {
+        Error::PositionLost { server: self.to_string(), position, ended }
     }
 
     pub(crate) fn lost(&self, source: impl Into<BoxError>) -> Error {

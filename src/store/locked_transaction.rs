@@ -11,16 +11,12 @@ use super::failure::{
     add_lock_holder, is_id_taken, outcome_unknown, require_row, roll_back, with_event_ids,
 };
 use super::outcome::AppendOutcome;
+use super::read_request::require_reached;
 use super::shared::Shared;
 use crate::error::BoxError;
 use crate::pool::{Lease, fetch_row, send};
-use crate::server::Server;
-use crate::sql::{
-    self, BatchAnswer, BoundCheck, Head, LockedTimeouts, Precondition, Reading, TransactionEnd,
-};
-use crate::{
-    Appended, Bookmark, Error, Event, History, Query, ReadWrite, SequencedEvent, ServedBy,
-};
+use crate::sql::{self, BatchAnswer, Head, LockedTimeouts, Precondition, Reading, TransactionEnd};
+use crate::{Appended, Error, Event, History, Query, ReadWrite, SequencedEvent, ServedBy};
 
 /// A transaction that holds the log's lock, and has read the events of a query.
 ///
@@ -207,7 +203,9 @@ async fn lock_and_read(
     let rows = rows.map_err(|error| lease.failed(error))?;
     let head = require_row(head).map_err(|error| lease.server().lost(error))?;
     let head = Head::decode(&head)?;
-    check_bounds(&head, reading.bounds(), lease.server())?;
+    // Nothing is waited for under the lock.
+    let check = head.check(reading.bounds());
+    require_reached(check, reading.bounds(), head.position, lease.server())?;
     read_history(shared, query, lease, &head, rows).await
 }
 
@@ -226,22 +224,6 @@ async fn read_history(
     let position = head.bookmark().at(position);
     let served_by = ServedBy::new(lease.server().name.clone(), head.role());
     Ok(History::new(events, position, query.filter.clone(), served_by))
-}
-
-/// Fails if the log has not reached the position of [`Query::after`]. Nothing is waited for under
-/// the lock.
-fn check_bounds(head: &Head, bounds: &[Bookmark], server: &Server) -> Result<(), Error> {
-    match head.check(bounds) {
-        BoundCheck::Reached => Ok(()),
-        BoundCheck::Lost { position, ended } => {
-            Err(Error::PositionLost { server: server.to_string(), position, ended })
-        }
-        BoundCheck::Behind => {
-            let positions = bounds.iter().map(|bound| bound.position());
-            let position = positions.max().unwrap_or_default();
-            Err(Error::PositionAhead { position, head: head.position })
-        }
-    }
 }
 
 /// The longest time that a statement may take while the log's lock is held.

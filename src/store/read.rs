@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::deadline::AttemptDeadline;
-use super::read_request::{Answered, ReadCall, ReadRequest, lost};
+use super::read_request::{Answered, ReadCall, ReadRequest};
 use super::shared::{Servers, Writer};
 use super::stream::{EventStream, ReadAnswer};
 use crate::sql::{BoundCheck, Reading};
@@ -261,7 +261,7 @@ impl<M: Mode> Store<M> {
         let head = answered.answer.head().position();
         match answered.check {
             BoundCheck::Reached => Ok(answered),
-            _ => Err(lost(pool.server(), request.position(), Some(head))),
+            _ => Err(pool.server().position_lost(request.position(), Some(head))),
         }
     }
 

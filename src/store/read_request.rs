@@ -9,7 +9,7 @@ use crate::pool::{OnFailure, Pool};
 use crate::server::Server;
 use crate::sql::{BoundCheck, Head, Reading};
 use crate::telemetry::Operation;
-use crate::{Error, SequenceNumber, SequencedEvent};
+use crate::{Bookmark, Error, SequenceNumber, SequencedEvent};
 
 /// An attempt of a read, which is sent to one server or to several in turn.
 #[derive(Clone, Copy)]
@@ -39,14 +39,15 @@ impl ReadRequest<'_> {
         let answered = self.send(pool, OnFailure::Repeat, deadline, &progress).await?;
         match answered.check {
             BoundCheck::Behind | BoundCheck::Reached => Ok(answered),
-            BoundCheck::Lost { position, ended } => Err(lost(pool.server(), position, ended)),
+            BoundCheck::Lost { position, ended } => {
+                Err(pool.server().position_lost(position, ended))
+            }
         }
     }
 
     /// Returns the highest position that the log must have reached.
     pub(super) fn position(&self) -> SequenceNumber {
-        let positions = self.reading.bounds().iter().map(|bound| bound.position());
-        positions.max().unwrap_or(SequenceNumber::ZERO)
+        highest(self.reading.bounds())
     }
 
     /// Sends the read to a server. Counts the rows in `progress`. If the future is dropped, or the
@@ -81,12 +82,22 @@ impl ReadRequest<'_> {
     }
 }
 
-pub(super) fn lost(
+fn highest(bounds: &[Bookmark]) -> SequenceNumber {
+    bounds.iter().map(|bound| bound.position()).max().unwrap_or(SequenceNumber::ZERO)
+}
+
+/// Fails if a log with this head has not reached the bounds, without a wait for it.
+pub(super) fn require_reached(
+    check: BoundCheck,
+    bounds: &[Bookmark],
+    head: SequenceNumber,
     server: &Server,
-    position: SequenceNumber,
-    ended: Option<SequenceNumber>,
-) -> Error {
-    Error::PositionLost { server: server.to_string(), position, ended }
+) -> Result<(), Error> {
+    match check {
+        BoundCheck::Reached => Ok(()),
+        BoundCheck::Lost { position, ended } => Err(server.position_lost(position, ended)),
+        BoundCheck::Behind => Err(Error::PositionAhead { position: highest(bounds), head }),
+    }
 }
 
 /// A call that reads, with all of its attempts, as telemetry sees it.

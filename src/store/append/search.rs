@@ -68,9 +68,8 @@ impl AppendCall<'_> {
             return Ok(self.return_or_search(stored));
         }
         if let BoundCheck::Lost { position, ended } = found.check {
-            let server = self.store.first_server().to_string();
             let stored = self.find_stored(deadline).await?.map(AttemptStep::Return);
-            return stored.ok_or(Error::PositionLost { server, position, ended });
+            return stored.ok_or_else(|| self.store.first_server().position_lost(position, ended));
         }
         if let Some((event, event_type)) = found.event {
             // Unless it is certainly none of the append's own events, search for both in one
@@ -113,9 +112,8 @@ impl AppendCall<'_> {
             && self.find_stored(deadline).await?.is_none()
         {
             let position = condition.after.position();
-            let server = self.store.first_server().to_string();
             return Err(match self.has_epoch() {
-                true => Error::PositionLost { server, position, ended: Some(head) },
+                true => self.store.first_server().position_lost(position, Some(head)),
                 false => Error::PositionAhead { position, head },
             });
         }

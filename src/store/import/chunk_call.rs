@@ -9,6 +9,7 @@ use crate::sql::{BoundCheck, HeldEvent, Precondition};
 use crate::store::Store;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown, with_event_ids};
+use crate::store::read_request::require_reached;
 use crate::store::staged::StagedAppend;
 use crate::{Bookmark, Error, Event, ReadWrite, SequenceNumber};
 
@@ -144,17 +145,9 @@ impl<'a> ChunkCall<'a> {
         // The chunk is stored. If this fails, another attempt has to find it.
         self.note_floor(Some(stored.position()));
         let searcher = self.store.shared.searcher();
-        match searcher.check(&[self.former], deadline).await? {
-            (_, BoundCheck::Reached) => {}
-            (head, BoundCheck::Behind) => {
-                let (position, head) = (self.former.position(), head.position());
-                return Err(Error::PositionAhead { position, head });
-            }
-            (_, BoundCheck::Lost { position, ended }) => {
-                let server = self.store.first_server().to_string();
-                return Err(Error::PositionLost { server, position, ended });
-            }
-        }
+        let (head, check) = searcher.check(&[self.former], deadline).await?;
+        let server = self.store.first_server();
+        require_reached(check, &[self.former], head.position(), &server)?;
         // Lemma 8: the log has the events up to all of them, so up to the highest in its own epoch.
         let (head, check) = searcher.check(&seen, deadline).await?;
         Ok((check == BoundCheck::Reached).then(|| head.at(highest.position())))

@@ -11,7 +11,7 @@ use super::{ReplicaSet, ServerState};
 use crate::pool::OnFailure;
 use crate::sql::BoundCheck;
 use crate::store::deadline::AttemptDeadline;
-use crate::store::read_request::{Answered, ReadRequest, lost};
+use crate::store::read_request::{Answered, ReadRequest};
 use crate::{Error, RetryPolicy, SequenceNumber};
 
 impl ReplicaSet {
@@ -166,11 +166,11 @@ impl ReplicaSet {
             }
             // Another server may know the epoch, if this one is a former primary or follows it.
             BoundCheck::Lost { position, ended: None } => {
-                let failure = lost(server.pool.server(), position, None);
+                let failure = server.pool.server().position_lost(position, None);
                 tried.add(server, Some(failure));
             }
             BoundCheck::Lost { position, ended } => {
-                return Err(lost(server.pool.server(), position, ended));
+                return Err(server.pool.server().position_lost(position, ended));
             }
             BoundCheck::Behind if given.fallback.is_some() => tried.add(server, None),
             BoundCheck::Behind if head.position() >= request.position() => {
