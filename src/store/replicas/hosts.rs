@@ -8,10 +8,9 @@ use super::board::Board;
 use super::server::WatchedServer;
 use super::watcher::{WatchedKind, Watcher};
 use crate::log_name::LogName;
-use crate::pool::{LogIdentity, Pool};
-use crate::server::Server;
+use crate::pool::LogIdentity;
 use crate::telemetry::Telemetry;
-use crate::{Config, Error, Role};
+use crate::{Config, Error};
 
 /// The watchers of the hosts of a read-write store, which notice a promotion.
 ///
@@ -35,10 +34,9 @@ impl HostWatchers {
                 host.driver.application_name("eddyline primary");
             }
             // A host may be a standby, and its watcher writes nothing.
-            let server = Arc::new(Server::new(Role::Replica, "primary", &host, log));
-            let pool = Pool::of_server(config, &host, server, identity.clone())?;
+            let server = WatchedServer::new(config, log, identity, "primary", host.into())?;
             Ok(Watcher {
-                server: Arc::new(WatchedServer::new(pool, host.into())),
+                server,
                 board: board.clone(),
                 log: log.clone(),
                 interval: config.watch_interval,

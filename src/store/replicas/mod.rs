@@ -33,7 +33,7 @@ use crate::log_name::LogName;
 use crate::pool::{LogIdentity, Pool};
 use crate::server::Server;
 use crate::telemetry::Telemetry;
-use crate::{Bookmark, Config, Error, Fallback, Replica, ReplicaStatus, Role, SequenceNumber};
+use crate::{Bookmark, Config, Error, Fallback, Replica, ReplicaStatus, SequenceNumber};
 
 /// The servers of a read-only store.
 pub(super) struct ReplicaSet {
@@ -85,17 +85,13 @@ impl ReplicaSet {
                 return Err(Error::invalid_config("primary", reason));
             }
         };
-        let server = Arc::new(Server::new(Role::Replica, "primary", &address, &self.log));
-        let pool = Pool::of_server(&self.config, &address, server, self.identity.clone())?;
-        Ok(Arc::new(WatchedServer::new(pool, address.into())))
+        WatchedServer::new(&self.config, &self.log, &self.identity, "primary", address.into())
     }
 
     /// Makes a server with a name that no other one had.
     fn server(&self, replica: &Replica) -> Result<Arc<WatchedServer>, Error> {
         let name = format!("replica-{}", self.names.fetch_add(1, Ordering::Relaxed));
-        let server = Arc::new(Server::new(Role::Replica, name, &replica.address, &self.log));
-        let pool = Pool::of_server(&self.config, &replica.address, server, self.identity.clone())?;
-        Ok(Arc::new(WatchedServer::new(pool, replica.clone())))
+        WatchedServer::new(&self.config, &self.log, &self.identity, name, replica.clone())
     }
 
     fn servers(&self) -> Arc<[Arc<WatchedServer>]> {

@@ -190,7 +190,6 @@ impl ReplicaSet {
         deadline: AttemptDeadline,
         tried: &Tried,
     ) -> Option<Result<Answered, Error>> {
-        let mut changes = self.board.changes();
         let on_failure = match self.servers().len() {
             1 if self.primary.is_none() => OnFailure::Repeat,
             _ => OnFailure::Return,
@@ -201,6 +200,8 @@ impl ReplicaSet {
         if let Ok(answer) = timeout(patience, &mut answer).await {
             return Some(answer);
         }
+        // Subscribe before the server's state is looked at, so that no change is missed.
+        let mut changes = self.board.changes();
         let _concern = server.watch.concern();
         let mut seen = progress.load(Ordering::Relaxed);
         loop {

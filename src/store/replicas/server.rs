@@ -10,9 +10,11 @@ use super::health::Health;
 use super::patience::Patience;
 use super::staleness::PrimaryHeads;
 use super::watch::Watch;
-use crate::pool::Pool;
+use crate::log_name::LogName;
+use crate::pool::{LogIdentity, Pool};
+use crate::server::Server;
 use crate::sql::EpochList;
-use crate::{Bookmark, Error, Replica, ReplicaState, ReplicaStatus, Role, SequenceNumber};
+use crate::{Bookmark, Config, Error, Replica, ReplicaState, ReplicaStatus, Role, SequenceNumber};
 
 /// A server of a read-only store, with what the store knows of it.
 pub(super) struct WatchedServer {
@@ -54,7 +56,16 @@ pub(super) struct ServerState {
 }
 
 impl WatchedServer {
-    pub(super) fn new(pool: Pool, replica: Replica) -> Self {
+    /// Makes the server of a replica's address. No connection is opened yet.
+    pub(super) fn new(
+        config: &Config,
+        log: &LogName,
+        identity: &Arc<LogIdentity>,
+        name: impl Into<Arc<str>>,
+        replica: Replica,
+    ) -> Result<Arc<Self>, Error> {
+        let server = Arc::new(Server::new(Role::Replica, name, &replica.address, log));
+        let pool = Pool::of_server(config, &replica.address, server, identity.clone())?;
         let known = Known {
             health: Health::up(Instant::now()),
             patience: Patience::default(),
@@ -63,7 +74,7 @@ impl WatchedServer {
             was_replica: false,
             last: None,
         };
-        Self {
+        Ok(Arc::new(Self {
             pool,
             replica,
             in_flight: AtomicUsize::new(0),
@@ -71,7 +82,7 @@ impl WatchedServer {
             known: Mutex::new(known),
             watch: Watch::default(),
             heads: watch::Sender::new(PrimaryHeads::default()),
-        }
+        }))
     }
 
     /// Returns whether the server is read from only if no other is left.

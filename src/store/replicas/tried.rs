@@ -26,9 +26,7 @@ impl Tried {
     pub(super) fn add(&mut self, server: Arc<WatchedServer>, failure: Option<Error>) {
         let is_unreachable = matches!(
             failure,
-            None | Some(
-                Error::ConnectionLost { .. } | Error::TimedOut { .. } | Error::Unreachable { .. }
-            )
+            Some(Error::ConnectionLost { .. } | Error::TimedOut { .. } | Error::Unreachable { .. })
         );
         self.servers.push(TriedServer { server, is_unreachable });
         self.failure = failure.or(self.failure.take());

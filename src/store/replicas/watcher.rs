@@ -126,11 +126,7 @@ impl Watcher {
         let (pool, head) = (&self.server.pool, observed.head);
         let fault = match self.kind {
             WatchedKind::Host => None,
-            WatchedKind::Primary => {
-                self.check_primary(&self.view(answer))?;
-                self.judge(answer)
-            }
-            WatchedKind::Replica => self.judge(answer),
+            WatchedKind::Primary | WatchedKind::Replica => self.judge(self.view(answer))?,
         };
         let before = self.server.known().head();
         let has_fallen = before.is_some_and(|before| head.position() < before.position());
@@ -156,9 +152,11 @@ impl Watcher {
     }
 
     /// Returns why the server must not be read from, if it must not.
-    fn judge(&self, answer: &WatchAnswer) -> Option<ReplicaState> {
-        let view = self.view(answer);
-        self.board.ledger().judge(&self.server.pool.server().name, view)
+    fn judge(&self, view: ServerView) -> Result<Option<ReplicaState>, Error> {
+        if self.kind == WatchedKind::Primary {
+            self.check_primary(&view)?;
+        }
+        Ok(self.board.ledger().judge(&self.server.pool.server().name, view))
     }
 
     fn view(&self, answer: &WatchAnswer) -> ServerView {
