@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eddyline::{AppendCondition, Config, Filter, Query, ReadOnly, Store};
 
-use super::{append, cluster_with_log, reader, writer};
+use super::{LOST, append, cluster_with_log, reader, writer};
 use crate::support::{connect, lent, promptly, wait_until};
 
 /// The commit waits for a synchronous standby. The other standby shows it already, and the primary
@@ -63,7 +63,7 @@ async fn a_former_primary_among_the_replicas_does_not_fail_a_read() {
     for standby in [new, follower] {
         standby.stop_streaming().await.unwrap();
     }
-    append(&writer(old).await, "b-1", 60).await;
+    append(&writer(old).await, "b-1", LOST).await;
     new.promote().await.unwrap();
     follower.follow(new).await.unwrap();
     let bookmark = append(&writer(new).await, "b-2", 3).await.bookmark();

@@ -22,6 +22,19 @@ fn is_lost(outcome: &Result<(), Error>) -> bool {
     matches!(outcome, Err(Error::PositionLost { .. }))
 }
 
+/// Renders the restore of a log's three events from the table `dumped`, and of its row in
+/// `eddyline_schema` from another table.
+fn restore(log: &str, version: &str) -> String {
+    format!(
+        "SET session_replication_role = replica;
+         INSERT INTO {log} OVERRIDING SYSTEM VALUE SELECT * FROM dumped;
+         SET session_replication_role = origin;
+         SELECT setval('{log}_sequence', 3);
+         DELETE FROM eddyline_schema;
+         INSERT INTO eddyline_schema SELECT * FROM {version}"
+    )
+}
+
 /// The copy has the same oids, and its server started at the same time.
 #[tokio::test]
 async fn a_log_and_its_copy_on_the_same_server_refuse_each_others_positions() {
@@ -61,15 +74,7 @@ async fn a_log_that_was_restored_to_a_former_state_refuses_the_positions_from_af
     let lost = append_to(&config, 2).await;
     sql.batch_execute(&format!("DROP TABLE {name}")).await.unwrap();
     Schema::new(&config).migrate().await.unwrap();
-    let restore = format!(
-        "SET session_replication_role = replica;
-         INSERT INTO {name} OVERRIDING SYSTEM VALUE SELECT * FROM dumped;
-         SET session_replication_role = origin;
-         SELECT setval('{name}_sequence', 3);
-         DELETE FROM eddyline_schema;
-         INSERT INTO eddyline_schema SELECT * FROM dumped_version"
-    );
-    sql.batch_execute(&restore).await.unwrap();
+    sql.batch_execute(&restore(name, "dumped_version")).await.unwrap();
 
     let after = append_to(&config, 5).await;
 
@@ -132,15 +137,7 @@ async fn a_table_that_was_restored_without_its_row_refuses_the_positions_from_af
     );
     sql.batch_execute(&keep_row).await.unwrap();
     Schema::new(&config).migrate().await.unwrap();
-    let restore = format!(
-        "SET session_replication_role = replica;
-         INSERT INTO {name} OVERRIDING SYSTEM VALUE SELECT * FROM dumped;
-         SET session_replication_role = origin;
-         SELECT setval('{name}_sequence', 3);
-         DELETE FROM eddyline_schema;
-         INSERT INTO eddyline_schema SELECT * FROM kept_version"
-    );
-    sql.batch_execute(&restore).await.unwrap();
+    sql.batch_execute(&restore(name, "kept_version")).await.unwrap();
 
     append_to(&config, 10).await;
 

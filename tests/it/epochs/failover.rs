@@ -10,11 +10,8 @@ use eddyline::{
 use fault_proxy::Proxy;
 use tokio::task::JoinHandle;
 
-use super::{append, assert_lost, assert_valid, cluster_with_log, reader, writer};
+use super::{LOST, append, assert_lost, assert_valid, cluster_with_log, reader, writer};
 use crate::support::{connect, lent, loans_of, wait, wait_until};
-
-/// A sequence gives up to 32 numbers less than its WAL says, so more events than these are lost.
-const LOST: usize = 60;
 
 #[tokio::test]
 async fn a_lost_position_is_refused_also_after_the_numbers_have_caught_up() {

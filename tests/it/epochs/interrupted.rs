@@ -9,11 +9,8 @@ use futures_util::stream;
 use local_postgres::Cluster;
 use tokio::sync::Notify;
 
-use super::{append, cluster_with_log};
+use super::{LOST, append, cluster_with_log};
 use crate::support::{connect, lent, loans_of, wait_until};
-
-/// A sequence gives up to 32 numbers less than its WAL says, so more events than these are lost.
-const LOST: usize = 60;
 
 /// Connects to a primary and its standby.
 async fn store_of_both(cluster: &Cluster) -> Store<ReadWrite> {
