@@ -63,10 +63,13 @@ async fn a_reader_never_sees_less_than_before() {
     let causal = reader.with_causality(&Causality::new());
 
     let mut seen = SequenceNumber::ZERO;
-    for _ in 0..50 {
+    // The replica that is ahead may be left out at first, if its watcher was answered late.
+    let mut left = 50;
+    while left > 0 {
         let history = promptly(causal.query(Filter::everything())).await.unwrap();
         assert!(history.position() >= seen, "{} after {seen}", history.position());
         seen = history.position();
+        left -= u32::from(seen == last);
     }
     // Without a causality, both replicas answer.
     for position in [first, last] {
@@ -77,7 +80,6 @@ async fn a_reader_never_sees_less_than_before() {
     }
 
     behind.resume_replay().await.unwrap();
-    assert_eq!(seen, last);
 }
 
 #[tokio::test]
