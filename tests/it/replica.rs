@@ -75,20 +75,23 @@ async fn a_read_at_a_position_that_no_replica_reaches_fails_with_the_position_re
     replicated.pause_replay().await;
     let last = append(&writer, "b-2").await;
 
-    let started = Instant::now();
-    let error = reader.at_least(last).query(Filter::everything()).await.unwrap_err();
-    let elapsed = started.elapsed();
-
-    let Error::ReplicaBehind { position, waited, ref replicas } = error else {
-        panic!("{error:?}")
-    };
-    let reached: Vec<_> =
-        replicas.iter().map(|one| (one.name.as_str(), one.position, one.state)).collect();
     let at_before = |name| (name, Some(before), ReplicaState::Up);
-    assert_eq!(reached, [at_before("replica-0"), at_before("replica-1")]);
-    assert_eq!(position, last);
-    assert!(waited >= timeout && waited <= elapsed, "{elapsed:?}");
-    assert!(error.is_timeout());
+    // A replica whose watcher was answered late, on a busy machine, is left out for a moment.
+    wait_until(async || {
+        let started = Instant::now();
+        let error = reader.at_least(last).query(Filter::everything()).await.unwrap_err();
+        let elapsed = started.elapsed();
+
+        let Error::ReplicaBehind { position, waited, ref replicas } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(position, last);
+        assert!(waited >= timeout && waited <= elapsed, "{elapsed:?}");
+        assert!(error.is_timeout());
+        let reached = replicas.iter().map(|one| (one.name.as_str(), one.position, one.state));
+        reached.eq([at_before("replica-0"), at_before("replica-1")])
+    })
+    .await;
     // A read without a position still succeeds.
     assert_eq!(reader.query(Filter::everything()).await.unwrap().position(), before);
     replicated.resume_replay().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eddyline::{AppendCondition, Config, Filter, Query, ReadOnly, Store};
 
 use super::{LOST, append, cluster_with_log, reader, writer};
-use crate::support::{connect, lent, promptly, wait_until};
+use crate::support::{REPLAY_TIMEOUT, connect, lent, promptly, wait_until};
 
 /// The commit waits for a synchronous standby. The other standby shows it already, and the primary
 /// does not.
@@ -58,7 +58,7 @@ async fn a_former_primary_among_the_replicas_does_not_fail_a_read() {
     let (old, [new, follower]) = (cluster.primary(), cluster.standbys()) else { panic!("two") };
     let config = Config::new(&old.url("postgres")).unwrap();
     let config = config.replica(follower.url("postgres").as_str()).unwrap();
-    let config = config.watch_interval(Duration::from_secs(3_600));
+    let config = config.watch_interval(Duration::from_secs(3_600)).replica_timeout(REPLAY_TIMEOUT);
     let reader = Store::<ReadOnly>::connect(config).await.unwrap();
     for standby in [new, follower] {
         standby.stop_streaming().await.unwrap();

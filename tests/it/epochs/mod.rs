@@ -13,14 +13,14 @@ use eddyline::{
 };
 use local_postgres::{Cluster, Server};
 
-use crate::support::{lent, loans_of};
+use crate::support::{REPLAY_TIMEOUT, lent, loans_of};
 
 /// A sequence gives up to 32 numbers less than its WAL says, so more events than these are lost.
 const LOST: usize = 60;
 
 /// Returns a configuration for a log on one server.
 fn config(server: &Server) -> Config {
-    Config::new(&server.url("postgres")).unwrap()
+    Config::new(&server.url("postgres")).unwrap().replica_timeout(REPLAY_TIMEOUT)
 }
 
 async fn writer(server: &Server) -> Store<ReadWrite> {

@@ -144,7 +144,7 @@ async fn the_error_names_every_replica_with_its_position() {
     replicated.cluster.wait_for_replay().await.unwrap();
     first.pause_replay().await.unwrap();
     let last = append(&writer, "b-2").await;
-    reader.at_least(last).head().await.unwrap();
+    wait_until(async || reader.at_least(last).head().await.is_ok()).await;
     second.stop().await.unwrap();
     let beyond = last.next();
 
