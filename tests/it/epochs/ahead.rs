@@ -60,7 +60,8 @@ async fn a_former_primary_among_the_replicas_does_not_fail_a_read() {
     let config = config.replica(follower.url("postgres").as_str()).unwrap();
     let config = config.watch_interval(Duration::from_secs(3_600)).replica_timeout(REPLAY_TIMEOUT);
     let reader = Store::<ReadOnly>::connect(config).await.unwrap();
-    for standby in [new, follower] {
+    // In this order, the follower receives nothing that the new primary lacks.
+    for standby in [follower, new] {
         standby.stop_streaming().await.unwrap();
     }
     append(&writer(old).await, "b-1", LOST).await;
