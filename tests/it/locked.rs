@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use eddyline::retry::RetryPolicyBuilder;
 use eddyline::{
-    AppendCondition, Config, Decided, Decision, Error, Event, ReadWrite, RetryPolicy, Store,
+    AppendCondition, Causality, Config, Decided, Decision, Error, Event, ReadWrite, RetryPolicy,
+    Store,
 };
 use fault_proxy::{Action, Direction, Ending, Proxy};
 use serde_json::json;
@@ -154,6 +155,29 @@ async fn a_decision_to_append_nothing_succeeds_although_the_server_ended_the_tra
 
     assert!(decided.unwrap().is_escalated());
     assert_eq!((attempts, fixture.loans().await), (2, 1));
+}
+
+/// The position is added after the first attempt has read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_under_the_lock_fails_if_its_causality_holds_a_lost_position() {
+    let (mut fixture, elsewhere) = (Fixture::new(escalating()).await, Log::new().await);
+    let elsewhere = elsewhere.writer().await;
+    let lost = elsewhere.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+    let causality = Causality::new();
+    fixture.store = fixture.store.with_causality(&causality);
+
+    let (refused, attempts) = fixture
+        .decide(|attempt| match attempt {
+            0 => {
+                causality.raise(lost.bookmark());
+                fixture.conflict()
+            }
+            _ => Ok(Decision::nothing()),
+        })
+        .await;
+
+    assert!(matches!(refused, Err(Refusal::Store(Error::PositionLost { .. }))), "{refused:?}");
+    assert_eq!((attempts, fixture.loans().await), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
