@@ -112,11 +112,10 @@ impl Checker {
         }
     }
 
-    /// Begins another timeline, with all of its events so far. The primary of the last one had ended
-    /// at `ended`, and all appends before its end had been answered at `closed`.
-    pub fn fork(&mut self, ended: Instant, closed: Instant, entries: &[Entry]) {
-        let last = self.newest_mut();
-        (last.until, last.closed) = (Some(ended), Some(closed));
+    /// Begins another timeline, with all of its events so far. All appends on the primary of the
+    /// last one had been answered at `closed`.
+    pub fn fork(&mut self, closed: Instant, entries: &[Entry]) {
+        self.newest_mut().closed = Some(closed);
         self.timelines.push(Timeline::default());
         self.extend(entries);
         let (newest, acknowledgments) = (self.timelines.len() - 1, &self.acknowledgments);

@@ -36,12 +36,12 @@ fn checker() -> Checker {
 }
 
 /// The log, and a second timeline that has lost the events above 3.
-fn forked(ended: Instant) -> Checker {
+fn forked(closed: Instant) -> Checker {
     let mut checker = checker();
     let mut entries = log();
     entries.truncate(3);
     entries.extend([other_entry(5, OTHER, 2), other_entry(6, BOOK, 3), other_entry(8, BOOK, 4)]);
-    checker.fork(ended, ended, &entries);
+    checker.fork(closed, &entries);
     checker
 }
 
@@ -221,21 +221,28 @@ fn an_event_that_a_failover_lost_need_not_be_in_an_answer_after_it() {
 }
 
 #[test]
-fn an_answer_of_a_timeline_that_ended_before_the_bound_is_stale() {
+fn an_answer_of_a_timeline_without_an_event_that_a_newer_one_acknowledged_is_stale() {
     let called = Instant::now();
     let before = |ms| called - Duration::from_millis(ms);
-    let checker = || forked(before(90));
-    let answer = |bound| Answer {
-        called,
-        ..answer(
-            Ask::MaxStaleness,
-            prefix(OTHER, 6),
-            vec![Demand::Within(Duration::from_millis(bound))],
-        )
-    };
+    let acknowledged = |entry| vec![Acknowledgment { entry, at: before(80) }];
+    let (kept, lost, newer) = (entry(3, BOOK, 2), entry(6, OTHER, 2), other_entry(5, OTHER, 2));
 
-    assert_eq!(found(checker(), answer(50)), ["STALE"]);
-    assert!(found(checker(), answer(100)).is_empty());
+    for (entry, bound, violations) in [
+        (newer, 50, vec!["STALE"]),
+        (newer, 80, vec!["STALE"]),
+        (newer, 81, vec![]),
+        (kept, 50, vec![]),
+        (lost, 50, vec![]),
+    ] {
+        let demands = vec![Demand::Within(Duration::from_millis(bound))];
+        let answer = Answer { called, ..answer(Ask::MaxStaleness, prefix(OTHER, 6), demands) };
+
+        assert_eq!(
+            found_with(forked(before(80)), acknowledged(entry), answer),
+            violations,
+            "{entry}, with a bound of {bound} ms"
+        );
+    }
 }
 
 #[test]

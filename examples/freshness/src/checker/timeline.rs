@@ -11,10 +11,10 @@ use crate::answer::Answer;
 #[derive(Debug, Default)]
 pub struct Timeline {
     pub log: Log,
-    /// A moment after its primary had ended.
-    pub until: Option<Instant>,
     /// A moment after which its primary must not have acknowledged anything.
     pub closed: Option<Instant>,
+    /// When the first event of a newer timeline was acknowledged that this one lacks.
+    superseded: Option<Instant>,
     /// The highest acknowledged position at each moment, in ascending order.
     acknowledged: Vec<(Instant, u64)>,
 }
@@ -24,24 +24,29 @@ impl Timeline {
     /// in this timeline.
     pub fn acknowledge(&mut self, acknowledgment: &Acknowledgment) -> bool {
         let Acknowledgment { entry, at } = acknowledgment;
+        if !self.log.contains(entry) {
+            self.superseded = self.superseded.or(self.closed.map(|_| *at));
+            return false;
+        }
         let is_open = self.closed.is_none_or(|closed| *at <= closed);
-        let is_known = is_open && self.log.contains(entry);
-        if is_known {
+        if is_open {
             let highest = self.acknowledged.last().map_or(0, |(_, highest)| *highest);
             self.acknowledged.push((*at, highest.max(entry.position)));
         }
-        is_known
+        is_open
     }
 
     /// Describes why an answer of this timeline is staler than its bound, if it is.
+    ///
+    /// After a failover that lost events, a standby that has them may answer until a newer timeline
+    /// has an event that it lacks.
     pub fn beyond(&self, answer: &Answer, bound: Duration) -> Option<String> {
         let bounded = answer.called.checked_sub(bound);
-        let is_over = |until| bounded.is_some_and(|bounded| until < bounded);
-        if let Some(until) = self.until.filter(|until| is_over(*until)) {
-            let before = answer.called - until;
+        if let Some(at) = self.superseded.filter(|at| Some(*at) <= bounded) {
+            let before = answer.called - at;
             return Some(format!(
-                "from before a failover that ended {before:?} before the read, with a bound of \
-                 {bound:?}"
+                "without an event after a failover, which was acknowledged {before:?} before the \
+                 read, with a bound of {bound:?}"
             ));
         }
         let count = self.acknowledged.partition_point(|(at, _)| Some(*at) <= bounded);

@@ -44,7 +44,6 @@ pub async fn fail_over(run: &Run) -> Result<(), Failure> {
     let mut checks = run.checks.lock().await;
     // Backends of a killed primary would answer for a moment.
     server(old).stop_immediately().await?;
-    let ended = Instant::now();
     server(new).promote().await?;
     run.testbed.set_roles(Roles { primary: new, replicas: vec![behind, ahead] });
     server(behind).follow(server(new)).await?;
@@ -58,7 +57,7 @@ pub async fn fail_over(run: &Run) -> Result<(), Failure> {
     let lost = sql::read_log(&run.testbed.url(old), checks.checker.head()).await?;
     let kept = sql::read_log(&run.testbed.url(new), 0).await?;
     checks.checker.extend(&lost);
-    checks.checker.fork(ended, closed, &kept);
+    checks.checker.fork(closed, &kept);
     drop(checks);
 
     try_join!(server(ahead).rebuild(server(new)), server(old).rebuild(server(new)))?;
