@@ -53,6 +53,10 @@ pub async fn fail_over(run: &Run) -> Result<(), Failure> {
     run.record.wait_for_running().await;
     let closed = Instant::now();
     server(old).start().await?;
+    // The old primary would take whatever is sent to it.
+    server(new).stop().await?;
+    sleep(TIME_WITHOUT_THE_NEW_PRIMARY).await;
+    server(new).start().await?;
     run.record.wait_for_appends(APPENDS_BESIDE_THE_OLD_PRIMARY).await?;
     let lost = sql::read_log(&run.testbed.url(old), checks.checker.head()).await?;
     let kept = sql::read_log(&run.testbed.url(new), 0).await?;
@@ -98,9 +102,10 @@ async fn put_in(run: &Run, standby: usize, disturbance: Disturbance) -> Result<(
 }
 
 /// The number of appends that the promoted standby lacks, and the number that it accepts before the
-/// old primary is started.
+/// old primary is started. Then the number that it accepts beside the old primary.
 const LOST_EVENTS: u64 = 20;
 const APPENDS_BESIDE_THE_OLD_PRIMARY: u64 = 100;
 
 const LONGEST_WAIT_FOR_ANSWERS: Duration = Duration::from_secs(20);
+const TIME_WITHOUT_THE_NEW_PRIMARY: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(10);

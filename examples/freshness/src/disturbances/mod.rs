@@ -38,7 +38,7 @@ pub enum Disturbance {
     Promoted,
     /// A standby that lacks acknowledged events is promoted after the primary has ended. One
     /// standby follows it, and another one has events that are lost. Then the old primary is
-    /// started, and does not know of the promotion.
+    /// started, does not know of the promotion, and is alone for a moment.
     FailedOver,
 }
 
