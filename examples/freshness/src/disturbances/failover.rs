@@ -14,7 +14,7 @@ use crate::sql;
 use crate::testbed::Roles;
 
 /// Shuts the primary down, promotes a standby, and makes all others follow it. No event is lost.
-pub async fn switch_over(run: &Run) -> Result<(), Failure> {
+pub async fn switch_over(run: &Run, is_over: &impl Fn() -> bool) -> Result<(), Failure> {
     let (active, Roles { primary: old, mut replicas }) = begin(run, Disturbance::Promoted).await?;
     let new = replicas.remove(0);
     take_out(run, new).await?;
@@ -23,14 +23,14 @@ pub async fn switch_over(run: &Run) -> Result<(), Failure> {
     run.testbed.set_roles(Roles { primary: new, replicas: replicas.clone() });
     let followers = replicas.iter().chain([&old]).map(|&number| run.testbed.server(number));
     try_join_all(followers.map(|server| server.follow(run.testbed.server(new)))).await?;
-    put_in(run, old, Disturbance::Promoted).await?;
+    put_in(run, old, Disturbance::Promoted, is_over).await?;
     drop(active);
     Ok(())
 }
 
 /// Stops the primary in immediate mode, and promotes a standby that lacks events which have been
 /// acknowledged. Another standby has them.
-pub async fn fail_over(run: &Run) -> Result<(), Failure> {
+pub async fn fail_over(run: &Run, is_over: &impl Fn() -> bool) -> Result<(), Failure> {
     let (active, Roles { primary: old, replicas }) = begin(run, Disturbance::FailedOver).await?;
     let [new, behind, ahead] = replicas[..] else { panic!("there are three standbys") };
     take_out(run, new).await?;
@@ -65,7 +65,7 @@ pub async fn fail_over(run: &Run) -> Result<(), Failure> {
     drop(checks);
 
     try_join!(server(ahead).rebuild(server(new)), server(old).rebuild(server(new)))?;
-    put_in(run, old, Disturbance::FailedOver).await?;
+    put_in(run, old, Disturbance::FailedOver, is_over).await?;
     drop(active);
     Ok(())
 }
@@ -88,14 +88,18 @@ async fn take_out(run: &Run, standby: usize) -> Result<(), Failure> {
 }
 
 /// Adds a server to the stores, which follows the new primary now, and waits until each kind of
-/// read was answered since the disturbance began.
-async fn put_in(run: &Run, standby: usize, disturbance: Disturbance) -> Result<(), Failure> {
+/// read was answered since the disturbance began, or the run is over.
+async fn put_in(
+    run: &Run,
+    standby: usize,
+    disturbance: Disturbance,
+    is_over: &impl Fn() -> bool,
+) -> Result<(), Failure> {
     run.checks.lock().await.end_audit(&run.testbed, standby).await?;
     run.testbed.add_replica(standby);
     run.stores.add(&run.testbed, standby).await?;
-    let began = Instant::now();
     let is_answered = || run.record.tally(|tally| tally.unanswered(disturbance).next().is_none());
-    while !is_answered() && began.elapsed() < LONGEST_WAIT_FOR_ANSWERS {
+    while !is_answered() && !is_over() {
         sleep(PAUSE).await;
     }
     Ok(())
@@ -106,6 +110,5 @@ async fn put_in(run: &Run, standby: usize, disturbance: Disturbance) -> Result<(
 const LOST_EVENTS: u64 = 20;
 const APPENDS_BESIDE_THE_OLD_PRIMARY: u64 = 100;
 
-const LONGEST_WAIT_FOR_ANSWERS: Duration = Duration::from_secs(20);
 const TIME_WITHOUT_THE_NEW_PRIMARY: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(10);

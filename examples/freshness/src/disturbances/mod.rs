@@ -87,11 +87,11 @@ pub async fn run(run: &Run, args: &Args) -> Result<(), Failure> {
     run.record.wait_for_appends(1).await?;
     disturb_standbys(run, &|| is_over(shortest / 3)).await?;
     if !run.stop.is_set() {
-        failover::switch_over(run).await?;
+        failover::switch_over(run, &|| is_over(longest)).await?;
     }
     disturb_standbys(run, &|| is_over(shortest * 2 / 3)).await?;
     if !run.stop.is_set() {
-        failover::fail_over(run).await?;
+        failover::fail_over(run, &|| is_over(longest)).await?;
     }
     let is_complete = || run.record.tally(|tally| tally.absent().is_empty());
     disturb_standbys(run, &|| is_over(longest) || is_over(shortest) && is_complete()).await
