@@ -92,7 +92,7 @@ async fn max_staleness(run: &Run, random: &mut SmallRng) {
 /// Reads in one session.
 async fn causal(run: &Run, random: &mut SmallRng) {
     let mut session = Session::new(run);
-    for _ in 0..READS_OF_A_SESSION {
+    for _ in (0..READS_OF_A_SESSION).take_while(|_| !run.is_over()) {
         let scope = some_books(run, random);
         pause_after(session.read(run, scope, random).await, random).await;
     }
@@ -102,7 +102,7 @@ async fn causal(run: &Run, random: &mut SmallRng) {
 async fn tail(run: &Run, random: &mut SmallRng) {
     let Some((first, mut bookmark)) = run.record.latest_bookmark(random) else { return };
     let mut seen: Option<Content> = None;
-    for _ in 0..READS_OF_A_TAIL {
+    for _ in (0..READS_OF_A_TAIL).take_while(|_| !run.is_over()) {
         let question = Question {
             ask: Ask::Tail,
             store: run.stores.plain.clone(),
