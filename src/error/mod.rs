@@ -38,6 +38,7 @@ mod classify;
 mod failure;
 mod questions;
 mod sqlstate;
+mod text;
 mod variants;
 
 use std::sync::Arc;

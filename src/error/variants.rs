@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::advice::advice;
-use super::{Cause, Class, SqlState};
+use super::{Cause, Class, SqlState, text};
 use crate::replica::listed;
 use crate::{ReplicaStatus, SequenceNumber};
 
@@ -24,9 +24,7 @@ pub enum Error {
     /// was stored. Read again, decide again.
     ///
     /// Class: conflict.
-    #[error(
-        "append condition failed: event {position} of type {event_type:?} was committed after {after}"
-    )]
+    #[error(fmt = text::conflict)]
     Conflict {
         /// The position that the condition names.
         after: SequenceNumber,
@@ -64,10 +62,7 @@ pub enum Error {
     /// A row of the log's table cannot be decoded: another program altered the table.
     ///
     /// Class: permanent (bug).
-    #[error(
-        "event {position} of type {event_type:?} with id {} cannot be decoded",
-        event_id.map_or("unknown".to_owned(), |id| id.to_string())
-    )]
+    #[error(fmt = text::decode)]
     Decode {
         /// The event's position.
         position: SequenceNumber,
@@ -79,16 +74,12 @@ pub enum Error {
         source: Cause,
     },
 
-    /// A decision under the log's lock took longer than [`Config::decision_timeout`] allows.
-    /// Nothing was stored. Decide faster, or allow more time.
-    ///
-    /// [`Config::decision_timeout`]: crate::Config::decision_timeout
+    /// A decision under the log's lock took longer than
+    /// [`Config::decision_timeout`](crate::Config::decision_timeout) allows. Nothing was stored.
+    /// Decide faster, or allow more time.
     ///
     /// Class: timeout.
-    #[error(
-        "the decision took {waited:?} under the log's lock, more than the {allowed:?} that \
-         Config::decision_timeout allows"
-    )]
+    #[error(fmt = text::decision_timed_out)]
     DecisionTimedOut {
         /// How long the decision took.
         waited: Duration,
@@ -100,10 +91,7 @@ pub enum Error {
     /// without the other events of the append: the id was used twice. Nothing was stored.
     ///
     /// Class: permanent (invalid).
-    #[error(
-        "invalid append: event {event_id} is in the log already, at {position}, with other \
-         contents or without the other events of the append"
-    )]
+    #[error(fmt = text::duplicate_event)]
     DuplicateEvent {
         /// The id.
         event_id: Uuid,
@@ -215,10 +203,7 @@ pub enum Error {
     /// A payload or metadata does not have the shape of the requested type.
     ///
     /// Class: permanent (invalid).
-    #[error(
-        "{field} of event {event_id} of type {event_type:?}{} does not have the requested shape",
-        position.map_or(String::new(), |position| format!(" at {position}"))
-    )]
+    #[error(fmt = text::payload)]
     Payload {
         /// The event's type.
         event_type: String,
@@ -263,12 +248,7 @@ pub enum Error {
     /// the bookmark. What was derived from the lost events has to be derived again.
     ///
     /// Class: conflict, since a newly read history has a valid position.
-    #[error(
-        "the event at position {position} is lost: the log on {server} {}: read again without it",
-        ended.map_or("does not know its epoch".to_owned(), |ended| format!(
-            "went on after position {ended} without it"
-        ))
-    )]
+    #[error(fmt = text::position_lost)]
     PositionLost {
         /// The server, as `role host:port`.
         server: String,
