@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use eddyline::{AppendCondition, Config, Filter, Query, ReadOnly, Store};
 
-use super::{LOST, append, cluster_with_log, reader, writer};
-use crate::support::{REPLAY_TIMEOUT, connect, lent, promptly, wait_until};
+use super::{LOST, append, reader, writer};
+use crate::support::{REPLAY_TIMEOUT, cluster_with_log, connect, lent, promptly, wait_until};
 
 /// The commit waits for a synchronous standby. The other standby shows it already, and the primary
 /// does not.

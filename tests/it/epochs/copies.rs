@@ -2,8 +2,8 @@
 
 use eddyline::{Bookmark, Config, Decision, Error, Query, ReadWrite, RetryPolicy, Schema, Store};
 
-use super::{append, cluster_with_log};
-use crate::support::{FOREVER, Log, connect, lent, loans_of, next, promptly};
+use super::append;
+use crate::support::{FOREVER, Log, cluster_with_log, connect, lent, loans_of, next, promptly};
 
 /// Reads at least at a bookmark from the primary.
 async fn use_at(config: &Config, bookmark: Bookmark) -> Result<(), Error> {

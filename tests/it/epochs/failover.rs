@@ -10,8 +10,8 @@ use eddyline::{
 use fault_proxy::Proxy;
 use tokio::task::JoinHandle;
 
-use super::{LOST, append, assert_lost, assert_valid, cluster_with_log, reader, writer};
-use crate::support::{connect, lent, loans_of, wait, wait_until};
+use super::{LOST, append, assert_lost, assert_valid, reader, writer};
+use crate::support::{cluster_with_log, connect, lent, loans_of, wait, wait_until};
 
 #[tokio::test]
 async fn a_lost_position_is_refused_also_after_the_numbers_have_caught_up() {

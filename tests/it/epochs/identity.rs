@@ -7,8 +7,8 @@ use eddyline::{
     AppendCondition, Class, Config, Error, ReadOnly, ReadWrite, RetryPolicy, Schema, Store,
 };
 
-use super::{cluster_with_log, config};
-use crate::support::{Log, connect, lent, wait_until};
+use super::config;
+use crate::support::{Log, cluster_with_log, connect, lent, wait_until};
 
 #[tokio::test]
 async fn each_log_has_an_identity_of_its_own() {

@@ -9,8 +9,8 @@ use futures_util::stream;
 use local_postgres::Cluster;
 use tokio::sync::Notify;
 
-use super::{LOST, append, cluster_with_log};
-use crate::support::{connect, lent, loans_of, wait_until};
+use super::{LOST, append};
+use crate::support::{cluster_with_log, connect, lent, loans_of, wait_until};
 
 /// Connects to a primary and its standby.
 async fn store_of_both(cluster: &Cluster) -> Store<ReadWrite> {

@@ -8,10 +8,9 @@ mod interrupted;
 mod restarts;
 
 use eddyline::{
-    AppendCondition, Appended, Bookmark, Config, Error, Filter, Query, ReadOnly, ReadWrite, Schema,
-    Store,
+    AppendCondition, Appended, Bookmark, Config, Error, Filter, Query, ReadOnly, ReadWrite, Store,
 };
-use local_postgres::{Cluster, Server};
+use local_postgres::Server;
 
 use crate::support::{REPLAY_TIMEOUT, lent, loans_of};
 
@@ -29,14 +28,6 @@ async fn writer(server: &Server) -> Store<ReadWrite> {
 
 async fn reader(server: &Server) -> Store<ReadOnly> {
     Store::<ReadOnly>::connect(config(server)).await.unwrap()
-}
-
-/// Starts a cluster with a log on its primary, and waits until the standbys have it.
-async fn cluster_with_log(standbys: usize) -> Cluster {
-    let cluster = Cluster::builder().standbys(standbys).fsync(false).start().await.unwrap();
-    Schema::new(&config(cluster.primary())).migrate().await.unwrap();
-    cluster.wait_for_replay().await.unwrap();
-    cluster
 }
 
 /// Appends a number of loans of a book, one by one. Returns the last one.

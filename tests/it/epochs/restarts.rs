@@ -4,8 +4,8 @@ use eddyline::{AppendCondition, Error, Filter, Schema};
 use local_postgres::Cluster;
 use tokio_postgres::Client;
 
-use super::{append, assert_valid, cluster_with_log, reader, writer};
-use crate::support::{Log, connect, lent, loans_of, promptly};
+use super::{append, assert_valid, reader, writer};
+use crate::support::{Log, cluster_with_log, connect, lent, loans_of, promptly};
 
 async fn epochs(sql: &Client) -> (String, Vec<i64>) {
     let row = sql.query_one("SELECT epoch::text, ends FROM eddyline_schema", &[]).await.unwrap();

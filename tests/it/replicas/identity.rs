@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::states;
 use crate::replica::{of, read};
-use crate::support::{Log, Observer, cluster, connect, lent, wait_until};
+use crate::support::{Log, Observer, cluster, cluster_with_log, connect, lent, wait_until};
 
 async fn wait_for(store: &Store<ReadOnly>, name: &str, state: ReplicaState) {
     wait_until(async || states(store).contains(&(name.to_owned(), state))).await;
@@ -89,9 +89,7 @@ struct Split {
 
 impl Split {
     async fn new() -> Self {
-        let cluster = Cluster::builder().standbys(2).fsync(false).start().await.unwrap();
-        let split = Self { cluster };
-        Schema::new(&split.config(split.old())).migrate().await.unwrap();
+        let split = Self { cluster: cluster_with_log(2).await };
         append(&split.config(split.old())).await;
         split.cluster.wait_for_replay().await.unwrap();
         split

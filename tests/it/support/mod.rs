@@ -42,6 +42,17 @@ pub async fn cluster() -> &'static Cluster {
         .await
 }
 
+/// Starts a cluster for one test, with the log `events`, and waits until the standbys have it.
+pub async fn cluster_with_log(standbys: usize) -> Cluster {
+    let builder = Cluster::builder().standbys(standbys).fsync(false);
+    let builder = builder.setting("wal_retrieve_retry_interval", "100ms");
+    let cluster = builder.start().await.unwrap();
+    let config = Config::new(&cluster.primary().url("postgres")).unwrap();
+    Schema::new(&config).migrate().await.unwrap();
+    cluster.wait_for_replay().await.unwrap();
+    cluster
+}
+
 /// A log that no other test uses.
 pub struct Log {
     pub name: String,
