@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicU64;
+
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -6,6 +8,7 @@ use super::deadline::AttemptDeadline;
 use super::read_request::{Answered, ReadCall, ReadRequest};
 use super::shared::{Servers, Writer};
 use super::stream::{EventStream, ReadAnswer};
+use crate::pool::OnFailure;
 use crate::sql::{BoundCheck, Reading};
 use crate::telemetry::OperationName;
 use crate::{Bookmark, Causality, Error, History, Mode, Query, SequenceNumber, SequencedEvent};
@@ -242,26 +245,29 @@ impl<M: Mode> Store<M> {
     ///
     /// A standby may show a commit before the primary does, for instance while the primary waits
     /// for another standby that is synchronous. The primary does show it before it releases the
-    /// log's lock. So a bookmark above the head is lost only if it still is above the head after
-    /// the appends under way.
+    /// log's lock. So a bookmark above the head, or of an unknown epoch, is lost only if that is
+    /// still so after the appends under way.
     async fn ask_primary(
         &self,
         writer: &Writer,
         request: &ReadRequest<'_>,
         deadline: AttemptDeadline,
     ) -> Result<Answered, Error> {
-        let pool = writer.pool();
-        let answered = request.send_to_primary(pool, deadline).await?;
-        if answered.check == BoundCheck::Reached {
-            return Ok(answered);
+        let (pool, progress) = (writer.pool(), AtomicU64::new(0));
+        let send = || request.send(pool, OnFailure::Repeat, deadline, &progress);
+        let lost = |position, ended| Err(pool.server().position_lost(position, ended));
+        let answered = send().await?;
+        match answered.check {
+            BoundCheck::Reached => return Ok(answered),
+            BoundCheck::Lost { position, ended: ended @ Some(_) } => return lost(position, ended),
+            BoundCheck::Behind | BoundCheck::Lost { ended: None, .. } => drop(answered),
         }
-        drop(answered);
         writer.wait_for_appends(&self.shared.log, deadline).await?;
-        let answered = request.send_to_primary(pool, deadline).await?;
-        let head = answered.answer.head().position();
+        let answered = send().await?;
         match answered.check {
             BoundCheck::Reached => Ok(answered),
-            _ => Err(pool.server().position_lost(request.position(), Some(head))),
+            BoundCheck::Lost { position, ended } => lost(position, ended),
+            BoundCheck::Behind => lost(request.position(), Some(answered.answer.head().position())),
         }
     }
 

@@ -29,25 +29,29 @@ pub(super) struct Answered {
 }
 
 impl ReadRequest<'_> {
-    /// Sends the read to the primary. Fails if a bound is lost.
-    pub(super) async fn send_to_primary(
-        &self,
-        pool: &Pool,
-        deadline: AttemptDeadline,
-    ) -> Result<Answered, Error> {
-        let progress = AtomicU64::new(0);
-        let answered = self.send(pool, OnFailure::Repeat, deadline, &progress).await?;
-        match answered.check {
-            BoundCheck::Behind | BoundCheck::Reached => Ok(answered),
-            BoundCheck::Lost { position, ended } => {
-                Err(pool.server().position_lost(position, ended))
-            }
-        }
-    }
-
     /// Returns the highest position that the log must have reached.
     pub(super) fn position(&self) -> SequenceNumber {
         highest(self.reading.bounds())
+    }
+
+    /// Sends the read to a server that may be a standby, and once more if a primary answers that it
+    /// does not know the epoch of a bound.
+    ///
+    /// The server says what it is after it has taken the snapshot. So the snapshot may be that of a
+    /// standby that was promoted in between, and that had not replayed the beginning of the epoch.
+    pub(super) async fn send_to_any(
+        &self,
+        pool: &Pool,
+        on_failure: OnFailure,
+        deadline: AttemptDeadline,
+        progress: &AtomicU64,
+    ) -> Result<Answered, Error> {
+        let answered = self.send(pool, on_failure, deadline, progress).await?;
+        match answered.check {
+            BoundCheck::Lost { ended: None, .. } => drop(answered),
+            _ => return Ok(answered),
+        }
+        self.send(pool, on_failure, deadline, progress).await
     }
 
     /// Sends the read to a server. Counts the rows in `progress`. If the future is dropped, or the

@@ -60,7 +60,12 @@ impl AppendCall<'_> {
     ) -> Result<AttemptStep, Error> {
         let shared = &self.store.shared;
         let is_lookup = matches!(request.target, Some(SearchTarget::EventAt(_)));
-        let found = shared.searcher().find(request, deadline).await?;
+        let mut found = shared.searcher().find(request.clone(), deadline).await?;
+        // An append under way may have begun the epoch. A standby may show it before the primary.
+        if !found.holds_event && matches!(found.check, BoundCheck::Lost { ended: None, .. }) {
+            shared.writer().wait_for_appends(&shared.log, deadline).await?;
+            found = shared.searcher().find(request, deadline).await?;
+        }
         shared.log.note_newest(found.head);
         if found.holds_event {
             // The log's owner may have deleted the event since the search.

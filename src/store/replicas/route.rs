@@ -195,7 +195,7 @@ impl ReplicaSet {
             _ => OnFailure::Return,
         };
         let progress = AtomicU64::new(0);
-        let mut answer = pin!(request.send(&server.pool, on_failure, deadline, &progress));
+        let mut answer = pin!(request.send_to_any(&server.pool, on_failure, deadline, &progress));
         let patience = server.known().patience.duration();
         if let Ok(answer) = timeout(patience, &mut answer).await {
             return Some(answer);

@@ -172,8 +172,10 @@ async fn a_decision_after_a_lost_position_fails_at_once() {
     let config = log.config();
     let lost = append_to(&config, 3).await;
     let sql = log.sql().await;
-    sql.batch_execute(&format!("DROP TABLE {}", log.name)).await.unwrap();
-    Schema::new(&config).migrate().await.unwrap();
+    // As if a failover had lost the last of the three events.
+    let end = "UPDATE eddyline_schema SET epoch = DEFAULT, epoch_server = DEFAULT,
+        ended_epochs = ended_epochs || epoch, ends = ends || 2::bigint";
+    sql.batch_execute(end).await.unwrap();
     let retry = RetryPolicy::builder().no_deadline().no_attempt_timeout().escalate_after(1);
     let retry = retry.build().unwrap();
     let config = config.retry(retry).lock_timeout(FOREVER);
