@@ -40,6 +40,9 @@ pub(super) struct NewestPrimary {
     /// How many promotions were noted.
     pub(super) promotions: u32,
     server: Option<(Arc<str>, u16)>,
+    /// The cluster of the first primary. The primary of another one was not promoted: it has a copy
+    /// of the log.
+    system: Option<SystemId>,
 }
 
 impl NewestPrimary {
@@ -76,9 +79,13 @@ impl LogIdentity {
             return;
         }
         known.of_primary = timeline;
-        let server = Some((server.host.clone(), server.port));
-        self.newest.send_modify(|primary| {
-            *primary = NewestPrimary { promotions: primary.promotions + 1, server };
+        self.newest.send_if_modified(|primary| {
+            let is_of_cluster = *primary.system.get_or_insert(system) == system;
+            if is_of_cluster {
+                primary.promotions += 1;
+                primary.server = Some((server.host.clone(), server.port));
+            }
+            is_of_cluster
         });
     }
 
@@ -226,8 +233,8 @@ mod tests {
 
     proptest! {
         /// In whatever order primaries are seen: exactly the connections to those of the highest
-        /// timeline of each cluster are left, and the first one that was seen on the timeline that
-        /// was noted last is the newest primary.
+        /// timeline of each cluster are left, and the newest primary is the first one that was seen
+        /// on the highest timeline of the first cluster.
         #[test]
         fn connections_to_former_primaries_end(primaries in primaries()) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -243,7 +250,7 @@ mod tests {
                     connections.push((timeline, task));
                     if highest.get(system).is_none_or(|highest| number > highest) {
                         highest.insert(*system, *number);
-                        newest = *port;
+                        newest = if *system == primaries[0].0 { *port } else { newest };
                     }
                 }
                 tokio::task::yield_now().await;
