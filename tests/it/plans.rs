@@ -1,6 +1,9 @@
 //! Query plans of reads: their indexes, and plans that a prepared statement keeps.
 
-use eddyline::{AppendCondition, Event, Filter, Query, ReadOnly, ReadWrite, Store};
+use eddyline::{
+    AppendCondition, Bookmark, Causality, Event, Filter, Query, ReadOnly, ReadWrite,
+    SequenceNumber, Store,
+};
 use serde_json::json;
 
 use crate::support::{Log, lent, loans_of, log_that_runs, run_after_appends, wait_until};
@@ -43,6 +46,18 @@ async fn table_reads(log: &Log) -> i64 {
     let reads =
         format!("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = '{}'", log.name);
     log.sql().await.query_one(&reads, &[]).await.unwrap().get(0)
+}
+
+/// Returns how many entries of the primary key, and how many of the other indexes, were read.
+async fn entries_read(log: &Log) -> (i64, i64) {
+    let read = format!(
+        "SELECT sum(idx_tup_read) FILTER (WHERE indisprimary)::bigint,
+             sum(idx_tup_read) FILTER (WHERE NOT indisprimary)::bigint
+         FROM pg_stat_user_indexes JOIN pg_index USING (indexrelid) WHERE relname = '{}'",
+        log.name
+    );
+    let read = log.sql().await.query_one(&read, &[]).await.unwrap();
+    (read.get(0), read.get(1))
 }
 
 /// The statement is planned while the log is empty, small or not analyzed, and the plan is kept.
@@ -98,6 +113,50 @@ async fn tags_are_read_by_the_same_index() {
     assert!(index_reads(&log, 30).await >= 30);
     assert_eq!(table_reads(&log).await, 0);
     assert_eq!(found[..3], [102, 2, 0]);
+}
+
+/// The server evaluates the bounds of a read before it scans anything but the end of the primary
+/// key.
+#[tokio::test]
+async fn a_read_scans_no_events_if_the_log_has_not_reached_its_position() {
+    let log = Log::isolated().await;
+    stop_maintenance(&log).await;
+    let store = store(&log).await;
+    append(&store, (0..3_000).map(|n| lent(&format!("b-{}", n % 100), "r-1"))).await;
+    let newest = lent("b-lost", "r-1");
+    let missing = store.append([newest.clone()], AppendCondition::none()).await.unwrap();
+    let delete = format!(
+        "SET eddyline.allow_changes = on; DELETE FROM {} WHERE sequence_number = {}",
+        log.name,
+        missing.last()
+    );
+    log.sql().await.batch_execute(&delete).await.unwrap();
+    let (boundary, everything) = (loans_of("b-1"), Filter::everything());
+    let one_type = Filter::types(["BookCopyLentToReader"]).build().unwrap();
+
+    for bound in [missing.bookmark(), Bookmark::from(SequenceNumber::new(1_000_000))] {
+        let causality = Causality::new();
+        causality.raise(bound);
+        let bound = store.with_causality(&causality);
+        for filter in [&boundary, &everything, &one_type] {
+            let query = Query::new(filter);
+            assert!(bound.query(query.clone()).await.is_err());
+            assert!(bound.query(query.clone().limit(5)).await.is_err());
+            assert!(bound.query(query.clone().newest_first().limit(5)).await.is_err());
+            assert!(bound.query(query.clone().after(SequenceNumber::new(7))).await.is_err());
+            assert!(bound.stream(query).await.is_err());
+        }
+        assert!(bound.event(newest.id()).await.is_err());
+    }
+    let unbound = store.query(&boundary).await.unwrap();
+    // The server counts the reads of a connection when the connection ends, at the latest.
+    drop(store);
+
+    assert_eq!(unbound.events().len(), 30);
+    wait_until(async || entries_read(&log).await.1 >= 30).await;
+    let (of_primary_key, others) = entries_read(&log).await;
+    assert_eq!((others, table_reads(&log).await), (30, 0));
+    assert!(of_primary_key < 3_000, "{of_primary_key}");
 }
 
 #[tokio::test]
