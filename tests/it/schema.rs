@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use eddyline::{
-    AppendCondition, Config, Error, Filter, Pooler, ReadOnly, ReadWrite, Schema, Store,
+    AppendCondition, Bookmark, Config, Error, Filter, Pooler, Query, ReadOnly, ReadWrite, Schema,
+    SequenceNumber, Store,
 };
 use futures_util::future::join_all;
 
-use crate::support::{Log, cluster, lent, next, refusal, wait_until};
+use crate::support::{Log, cluster, lent, loans_of, next, refusal, wait_until};
 
 fn everything() -> Filter {
     Filter::everything()
@@ -182,18 +183,19 @@ async fn a_log_of_an_unknown_version_is_refused() {
     }
 }
 
-/// The scripts are the statements of earlier versions of this crate.
+/// The statements by which earlier versions of this crate created a log, and upgraded it.
+const VERSIONS: [&str; 3] = [
+    include_str!("versions/1.sql"),
+    include_str!("versions/2.sql"),
+    include_str!("versions/3.sql"),
+];
+
 #[tokio::test]
 async fn a_migration_upgrades_a_log_of_each_earlier_version() {
-    let scripts = [
-        include_str!("versions/1.sql"),
-        include_str!("versions/2.sql"),
-        include_str!("versions/3.sql"),
-    ];
-    for version in 1..=scripts.len() {
+    for version in 1..=VERSIONS.len() {
         let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
         let sql = log.sql().await;
-        for step in &scripts[..version] {
+        for step in &VERSIONS[..version] {
             sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
         }
         let insert = log.insert("b-1").replace(&log.name, "loans");
@@ -217,16 +219,63 @@ async fn a_migration_upgrades_a_log_of_each_earlier_version() {
     }
 }
 
+/// Clients hold a position from before the upgrade, a bookmark from right after it, and one of the
+/// first append.
+#[tokio::test]
+async fn positions_from_before_and_after_an_upgrade_are_valid() {
+    let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
+    let sql = log.sql().await;
+    for step in VERSIONS {
+        sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
+    }
+    sql.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
+    for book in ["b-1", "b-2", "b-1"] {
+        sql.batch_execute(&log.insert(book).replace(&log.name, "loans")).await.unwrap();
+    }
+    let config = log.config().schema(&schema).log("loans");
+    Schema::new(&config).migrate().await.unwrap();
+    let reader = Store::<ReadOnly>::connect(config.clone()).await.unwrap();
+    let upgraded = reader.query(everything()).await.unwrap().bookmark();
+    let writer = Store::<ReadWrite>::connect(config).await.unwrap();
+    let former = SequenceNumber::new(2);
+    let condition = AppendCondition::no_match_after(loans_of("b-2"), former);
+    let appended = writer.append([lent("b-2", "r-1")], condition).await.unwrap();
+    let token = |bookmark: Bookmark| bookmark.to_string().parse::<Bookmark>().unwrap();
+
+    let bookmarks = [former.into(), token(upgraded), token(appended.bookmark())];
+    let newest = writer.append([lent("b-2", "r-2")], AppendCondition::none()).await.unwrap();
+
+    for (bookmark, broken_by) in
+        bookmarks.into_iter().zip([appended.last(), appended.last(), newest.last()])
+    {
+        let after = Query::new(&everything()).after(bookmark);
+        let later = newest.last().value() - bookmark.position().value();
+        let read = reader.at_least(bookmark).query(after.clone()).await.unwrap();
+        let on_primary = writer.query(after).await.unwrap();
+        let condition = |book| AppendCondition::no_match_after(loans_of(book), bookmark);
+        let broken = writer.append([lent("b-2", "r-3")], condition("b-2")).await.unwrap_err();
+
+        assert!(
+            matches!(broken, Error::Conflict { position, .. } if position == broken_by),
+            "{broken:?}"
+        );
+        for history in [read.events(), on_primary.events()] {
+            assert_eq!(history.len() as u64, later);
+        }
+    }
+    for bookmark in bookmarks {
+        let condition = AppendCondition::no_match_after(loans_of("b-3"), bookmark);
+        writer.append([lent("b-4", "r-1")], condition).await.unwrap();
+    }
+    assert_eq!([upgraded.position().value(), appended.last().value()], [3, 4]);
+}
+
 /// The migration waits for a reader of the log. A store that connects meanwhile waits behind it.
 #[tokio::test]
 async fn a_migration_does_not_deadlock_with_a_store_that_connects() {
     let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
     let sql = log.sql().await;
-    for step in [
-        include_str!("versions/1.sql"),
-        include_str!("versions/2.sql"),
-        include_str!("versions/3.sql"),
-    ] {
+    for step in VERSIONS {
         sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
     }
     sql.batch_execute(&format!("BEGIN; SELECT FROM {schema}.loans")).await.unwrap();
