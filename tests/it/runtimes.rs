@@ -4,14 +4,19 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Config, Error, Filter, ReadWrite, RetryPolicy, Store};
+use eddyline::{
+    AppendCondition, Config, Error, Fallback, Filter, ReadOnly, ReadWrite, ReplicaState,
+    ReplicaStatus, RetryPolicy, SequenceNumber, Store,
+};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::support::{Log, end_sessions, lent, next};
+use crate::support::{
+    FOREVER, Log, Replicated, connect, end_sessions, lent, next, promptly, wait_until,
+};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -249,5 +254,55 @@ fn a_caller_stops_waiting_for_a_connection_that_is_never_opened() {
 
         assert!(impatient.is_err());
         assert!(read.is_ok(), "{read:?}");
+    });
+}
+
+/// Like a static store that several tests share, each with a runtime. The watchers run on that of
+/// the test which has used the store first.
+#[test]
+fn a_read_only_store_outlives_the_runtime_of_its_watchers() {
+    on_own_thread(|| {
+        let outer = runtime();
+        let replicated = outer.block_on(Replicated::new());
+        let primary = replicated.cluster.primary().url("postgres");
+        let config = replicated.replica_config().primary(&primary, Fallback::WhenBehind).unwrap();
+        let config = config.replica_timeout(FOREVER).watch_interval(Duration::from_millis(50));
+        let (writer, reader) = runtime().block_on(async {
+            (replicated.writer().await, Store::<ReadOnly>::connect(config).await.unwrap())
+        });
+        let watchers = async || {
+            let mut watchers = 0;
+            for server in replicated.cluster.servers() {
+                let sql = connect(&server.url("postgres")).await;
+                let count = "SELECT FROM pg_stat_activity WHERE application_name LIKE '% watcher'";
+                watchers += sql.query(count, &[]).await.unwrap().len();
+            }
+            watchers
+        };
+
+        for _ in 0..4 {
+            outer.block_on(wait_until(async || watchers().await == 0));
+            runtime().block_on(promptly(async {
+                let once = reader.with_retry_policy(RetryPolicy::never()).head().await;
+                assert!(once.is_ok() || once.as_ref().is_err_and(Error::is_transient), "{once:?}");
+                let appended = writer.append([lent("b-1", "r-1")], AppendCondition::none());
+                let last = appended.await.unwrap().last();
+                assert!(reader.at_least(last).head().await.unwrap() >= last);
+                let fresh = reader.max_staleness(Duration::ZERO).unwrap();
+                assert!(fresh.query(Filter::everything()).await.unwrap().position() >= last);
+                wait_until(async || watchers().await == 3).await;
+                let is_up = |replica: &ReplicaStatus| replica.state == ReplicaState::Up;
+                wait_until(async || reader.replicas().iter().all(is_up)).await;
+
+                // The runtime ends while a read waits, and while a stream is open.
+                let stream = reader.stream(Filter::everything()).await.unwrap();
+                let waiting = reader.at_least(SequenceNumber::new(last.value() + 1_000));
+                tokio::spawn(async move {
+                    let _ = waiting.head().await;
+                    drop(stream);
+                });
+                tokio::task::yield_now().await;
+            }));
+        }
     });
 }
