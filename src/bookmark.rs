@@ -31,8 +31,8 @@ impl Epoch {
 ///
 /// A position is assigned again if its event is lost: in a failover to a standby that does not have
 /// it, in a restore, or on a copy of the log. A bookmark from before is then refused, however many
-/// events the log has since ([`Error::PositionLost`]). A [`SequenceNumber`] alone cannot be told
-/// from the position of another event.
+/// events the log has since ([`Error::PositionLost`]). A [`SequenceNumber`] alone does not
+/// show that another event has replaced its own.
 ///
 /// It is displayed as a short token that is safe in a URL, a header and a cookie, and can be parsed
 /// from it. The token is neither secret nor protected from forgery: with a forged one a read may

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::bookmark::{decode, encode};
 use crate::{Bookmark, Error, SequenceNumber};
 
-/// What was appended and seen so far, so that later reads see it as well.
+/// The positions that were appended or seen so far, and that later reads have to show.
 ///
 /// Give a causality to stores by [`Store::with_causality`](crate::Store::with_causality). Their
-/// appends and reads raise it, and their reads show the log at least at what it holds. So these
-/// stores read their own appends, from any replica, and never see less than before. Share one among
-/// the stores of a request, of a session, or of a whole process. Its clones share the same state,
-/// which takes a few dozen bytes.
+/// appends and reads add their positions to it, and their reads show the log at these positions or
+/// later. So these stores read their own appends, from any replica, and never see less than before.
+/// Share one among the stores of a request, of a session, or of a whole process. Its clones share
+/// the same state, which takes a few dozen bytes.
 ///
-/// It travels to other processes as a token, in a header or a cookie. A token that is not one is
-/// refused with [`Error::InvalidBookmark`]. With a forged one, reads may wait or fail.
+/// It travels to other processes as a token, in a header or a cookie. Text that is not a token is
+/// refused with [`Error::InvalidBookmark`]. With a forged token, reads may wait or fail. It has 40
+/// characters, and 34 more for each further epoch of which it holds a position.
 ///
 /// If a failover has lost what it holds, reads fail with [`Error::PositionLost`], until it is
 /// [cleared](Self::clear) or replaced: what the caller has seen is no longer true.

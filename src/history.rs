@@ -47,8 +47,9 @@ impl<M: Mode> History<M> {
         self.position.position()
     }
 
-    /// Returns the [position](Self::position) as a bookmark. It is refused for ever if events up to
-    /// it are lost in a failover.
+    /// Returns the [position](Self::position) as a bookmark. If a failover loses an event at or
+    /// below it, each use of the bookmark fails with
+    /// [`Error::PositionLost`](crate::Error::PositionLost).
     pub fn bookmark(&self) -> Bookmark {
         self.position
     }

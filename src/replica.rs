@@ -61,12 +61,12 @@ pub enum ReplicaState {
     Duplicate,
     /// It has another log of the same name. It is not read from.
     OtherLog,
-    /// It is left out after a failure. It is read from only if nothing else is left.
+    /// It is left out after a failure. Reads that need no position use it if nothing else is left.
     Out,
     /// It answers again, and gets one read to try it.
     Probing,
-    /// It was a replica, and is a primary now. It is not read from: to read from a primary, add it
-    /// as one.
+    /// It was a replica, and is a primary now. It is not read from. To read from it, remove it and
+    /// add it again, or connect a new store if it is the only replica.
     Promoted,
     /// It is read from.
     Up,

@@ -10,9 +10,10 @@ pub enum Fallback {
     /// [`Store::max_staleness`](crate::Store::max_staleness).
     #[default]
     Never,
-    /// If no replica can be reached, or if none has reached the position that a read asks for
-    /// within [`Config::replica_timeout`](crate::Config::replica_timeout).
+    /// As [`WhenUnreachable`](Self::WhenUnreachable), and if no replica has reached the position
+    /// that a read asks for within [`Config::replica_timeout`](crate::Config::replica_timeout).
     WhenBehind,
-    /// If no replica can be reached: each refuses connections, or does not answer.
+    /// If each replica refuses connections, does not answer, or must not be read from (see
+    /// [`ReplicaState`](crate::ReplicaState)).
     WhenUnreachable,
 }

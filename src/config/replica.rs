@@ -32,8 +32,9 @@ impl Replica {
 
     /// Sets the share of the reads, relative to the other replicas. Defaults to 1.
     ///
-    /// A replica of weight 0 is read from only while no other can be used. A weight that is
-    /// negative, infinite or not a number is refused when the store connects.
+    /// A replica of weight 0 is read from only while no other can be used. Other weights are 0.001
+    /// to 1000. A weight that is not allowed is refused when the store connects or the replica is
+    /// added.
     pub fn weight(self, weight: f64) -> Self {
         Self { weight, ..self }
     }

@@ -54,21 +54,24 @@ impl Config {
         Ok(Self { primary: Some((Address::parse(url)?, fallback)), ..self })
     }
 
-    /// Sets how long a read waits for a replica to reach the requested position. Defaults to 2
-    /// seconds.
+    /// Sets how long an attempt of a read waits for a replica that has reached the requested
+    /// position, and for the primary's answer to
+    /// [`Store::max_staleness`](crate::Store::max_staleness). Defaults to 2 seconds.
     ///
-    /// [`Store::at_least`](crate::Store::at_least) requests a position.
+    /// [`Store::at_least`](crate::Store::at_least), a bookmark in
+    /// [`Query::after`](crate::Query::after) and
+    /// [`Store::with_causality`](crate::Store::with_causality) request a position.
     pub fn replica_timeout(self, timeout: Duration) -> Self {
         Self { replica_timeout: timeout, ..self }
     }
 
-    /// Sets how often a store asks each of its servers for its state: a read-only store while no
-    /// read waits for a position, and a read-write store with several hosts while it has a primary.
-    /// Defaults to 1 second.
+    /// Sets the interval at which a store asks its servers for their state. A read-only store asks
+    /// each replica, and the primary that it was given. A read-write store with several hosts asks
+    /// each host. Defaults to 1 second.
     ///
     /// It has one connection to each server or host for this. While reads wait, it asks every 0.2
     /// to 5 ms, and while it looks for a new primary, every 20 ms. A read-write store leaves an old
-    /// primary at most this interval after another server was promoted.
+    /// primary at most this interval after it can reach the promoted server.
     pub fn watch_interval(self, interval: Duration) -> Self {
         Self { watch_interval: interval, ..self }
     }

@@ -3,7 +3,8 @@ use std::borrow::Cow;
 use super::{Class, Classify, Error, Reason, SqlState};
 
 impl Error {
-    /// Returns whether the append condition does not hold: read again, decide again.
+    /// Returns whether the append condition does not hold, or a bookmark is lost: read again,
+    /// without that bookmark, and decide again.
     pub fn is_conflict(&self) -> bool {
         self.class() == Class::Conflict
     }

@@ -93,5 +93,5 @@ pub(super) fn position_lost(
         Some(ended) => write!(f, "went on after position {ended} without it")?,
         None => write!(f, "does not know its epoch")?,
     }
-    write!(f, ": read again without it")
+    write!(f, ": read again without this bookmark")
 }

@@ -40,7 +40,7 @@ pub enum Error {
     /// Class: transient.
     #[error("connection to {server} lost")]
     ConnectionLost {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The underlying error.
         source: Cause,
@@ -49,7 +49,7 @@ pub enum Error {
     /// The server refused a connection or a statement. Nothing was stored.
     #[error("{server} refused: SQLSTATE {sqlstate}{}", advice(sqlstate.as_str()))]
     Database {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The SQLSTATE of the server's error.
         sqlstate: SqlState,
@@ -108,7 +108,7 @@ pub enum Error {
         reason: Cow<'static, str>,
     },
 
-    /// The text is not the token of a [`Bookmark`](crate::Bookmark), or is damaged.
+    /// The text is not the token of a [`Bookmark`](crate::Bookmark) or is damaged: read without it.
     ///
     /// Class: permanent (invalid).
     #[error("invalid bookmark: {reason}")]
@@ -157,15 +157,16 @@ pub enum Error {
         reason: Cow<'static, str>,
     },
 
-    /// The server has another log under the same name: that of another cluster or database, or one
-    /// that was created again.
+    /// The server has another log under the same name, that of another cluster or database: check
+    /// the address. Or the log was created again: connect a new store.
     ///
     /// Class: permanent (invalid).
     #[error(
-        "the log on {server} is {found}, and that of the store is {expected}: check the address"
+        "the log on {server} is {found}, and that of the store is {expected}: check the address, \
+         or connect a new store if the log was created again"
     )]
     OtherLog {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The identity of the store's log.
         expected: Uuid,
@@ -173,7 +174,9 @@ pub enum Error {
         found: Uuid,
     },
 
-    /// No replica can be read from, for the reasons that their states name.
+    /// No replica can be read from, for the reasons that their [states](crate::ReplicaState) name.
+    /// Correct the addresses, rebuild a server that has diverged, or set a
+    /// [`Fallback`](crate::Fallback).
     ///
     /// Class: transient.
     #[error("no replica can be read from: {}", listed(replicas))]
@@ -192,7 +195,7 @@ pub enum Error {
     /// Class: outcome unknown.
     #[error("outcome of the append of {} events unknown: connection to {server} lost", event_ids.len())]
     OutcomeUnknown {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The ids of the events. [`Store::event`](crate::Store::event) reads an event by its id.
         event_ids: Vec<Uuid>,
@@ -222,7 +225,7 @@ pub enum Error {
     /// Class: timeout.
     #[error("no connection to {server} within {waited:?}: {reason}")]
     PoolExhausted {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// How many connections there are, what uses them, and which setting to change.
         reason: Cow<'static, str>,
@@ -250,7 +253,7 @@ pub enum Error {
     /// Class: conflict, since a newly read history has a valid position.
     #[error(fmt = text::position_lost)]
     PositionLost {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The position of the bookmark.
         position: SequenceNumber,
@@ -269,7 +272,9 @@ pub enum Error {
         waiting: usize,
     },
 
-    /// No replica has reached the requested position.
+    /// No replica that can be read from has reached the requested position within
+    /// [`Config::replica_timeout`](crate::Config::replica_timeout). Allow more time, read from the
+    /// primary, or set [`Fallback::WhenBehind`](crate::Fallback::WhenBehind).
     ///
     /// Class: timeout.
     #[error("position {position} not reached within {waited:?}: {}", listed(replicas))]
@@ -289,7 +294,7 @@ pub enum Error {
     /// Class: permanent (schema).
     #[error("log {log} on {server} is damaged: {reason}: {remedy}")]
     SchemaDamaged {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The log, as `schema.name`.
         log: String,
@@ -307,7 +312,7 @@ pub enum Error {
          may create tables"
     )]
     SchemaMissing {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The log, as `schema.name`.
         log: String,
@@ -328,14 +333,14 @@ pub enum Error {
         remedy: &'static str,
     },
 
-    /// The primary has not answered, so it is not known how old the log on the replicas is.
-    ///
-    /// [`Store::max_staleness`](crate::Store::max_staleness) asks it.
+    /// The primary has not answered [`Store::max_staleness`](crate::Store::max_staleness), so it is
+    /// not known how old the log on the replicas is. Check its address, allow a longer staleness,
+    /// or read without a bound.
     ///
     /// Class: timeout.
     #[error("no answer from {server} within {waited:?}, so the staleness of replicas is unknown")]
     StalenessUnknown {
-        /// The primary, as `role host:port`.
+        /// The primary, as `name host:port`.
         server: String,
         /// How long the caller waited.
         waited: Duration,
@@ -349,7 +354,7 @@ pub enum Error {
     /// Class: timeout.
     #[error("no answer from {server} within {waited:?}")]
     TimedOut {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// How long the caller waited.
         waited: Duration,
@@ -358,7 +363,7 @@ pub enum Error {
     /// No connection to the server could be made.
     #[error("{server} cannot be reached: {reason}")]
     Unreachable {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// What prevents the connection, and what to check.
         reason: Cow<'static, str>,
@@ -373,7 +378,7 @@ pub enum Error {
     /// Class: permanent (permission).
     #[error("role {role} cannot use the log on {server}: {reason}")]
     UnsuitableRole {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// The role.
         role: String,
@@ -385,7 +390,7 @@ pub enum Error {
     /// UTF-8.
     #[error("{server} cannot be used: {reason}")]
     UnsuitableServer {
-        /// The server, as `role host:port`.
+        /// The server, as `name host:port`.
         server: String,
         /// Why not.
         reason: Cow<'static, str>,

@@ -48,10 +48,10 @@ use crate::{Bookmark, Causality, Classify, Mode, ReadWrite, RetryPolicy};
 /// replicas and whose connections refuse writes.
 ///
 /// A read-only store watches its servers over a connection to each of them. A read goes to a server
-/// that is healthy and, if it asks for a position, has reached it. A server that fails or does not
-/// answer is left out, at first for a second, then for up to 30 seconds. Then it gets one read, and
-/// all others once that one succeeds. A read in flight on a server that stops to answer is asked
-/// again at another one.
+/// that is healthy and, if it asks for a position, has reached it. A server that fails is left out,
+/// at first for a second, then for up to 30 seconds. Then it gets one read, and all others once
+/// that one succeeds. A read in flight on a server that stops answering is asked again at another
+/// one.
 pub struct Store<M: Mode> {
     shared: Arc<Shared>,
     at_least: Bookmark,
@@ -94,8 +94,9 @@ impl<M: Mode> Store<M> {
         Self { scope: Some(name), ..self.clone() }
     }
 
-    /// Returns a handle whose appends and reads raise this causality, and whose reads show the log
-    /// at least at what it holds: the caller's own appends, and everything that it has seen before.
+    /// Returns a handle that adds the positions of its appends and reads to this causality. Its
+    /// reads show the log at these positions or later: the caller's own appends, and everything
+    /// that it has seen before.
     ///
     /// Replaces the causality that this handle had. The reads of a read-only store wait for a
     /// replica as with [`at_least`](Store::at_least).

@@ -33,9 +33,15 @@ impl<M: Mode> Store<M> {
     /// - [`Error::Unreachable`], [`Error::PoolExhausted`], [`Error::ConnectionLost`] and
     ///   [`Error::TimedOut`]: no server answered.
     /// - [`Error::Database`]: the server refused the read.
-    /// - [`Error::ReplicaBehind`]: no server has reached the position that
-    ///   [`at_least`](Store::at_least), [`Query::after`] or the
-    ///   [causality](Store::with_causality) names.
+    /// - [`Error::UnsuitableServer`] and [`Error::OtherLog`]: a new connection led to a server that
+    ///   the store cannot use.
+    /// - [`Error::NoReplica`]: no replica can be read from.
+    /// - [`Error::ReplicaBehind`]: no replica has reached, in time, the position of
+    ///   [`at_least`](Store::at_least), of a bookmark in [`Query::after`], or of the
+    ///   [causality](Store::with_causality), or is as fresh as
+    ///   [`max_staleness`](Store::max_staleness) demands.
+    /// - [`Error::StalenessUnknown`]: the primary has not answered a read with a bound on its
+    ///   staleness.
     /// - [`Error::PositionLost`]: the event at such a position was lost.
     /// - [`Error::Decode`]: a row is not one that this crate stored.
     ///

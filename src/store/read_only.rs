@@ -11,10 +11,15 @@ impl Store<ReadOnly> {
     /// [`Error::PositionLost`](crate::Error::PositionLost), however many events were appended
     /// since.
     ///
-    /// A read waits until a replica that can be used has reached the position. It holds no
-    /// connection and no snapshot meanwhile. After [`Config::replica_timeout`] it fails with
+    /// A read waits until a replica that can be used has reached the position. If it waits alone,
+    /// it asks the replicas itself for up to 2 ms. Otherwise it holds no connection and no
+    /// snapshot. After [`Config::replica_timeout`] it uses the primary, if
+    /// [`Fallback::WhenBehind`](crate::Fallback::WhenBehind) is set, or fails with
     /// [`Error::ReplicaBehind`](crate::Error::ReplicaBehind), which names every replica with its
     /// position.
+    ///
+    /// This replaces the position of an earlier call. [`with_causality`](Store::with_causality) and
+    /// [`max_staleness`](Self::max_staleness) apply as well.
     ///
     /// ```no_run
     /// # use eddyline::{AppendCondition, Error, Event, Filter, ReadOnly, ReadWrite, Store};
@@ -39,8 +44,8 @@ impl Store<ReadOnly> {
     /// Returns a handle whose reads show every event that was committed up to this long before the
     /// read.
     ///
-    /// This is exact. The store asks the primary for the log's head, by a statement that it sends
-    /// no earlier than this long before the read. Everything that was committed before that
+    /// The bound is exact. The store asks the primary for the log's head, by a statement that it
+    /// sends no earlier than this long before the read. Everything that was committed before that
     /// statement lies at that head or below, and the read waits for a replica that has reached it
     /// as with [`at_least`](Self::at_least). Only this process's monotonic clock is used: the
     /// clocks of the servers play no part. While no events are appended, the head stays the same,
@@ -49,6 +54,11 @@ impl Store<ReadOnly> {
     /// The primary is asked every [`Config::watch_interval`](crate::Config::watch_interval). With a
     /// shorter bound, the read asks it, together with all others that wait. With zero, the read is
     /// linearizable: it shows every append that returned before.
+    ///
+    /// After a promotion there are two exceptions. A former primary that does not know of its
+    /// successor gives outdated heads, until the store has seen a server that follows the
+    /// successor. And a replica of a former primary may show events that the promotion has lost,
+    /// until the first append on the promoted server.
     ///
     /// ```no_run
     /// # use eddyline::{Config, Error, Fallback, Filter, ReadOnly, Store};
@@ -94,7 +104,7 @@ impl Store<ReadOnly> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the replica is added or not.
+    /// If the future is dropped, no replica is added.
     pub async fn add_replica<R>(&self, replica: R) -> Result<String, Error>
     where
         R: TryInto<Replica>,
@@ -113,7 +123,7 @@ impl Store<ReadOnly> {
         self.shared.replica_set().remove(name)
     }
 
-    /// Returns what the store knows of each of its servers.
+    /// Returns what the store knows of each replica, in the order in which they were added.
     ///
     /// ```no_run
     /// # use eddyline::{ReadOnly, Store};
