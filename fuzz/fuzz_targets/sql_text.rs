@@ -17,7 +17,7 @@ fuzz_target!(|items: Vec<Item>| {
 });
 
 /// Every word that may occur in the statement.
-const KNOWN: [&str; 40] = [
+const KNOWN: [&str; 46] = [
     "WITH",
     "AS",
     "MATERIALIZED",
@@ -58,4 +58,10 @@ const KNOWN: [&str; 40] = [
     "metadata",
     "text",
     "jsonb",
+    "eddyline_schema",
+    "epoch",
+    "jsonb_build_array",
+    "log",
+    "pg_is_in_recovery",
+    "version",
 ];
