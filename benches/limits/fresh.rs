@@ -35,6 +35,8 @@ pub async fn run(bench: &mut Bench) {
         let [results] = measure(bench, &servers, [all]).await;
 
         report(bench, &IDLE, &results);
+        let waits = beyond(&results.read, &results.plain);
+        bench.table.report(IDLE[3], ratio(&waits, results.polls.medians()));
     }
     if bench.starts_part(&BUSY, "fresh: 64 clients append and read, and one more polls") {
         let readers: Clients = vec![&[Kind::Plain, Kind::AtAppend]; 64];
@@ -43,7 +45,7 @@ pub async fn run(bench: &mut Bench) {
         let [results, alone] = measure(bench, &servers, [and_poller, readers]).await;
 
         report(bench, &BUSY, &results);
-        bench.table.report(BUSY[4], results.read.median_to(&alone.read));
+        bench.table.report(BUSY[3], results.read.median_to(&alone.read));
     }
 }
 
@@ -54,9 +56,8 @@ fn report(bench: &mut Bench, names: &[&str], results: &Results) {
     let (waits, delays) = (beyond(read, plain), polls.medians());
     let whole = beyond(append_and_read, plain);
     bench.table.report(names[0], ratio(&whole, append_and_polls.medians()));
-    bench.table.report(names[1], ratio(&waits, delays));
-    bench.table.report(names[2], milliseconds(&waits));
-    bench.table.report(names[3], milliseconds(delays));
+    bench.table.report(names[1], milliseconds(&waits));
+    bench.table.report(names[2], milliseconds(delays));
 }
 
 /// Returns by how much the medians of one operation exceed those of another, for each round.
@@ -266,14 +267,11 @@ fn event_and_filter() -> (Filter, Event) {
 
 const IDLE: [&str; 4] = [
     "fresh/idle/wait-to-delay",
-    "fresh/idle/wait-to-delay/after",
     "fresh/idle/wait-ms",
     "fresh/idle/delay-ms",
+    "fresh/idle/wait-to-delay/after",
 ];
-const BUSY: [&str; 5] = [
-    "fresh/64/wait-to-delay",
-    "fresh/64/wait-to-delay/after",
-    "fresh/64/wait-ms",
-    "fresh/64/delay-ms",
-    "fresh/64/poller",
-];
+/// Next to 64 clients, a standby may have replayed an append before it returns. So there is no ratio
+/// of the times after that.
+const BUSY: [&str; 4] =
+    ["fresh/64/wait-to-delay", "fresh/64/wait-ms", "fresh/64/delay-ms", "fresh/64/poller"];
