@@ -42,11 +42,12 @@ fn every_function_that_a_document_names_exists() {
     for page in pages.chain(roots).filter(|page| page.extension().is_some_and(|end| end == "md")) {
         for (modules, name) in named_functions(&fs::read_to_string(&page).unwrap()) {
             let modules = modules.strip_suffix("::tests").unwrap_or(modules).replace("::", "/");
+            let of_module = || sources.iter().filter(|(module, _)| module.ends_with(&modules));
             let exists = ["fn ", "mod "].iter().any(|item| {
-                let of_module = sources.iter().filter(|(module, _)| module.ends_with(&modules));
-                of_module.flat_map(|(_, code)| code.split(&format!("{item}{name}")).skip(1)).any(
-                    |rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'),
-                )
+                let item = format!("{item}{name}");
+                of_module().flat_map(|(_, code)| code.split(&item).skip(1)).any(|rest| {
+                    !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')
+                })
             });
             assert!(exists, "{} names {modules}/{name}, which does not exist", page.display());
             count += 1;
