@@ -35,8 +35,7 @@ pub async fn run(bench: &mut Bench) {
         let [results] = measure(bench, &servers, [all]).await;
 
         report(bench, &IDLE, &results);
-        let waits = beyond(&results.read, &results.plain);
-        bench.table.report(IDLE[3], ratio(&waits, results.polls.medians()));
+        bench.table.report(IDLE[3], ratio(&results.waits(), results.polls.medians()));
     }
     if bench.starts_part(&BUSY, "fresh: 64 clients append and read, and one more polls") {
         let readers: Clients = vec![&[Kind::Plain, Kind::AtAppend]; 64];
@@ -51,13 +50,11 @@ pub async fn run(bench: &mut Bench) {
 
 /// Reports the results with these names.
 fn report(bench: &mut Bench, names: &[&str], results: &Results) {
-    let Results { plain, append_and_read, read, append_and_polls, polls } = results;
     let milliseconds = |times: &[f64]| median(times.iter().copied()) * 1e3;
-    let (waits, delays) = (beyond(read, plain), polls.medians());
-    let whole = beyond(append_and_read, plain);
-    bench.table.report(names[0], ratio(&whole, append_and_polls.medians()));
-    bench.table.report(names[1], milliseconds(&waits));
-    bench.table.report(names[2], milliseconds(delays));
+    let whole = beyond(&results.append_and_read, &results.plain);
+    bench.table.report(names[0], ratio(&whole, results.append_and_polls.medians()));
+    bench.table.report(names[1], milliseconds(&results.waits()));
+    bench.table.report(names[2], milliseconds(results.polls.medians()));
 }
 
 /// Returns by how much the medians of one operation exceed those of another, for each round.
@@ -143,6 +140,11 @@ impl Results {
             self.append_and_polls.record(times.append_and_polls, elapsed);
             self.polls.record(times.polls, elapsed);
         }
+    }
+
+    /// Returns how long reads waited after the return of their append, for each round.
+    fn waits(&self) -> Vec<f64> {
+        beyond(&self.read, &self.plain)
     }
 
     fn print(&self) {

@@ -7,6 +7,7 @@ use eddyline::{
     SequenceNumber, Store,
 };
 use futures_util::future::join_all;
+use tokio_postgres::Client;
 
 use crate::support::{Log, cluster, lent, loans_of, next, refusal, wait_until};
 
@@ -190,14 +191,21 @@ const VERSIONS: [&str; 3] = [
     include_str!("versions/3.sql"),
 ];
 
+/// Creates the log `loans` as an earlier version did, in a schema of its own, which it returns.
+pub async fn create_log_of_version(version: usize, sql: &Client) -> String {
+    let schema = format!("branch_{}", next());
+    for step in &VERSIONS[..version] {
+        sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
+    }
+    schema
+}
+
 #[tokio::test]
 async fn a_migration_upgrades_a_log_of_each_earlier_version() {
     for version in 1..=VERSIONS.len() {
-        let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
+        let log = Log::missing().await;
         let sql = log.sql().await;
-        for step in &VERSIONS[..version] {
-            sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
-        }
+        let schema = create_log_of_version(version, &sql).await;
         let insert = log.insert("b-1").replace(&log.name, "loans");
         sql.batch_execute(&format!("SET search_path = {schema}; {insert}")).await.unwrap();
         let config = log.config().schema(&schema).log("loans");
@@ -223,11 +231,9 @@ async fn a_migration_upgrades_a_log_of_each_earlier_version() {
 /// first append.
 #[tokio::test]
 async fn positions_from_before_and_after_an_upgrade_are_valid() {
-    let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
+    let log = Log::missing().await;
     let sql = log.sql().await;
-    for step in VERSIONS {
-        sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
-    }
+    let schema = create_log_of_version(VERSIONS.len(), &sql).await;
     sql.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
     for book in ["b-1", "b-2", "b-1"] {
         sql.batch_execute(&log.insert(book).replace(&log.name, "loans")).await.unwrap();
@@ -273,11 +279,9 @@ async fn positions_from_before_and_after_an_upgrade_are_valid() {
 /// The migration waits for a reader of the log. A store that connects meanwhile waits behind it.
 #[tokio::test]
 async fn a_migration_does_not_deadlock_with_a_store_that_connects() {
-    let (log, schema) = (Log::missing().await, format!("branch_{}", next()));
+    let log = Log::missing().await;
     let sql = log.sql().await;
-    for step in VERSIONS {
-        sql.batch_execute(&step.replace("{schema}", &schema)).await.unwrap();
-    }
+    let schema = create_log_of_version(VERSIONS.len(), &sql).await;
     sql.batch_execute(&format!("BEGIN; SELECT FROM {schema}.loans")).await.unwrap();
     let config = log.config().schema(&schema).log("loans");
     let observer = log.sql().await;

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use eddyline::{AppendCondition, Config, Error, Filter, ReadOnly, ReadWrite, Schema, Store};
 
+use crate::schema::create_log_of_version;
 use crate::support::{as_user, cluster, connect, lent, next};
 
 /// Creates a database without a log, and returns its address.
@@ -105,14 +106,8 @@ async fn the_script_refuses_an_existing_log_and_changes_nothing() {
 #[tokio::test]
 async fn the_script_creates_a_log_beside_those_of_an_older_version() {
     let url = empty_database().await;
-    for step in [
-        include_str!("versions/1.sql"),
-        include_str!("versions/2.sql"),
-        include_str!("versions/3.sql"),
-    ] {
-        connect(&url).await.batch_execute(&step.replace("{schema}", "branch")).await.unwrap();
-    }
-    let config = Config::new(&url).unwrap().schema("branch").log("archive");
+    let schema = create_log_of_version(3, &connect(&url).await).await;
+    let config = Config::new(&url).unwrap().schema(&schema).log("archive");
 
     run_by_psql(&url, &Schema::new(&config).sql().unwrap()).await.unwrap();
 

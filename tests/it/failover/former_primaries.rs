@@ -15,9 +15,7 @@ use crate::support::{lent, loans_of, promptly, wait_until};
 async fn an_isolated_old_primary_gets_nothing_once_the_new_one_was_seen() {
     let servers = Servers::start(1).await;
     let (old, new) = (servers.primary(), servers.standby());
-    let store = servers.store().await;
-    append(&store, lent("b-1", "r-1")).await;
-    servers.cluster.wait_for_replay().await.unwrap();
+    let store = servers.store_with_event().await;
     new.promote().await.unwrap();
     append_until_stored_at(&store, new).await;
     let (at_old, at_new) = (books(old).await, books(new).await.len());
@@ -59,9 +57,7 @@ async fn a_store_that_connects_to_two_primaries_uses_the_promoted_one() {
 async fn a_former_primary_is_refused_whenever_it_comes_back() {
     let servers = Servers::start(1).await;
     let (old, new) = (servers.primary(), servers.standby());
-    let store = servers.store().await;
-    append(&store, lent("b-1", "r-1")).await;
-    servers.cluster.wait_for_replay().await.unwrap();
+    let store = servers.store_with_event().await;
     old.kill().await.unwrap();
     new.promote().await.unwrap();
     append(&store, lent("b-2", "r-1")).await;

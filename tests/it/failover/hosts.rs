@@ -1,12 +1,10 @@
 //! The hosts of a store's address, and their watchers.
 
-use std::time::Duration;
-
 use eddyline::{Config, Error, ReadWrite, Store};
 use fault_proxy::Proxy;
 use local_postgres::Server;
 
-use super::{POOLED, Servers, WATCHER, append, books, connections, patient};
+use super::{POOLED, Servers, WATCHER, append, backends, books, config, connections};
 use crate::support::{connect, end_sessions, lent, promptly, wait_until};
 
 #[tokio::test]
@@ -53,14 +51,6 @@ async fn wait_for_observation(server: &Server) {
     wait_until(async || asked().await.is_some_and(|again| Some(again) != first)).await;
 }
 
-/// Returns the backends of a server that the store's pools are connected to.
-async fn backends(server: &Server) -> Vec<i32> {
-    let sql = connect(&server.url("postgres")).await;
-    let pids = "SELECT pid FROM pg_stat_activity WHERE application_name = $1 ORDER BY pid";
-    let rows = sql.query(pids, &[&POOLED]).await.unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
-}
-
 /// Timelines are numbers of one cluster. At first the other cluster has another log, and then a
 /// copy of the store's log.
 #[tokio::test]
@@ -71,24 +61,21 @@ async fn a_promotion_in_another_cluster_is_none_of_the_primary() {
     let proxy = Proxy::start(([127, 0, 0, 1], promoted.port()).into()).await.unwrap();
     // The other host answers only after the store has connected.
     proxy.freeze();
-    let hosts = [primary.port(), proxy.address().port()].map(|port| format!("127.0.0.1:{port}"));
-    let url = format!("postgres://postgres@{}/postgres", hosts.join(","));
-    let config =
-        Config::new(&url).unwrap().watch_interval(Duration::from_millis(50)).retry(patient());
+    let config = config([primary.port(), proxy.address().port()]);
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
     let use_store = async || {
         append(&store, lent("b-1", "r-1")).await;
         promptly(store.head()).await.unwrap()
     };
     use_store().await;
-    let before = backends(primary).await;
+    let before = backends(primary, POOLED).await;
 
     proxy.thaw();
     // Of two connections after this, one was refused because of the log.
     let accepted = proxy.accepted() + 2;
     wait_until(async || proxy.accepted() >= accepted).await;
     use_store().await;
-    assert_eq!(backends(primary).await, before);
+    assert_eq!(backends(primary, POOLED).await, before);
 
     let sql = connect(&primary.url("postgres")).await;
     let log_id = "SELECT log_id::text FROM eddyline_schema";
@@ -97,7 +84,7 @@ async fn a_promotion_in_another_cluster_is_none_of_the_primary() {
     connect(&promoted.url("postgres")).await.batch_execute(&copy).await.unwrap();
     wait_for_observation(promoted).await;
     use_store().await;
-    assert_eq!(backends(primary).await, before);
+    assert_eq!(backends(primary, POOLED).await, before);
 
     // New connections lead to the primary too.
     end_sessions(&sql, POOLED).await;

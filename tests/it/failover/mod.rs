@@ -35,14 +35,19 @@ impl Servers {
     /// A configuration with all hosts, the old primary first, and without limits that a test
     /// reaches.
     fn config(&self) -> Config {
-        let hosts: Vec<_> =
-            self.cluster.servers().map(|one| format!("127.0.0.1:{}", one.port())).collect();
-        let url = format!("postgres://postgres@{}/postgres", hosts.join(","));
-        Config::new(&url).unwrap().watch_interval(Duration::from_millis(50)).retry(patient())
+        config(self.cluster.servers().map(Server::port))
     }
 
     async fn store(&self) -> Store<ReadWrite> {
         Store::<ReadWrite>::connect(self.config()).await.unwrap()
+    }
+
+    /// Connects a store and appends an event, which all standbys have when this returns.
+    async fn store_with_event(&self) -> Store<ReadWrite> {
+        let store = self.store().await;
+        append(&store, lent("b-1", "r-1")).await;
+        self.cluster.wait_for_replay().await.unwrap();
+        store
     }
 
     /// Makes the primary's commits wait for the new primary, which waits for no other.
@@ -53,6 +58,13 @@ impl Servers {
         let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
         wait_until(async || sql.query_one(state, &[]).await.unwrap().get::<_, i64>(0) == 1).await;
     }
+}
+
+/// A configuration with the hosts at these ports.
+fn config(ports: impl IntoIterator<Item = u16>) -> Config {
+    let hosts: Vec<_> = ports.into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let url = format!("postgres://postgres@{}/postgres", hosts.join(","));
+    Config::new(&url).unwrap().watch_interval(Duration::from_millis(50)).retry(patient())
 }
 
 /// A retry policy with which only a final error ends a call.
@@ -88,11 +100,16 @@ async fn is_standby(server: &Server) -> bool {
     sql.query_one("SELECT pg_is_in_recovery()", &[]).await.unwrap().get(0)
 }
 
-/// Returns how many connections a server has, of those whose application has this name.
-async fn connections(server: &Server, application: &str) -> i64 {
+/// Returns the backends of a server that an application of this name is connected to.
+async fn backends(server: &Server, application: &str) -> Vec<i32> {
     let sql = connect(&server.url("postgres")).await;
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-    sql.query_one(count, &[&application]).await.unwrap().get(0)
+    let pids = "SELECT pid FROM pg_stat_activity WHERE application_name = $1 ORDER BY pid";
+    let rows = sql.query(pids, &[&application]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn connections(server: &Server, application: &str) -> usize {
+    backends(server, application).await.len()
 }
 
 const POOLED: &str = "eddyline primary";

@@ -69,9 +69,7 @@ async fn a_promotion_under_load_loses_and_repeats_nothing() {
 async fn an_append_in_flight_on_an_isolated_primary_is_stored_by_the_new_one() {
     let servers = Servers::start(1).await;
     let (old, new) = (servers.primary(), servers.standby());
-    let store = servers.store().await;
-    append(&store, lent("b-1", "r-1")).await;
-    servers.cluster.wait_for_replay().await.unwrap();
+    let store = servers.store_with_event().await;
     old.set("synchronous_standby_names", "nobody").await.unwrap();
     let sql = connect(&old.url("postgres")).await;
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
@@ -123,9 +121,7 @@ async fn calls_leave_a_primary_that_stands_still_for_the_new_one() {
 async fn a_store_follows_one_promotion_after_the_other() {
     let servers = Servers::start(1).await;
     let (one, other) = (servers.primary(), servers.standby());
-    let store = servers.store().await;
-    append(&store, lent("b-1", "r-1")).await;
-    servers.cluster.wait_for_replay().await.unwrap();
+    let store = servers.store_with_event().await;
     for (old, new) in [(one, other), (other, one)] {
         new.promote().await.unwrap();
 
@@ -142,9 +138,7 @@ async fn a_store_follows_one_promotion_after_the_other() {
 async fn a_failover_that_lost_events_refuses_their_positions() {
     let servers = Servers::start(1).await;
     let (old, new) = (servers.primary(), servers.standby());
-    let store = servers.store().await;
-    append(&store, lent("b-1", "r-1")).await;
-    servers.cluster.wait_for_replay().await.unwrap();
+    let store = servers.store_with_event().await;
     let kept = store.query(loans_of("b-1")).await.unwrap();
     new.stop_streaming().await.unwrap();
     let last = append(&store, lent("b-1", "r-2")).await;
@@ -189,12 +183,7 @@ fn a_promotion_is_noticed_on_another_runtime_than_the_store_was_connected_on() {
     let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
     let outer = runtime();
     let servers = outer.block_on(Servers::start(1));
-    let store = runtime().block_on(async {
-        let store = servers.store().await;
-        append(&store, lent("b-1", "r-1")).await;
-        servers.cluster.wait_for_replay().await.unwrap();
-        store
-    });
+    let store = runtime().block_on(servers.store_with_event());
     outer.block_on(async {
         servers.standby().promote().await.unwrap();
 

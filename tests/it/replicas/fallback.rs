@@ -24,6 +24,15 @@ async fn connect_with(replicated: &Replicated, fallback: Fallback) -> Setting {
 }
 
 impl Setting {
+    /// Waits until a replica answers a read that needs no position.
+    async fn wait_for_replica(&self) {
+        wait_until(async || {
+            let history = self.reader.query(Filter::everything()).await.unwrap();
+            history.served_by().role() == Role::Replica
+        })
+        .await;
+    }
+
     fn fallbacks(&self) -> Vec<u64> {
         self.observer.counter("eventstore.replica.fallbacks").into_values().collect()
     }
@@ -98,11 +107,7 @@ async fn the_primary_answers_while_no_replica_can_be_reached() {
 
     let expected = series([("reason=behind", 0), ("reason=unreachable", 6 + late)]);
     assert_eq!(setting.observer.counter("eventstore.replica.fallbacks"), expected);
-    let is_replica = async || {
-        let history = setting.reader.query(Filter::everything()).await.unwrap();
-        history.served_by().role() == Role::Replica
-    };
-    wait_until(is_replica).await;
+    setting.wait_for_replica().await;
 }
 
 #[tokio::test]
@@ -125,11 +130,7 @@ async fn the_primary_answers_a_read_at_a_position_that_no_replica_reaches_in_tim
     .await;
     let beyond = setting.reader.at_least(last.next()).head().await;
     assert!(matches!(beyond, Err(Error::ReplicaBehind { .. })), "{beyond:?}");
-    wait_until(async || {
-        let plain = setting.reader.query(Filter::everything()).await.unwrap();
-        plain.served_by().role() == Role::Replica
-    })
-    .await;
+    setting.wait_for_replica().await;
     replicated.resume_replay().await;
 }
 
