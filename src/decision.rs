@@ -55,6 +55,7 @@ pub struct Decided<T = ()> {
     pub(crate) appended: Option<Appended>,
     pub(crate) position: Bookmark,
     pub(crate) attempts: u32,
+    pub(crate) conflicts: u32,
     pub(crate) delay: Duration,
     pub(crate) escalated: bool,
 }
@@ -90,6 +91,12 @@ impl<T> Decided<T> {
     /// Returns how many times the decision was made, including the last time.
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// Returns how many attempts ended with a conflict, because another append was first. The other
+    /// attempts before the last one ended with a transient failure.
+    pub fn conflicts(&self) -> u32 {
+        self.conflicts
     }
 
     /// Returns the total time of the pauses between attempts.

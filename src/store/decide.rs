@@ -128,7 +128,7 @@ impl Store<ReadWrite> {
         let (attempts, delay) = (retried.attempts(), retried.delay());
         let decided = retried.into_result().map_err(Error::from)??;
         self.note_appended(decided.bookmark());
-        Ok(Decided { attempts, delay, ..decided })
+        Ok(Decided { attempts, conflicts: state.conflicts(), delay, ..decided })
     }
 }
 
@@ -226,8 +226,8 @@ pub(super) fn is_final(error: &Error) -> bool {
     matches!(error, Error::PositionLost { .. })
 }
 
-/// Returns the result of an attempt. The number of attempts and their delay are set at the end of
-/// the call.
+/// Returns the result of an attempt. The numbers of attempts and conflicts and the delay are set at
+/// the end of the call.
 pub(super) fn decided<T>(
     value: T,
     appended: Option<Appended>,
@@ -237,7 +237,8 @@ pub(super) fn decided<T>(
     let appended_last = appended.map(|appended| appended.bookmark());
     let is_newer = |last: &Bookmark| last.position() > history.position();
     let position = appended_last.filter(is_newer).unwrap_or(history);
-    Decided { value, appended, position, attempts: 1, delay: Duration::ZERO, escalated }
+    let (attempts, conflicts, delay) = (1, 0, Duration::ZERO);
+    Decided { value, appended, position, attempts, conflicts, delay, escalated }
 }
 
 /// The longest time that a decision waits for the lock of its boundary.

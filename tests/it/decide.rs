@@ -50,7 +50,7 @@ async fn a_conflicting_decision_is_repeated_with_the_new_events() {
     let decided = decided.await.unwrap();
 
     assert_eq!(*decided.value(), 2);
-    assert_eq!(decided.attempts(), 3);
+    assert_eq!((decided.attempts(), decided.conflicts()), (3, 2));
     assert!(!decided.is_escalated());
     let history = store.query(loans_of("b-1")).await.unwrap();
     assert_eq!(history.events().len(), 3);
@@ -97,7 +97,7 @@ async fn an_escalated_decision_cannot_conflict() {
     let decided = decided.await.unwrap();
 
     assert!(decided.is_escalated());
-    assert_eq!((*decided.value(), decided.attempts()), (2, 3));
+    assert_eq!((*decided.value(), decided.attempts(), decided.conflicts()), (2, 3, 2));
     wait_until(async || store.query(loans_of("b-1")).await.unwrap().events().len() == 4).await;
     let history = store.query(loans_of("b-1")).await.unwrap();
     assert_eq!(history.events()[2].sequence_number(), decided.position());

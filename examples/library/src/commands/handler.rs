@@ -55,11 +55,16 @@ impl CommandHandler {
             })
             .await?;
         let position = decided.position();
+        let effort = Effort {
+            attempts: decided.attempts(),
+            conflicts: decided.conflicts(),
+            is_escalated: decided.is_escalated(),
+        };
         match decided.into_value() {
-            None => Ok(Outcome::Idempotent),
-            Some((event_id, None)) => Ok(Outcome::Success(Receipt { event_id, position })),
+            None => Ok(Outcome::Idempotent { position, effort }),
+            Some((event_id, None)) => Ok(Outcome::Success(Receipt { event_id, position, effort })),
             Some((event_id, Some((event_type, reason)))) => {
-                let receipt = Receipt { event_id, position };
+                let receipt = Receipt { event_id, position, effort };
                 Err(CommandError::Rejected { event_type, reason, receipt })
             }
         }
@@ -71,7 +76,12 @@ impl CommandHandler {
 #[must_use]
 pub enum Outcome {
     /// The library was already in the requested state. Nothing was stored.
-    Idempotent,
+    Idempotent {
+        /// The position at which it was in that state.
+        position: SequenceNumber,
+        /// What the decision took.
+        effort: Effort,
+    },
     /// The event of the command was stored.
     Success(Receipt),
 }
@@ -80,7 +90,7 @@ impl Outcome {
     /// Returns the stored event, if the command stored one.
     pub fn receipt(&self) -> Option<Receipt> {
         match self {
-            Self::Idempotent => None,
+            Self::Idempotent { .. } => None,
             Self::Success(receipt) => Some(*receipt),
         }
     }
@@ -93,6 +103,20 @@ pub struct Receipt {
     pub event_id: Uuid,
     /// The position of the event. A query that is answered at this position or later sees it.
     pub position: SequenceNumber,
+    /// What the decision took.
+    pub effort: Effort,
+}
+
+/// What the decision of a command took.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Effort {
+    /// How many times the handler read and decided, including the last time.
+    pub attempts: u32,
+    /// How many of these attempts ended with a conflict. The others before the last one ended with
+    /// a transient error.
+    pub conflicts: u32,
+    /// Whether the last attempt ran under the log's lock, after too many conflicts.
+    pub is_escalated: bool,
 }
 
 /// The error of a command.

@@ -12,7 +12,7 @@ mod return_book_copy_from_reader;
 pub use self::add_book_copy::AddBookCopy;
 pub use self::cancel_reader_contract::CancelReaderContract;
 pub use self::decision::{Command, Decision, Reason, decide};
-pub use self::handler::{CommandError, CommandHandler, Outcome, Receipt};
+pub use self::handler::{CommandError, CommandHandler, Effort, Outcome, Receipt};
 pub use self::lend_book_copy_to_reader::{LendBookCopyToReader, MAX_LOANS};
 pub use self::register_reader::RegisterReader;
 pub use self::remove_book_copy::RemoveBookCopy;

@@ -44,10 +44,12 @@ impl QueryHandler {
         // An attempt has no timeout of its own; the server's statement timeout limits it.
         let fold = || fold(&without_retry, &filter, query);
         let answered = self.store.with_scope(Q::NAME).retry(fold).await;
-        answered.into_result().map_err(|failed| match failed {
+        let attempts = answered.attempts();
+        let answer = answered.into_result().map_err(|failed| match failed {
             AttemptError::Error(error) => error,
             AttemptError::TimedOut(waited) => Error::from(AttemptError::TimedOut(waited)).into(),
-        })
+        })?;
+        Ok(Answer { attempts, ..answer })
     }
 }
 
@@ -66,6 +68,7 @@ async fn fold<Q: Query>(
         value: query.answer(projection),
         position: events.position().expect("a stream that ended without an error has a position"),
         served_by: events.served_by().name().to_owned(),
+        attempts: 1,
     })
 }
 
@@ -78,6 +81,8 @@ pub struct Answer<T> {
     pub position: SequenceNumber,
     /// The name of the server that answered.
     pub served_by: String,
+    /// How many times the handler tried, including the last time.
+    pub attempts: u32,
 }
 
 /// The error of a query.

@@ -1,7 +1,5 @@
-//! Tests of the commands, the queries and the load generator against a real primary and a streaming
-//! replica.
+//! Tests of the commands and the queries against a real primary and a streaming replica.
 
 mod commands;
-mod load;
 mod queries;
 mod support;

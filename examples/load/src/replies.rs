@@ -1,26 +1,29 @@
+//! What the handlers returned, for the audit.
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use eddyline::SequenceNumber;
 use uuid::Uuid;
 
-/// The replies that the clients received from the store, for the audit.
-pub(crate) struct Replies {
+/// What the handlers returned.
+#[derive(Debug)]
+pub struct Replies {
     /// The head of the log before the first reply.
-    pub(crate) start: SequenceNumber,
+    pub start: SequenceNumber,
     /// The events that the store acknowledged, each with the range that contains its position.
-    pub(crate) stored: HashMap<Uuid, RangeInclusive<SequenceNumber>>,
+    pub stored: HashMap<Uuid, RangeInclusive<SequenceNumber>>,
     /// The events of appends whose outcome is unknown.
-    pub(crate) unknown: HashSet<Uuid>,
+    pub unknown: HashSet<Uuid>,
     /// The number of rejected commands, by the type of the failure event.
-    pub(crate) rejections: BTreeMap<&'static str, u64>,
+    pub rejections: BTreeMap<&'static str, u64>,
     /// The errors that the clients found in replies during the load.
-    pub(crate) findings: Vec<String>,
+    pub findings: Vec<String>,
 }
 
 impl Replies {
     /// Creates an empty collection for the events after a position.
-    pub(crate) fn after(start: SequenceNumber) -> Self {
+    pub fn after(start: SequenceNumber) -> Self {
         Self {
             start,
             stored: HashMap::new(),
@@ -30,18 +33,20 @@ impl Replies {
         }
     }
 
-    pub(crate) fn add_stored(&mut self, event: Uuid, positions: RangeInclusive<SequenceNumber>) {
+    /// Adds an event that the store acknowledged.
+    pub fn add_stored(&mut self, event: Uuid, positions: RangeInclusive<SequenceNumber>) {
         if self.stored.insert(event, positions).is_some() {
             self.findings.push(format!("event {event} was acknowledged twice"));
         }
     }
 
-    pub(crate) fn add_rejection(&mut self, event_type: &'static str) {
+    /// Adds a rejected command, by the type of its failure event.
+    pub fn add_rejection(&mut self, event_type: &'static str) {
         *self.rejections.entry(event_type).or_default() += 1;
     }
 
     /// Adds the replies of another client of the same log.
-    pub(crate) fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         let Self { start: _, stored, unknown, rejections, findings } = other;
         for (event, positions) in stored {
             self.add_stored(event, positions);

@@ -10,19 +10,19 @@ use std::fmt;
 use console::Progress;
 use eddyline::{Error, Filter, Query, ReadOnly, SequenceNumber, SequencedEvent, Store};
 use futures_util::TryStreamExt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::findings::Findings;
 use self::fingerprint::Fingerprint;
 use self::reply_check::ReplyCheck;
 use self::rule_check::RuleCheck;
-use crate::error::LoadError;
+use crate::LoadError;
 use crate::replies::Replies;
 use crate::servers::AuditStores;
 
 /// The result of an audit.
-#[derive(Serialize)]
-pub(crate) struct Audit {
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Audit {
     events: u64,
     replicas: usize,
     findings: Findings,
@@ -30,7 +30,7 @@ pub(crate) struct Audit {
 
 /// Checks that the log on the primary keeps the rules of the library and agrees with the replies to
 /// the clients, and that the replicas have the same log.
-pub(crate) async fn audit(stores: &AuditStores, replies: Replies) -> Result<Audit, LoadError> {
+pub async fn audit(stores: &AuditStores, replies: Replies) -> Result<Audit, LoadError> {
     let mut findings = Findings::default();
     let mut rule_check = RuleCheck::default();
     let mut reply_check = ReplyCheck::new(replies, &mut findings);
@@ -84,7 +84,7 @@ async fn read(
 
 impl Audit {
     /// Returns whether the audit has no findings.
-    pub(crate) fn is_clean(&self) -> bool {
+    pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
 }

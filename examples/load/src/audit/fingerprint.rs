@@ -5,19 +5,19 @@ use sha2::{Digest, Sha256};
 
 /// A fingerprint of a log: the number of its events, and a hash of their positions and ids.
 #[derive(Clone, Default)]
-pub(crate) struct Fingerprint {
+pub struct Fingerprint {
     events: u64,
     hash: Sha256,
 }
 
 impl Fingerprint {
-    pub(crate) fn add(&mut self, event: &SequencedEvent) {
+    pub fn add(&mut self, event: &SequencedEvent) {
         self.events += 1;
         self.hash.update(event.sequence_number().value().to_be_bytes());
         self.hash.update(event.id().as_bytes());
     }
 
-    pub(crate) fn events(&self) -> u64 {
+    pub fn events(&self) -> u64 {
         self.events
     }
 

@@ -5,7 +5,7 @@ use library::queries::QueryError;
 
 /// An error that ends the load generator.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
+pub enum LoadError {
     /// The task of a client panicked or was aborted.
     #[error("a client of the load failed")]
     Client(#[source] tokio::task::JoinError),
@@ -33,7 +33,8 @@ pub(crate) enum LoadError {
 }
 
 impl LoadError {
-    pub(crate) fn json(path: &Path, source: io::Error) -> Self {
+    /// Returns the error of a report file.
+    pub fn json(path: &Path, source: io::Error) -> Self {
         Self::Json { path: path.to_owned(), source }
     }
 }

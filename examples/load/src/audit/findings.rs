@@ -1,27 +1,27 @@
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The errors that an audit has found.
-#[derive(Default, Serialize)]
-pub(crate) struct Findings {
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Findings {
     count: u64,
     first: Vec<String>,
 }
 
 impl Findings {
-    pub(crate) fn add(&mut self, finding: String) {
+    pub fn add(&mut self, finding: String) {
         self.count += 1;
         if self.first.len() < MAX_LISTED {
             self.first.push(finding);
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count
     }
 }

@@ -1,3 +1,6 @@
+//! The servers of a load.
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use console::print_stderr;
@@ -5,11 +8,27 @@ use eddyline::retry::Retry;
 use eddyline::{Config, Error, ReadOnly, ReadWrite, RetryPolicy, Schema, Store};
 use local_postgres::Cluster;
 
-use crate::args::Args;
-use crate::error::LoadError;
+use crate::LoadError;
+
+/// How to find or start the servers.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The address of the primary. Without it, a cluster is started on this machine.
+    pub primary: Option<String>,
+    /// The addresses of the replicas, if there is an address of the primary.
+    pub replica_addresses: Vec<String>,
+    /// The number of replicas to start.
+    pub replicas: u16,
+    /// The folder of the PostgreSQL programs.
+    pub pg_bin: Option<PathBuf>,
+    /// The name of the log.
+    pub log: String,
+    /// The number of clients.
+    pub clients: u32,
+}
 
 /// The servers of the load. If the load generator started them, they stop when it is dropped.
-pub(crate) struct Servers {
+pub struct Servers {
     primary: Config,
     replicas: Vec<Config>,
     /// The replicas, as one configuration.
@@ -19,42 +38,44 @@ pub(crate) struct Servers {
 }
 
 /// The stores of the clients.
-pub(crate) struct Stores {
+pub struct Stores {
     /// Writes to the primary.
-    pub(crate) writer: Store<ReadWrite>,
+    pub writer: Store<ReadWrite>,
     /// Reads from all replicas.
-    pub(crate) reader: Store<ReadOnly>,
+    pub reader: Store<ReadOnly>,
 }
 
 /// Stores that read the whole log, each from one server.
-pub(crate) struct AuditStores {
-    pub(crate) primary: Store<ReadOnly>,
-    pub(crate) replicas: Vec<Store<ReadOnly>>,
+pub struct AuditStores {
+    /// Reads from the primary.
+    pub primary: Store<ReadOnly>,
+    /// Each reads from one replica.
+    pub replicas: Vec<Store<ReadOnly>>,
 }
 
 impl Servers {
     /// Uses the servers in the arguments, or starts a primary and replicas if there are none.
-    pub(crate) async fn open(args: &Args) -> Result<Self, LoadError> {
-        match &args.primary {
-            Some(primary) => Self::at(primary, &args.replica, args, None),
-            None => Self::start(args).await,
+    pub async fn open(settings: &ServerSettings) -> Result<Self, LoadError> {
+        match &settings.primary {
+            Some(primary) => Self::at(primary, &settings.replica_addresses, settings, None),
+            None => Self::start(settings).await,
         }
     }
 
-    async fn start(args: &Args) -> Result<Self, LoadError> {
-        let programs = local_postgres::find_or_install(args.pg_bin.as_deref(), print_stderr)
+    async fn start(settings: &ServerSettings) -> Result<Self, LoadError> {
+        let programs = local_postgres::find_or_install(settings.pg_bin.as_deref(), print_stderr)
             .await
             .map_err(LoadError::Cluster)?;
         print_stderr(&format!(
             "starting PostgreSQL {} from {} in a temporary folder: a primary and {} replicas",
             programs.version(),
             programs.directory().display(),
-            args.replicas,
+            settings.replicas,
         ));
         let cluster = Cluster::builder()
             .programs(programs)
-            .standbys(args.replicas.into())
-            .max_connections(args.clients + SPARE_CONNECTIONS)
+            .standbys(settings.replicas.into())
+            .max_connections(settings.clients + SPARE_CONNECTIONS)
             .start()
             .await
             .map_err(LoadError::Cluster)?;
@@ -65,19 +86,19 @@ impl Servers {
             [] => vec![primary.clone()],
             standbys => standbys.iter().map(|standby| standby.url(DATABASE)).collect(),
         };
-        Self::at(&primary, &replicas, args, Some(cluster))
+        Self::at(&primary, &replicas, settings, Some(cluster))
     }
 
     fn at(
         primary: &str,
         replicas: &[String],
-        args: &Args,
+        settings: &ServerSettings,
         cluster: Option<Cluster>,
     ) -> Result<Self, LoadError> {
         let retry = RetryPolicy::from_env().map_err(LoadError::Store)?;
         let config = |url: &str| {
             let config = Config::new(url).map_err(LoadError::Store)?;
-            Ok(config.log(&args.log).max_connections(args.clients).retry(retry.clone()))
+            Ok(config.log(&settings.log).max_connections(settings.clients).retry(retry.clone()))
         };
         let (first, others) =
             replicas.split_first().expect("the arguments require a replica if there is a primary");
@@ -95,12 +116,12 @@ impl Servers {
 
     /// Returns the CPU time of the primary so far, if the load generator started it and the system
     /// tells it.
-    pub(crate) fn primary_cpu_time(&self) -> Option<Duration> {
+    pub fn primary_cpu_time(&self) -> Option<Duration> {
         self.cluster.as_ref()?.primary().cpu_time().ok()
     }
 
     /// Creates the log if it does not exist, and connects.
-    pub(crate) async fn connect(&self) -> Result<Stores, LoadError> {
+    pub async fn connect(&self) -> Result<Stores, LoadError> {
         Schema::new(&self.primary).migrate().await.map_err(LoadError::Store)?;
         let writer = Store::<ReadWrite>::connect(self.primary.clone()).await;
         Ok(Stores {
@@ -111,7 +132,7 @@ impl Servers {
 
     /// Connects to each server with a store of its own. These connections are new: the state in
     /// which the load left its connections does not matter.
-    pub(crate) async fn connect_for_audit(&self) -> Result<AuditStores, LoadError> {
+    pub async fn connect_for_audit(&self) -> Result<AuditStores, LoadError> {
         let mut replicas = Vec::new();
         for replica in &self.replicas {
             replicas.push(connect_audit_store(replica).await?);

@@ -11,7 +11,7 @@ use super::findings::Findings;
 /// It shares no code with the commands, not even their types: with shared code, it would not find
 /// the errors of the commands.
 #[derive(Default)]
-pub(crate) struct RuleCheck {
+pub struct RuleCheck {
     books_in_circulation: HashSet<Uuid>,
     registered_readers: HashSet<Uuid>,
     reader_by_lent_book: HashMap<Uuid, Uuid>,
@@ -28,7 +28,7 @@ struct Ids {
 
 impl RuleCheck {
     /// Applies an event and adds a finding for each rule that it breaks.
-    pub(crate) fn check(&mut self, event: &SequencedEvent, findings: &mut Findings) {
+    pub fn check(&mut self, event: &SequencedEvent, findings: &mut Findings) {
         let mut add_finding = |finding: String| {
             let (at, event_type) = (event.sequence_number(), event.event_type());
             findings.add(format!("event {at}, {event_type}: {finding}"));

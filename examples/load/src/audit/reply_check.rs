@@ -6,7 +6,7 @@ use super::findings::Findings;
 use crate::replies::Replies;
 
 /// A check that a log agrees with the replies to the clients.
-pub(crate) struct ReplyCheck {
+pub struct ReplyCheck {
     /// The replies, without the events that the log has had so far.
     replies: Replies,
     last: SequenceNumber,
@@ -16,13 +16,13 @@ pub(crate) struct ReplyCheck {
 
 impl ReplyCheck {
     /// Creates a check, and adds the findings of the clients themselves.
-    pub(crate) fn new(mut replies: Replies, findings: &mut Findings) -> Self {
+    pub fn new(mut replies: Replies, findings: &mut Findings) -> Self {
         replies.findings.drain(..).for_each(|finding| findings.add(finding));
         Self { replies, last: SequenceNumber::ZERO, failures: BTreeMap::new() }
     }
 
     /// Checks the next event of the log, and removes it from the expected ones.
-    pub(crate) fn check(&mut self, event: &SequencedEvent, findings: &mut Findings) {
+    pub fn check(&mut self, event: &SequencedEvent, findings: &mut Findings) {
         let at = event.sequence_number();
         if at <= self.last {
             findings.add(format!("event {at} came after event {}", self.last));
@@ -55,7 +55,7 @@ impl ReplyCheck {
     /// Adds a finding for each acknowledged event that the log does not have, and for each failure
     /// event type whose number differs from that of the rejections. Must be called after the last
     /// event.
-    pub(crate) fn finish(self, findings: &mut Findings) {
+    pub fn finish(self, findings: &mut Findings) {
         let Self { replies, failures, last: _ } = self;
         for (event, positions) in replies.stored {
             let (first, last) = (positions.start(), positions.end());

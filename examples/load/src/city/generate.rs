@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use uuid::Builder;
 
 /// Generates a random copy.
-pub(crate) fn book(rng: &mut StdRng) -> (BookId, BookData) {
+pub fn book(rng: &mut StdRng) -> (BookId, BookData) {
     let id = Builder::from_random_bytes(rng.random()).into_uuid().into();
     let (title, authors) = pick(&WORKS, rng);
     let data = BookData {
@@ -22,7 +22,7 @@ pub(crate) fn book(rng: &mut StdRng) -> (BookId, BookData) {
 }
 
 /// Generates a random reader: an id and a name.
-pub(crate) fn reader(rng: &mut StdRng) -> (ReaderId, String) {
+pub fn reader(rng: &mut StdRng) -> (ReaderId, String) {
     let id = Builder::from_random_bytes(rng.random()).into_uuid().into();
     (id, format!("{} {}", pick(&FIRST_NAMES, rng), pick(&LAST_NAMES, rng)))
 }

@@ -1,0 +1,34 @@
+//! A load generator that behaves like the readers and the staff of a [`library`].
+//!
+//! A load has these parts. Each uses only those above it.
+//!
+//! - [`plan`]: what people intend to do, and when. It depends on a seed and on nothing else.
+//! - [`city`]: the books and readers, and the state of each as far as the generator knows it.
+//! - [`tally`]: all counts and latencies, updated as operations end. The terminal, the report and
+//!   the pages read it; nothing else counts.
+//! - [`replies`]: what the handlers returned, for the audit.
+//! - [`service`]: the command and query handlers of the library, or a stand-in for tests.
+//! - [`journey`]: carries out an intention: chooses a reader and a book, calls the service, and
+//!   tells the city, the tally and the replies.
+//! - [`engine`]: begins each intention at its time.
+//! - [`servers`], [`faults`], [`observer`]: the servers, what disturbs them, and what they say of
+//!   themselves.
+//! - [`audit`]: reads the log and compares it with the rules and the replies.
+//! - [`report`]: the result, as text, JSON and a page; and the comparison of two results.
+
+pub mod audit;
+pub mod city;
+pub mod engine;
+pub mod faults;
+pub mod journey;
+pub mod observer;
+pub mod plan;
+pub mod replies;
+pub mod report;
+pub mod servers;
+pub mod service;
+pub mod tally;
+
+mod error;
+
+pub use crate::error::LoadError;

@@ -1,0 +1,3 @@
+//! Runs a load of library commands and queries. `cargo demo --help` describes its options.
+
+fn main() {}
