@@ -116,6 +116,9 @@ pub struct Window {
     pub pending: u64,
     /// How the operations ended.
     pub outcomes: Outcomes,
+    /// How the commands ended. Queries are left out: replicas may answer them while no command can
+    /// succeed.
+    pub command_outcomes: Outcomes,
     /// The commands that ended in it, from the intended start. Has no curve.
     pub latency: Distribution,
     /// The commands that ended in it, from the actual start. Has no curve.
