@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Something that a person intends to do. Who and what exactly is chosen when it is due, from the
@@ -12,8 +14,19 @@ pub struct Intention {
     pub aim: Aim,
     /// Whether several people do it at the same time.
     pub crowd: Crowd,
+    /// Whether it is the last step of the visit.
+    pub ends_visit: bool,
     /// The seed of the choices that are made when it is due.
     pub draw: u64,
+}
+
+/// An intention with the time at which it is due, since the start of the load.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Planned {
+    /// The time, in whole microseconds.
+    pub at: Duration,
+    /// The intention.
+    pub intention: Intention,
 }
 
 /// What a person wants to do.
