@@ -25,6 +25,18 @@ impl From<Uuid> for ReaderId {
     }
 }
 
+impl From<BookId> for Uuid {
+    fn from(book: BookId) -> Self {
+        book.0
+    }
+}
+
+impl From<ReaderId> for Uuid {
+    fn from(reader: ReaderId) -> Self {
+        reader.0
+    }
+}
+
 impl fmt::Display for BookId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

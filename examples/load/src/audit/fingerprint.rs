@@ -3,7 +3,7 @@ use std::fmt;
 use eddyline::SequencedEvent;
 use sha2::{Digest, Sha256};
 
-/// A fingerprint of a log: the number of its events, and a hash of their positions and ids.
+/// A fingerprint of a log: the number of its events, and a hash of their positions and contents.
 #[derive(Clone, Default)]
 pub struct Fingerprint {
     events: u64,
@@ -11,12 +11,19 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// Adds the next event.
     pub fn add(&mut self, event: &SequencedEvent) {
         self.events += 1;
         self.hash.update(event.sequence_number().value().to_be_bytes());
         self.hash.update(event.id().as_bytes());
+        for text in [event.event_type(), event.payload_json(), event.metadata_json()] {
+            // With the lengths, the end of one text cannot be taken for the start of the next.
+            self.hash.update(text.len().to_be_bytes());
+            self.hash.update(text.as_bytes());
+        }
     }
 
+    /// Returns the number of events.
     pub fn events(&self) -> u64 {
         self.events
     }

@@ -1,61 +1,47 @@
 //! The audit: reads the whole log and checks it.
 
+mod answer_check;
+mod due;
 mod findings;
 mod fingerprint;
-mod reply_check;
-mod rule_check;
-
-use std::fmt;
+mod inspection;
+mod lists;
+mod record;
+mod replicas;
+mod result;
+mod rules;
+mod stored_check;
+mod table;
 
 use console::Progress;
 use eddyline::{Error, Filter, Query, ReadOnly, SequenceNumber, SequencedEvent, Store};
 use futures_util::TryStreamExt;
-use serde::{Deserialize, Serialize};
 
-use self::findings::Findings;
 use self::fingerprint::Fingerprint;
-use self::reply_check::ReplyCheck;
-use self::rule_check::RuleCheck;
+use self::inspection::{Inspected, Inspection};
 use crate::LoadError;
 use crate::replies::Replies;
 use crate::servers::AuditStores;
 
-/// The result of an audit.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Audit {
-    events: u64,
-    replicas: usize,
-    findings: Findings,
-}
+pub use self::findings::Findings;
+pub use self::result::{Audit, Checked};
 
 /// Checks that the log on the primary keeps the rules of the library and agrees with the replies to
-/// the clients, and that the replicas have the same log.
+/// the clients, and that the replicas have the same log. It takes the replies out of `replies`.
+///
+/// # Errors
+///
+/// [`LoadError::Store`] if the primary cannot be read. A replica that cannot be read is a finding.
 pub async fn audit(stores: &AuditStores, replies: Replies) -> Result<Audit, LoadError> {
-    let mut findings = Findings::default();
-    let mut rule_check = RuleCheck::default();
-    let mut reply_check = ReplyCheck::new(replies, &mut findings);
+    let mut inspection = Inspection::new(replies.take());
     let all = Query::new(&Filter::everything());
-    let (primary, head) = read("primary", &stores.primary, &all, |event| {
-        rule_check.check(event, &mut findings);
-        reply_check.check(event, &mut findings);
-    })
-    .await
-    .map_err(LoadError::Store)?;
-    reply_check.finish(&mut findings);
-
-    let all = all.up_to(head);
-    for (number, replica) in stores.replicas.iter().enumerate() {
-        let name = format!("replica-{number}");
-        match read(&name, &replica.at_least(head), &all, |_| {}).await {
-            Ok((fingerprint, _)) if fingerprint == primary => {}
-            Ok((fingerprint, _)) => {
-                findings.add(format!("{name} has {fingerprint}, the primary has {primary}"));
-            }
-            Err(behind @ Error::ReplicaBehind { .. }) => findings.add(behind.to_string()),
-            Err(error) => return Err(LoadError::Store(error)),
-        }
-    }
-    Ok(Audit { events: primary.events(), replicas: stores.replicas.len(), findings })
+    let (primary, head) = read("primary", &stores.primary, &all, |event| inspection.check(event))
+        .await
+        .map_err(LoadError::Store)?;
+    let Inspected { checked, mut findings, found_before } = inspection.finish(head);
+    replicas::check(stores, &all.up_to(head), head, &primary, &mut findings).await;
+    let replicas = stores.replicas.len();
+    Ok(Audit { events: primary.events(), replicas, checked, findings, found_before })
 }
 
 /// Reads a log. Returns its fingerprint, and the head that the read saw.
@@ -68,7 +54,7 @@ async fn read(
     let mut fingerprint = Fingerprint::default();
     let head = store.head().await?;
     let mut progress = Progress::toward("audit", head.value());
-    let mut events = store.stream(query.clone()).await?;
+    let mut events = store.stream(query).await?;
     while let Some(event) = events.try_next().await? {
         fingerprint.add(&event);
         each(&event);
@@ -80,26 +66,6 @@ async fn read(
     drop(progress);
     let position = events.position().expect("a stream that ended without an error has a position");
     Ok((fingerprint, position))
-}
-
-impl Audit {
-    /// Returns whether the audit has no findings.
-    pub fn is_clean(&self) -> bool {
-        self.findings.is_empty()
-    }
-}
-
-impl fmt::Display for Audit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, replicas, findings } = self;
-        if findings.is_empty() {
-            let subject =
-                format!("{events} events, the same on the primary and {replicas} replicas");
-            return writeln!(f, "audit: no findings in {subject}");
-        }
-        writeln!(f, "audit: {} findings in {events} events", findings.count())?;
-        write!(f, "{findings}")
-    }
 }
 
 /// The number of events between two updates of the progress.

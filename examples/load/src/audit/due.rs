@@ -1,0 +1,24 @@
+use std::vec;
+
+use eddyline::SequenceNumber;
+
+/// Replies in the order of their positions, to be checked when the replay has reached them.
+#[derive(Debug)]
+pub struct Due<T> {
+    replies: std::iter::Peekable<vec::IntoIter<T>>,
+    position: fn(&T) -> SequenceNumber,
+}
+
+impl<T> Due<T> {
+    /// Sorts replies by their positions.
+    pub fn new(mut replies: Vec<T>, position: fn(&T) -> SequenceNumber) -> Self {
+        replies.sort_by_key(position);
+        Self { replies: replies.into_iter().peekable(), position }
+    }
+
+    /// Returns the next reply if its position is at most this one.
+    pub fn next_up_to(&mut self, limit: SequenceNumber) -> Option<T> {
+        let position = self.position;
+        self.replies.next_if(|reply| position(reply) <= limit)
+    }
+}

@@ -1,0 +1,138 @@
+use std::mem;
+
+use eddyline::{SequenceNumber, SequencedEvent};
+
+use super::Checked;
+use super::answer_check;
+use super::due::Due;
+use super::findings::Findings;
+use super::lists::Lists;
+use super::record::Record;
+use super::rules::{Rules, Subject, Verdict};
+use super::stored_check::StoredCheck;
+use crate::replies::{Answers, Idempotent, KeptAnswer, Recorded};
+
+/// A replay of a log that checks each event and each reply.
+#[derive(Debug)]
+pub struct Inspection {
+    start: SequenceNumber,
+    last: SequenceNumber,
+    rules: Rules,
+    lists: Lists,
+    stored: StoredCheck,
+    idempotent: Due<Idempotent>,
+    answers: Due<KeptAnswer>,
+    /// The names of the servers that answered.
+    servers: Answers,
+    checked: Checked,
+    findings: Findings,
+    found_before: Findings,
+}
+
+/// The result of a replay.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The number of replies that were checked.
+    pub checked: Checked,
+    /// The errors of the load.
+    pub findings: Findings,
+    /// The errors of the events before the load.
+    pub found_before: Findings,
+}
+
+impl Inspection {
+    /// Begins with an empty log.
+    pub fn new(mut recorded: Recorded) -> Self {
+        let mut findings = Findings::default();
+        recorded.findings.drain(..).for_each(|finding| findings.add(finding));
+        let idempotent = mem::take(&mut recorded.idempotent);
+        let answers = recorded.answers.take();
+        let checked = Checked {
+            stored: recorded.acknowledged.len() as u64,
+            idempotent: idempotent.len() as u64,
+            imported: recorded.imported.len() as u64,
+            answers: answers.len() as u64,
+        };
+        Self {
+            start: recorded.start,
+            last: SequenceNumber::ZERO,
+            rules: Rules::default(),
+            lists: Lists::default(),
+            stored: StoredCheck::new(&mut recorded, &mut findings),
+            idempotent: Due::new(idempotent, |reply| reply.position),
+            answers: Due::new(answers, |answer| answer.position),
+            servers: recorded.answers,
+            checked,
+            findings,
+            found_before: Findings::default(),
+        }
+    }
+
+    /// Checks the next event of the log.
+    pub fn check(&mut self, event: &SequencedEvent) {
+        let position = event.sequence_number();
+        if position <= self.last {
+            self.findings.add_at(event, &format!("comes after event {}", self.last));
+        }
+        self.check_replies_up_to(position.previous());
+        let record = Record::read(event);
+        let broken = match &record {
+            Ok(record) => self.rules.violation(record),
+            Err(foreign) => Some(foreign.to_string()),
+        };
+        if let Some(broken) = broken {
+            let is_before = position <= self.start;
+            let findings = if is_before { &mut self.found_before } else { &mut self.findings };
+            findings.add_at(event, &broken);
+        }
+        self.stored.check(event, record.as_ref().ok(), &mut self.findings);
+        if let Ok(record) = &record {
+            self.rules.apply(record);
+            self.lists.apply(record, position);
+        }
+        self.last = position;
+    }
+
+    /// Checks the remaining replies at the end of the log.
+    pub fn finish(mut self, head: SequenceNumber) -> Inspected {
+        self.check_replies_up_to(head);
+        let end = SequenceNumber::new(u64::MAX);
+        while let Some(Idempotent { position, command, .. }) = self.idempotent.next_up_to(end) {
+            self.findings.add(format!(
+                "{command} had nothing to change at position {position}, and the log ends at {head}"
+            ));
+        }
+        while let Some(answer) = self.answers.next_up_to(end) {
+            let (question, position) = (answer.question, answer.position);
+            let server = self.servers.server(&answer);
+            self.findings.add(format!(
+                "{question} was answered by {server} at position {position}, and the log ends at \
+                 {head}"
+            ));
+        }
+        let Self { checked, mut findings, found_before, stored, .. } = self;
+        stored.finish(&mut findings);
+        Inspected { checked, findings, found_before }
+    }
+
+    /// Checks the replies that stored nothing, up to a position after which the state is unchanged.
+    fn check_replies_up_to(&mut self, position: SequenceNumber) {
+        while let Some(reply) = self.idempotent.next_up_to(position) {
+            let Idempotent { position, book, reader, command } = reply;
+            let verdict = self.rules.verdict(command, book, reader);
+            if verdict != Verdict::Nothing {
+                let (last, subject) = (self.last, Subject(book, reader));
+                self.findings.add(format!(
+                    "{command} had nothing to change at position {position}, but after event \
+                     {last} {verdict}{subject}"
+                ));
+            }
+        }
+        while let Some(answer) = self.answers.next_up_to(position) {
+            if !self.lists.agrees(&answer) {
+                let server = self.servers.server(&answer);
+                self.findings.add(answer_check::difference(&answer, server, &self.lists));
+            }
+        }
+    }
+}

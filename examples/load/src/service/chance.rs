@@ -1,0 +1,28 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A choice of about one operation in a thousand. The first suitable one is chosen.
+#[derive(Debug)]
+pub struct Chance {
+    /// The number of operations since the last chosen one.
+    since: AtomicU64,
+}
+
+impl Chance {
+    /// Counts an operation. Returns whether it is to be chosen if it is suitable.
+    pub fn is_due(&self) -> bool {
+        self.since.fetch_add(1, Ordering::Relaxed) >= INTERVAL
+    }
+
+    /// Notes that an operation was chosen.
+    pub fn taken(&self) {
+        self.since.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Default for Chance {
+    fn default() -> Self {
+        Self { since: AtomicU64::new(INTERVAL) }
+    }
+}
+
+const INTERVAL: u64 = 1_000;
