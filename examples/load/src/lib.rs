@@ -4,6 +4,7 @@
 //!
 //! - [`plan`]: what people intend to do, and when. It depends on a seed and on nothing else.
 //! - [`city`]: the books and readers, and the state of each as far as the generator knows it.
+//! - [`seed`]: the books, readers and loans that a log gets before the load.
 //! - [`tally`]: all counts and latencies, updated as operations end. The terminal, the report and
 //!   the pages read it; nothing else counts.
 //! - [`replies`]: what the handlers returned, for the audit.
@@ -25,6 +26,7 @@ pub mod observer;
 pub mod plan;
 pub mod replies;
 pub mod report;
+pub mod seed;
 pub mod servers;
 pub mod service;
 pub mod tally;

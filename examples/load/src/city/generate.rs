@@ -2,12 +2,12 @@
 
 use library::domain::{BookData, BookId, ReaderId};
 use rand::RngExt;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use uuid::Builder;
 
 /// Generates a random copy.
-pub fn book(rng: &mut StdRng) -> (BookId, BookData) {
+pub fn book(rng: &mut SmallRng) -> (BookId, BookData) {
     let id = Builder::from_random_bytes(rng.random()).into_uuid().into();
     let (title, authors) = pick(&WORKS, rng);
     let data = BookData {
@@ -22,13 +22,13 @@ pub fn book(rng: &mut StdRng) -> (BookId, BookData) {
 }
 
 /// Generates a random reader: an id and a name.
-pub fn reader(rng: &mut StdRng) -> (ReaderId, String) {
+pub fn reader(rng: &mut SmallRng) -> (ReaderId, String) {
     let id = Builder::from_random_bytes(rng.random()).into_uuid().into();
     (id, format!("{} {}", pick(&FIRST_NAMES, rng), pick(&LAST_NAMES, rng)))
 }
 
 /// Returns a random element.
-fn pick<T: Copy, const N: usize>(choices: &[T; N], rng: &mut StdRng) -> T {
+fn pick<T: Copy, const N: usize>(choices: &[T; N], rng: &mut SmallRng) -> T {
     *choices.choose(rng).expect("the lists are not empty")
 }
 
