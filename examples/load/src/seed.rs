@@ -101,7 +101,7 @@ pub async fn fill(
     let imported = import.await.map_err(Error::from)?;
     drop(progress);
     let first = SequenceNumber::new(start.value() + 1);
-    replies.imported(&ids, first..=imported.position());
+    replies.imported(ids, first..=imported.position());
     print_stderr(&format!("seeded {total} books, readers and loans"));
     Ok(())
 }

@@ -5,8 +5,8 @@ use eddyline::{Error, SequenceNumber};
 use library::commands::{Command, CommandError, Effort, Outcome};
 use library::domain::{BookId, ReaderId};
 use library::queries::{
-    Answer, BooksInCirculation, BooksLentByReader, BooksLentOut, CanceledReaders, FinishedLendings,
-    Order, Query, QueryError, RegisteredReaders, RemovedBooks,
+    Answer, BooksInCirculation, BooksLentOut, CanceledReaders, FinishedLendings, Order, QueryError,
+    RegisteredReaders, RemovedBooks,
 };
 use tokio::time::Instant;
 
@@ -112,12 +112,12 @@ impl Runner<'_> {
         if is_answered { End::Answered } else { End::Failed }
     }
 
-    async fn ask<Q: Canonical>(&self, query: &Q) -> bool {
+    async fn ask<Q: Canonical<Answer: PartialEq>>(&self, query: &Q) -> bool {
         self.query(query, SequenceNumber::ZERO).await.is_some()
     }
 
     /// Runs a query that must see every event up to a position. Returns `None` if it fails.
-    async fn query<Q: Canonical>(
+    async fn query<Q: Canonical<Answer: PartialEq>>(
         &self,
         query: &Q,
         position: SequenceNumber,
