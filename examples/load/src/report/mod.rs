@@ -1,5 +1,15 @@
 //! The result of a load, as text, JSON and a page, and the comparison of two results.
 
 mod data;
+mod describe;
+mod figures;
+mod json;
+mod number;
+mod statistics;
+mod text;
 
 pub use self::data::{Asked, Machine, Report, Settings, Shares};
+pub use self::figures::{
+    BatchFigures, Figures, LimitFigures, Rates, ServerFigures, ServiceGap, Wait, WindowFigures,
+};
+pub use self::json::ReportError;

@@ -1,0 +1,111 @@
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::per_unit;
+use crate::observer::ServerObservation;
+use crate::report::Report;
+use crate::report::statistics::median;
+
+/// Values of a server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServerFigures {
+    /// The name.
+    pub name: String,
+    /// The version. Empty if the server was not observed.
+    pub version: String,
+    /// The queries that it answered, as the answers say.
+    pub answered: u64,
+    /// Their share of all answered queries.
+    pub answered_share: Option<f64>,
+    /// The reads of the log that it served, by its own statistics. Commands read as well.
+    pub reads: Option<u64>,
+    /// Their share of the reads that all servers served.
+    pub reads_share: Option<f64>,
+    /// The median of the replication lag, in milliseconds.
+    pub lag_median_ms: Option<f64>,
+    /// The greatest replication lag, in milliseconds.
+    pub lag_max_ms: Option<f64>,
+    /// The CPU time that it took per operation of the load, in microseconds.
+    pub cpu_per_operation_us: Option<f64>,
+    /// The number of times that it was asked for its state.
+    pub samples: usize,
+    /// The number of those that it did not answer.
+    pub unanswered_samples: usize,
+}
+
+/// Something that sessions of a server waited for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Wait {
+    /// The name of the server.
+    pub server: String,
+    /// What its sessions waited for.
+    pub wait: String,
+    /// The sum of the number of waiting sessions over all samples.
+    pub sessions: u64,
+}
+
+impl Report {
+    /// Returns the values of each server.
+    pub(super) fn server_figures(&self) -> Vec<ServerFigures> {
+        let observed = &self.servers.servers;
+        let answers = &self.load.reads_by_server;
+        let is_observed = |name: &String| observed.iter().any(|server| server.name == *name);
+        let others = answers
+            .keys()
+            .filter(|name| !is_observed(name))
+            .map(|name| ServerObservation { name: name.clone(), ..ServerObservation::default() });
+        let all_answers = answers.values().sum::<u64>() as f64;
+        let all_reads = observed.iter().filter_map(|server| server.reads).sum::<u64>() as f64;
+        let figures = |server: ServerObservation| {
+            let answered = answers.get(&server.name).copied().unwrap_or(0);
+            let reads = server.reads;
+            ServerFigures {
+                answered_share: per_unit(answered as f64, all_answers),
+                reads_share: reads.and_then(|reads| per_unit(reads as f64, all_reads)),
+                ..self.own_figures(server, answered)
+            }
+        };
+        observed.iter().cloned().chain(others).map(figures).collect()
+    }
+
+    /// Returns the values of a server that do not depend on the other servers.
+    fn own_figures(&self, server: ServerObservation, answered: u64) -> ServerFigures {
+        let lags: Vec<f64> = server.samples.iter().filter_map(|sample| sample.lag_ms).collect();
+        let cpu = server.cpu_seconds.map(|seconds| seconds * 1e6);
+        ServerFigures {
+            answered,
+            answered_share: None,
+            reads: server.reads,
+            reads_share: None,
+            lag_median_ms: median(&lags),
+            lag_max_ms: lags.into_iter().reduce(f64::max),
+            cpu_per_operation_us: cpu.and_then(|cpu| per_unit(cpu, self.load.ended as f64)),
+            samples: server.samples.len(),
+            unanswered_samples: server.samples.iter().filter(|sample| !sample.is_up).count(),
+            name: server.name,
+            version: server.version,
+        }
+    }
+
+    /// Returns what sessions waited for, the most frequent first.
+    pub(super) fn waits(&self) -> Vec<Wait> {
+        let mut sessions: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for server in &self.servers.servers {
+            for (wait, count) in server.samples.iter().flat_map(|sample| &sample.waits) {
+                *sessions.entry((&server.name, wait)).or_default() += count;
+            }
+        }
+        let mut waits: Vec<Wait> = sessions
+            .into_iter()
+            .map(|((server, wait), sessions)| Wait {
+                server: server.to_owned(),
+                wait: wait.to_owned(),
+                sessions,
+            })
+            .collect();
+        waits.sort_by_key(|wait| Reverse(wait.sessions));
+        waits
+    }
+}

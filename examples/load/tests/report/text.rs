@@ -1,0 +1,61 @@
+use load::engine::LimitRound;
+
+use crate::sample;
+
+#[test]
+fn the_text_of_a_full_report_fits_on_a_screen() {
+    let text = sample::report().to_string();
+
+    assert!(text.lines().count() <= 60, "{} lines", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 140));
+}
+
+#[test]
+fn the_text_names_each_operation_and_fault() {
+    let report = sample::report();
+
+    let text = report.to_string();
+
+    let operations = report.load.operations.keys();
+    let faults = report.faults.iter().map(|fault| &fault.text);
+    for name in operations.chain(faults).chain(report.load.errors.keys()) {
+        assert!(text.contains(name.trim_end()), "{name} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn a_closed_loop_is_labeled() {
+    let text = sample::quiet_report().to_string();
+
+    assert!(text.contains("closed loop"), "{text}");
+    assert!(!text.contains("asked for"), "{text}");
+}
+
+#[test]
+fn an_audit_that_was_not_run_is_not_called_clean() {
+    let text = sample::quiet_report().to_string();
+
+    assert!(text.contains("audit: not run"), "{text}");
+}
+
+#[test]
+fn a_limit_that_was_not_found_is_said_so() {
+    let mut report = sample::report();
+    let limit = report.limit.as_mut().unwrap();
+    limit.rounds = vec![LimitRound { knee: None, ..limit.rounds[0].clone() }];
+
+    let text = report.to_string();
+
+    assert!(text.contains("none of the 1 rounds found one"), "{text}");
+}
+
+#[test]
+fn a_load_without_any_operation_has_a_text() {
+    let mut report = sample::quiet_report();
+    report.load = load::tally::Snapshot::default();
+
+    let text = report.to_string();
+
+    assert!(text.starts_with("0 operations in 0.0 s: 0.00/s\n"), "{text}");
+    assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+}
