@@ -1,5 +1,6 @@
 //! The result of a load, as text, JSON and a page, and the comparison of two results.
 
+mod compare;
 mod data;
 mod describe;
 mod figures;
@@ -8,6 +9,7 @@ mod number;
 mod statistics;
 mod text;
 
+pub use self::compare::{Compared, Comparison, Verdict, compare};
 pub use self::data::{Asked, Machine, Report, Settings, Shares};
 pub use self::figures::{
     BatchFigures, Figures, LimitFigures, Rates, ServerFigures, ServiceGap, Wait, WindowFigures,
