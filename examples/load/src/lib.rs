@@ -19,6 +19,7 @@
 
 pub mod audit;
 pub mod city;
+pub mod clock;
 pub mod engine;
 pub mod faults;
 pub mod journey;

@@ -1,11 +1,25 @@
 //! All counts and latencies of a load, updated as operations end.
 
+mod counts;
+mod lap;
+mod recent;
+mod settings;
 mod snapshot;
+mod times;
+mod windows;
 
-use std::time::Instant;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use self::counts::Counts;
+use crate::clock;
 use crate::plan::Group;
 
+pub use self::counts::Totals;
+pub use self::lap::Lap;
+pub use self::recent::Second;
+pub use self::settings::TallySettings;
 pub use self::snapshot::{Distribution, Latencies, Operation, Outcomes, Snapshot, Window};
 
 /// How an operation ended.
@@ -51,30 +65,85 @@ pub struct Ended {
 }
 
 /// The counts and latencies of a load. Clients share it.
-#[derive(Debug)]
-pub struct Tally {}
+pub struct Tally {
+    settings: TallySettings,
+    counts: Mutex<Counts>,
+}
 
 impl Tally {
+    /// Creates an empty tally.
+    pub fn new(settings: TallySettings) -> Self {
+        Self { settings, counts: Mutex::new(Counts::new(settings.window)) }
+    }
+
+    /// Returns how the tally counts.
+    pub fn settings(&self) -> TallySettings {
+        self.settings
+    }
+
     /// Counts operations whose intended time has come.
     pub fn due(&self, intended: Instant, operations: u64) {
-        let _ = (intended, operations);
+        self.counts().due(self.since_start(intended), operations);
     }
 
     /// Counts an operation that begins now.
     pub fn began(&self, intended: Instant) {
-        let _ = intended;
+        let now = clock::now();
+        let is_late = now.saturating_duration_since(intended) > self.settings.late_after;
+        self.counts().began(self.since_start(now), is_late);
     }
 
-    /// Counts an operation for which the city had no suitable reader or book.
-    pub fn impossible(&self) {}
+    /// Counts an operation that has begun, and for which the city had no suitable reader or book.
+    /// It does not end.
+    pub fn impossible(&self) {
+        self.counts().impossible(self.since_start(clock::now()));
+    }
 
     /// Counts an operation that has ended.
     pub fn ended(&self, ended: &Ended) {
-        let _ = ended;
+        self.counts().ended(self.since_start(ended.ended), ended);
     }
 
     /// Returns the counts and latencies so far.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
+        self.counts_now().snapshot()
+    }
+
+    /// Returns the counts so far and the last seconds. This is cheaper than a snapshot.
+    pub fn totals(&self) -> Totals {
+        self.counts_now().totals()
+    }
+
+    /// Ends the current lap, begins the next one, and returns what ended in the current one.
+    pub fn lap(&self) -> Lap {
+        self.counts_now().lap()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the counts after all windows that have ended are closed.
+    fn counts_now(&self) -> MutexGuard<'_, Counts> {
+        let now = self.since_start(clock::now());
+        let mut counts = self.counts();
+        counts.advance(now);
+        counts
+    }
+
+    fn since_start(&self, time: Instant) -> Duration {
+        time.saturating_duration_since(self.settings.start)
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new(TallySettings::default())
+    }
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tally").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

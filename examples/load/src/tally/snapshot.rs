@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Status;
 use crate::plan::Group;
 
 /// What a load has done so far. Times are in seconds since its start, latencies in milliseconds.
@@ -131,4 +132,34 @@ pub struct Window {
     pub retries: u64,
     /// The answers to queries, by the server that gave them.
     pub reads_by_server: BTreeMap<String, u64>,
+}
+
+impl Outcomes {
+    /// Adds an operation that ended in this way.
+    pub fn add(&mut self, status: Status) {
+        let count = match status {
+            Status::Success => &mut self.success,
+            Status::Idempotent => &mut self.idempotent,
+            Status::Rejected => &mut self.rejected,
+            Status::Conflict => &mut self.conflict,
+            Status::Error => &mut self.error,
+        };
+        *count += 1;
+    }
+
+    /// Adds other numbers.
+    pub fn merge(&mut self, other: Self) {
+        let Self { success, idempotent, rejected, conflict, error } = other;
+        self.success += success;
+        self.idempotent += idempotent;
+        self.rejected += rejected;
+        self.conflict += conflict;
+        self.error += error;
+    }
+
+    /// Returns the number of all operations.
+    pub fn total(&self) -> u64 {
+        let Self { success, idempotent, rejected, conflict, error } = *self;
+        success + idempotent + rejected + conflict + error
+    }
 }
