@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use library::queries::QueryError;
 
+use crate::plan::ScheduleError;
+
 /// An error that ends the load generator.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -26,6 +28,10 @@ pub enum LoadError {
     /// The existing log could not be read into the population.
     #[error(transparent)]
     Query(QueryError),
+
+    /// The load has no valid schedule.
+    #[error(transparent)]
+    Schedule(ScheduleError),
 
     /// The event store failed.
     #[error(transparent)]
