@@ -12,6 +12,7 @@
 //! - [`journey`]: carries out an intention: chooses a reader and a book, calls the service, and
 //!   tells the city, the tally and the replies.
 //! - [`engine`]: begins each intention at its time.
+//! - [`live`]: shows the tally on the terminal during a load.
 //! - [`servers`], [`faults`], [`observer`]: the servers, what disturbs them, and what they say of
 //!   themselves.
 //! - [`audit`]: reads the log and compares it with the rules and the replies.
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod engine;
 pub mod faults;
 pub mod journey;
+pub mod live;
 pub mod observer;
 pub mod plan;
 pub mod replies;

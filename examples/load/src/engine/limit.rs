@@ -33,3 +33,24 @@ pub struct LimitStep {
     /// Whether it kept the goal.
     pub is_kept: bool,
 }
+
+impl Limit {
+    /// Returns the median of the knees of the rounds, or `None` if no rate kept the goal.
+    pub fn median(&self) -> Option<f64> {
+        let knees = self.sorted_knees();
+        let (low, high) = (knees.len().checked_sub(1)? / 2, knees.len() / 2);
+        Some(f64::midpoint(knees[low], knees[high]))
+    }
+
+    /// Returns the lowest and the highest knee, or `None` if no rate kept the goal.
+    pub fn spread(&self) -> Option<(f64, f64)> {
+        let knees = self.sorted_knees();
+        Some((*knees.first()?, *knees.last()?))
+    }
+
+    fn sorted_knees(&self) -> Vec<f64> {
+        let mut knees: Vec<f64> = self.rounds.iter().filter_map(|round| round.knee).collect();
+        knees.sort_by(f64::total_cmp);
+        knees
+    }
+}

@@ -1,15 +1,70 @@
 //! Begins each intention at its time.
 
+mod closed;
 mod limit;
+mod open;
+mod queue;
+mod round;
+mod search;
+mod workers;
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use console::Stop;
 
 use crate::plan::Intention;
+use crate::tally::Tally;
 
 pub use self::limit::{Limit, LimitRound, LimitStep};
+pub use self::search::LimitSettings;
 
 /// Carries out intentions.
 pub trait Carry: Clone + Send + Sync + 'static {
     /// Carries out an intention that was to begin at a time. Counts and records what came of it.
     fn carry(&self, intention: Intention, intended: Instant) -> impl Future<Output = ()> + Send;
 }
+
+/// The clients that carry out intentions.
+///
+/// Clients are tasks, and each carries out one intention at a time. Any client takes any intention,
+/// but the steps of a visit run one after the other and in order: a step that comes while an earlier
+/// one of its visit is running waits for it, and the client of the earlier one goes on with it.
+#[derive(Clone, Debug)]
+pub struct Engine<C> {
+    /// What carries out the intentions. It counts in the tally of the engine.
+    pub carry: C,
+    /// The number of clients.
+    pub clients: u32,
+    /// How long the engine waits, after the last intention has become due, for those that have not
+    /// begun.
+    pub drain: Duration,
+    /// The tally. The engine counts what is due.
+    pub tally: Arc<Tally>,
+    /// The request to end early.
+    pub stop: Stop,
+}
+
+/// How a load ended.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ending {
+    /// The operations whose intended time came.
+    pub due: u64,
+    /// The operations that were due and have not begun, because the clients were too slow.
+    pub not_begun: u64,
+    /// Whether the load ended early because of a request.
+    pub is_stopped: bool,
+    /// The time from the start until the last operation had ended.
+    pub took: Duration,
+}
+
+impl<C: Carry> Engine<C> {
+    /// Creates an engine that waits 30 seconds for intentions that have not begun.
+    pub fn new(carry: C, clients: u32, tally: Arc<Tally>, stop: Stop) -> Self {
+        Self { carry, clients, drain: DRAIN, tally, stop }
+    }
+}
+
+const DRAIN: Duration = Duration::from_secs(30);
+/// How often a request to end early is looked for.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);

@@ -1,0 +1,56 @@
+use std::time::Instant;
+
+use tokio::time;
+
+use super::queue::Step;
+use super::workers::Workers;
+use super::{Carry, Ending, Engine, STOP_INTERVAL};
+use crate::plan::Planned;
+use crate::{LoadError, clock};
+
+impl<C: Carry> Engine<C> {
+    /// Runs an open loop: begins each intention at its time after the start, or as soon after that
+    /// as a client is free. The times must be in order.
+    ///
+    /// A request to end early ends the arrivals. What is due by then is still carried out.
+    ///
+    /// # Errors
+    ///
+    /// If a client panics.
+    pub async fn open(
+        &self,
+        arrivals: impl Iterator<Item = Planned> + Send,
+        start: Instant,
+    ) -> Result<Ending, LoadError> {
+        let mut workers = Workers::start(self);
+        let mut due = 0;
+        for Planned { at, intention } in arrivals {
+            let intended = start + at;
+            self.wait_until(intended, &mut workers).await?;
+            // Lets the clients run even if all arrivals are behind time.
+            tokio::task::consume_budget().await;
+            if self.stop.is_set() {
+                break;
+            }
+            let operations = intention.crowd.operations();
+            self.tally.due(intended, operations);
+            due += operations;
+            workers.queue.add(Step { intention, intended: Some(intended) });
+        }
+        let not_begun = workers.finish(time::Instant::now() + self.drain).await?;
+        let took = clock::now().saturating_duration_since(start);
+        Ok(Ending { due, not_begun, is_stopped: self.stop.is_set(), took })
+    }
+
+    /// Waits until a time, or until a request to end early.
+    async fn wait_until(&self, end: Instant, workers: &mut Workers) -> Result<(), LoadError> {
+        loop {
+            workers.check()?;
+            let now = clock::now();
+            if now >= end || self.stop.is_set() {
+                return Ok(());
+            }
+            time::sleep_until(end.min(now + STOP_INTERVAL).into()).await;
+        }
+    }
+}
