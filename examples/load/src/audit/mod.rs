@@ -6,12 +6,16 @@ mod findings;
 mod fingerprint;
 mod inspection;
 mod lists;
+#[cfg(test)]
+mod memory_library;
 mod record;
 mod replicas;
 mod result;
 mod rules;
 mod stored_check;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use console::Progress;
 use eddyline::{Error, Filter, Query, ReadOnly, SequenceNumber, SequencedEvent, Store};
