@@ -25,6 +25,10 @@ pub enum LoadError {
         source: io::Error,
     },
 
+    /// The proxy in front of a server could not be started.
+    #[error(transparent)]
+    Proxy(fault_proxy::Error),
+
     /// The existing log could not be read into the population.
     #[error(transparent)]
     Query(QueryError),
@@ -32,6 +36,15 @@ pub enum LoadError {
     /// The load has no valid schedule.
     #[error(transparent)]
     Schedule(ScheduleError),
+
+    /// The database of the load generator's own servers refused a statement.
+    #[error("the load generator's own PostgreSQL refused to {action}")]
+    Sql {
+        /// What was to be done, as a verb.
+        action: &'static str,
+        /// The cause.
+        source: tokio_postgres::Error,
+    },
 
     /// The event store failed.
     #[error(transparent)]
