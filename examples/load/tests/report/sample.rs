@@ -237,6 +237,7 @@ fn observations() -> Observations {
         reads: Some(reads),
         cpu_seconds: Some(reads as f64 / 1_000.0),
         samples: (0..WINDOWS).map(|at| sample(name, at, lag)).collect(),
+        ..ServerObservation::default()
     };
     Observations {
         servers: vec![
