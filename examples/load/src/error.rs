@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use library::queries::QueryError;
 
 use crate::plan::ScheduleError;
+use crate::servers::ServerName;
 
 /// An error that ends the load generator.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,10 @@ pub enum LoadError {
         /// The cause.
         source: io::Error,
     },
+
+    /// No server has the name now.
+    #[error("there is no {0} now")]
+    NoServer(ServerName),
 
     /// The proxy in front of a server could not be started.
     #[error(transparent)]

@@ -77,7 +77,8 @@ impl Director {
     async fn promote(&self, promotion: Promotion) -> Result<(), LoadError> {
         let roles = self.embedded.roles();
         let (old, name) = (roles.primary(), ServerName::Replica(promotion.replica));
-        let new = roles.index(name).expect("the script was checked");
+        // Missing if an earlier promotion has failed.
+        let new = roles.index(name).ok_or(LoadError::NoServer(name))?;
         let others: Vec<_> =
             roles.replicas().map(|(_, index)| index).filter(|index| *index != new).collect();
         // The store needs another replica before its only one can be removed.

@@ -1,0 +1,73 @@
+//! Disturbances of single servers.
+
+use std::time::{Duration, Instant};
+
+use console::Stop;
+use load::observer::Observer;
+
+use crate::support::{Clients, Fixture, assert_done};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_is_done_and_undone_while_clients_append() {
+    let fixture = Fixture::start(
+        2,
+        &[
+            "0s freeze replica-0 for 500ms",
+            "0s pause replica-1 for 400ms",
+            "500ms slow primary for 300ms",
+            "900ms freeze primary for 300ms",
+            "1s restart replica-0",
+            "1300ms kill primary for 200ms",
+            "1400ms kill replica-1 for 200ms",
+        ],
+    )
+    .await;
+    let mut clients = Clients::start(&fixture.stores.writer);
+    let start = Instant::now();
+    let observer = Observer::start(&fixture.servers, start, Duration::from_millis(100)).await;
+
+    let marks = fixture.direct(start, &Stop::default()).await;
+
+    clients.wait_for(20).await;
+    let acknowledged = clients.end().await;
+    let observations = observer.finish().await;
+    assert_done(
+        &marks,
+        &[
+            "freeze replica-0",
+            "pause replica-1",
+            "slow primary",
+            "freeze primary",
+            "restart replica-0",
+            "kill primary",
+            "kill replica-1",
+        ],
+    );
+    fixture.assert_holds(&acknowledged, 2).await;
+    for server in &observations.servers {
+        let is_up: Vec<_> = server.samples.iter().map(|sample| sample.is_up).collect();
+        assert!(is_up.contains(&true) && is_up.contains(&false), "{server:?}");
+        assert_eq!(is_up.last(), Some(&true), "{server:?}");
+    }
+    assert!(observations.gaps.is_empty(), "{:?}", observations.gaps);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_undoes_what_was_done_and_skips_the_rest() {
+    let fixture = Fixture::start(
+        1,
+        &["0s freeze replica-0 for 5m", "6m kill primary", "361s promote replica-0"],
+    )
+    .await;
+    let (start, stop) = (Instant::now(), Stop::default());
+    let replica = fixture.servers.sql().pop().unwrap();
+    let stopping = async {
+        while replica.connect("test", Duration::from_millis(100)).await.is_ok() {}
+        stop.set();
+    };
+
+    let (marks, ()) = tokio::join!(fixture.direct(start, &stop), stopping);
+
+    assert_done(&marks, &["freeze replica-0"]);
+    replica.connect("test", Duration::from_secs(60)).await.unwrap();
+}

@@ -1,0 +1,106 @@
+//! Observations of servers.
+
+use std::time::{Duration, Instant};
+
+use eddyline::{AppendCondition, Filter};
+use load::observer::Observer;
+
+use crate::support::{Fixture, lent};
+
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Waits until the observer has taken a sample of a replica that began after this call.
+async fn wait_for_sample(fixture: &Fixture) {
+    let replica = fixture.servers.sql().pop().unwrap();
+    let client = replica.connect("test", Duration::from_secs(60)).await.unwrap();
+    let text = "SELECT max(query_start)::text FROM pg_stat_activity
+         WHERE application_name = 'load observer'";
+    let mut last = String::new();
+    let mut changes = 0;
+    // A sample has three statements.
+    while changes < 8 {
+        let begun: Option<String> = client.query_one(text, &[]).await.unwrap().get(0);
+        if let Some(begun) = begun.filter(|begun| *begun != last) {
+            (last, changes) = (begun, changes + 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_replica_lags_and_one_of_an_idle_primary_does_not() {
+    let fixture = Fixture::start(1, &[]).await;
+    let replica = fixture.servers.embedded().unwrap().server(1);
+    let append = async || {
+        let appended = fixture.stores.writer.append([lent()], AppendCondition::none()).await;
+        fixture.stores.reader.at_least(appended.unwrap().last()).head().await
+    };
+    append().await.unwrap();
+    let start = Instant::now();
+    let now = || start.elapsed().as_secs_f64();
+    let observer = Observer::start(&fixture.servers, start, INTERVAL).await;
+
+    wait_for_sample(&fixture).await;
+    let idle = now();
+    replica.pause_replay().await.unwrap();
+    append().await.unwrap_err();
+    let appended = now();
+    wait_for_sample(&fixture).await;
+    let resuming = now();
+    replica.resume_replay().await.unwrap();
+    append().await.unwrap();
+    let resumed = now();
+    wait_for_sample(&fixture).await;
+
+    let observations = observer.finish().await;
+    let samples = &observations.servers[1].samples;
+    let lags = |from: f64, until: f64| {
+        let within = samples.iter().filter(move |sample| sample.at > from && sample.at < until);
+        within.map(|sample| (sample.at, sample.lag_ms.unwrap())).collect::<Vec<_>>()
+    };
+    for (from, until) in [(0.0, idle), (resumed, f64::MAX)] {
+        let lags = lags(from, until);
+        assert!(!lags.is_empty() && lags.iter().all(|(_, lag)| *lag == 0.0), "{lags:?}");
+    }
+    // A sample that began before the end of the pause may have asked the replica after it.
+    let paused = lags(appended, resuming);
+    let (_, first) = paused.split_last().unwrap();
+    assert!(!first.is_empty(), "{paused:?}");
+    for (at, lag) in first {
+        assert!(*lag >= (at - appended) * 1e3 && *lag > 0.0, "{paused:?}");
+    }
+    assert!(observations.servers[0].samples.iter().all(|sample| sample.lag_ms.is_none()));
+    assert!(observations.gaps.is_empty(), "{:?}", observations.gaps);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_batches_are_counted_as_they_were_made() {
+    const READS: u64 = 150;
+    let fixture = Fixture::start(1, &[]).await;
+    let (writer, reader) = (&fixture.stores.writer, &fixture.stores.reader);
+    let append = async |events: usize| {
+        let events: Vec<_> = (0..events).map(|_| lent()).collect();
+        writer.append(events, AppendCondition::none()).await.unwrap()
+    };
+    append(7).await;
+    let observer = Observer::start(&fixture.servers, Instant::now(), INTERVAL).await;
+
+    for events in [1, 3, 3] {
+        append(events).await;
+    }
+    for _ in 0..READS {
+        reader.query(Filter::types(["BookCopyLentToReader"]).build().unwrap()).await.unwrap();
+    }
+    let boundary = Filter::any_of([("BookID", "b-1")]).build().unwrap();
+    writer.query(&boundary).await.unwrap();
+
+    let observations = observer.finish().await;
+    let [primary, replica] = &observations.servers[..] else { panic!("{observations:?}") };
+    assert_eq!((primary.reads, primary.query_reads), (Some(1), Some(0)), "{observations:?}");
+    assert_eq!((replica.reads, replica.query_reads), (Some(READS), Some(READS)));
+    let rates = replica.samples.iter().filter_map(|sample| sample.reads_per_second);
+    assert!(rates.sum::<f64>() > 0.0);
+    let batches = observations.batches.unwrap();
+    assert_eq!((batches.transactions, batches.events), (3, 7));
+    assert_eq!(batches.sizes.into_iter().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
+    assert!(!primary.version.is_empty() && primary.cpu_seconds.is_some());
+}

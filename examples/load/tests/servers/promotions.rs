@@ -1,0 +1,53 @@
+//! Promotions of replicas.
+
+use std::time::{Duration, Instant};
+
+use console::Stop;
+use load::observer::Observer;
+
+use crate::support::{Clients, Fixture, assert_done};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promotions_lose_no_acknowledged_event() {
+    let fixture = Fixture::start(
+        2,
+        &[
+            "300ms kill primary for 1m",
+            "500ms promote replica-0",
+            "600ms promote replica-1",
+            "700ms freeze replica-2 for 100ms",
+            "800ms kill primary for 1m",
+            "900ms promote replica-2",
+        ],
+    )
+    .await;
+    // The times of the later faults come while the servers still change.
+    let start = Instant::now();
+    let observer = Observer::start(&fixture.servers, start, Duration::from_millis(100)).await;
+    let mut clients = Clients::start(&fixture.stores.writer);
+
+    let marks = fixture.direct(start, &Stop::default()).await;
+
+    clients.wait_for(20).await;
+    let acknowledged = clients.end().await;
+    let observations = observer.finish().await;
+    assert_done(
+        &marks,
+        &[
+            "kill primary",
+            "promote replica-0",
+            "promote replica-1",
+            "freeze replica-2",
+            "kill primary",
+            "promote replica-2",
+        ],
+    );
+    fixture.assert_holds(&acknowledged, 2).await;
+    let names = observations.servers.iter().map(|server| server.later_names.join(" "));
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["replica-2 primary", "primary replica-3", "primary replica-4"]
+    );
+    let batches = observations.batches.unwrap();
+    assert!(batches.events >= acknowledged.len() as u64);
+}
