@@ -36,13 +36,17 @@ fn add_first_difference(text: &mut String, rows: &[String], expected: &[Row]) {
     }
 }
 
-/// Adds the newest events of the rows.
+/// Adds the positions of the events of the newest rows.
 fn add_events(text: &mut String, expected: &[Row]) {
     let mut positions: Vec<_> = expected.iter().map(|row| row.position).collect();
     positions.sort_unstable_by(|left, right| right.cmp(left));
-    for (number, position) in positions.iter().take(MAX_LISTED_EVENTS).enumerate() {
-        let before = if number == 0 { ", the newest of events " } else { ", " };
-        write_to(text, format_args!("{before}{position}"));
+    positions.truncate(MAX_LISTED_EVENTS);
+    let positions: Vec<_> = positions.iter().map(ToString::to_string).collect();
+    if !positions.is_empty() {
+        write_to(
+            text,
+            format_args!("; its newest rows are of the events {}", positions.join(", ")),
+        );
     }
 }
 

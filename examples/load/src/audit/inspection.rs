@@ -1,6 +1,8 @@
+use std::fmt;
 use std::mem;
 
 use eddyline::{SequenceNumber, SequencedEvent};
+use uuid::Uuid;
 
 use super::Checked;
 use super::answer_check;
@@ -16,7 +18,7 @@ use crate::replies::{Answers, Idempotent, KeptAnswer, Recorded};
 #[derive(Debug)]
 pub struct Inspection {
     start: SequenceNumber,
-    last: SequenceNumber,
+    last: LastEvent,
     rules: Rules,
     lists: Lists,
     stored: StoredCheck,
@@ -27,6 +29,14 @@ pub struct Inspection {
     checked: Checked,
     findings: Findings,
     found_before: Findings,
+}
+
+/// The last event so far. Replies that stored nothing are checked against the state after it.
+#[derive(Debug, Default)]
+struct LastEvent {
+    position: SequenceNumber,
+    id: Uuid,
+    event_type: String,
 }
 
 /// The result of a replay.
@@ -55,7 +65,7 @@ impl Inspection {
         };
         Self {
             start: recorded.start,
-            last: SequenceNumber::ZERO,
+            last: LastEvent::default(),
             rules: Rules::default(),
             lists: Lists::default(),
             stored: StoredCheck::new(&mut recorded, &mut findings),
@@ -71,8 +81,8 @@ impl Inspection {
     /// Checks the next event of the log.
     pub fn check(&mut self, event: &SequencedEvent) {
         let position = event.sequence_number();
-        if position <= self.last {
-            self.findings.add_at(event, &format!("comes after event {}", self.last));
+        if position <= self.last.position {
+            self.findings.add_at(event, &format!("comes after {}", self.last));
         }
         self.check_replies_up_to(position.previous());
         let record = Record::read(event);
@@ -90,7 +100,7 @@ impl Inspection {
             self.rules.apply(record);
             self.lists.apply(record, position);
         }
-        self.last = position;
+        self.last.set(event);
     }
 
     /// Checks the remaining replies at the end of the log.
@@ -121,18 +131,38 @@ impl Inspection {
             let Idempotent { position, book, reader, command } = reply;
             let verdict = self.rules.verdict(command, book, reader);
             if verdict != Verdict::Nothing {
-                let (last, subject) = (self.last, Subject(book, reader));
+                let (last, subject) = (&self.last, Subject(book, reader));
                 self.findings.add(format!(
-                    "{command} had nothing to change at position {position}, but after event \
-                     {last} {verdict}{subject}"
+                    "{command} had nothing to change at position {position}, but after {last} \
+                     {verdict}{subject}"
                 ));
             }
         }
         while let Some(answer) = self.answers.next_up_to(position) {
             if !self.lists.agrees(&answer) {
                 let server = self.servers.server(&answer);
-                self.findings.add(answer_check::difference(&answer, server, &self.lists));
+                let difference = answer_check::difference(&answer, server, &self.lists);
+                self.findings.add(format!("{difference}, after {}", self.last));
             }
+        }
+    }
+}
+
+impl LastEvent {
+    fn set(&mut self, event: &SequencedEvent) {
+        self.position = event.sequence_number();
+        self.id = event.id();
+        self.event_type.clear();
+        self.event_type.push_str(event.event_type());
+    }
+}
+
+impl fmt::Display for LastEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { position, id, event_type } = self;
+        match *position == SequenceNumber::ZERO {
+            true => f.write_str("no event"),
+            false => write!(f, "event {position}, {event_type} {id}"),
         }
     }
 }

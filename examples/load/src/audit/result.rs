@@ -51,13 +51,61 @@ impl fmt::Display for Audit {
                  nothing to change, {imported} imported events, {answers} answers"
             );
         }
-        writeln!(f, "audit: {} findings in {events} events and the replies", findings.count)?;
+        let subject = format!("{events} events and the replies");
+        match findings.count {
+            0 => writeln!(f, "audit: no findings of the load in {subject}")?,
+            1 => writeln!(f, "audit: 1 finding in {subject}")?,
+            count => writeln!(f, "audit: {count} findings in {subject}")?,
+        }
         findings.write("finding", f)?;
         if !found_before.is_empty() {
             let count = found_before.count;
-            writeln!(f, "before the load, {count} events broke the rules or were foreign")?;
+            writeln!(f, "events before the load that break the rules or are foreign: {count}")?;
             found_before.write("before the load", f)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_a_finding() -> Audit {
+        let mut findings = Findings::default();
+        findings.add("event 7 is lost".to_owned());
+        Audit { events: 9, replicas: 2, findings, ..Audit::default() }
+    }
+
+    #[test]
+    fn a_clean_audit_says_what_it_has_compared() {
+        let checked = Checked { stored: 5, idempotent: 2, imported: 4, answers: 3 };
+        let audit = Audit { events: 9, replicas: 2, checked, ..Audit::default() };
+
+        assert!(audit.is_clean());
+        assert_eq!(
+            audit.to_string(),
+            "audit: no findings in 9 events, the same on the primary and 2 replicas, and in the \
+             replies: 5 stored events, 2 commands with nothing to change, 4 imported events, 3 \
+             answers\n"
+        );
+    }
+
+    #[test]
+    fn lists_findings_in_lines_of_their_own() {
+        let audit = with_a_finding();
+
+        let text = "audit: 1 finding in 9 events and the replies\nfinding: event 7 is lost\n";
+        assert!(!audit.is_clean());
+        assert_eq!(audit.to_string(), text);
+    }
+
+    #[test]
+    fn serialization_keeps_everything() {
+        let audit = with_a_finding();
+
+        let json = serde_json::to_string(&audit).unwrap();
+
+        assert_eq!(serde_json::from_str::<Audit>(&json).unwrap(), audit);
     }
 }

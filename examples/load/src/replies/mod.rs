@@ -132,3 +132,60 @@ impl Replies {
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use library::commands::{Effort, Receipt};
+
+    use super::*;
+
+    #[test]
+    fn a_reply_takes_less_than_100_bytes() {
+        assert!(size_of::<Acknowledged>() < 100);
+        assert!(size_of::<Idempotent>() < 100);
+        assert!(size_of::<KeptAnswer>() < 100);
+    }
+
+    #[test]
+    fn clones_share_their_contents() {
+        let replies = Replies::after(SequenceNumber::new(7));
+        let (event_id, position) = (Uuid::from_u128(1), SequenceNumber::new(8));
+        let receipt = Receipt { event_id, position, effort: Effort::default() };
+        let subject = Subject { command: "AddBookCopy", book: None, reader: None };
+
+        replies.clone().command(subject, &Ok(Outcome::Success(receipt)));
+
+        let recorded = replies.take();
+        let events: Vec<_> = recorded.acknowledged.iter().map(|reply| reply.event).collect();
+        assert_eq!((recorded.start, events), (SequenceNumber::new(7), vec![event_id]));
+    }
+
+    #[test]
+    fn an_unknown_command_is_a_finding() {
+        let replies = Replies::after(SequenceNumber::ZERO);
+        let position = SequenceNumber::ZERO;
+        let reply = Ok(Outcome::Idempotent { position, effort: Effort::default() });
+
+        let subject = Subject { command: "BurnBookCopy", book: None, reader: None };
+        replies.command(subject, &reply);
+
+        assert_eq!(replies.take().findings, ["BurnBookCopy is not a command of the library"]);
+    }
+
+    #[test]
+    fn an_error_that_stored_nothing_is_not_kept() {
+        let replies = Replies::after(SequenceNumber::ZERO);
+        let subject = Subject { command: "AddBookCopy", book: None, reader: None };
+
+        let (after, position) = (SequenceNumber::new(7), SequenceNumber::new(8));
+        let event_type = "BookCopyRemovedFromCirculation".to_owned();
+        let conflict = Error::Conflict { after, position, event_type };
+        replies.command(subject, &Err(CommandError::Store(conflict)));
+
+        let Recorded { acknowledged, idempotent, unknown, findings, .. } = replies.take();
+        assert!(acknowledged.is_empty() && idempotent.is_empty());
+        assert!(unknown.is_empty() && findings.is_empty());
+    }
+}

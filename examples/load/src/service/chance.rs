@@ -26,3 +26,29 @@ impl Default for Chance {
 }
 
 const INTERVAL: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chooses_the_first_operation_and_one_in_a_thousand_after_it() {
+        let chance = Chance::default();
+        let mut chosen = Vec::new();
+        for operation in 0..2_500 {
+            if chance.is_due() {
+                chance.taken();
+                chosen.push(operation);
+            }
+        }
+
+        assert_eq!(chosen, [0, 1_001, 2_002]);
+    }
+
+    #[test]
+    fn goes_on_until_an_operation_is_suitable() {
+        let chance = Chance::default();
+
+        assert!((0..10).all(|_| chance.is_due()));
+    }
+}

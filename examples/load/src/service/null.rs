@@ -30,3 +30,28 @@ impl Null {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use library::queries::BooksLentOut;
+
+    use super::*;
+
+    #[test]
+    fn every_command_succeeds_at_the_next_position() {
+        let null = Null::default();
+
+        let receipts = [null.run(), null.run()].map(|outcome| outcome.receipt().unwrap());
+
+        assert_eq!(receipts.map(|receipt| receipt.position.value()), [1, 2]);
+        assert_ne!(receipts[0].event_id, receipts[1].event_id);
+    }
+
+    #[test]
+    fn every_answer_is_empty_and_at_the_required_position() {
+        let answer = Null::default().answer(&BooksLentOut, SequenceNumber::new(7));
+
+        assert!(answer.value.is_empty());
+        assert_eq!((answer.position, answer.served_by.as_str()), (SequenceNumber::new(7), "null"));
+    }
+}

@@ -1,0 +1,5 @@
+//! The audit of logs on a real cluster.
+
+mod broken_stores;
+mod replicas;
+mod town;

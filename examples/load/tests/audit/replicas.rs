@@ -1,0 +1,62 @@
+use eddyline::{AppendCondition, Event, SequenceNumber};
+use load::audit::{Audit, audit};
+use load::replies::Replies;
+use load::servers::AuditStores;
+use serde_json::json;
+
+use crate::town::{Town, cluster};
+
+/// Audits a log, with another log in the place of the replica.
+async fn audit_with_replica(town: &Town, other: &Town) -> Audit {
+    let stores =
+        AuditStores { primary: town.primary().await, replicas: vec![other.primary().await] };
+    audit(&stores, Replies::after(SequenceNumber::new(u64::MAX))).await.unwrap()
+}
+
+/// Appends an event of a reader, with an id that depends on the name.
+async fn register(town: &Town, name: &str) -> Event {
+    let event = Event::new("ReaderRegistered", &json!({ "Name": name })).unwrap();
+    town.writer.append([event.clone()], AppendCondition::none()).await.unwrap();
+    event
+}
+
+#[tokio::test]
+async fn finds_a_replica_with_another_event() {
+    let (town, other) = (Town::found().await, Town::found().await);
+    let event = register(&town, "Ada Lovelace").await;
+    let other_event = register(&other, "Grace Hopper").await;
+
+    let found = audit_with_replica(&town, &other).await.findings.first;
+
+    let shown = format!(
+        "first the primary has event 1, ReaderRegistered {}, and the replica event 1, \
+         ReaderRegistered {}",
+        event.id(),
+        other_event.id(),
+    );
+    assert!(found.len() == 1 && found[0].starts_with("replica-0 has 1 events"), "{found:?}");
+    assert!(found[0].ends_with(&shown), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_replica_that_is_gone_is_a_finding() {
+    let (town, other) = (Town::found().await, Town::found().await);
+    register(&town, "Ada Lovelace").await;
+    let stores =
+        AuditStores { primary: town.primary().await, replicas: vec![other.primary().await] };
+    drop_database(&other).await;
+
+    let replies = Replies::after(SequenceNumber::new(u64::MAX));
+    let audit = audit(&stores, replies).await.unwrap();
+
+    let found = audit.findings.first;
+    assert!(found.len() == 1 && found[0].starts_with("replica-0 cannot be compared"), "{found:?}");
+}
+
+async fn drop_database(town: &Town) {
+    let url = cluster().await.primary().url("postgres");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let statement = format!("DROP DATABASE {} WITH (FORCE)", town.database);
+    client.batch_execute(&statement).await.unwrap();
+}
