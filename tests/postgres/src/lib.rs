@@ -59,7 +59,7 @@ mod wait;
 pub use builder::Builder;
 pub use cluster::Cluster;
 pub use error::Error;
-pub use install::{find_or_install, install};
+pub use install::{can_install, find_or_install, install, install_package};
 pub use programs::Programs;
 pub use server::Server;
 pub use server_log::ServerLog;
