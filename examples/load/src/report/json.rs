@@ -28,11 +28,12 @@ impl Report {
 
     /// Returns the report as JSON, with the values that are computed from it.
     pub fn to_json(&self) -> String {
-        let got = self.got();
-        let difference = got.minus(&self.asked);
-        let document = Document { report: self, got, difference, figures: self.figures() };
-        serde_json::to_string_pretty(&document)
-            .expect("all keys of a report are texts or numbers, and writing to memory succeeds")
+        serde_json::to_string_pretty(&self.document()).expect(SERIALIZABLE)
+    }
+
+    /// Returns the same JSON without line breaks.
+    pub(super) fn to_compact_json(&self) -> String {
+        serde_json::to_string(&self.document()).expect(SERIALIZABLE)
     }
 
     /// Parses a report. The values that are computed from it are ignored.
@@ -47,6 +48,12 @@ impl Report {
             Self::VERSION => serde_json::from_str(text).map_err(ReportError::Invalid),
             found => Err(ReportError::Version { found }),
         }
+    }
+
+    fn document(&self) -> Document<'_> {
+        let got = self.got();
+        let difference = got.minus(&self.asked);
+        Document { report: self, got, difference, figures: self.figures() }
     }
 }
 
@@ -66,3 +73,5 @@ struct Document<'a> {
 struct Versioned {
     version: u32,
 }
+
+const SERIALIZABLE: &str = "all keys of a report are texts or numbers, and memory can be written";

@@ -6,6 +6,7 @@ mod describe;
 mod figures;
 mod json;
 mod number;
+mod page;
 mod statistics;
 mod text;
 
@@ -15,3 +16,4 @@ pub use self::figures::{
     BatchFigures, Figures, LimitFigures, Rates, ServerFigures, ServiceGap, Wait, WindowFigures,
 };
 pub use self::json::ReportError;
+pub use self::page::page;

@@ -21,15 +21,15 @@ fn gaps(faults: &[f64], without_success: &[usize]) -> Vec<Option<ServiceGap>> {
 fn a_gap_is_the_longest_run_of_windows_without_success() {
     let gaps = gaps(&[10.5], &[20, 30, 31, 32, 50]);
 
-    assert_eq!(gaps, [Some(ServiceGap { from: 30.0, seconds: 3.0, resolution: 1.0 })]);
+    assert_eq!(gaps, [Some(ServiceGap { from: Some(30.0), seconds: 3.0, resolution: 1.0 })]);
 }
 
 #[test]
 fn a_gap_belongs_to_the_last_fault_before_it() {
     let gaps = gaps(&[10.5, 40.5], &[40, 41]);
 
-    let none = ServiceGap { from: 10.5, seconds: 0.0, resolution: 1.0 };
-    let gap = ServiceGap { from: 40.0, seconds: 2.0, resolution: 1.0 };
+    let none = ServiceGap { from: None, seconds: 0.0, resolution: 1.0 };
+    let gap = ServiceGap { from: Some(40.0), seconds: 2.0, resolution: 1.0 };
     assert_eq!(gaps, [Some(none), Some(gap)]);
 }
 
@@ -53,6 +53,6 @@ fn a_time_without_work_is_not_a_gap() {
 fn a_fault_during_a_gap_does_not_end_it() {
     let gaps = gaps(&[40.5, 42.5], &[40, 41, 42, 43]);
 
-    let gap = ServiceGap { from: 40.0, seconds: 4.0, resolution: 1.0 };
+    let gap = ServiceGap { from: Some(40.0), seconds: 4.0, resolution: 1.0 };
     assert_eq!(gaps, [Some(gap), Some(gap)]);
 }

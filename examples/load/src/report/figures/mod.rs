@@ -18,6 +18,8 @@ pub use self::windows::{Rates, WindowFigures};
 /// Values that are computed from a report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figures {
+    /// The model of the load and the shape of its rate, in words.
+    pub model: String,
     /// The mean of the rate that was asked for, in operations per second. `None` if the loop is
     /// closed.
     pub rate_asked: Option<f64>,
@@ -35,7 +37,7 @@ pub struct Figures {
     pub batches: Option<BatchFigures>,
     /// The servers, in the order of the observations. Names that only answers contain follow.
     pub servers: Vec<ServerFigures>,
-    /// What sessions of the servers waited for, the most frequent first.
+    /// What active sessions of the servers waited for, the most frequent first.
     pub waits: Vec<Wait>,
     /// The gap in service after each fault, in the order of the faults. `None` if the load has no
     /// window that shows it.
@@ -74,6 +76,7 @@ impl Report {
         let load = &self.load;
         let audit = self.audit.as_ref().map(ToString::to_string).unwrap_or_default();
         Figures {
+            model: self.settings.describe_model(),
             rate_asked: self.rate_asked(),
             rate_achieved: per_unit(load.ended as f64, load.seconds).unwrap_or(0.0),
             commands: self.outcomes(|group| !group.is_query()),

@@ -13,6 +13,8 @@ use crate::report::statistics::median;
 pub struct ServerFigures {
     /// The name.
     pub name: String,
+    /// The names that it had later, after promotions.
+    pub later_names: Vec<String>,
     /// The version. Empty if the server was not observed.
     pub version: String,
     /// The queries that it answered, as the answers say.
@@ -23,6 +25,11 @@ pub struct ServerFigures {
     pub reads: Option<u64>,
     /// Their share of the reads that all servers served.
     pub reads_share: Option<f64>,
+    /// Those of the reads that were made for queries. `None` if the statistics do not tell them
+    /// from the others.
+    pub query_reads: Option<u64>,
+    /// Their share of the reads for queries that all servers served.
+    pub query_reads_share: Option<f64>,
     /// The median of the replication lag, in milliseconds.
     pub lag_median_ms: Option<f64>,
     /// The greatest replication lag, in milliseconds.
@@ -35,14 +42,14 @@ pub struct ServerFigures {
     pub unanswered_samples: usize,
 }
 
-/// Something that sessions of a server waited for.
+/// Something that active sessions of a server waited for, or `running`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Wait {
     /// The name of the server.
     pub server: String,
-    /// What its sessions waited for.
+    /// What the sessions waited for.
     pub wait: String,
-    /// The sum of the number of waiting sessions over all samples.
+    /// The sum of the number of these sessions over all samples.
     pub sessions: u64,
 }
 
@@ -51,19 +58,25 @@ impl Report {
     pub(super) fn server_figures(&self) -> Vec<ServerFigures> {
         let observed = &self.servers.servers;
         let answers = &self.load.reads_by_server;
-        let is_observed = |name: &String| observed.iter().any(|server| server.name == *name);
+        let is_observed = |name: &String| {
+            observed.iter().any(|server| server.name == *name || server.later_names.contains(name))
+        };
         let others = answers
             .keys()
             .filter(|name| !is_observed(name))
             .map(|name| ServerObservation { name: name.clone(), ..ServerObservation::default() });
         let all_answers = answers.values().sum::<u64>() as f64;
-        let all_reads = observed.iter().filter_map(|server| server.reads).sum::<u64>() as f64;
+        let sum = |reads: fn(&ServerObservation) -> Option<u64>| {
+            observed.iter().filter_map(reads).sum::<u64>() as f64
+        };
+        let (all_reads, all_queries) = (sum(|one| one.reads), sum(|one| one.query_reads));
+        let share = |reads: Option<u64>, all| reads.and_then(|reads| per_unit(reads as f64, all));
         let figures = |server: ServerObservation| {
             let answered = answers.get(&server.name).copied().unwrap_or(0);
-            let reads = server.reads;
             ServerFigures {
                 answered_share: per_unit(answered as f64, all_answers),
-                reads_share: reads.and_then(|reads| per_unit(reads as f64, all_reads)),
+                reads_share: share(server.reads, all_reads),
+                query_reads_share: share(server.query_reads, all_queries),
                 ..self.own_figures(server, answered)
             }
         };
@@ -79,12 +92,15 @@ impl Report {
             answered_share: None,
             reads: server.reads,
             reads_share: None,
+            query_reads: server.query_reads,
+            query_reads_share: None,
             lag_median_ms: median(&lags),
             lag_max_ms: lags.into_iter().reduce(f64::max),
             cpu_per_operation_us: cpu.and_then(|cpu| per_unit(cpu, self.load.ended as f64)),
             samples: server.samples.len(),
             unanswered_samples: server.samples.iter().filter(|sample| !sample.is_up).count(),
             name: server.name,
+            later_names: server.later_names,
             version: server.version,
         }
     }

@@ -7,7 +7,7 @@ mod servers;
 use std::fmt;
 
 use super::number::{count, decimal};
-use super::{Figures, Report};
+use super::{Figures, Report, ServiceGap};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,10 +94,10 @@ impl Report {
             }
             write!(f, ": {}", fault.text)?;
             match gap {
-                Some(gap) if gap.seconds > 0.0 => write!(
+                Some(gap @ ServiceGap { from: Some(from), .. }) => write!(
                     f,
                     "; no command succeeded for {:.1} s from {:.1} s (windows of {:.1} s)",
-                    gap.seconds, gap.from, gap.resolution
+                    gap.seconds, from, gap.resolution
                 )?,
                 Some(gap) => write!(
                     f,

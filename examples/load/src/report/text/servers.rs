@@ -17,6 +17,9 @@ impl Report {
         write_list("reads by the servers' statistics: ", servers, f, |server| {
             Some(with_share(server.reads?, server.reads_share))
         })?;
+        write_list("of these for queries: ", servers, f, |server| {
+            Some(with_share(server.query_reads?, server.query_reads_share))
+        })?;
         write_list("replication lag: ", servers, f, |server| {
             let (median, max) = (server.lag_median_ms?, server.lag_max_ms?);
             Some(format!("median {} ms, max {} ms", decimal(median), decimal(max)))
