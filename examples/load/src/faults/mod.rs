@@ -4,6 +4,7 @@ mod director;
 mod fault;
 mod mark;
 mod promotion;
+mod rehearsal;
 mod script;
 
 pub use self::director::Director;

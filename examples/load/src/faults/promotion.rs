@@ -70,8 +70,9 @@ impl Director {
             return None;
         }
         let mark = self.begin(kill);
-        self.record(mark, self.embedded.primary().kill().await.map_err(LoadError::Cluster));
-        Some(mark)
+        let killed = self.embedded.primary().kill().await.map_err(LoadError::Cluster);
+        // A primary that may be alive must not meet a second one.
+        self.record(mark, killed).then_some(mark)
     }
 
     async fn promote(&self, promotion: Promotion) -> Result<(), LoadError> {

@@ -38,12 +38,10 @@ impl Observer {
     /// Can be dropped at any time.
     pub async fn start(servers: &Servers, start: Instant, interval: Duration) -> Self {
         let watched = servers.sql().into_iter().map(Watched::new);
-        let longest = interval.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT);
         let mut observed = Observed {
             servers: servers.clone(),
             table: servers.table(),
             start,
-            longest,
             watched: watched.collect(),
             first_head: None,
         };
@@ -79,8 +77,6 @@ struct Observed {
     servers: Servers,
     table: String,
     start: Instant,
-    /// The longest time for a server to answer.
-    longest: Duration,
     watched: Vec<Watched>,
     /// The head of the log at the first sample.
     first_head: Option<i64>,
@@ -110,7 +106,7 @@ impl Observed {
     /// Samples all servers at the same time.
     async fn sample(&mut self) {
         let at = Instant::now().saturating_duration_since(self.start).as_secs_f64();
-        let (table, longest) = (&self.table, self.longest);
+        let (table, longest) = (&self.table, LONGEST_ANSWER);
         let samples = self.watched.iter_mut().map(|server| server.sample(at, table, longest));
         let states = join_all(samples).await;
         let primaries = states.iter().enumerate().filter_map(|(index, state)| match state {
@@ -135,7 +131,7 @@ impl Observed {
         if heads.is_empty() {
             return;
         }
-        if let Ok(Ok(lags)) = timeout(self.longest, session.lags(&heads, state)).await {
+        if let Ok(Ok(lags)) = timeout(LONGEST_ANSWER, session.lags(&heads, state)).await {
             for (index, lag) in indexes.into_iter().zip(lags) {
                 self.watched[index].set_lag(lag);
             }
@@ -179,8 +175,8 @@ impl Observed {
     async fn batches(&self) -> Option<Batches> {
         let after = self.first_head?;
         for server in &self.watched {
-            let Some(session) = server.open(&self.table, LONGEST_TIMEOUT).await else { continue };
-            let is_primary = timeout(LONGEST_TIMEOUT, session.is_primary()).await;
+            let Some(session) = server.open(&self.table, LONGEST_ANSWER).await else { continue };
+            let is_primary = timeout(LONGEST_ANSWER, session.is_primary()).await;
             if let Ok(Ok(true)) = is_primary {
                 let sizes = timeout(LONGEST_COUNT, session.batches(after)).await.ok()?.ok()?;
                 let transactions = sizes.values().sum();
@@ -197,7 +193,7 @@ const MOST_SAMPLES: f64 = 300.0;
 /// Reading the CPU time takes some milliseconds.
 const SAMPLES_PER_CPU_SAMPLE: u32 = 5;
 
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(200);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest time for a server to answer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(1);
 /// The longest time for counting the transactions of a long log.
 const LONGEST_COUNT: Duration = Duration::from_secs(120);

@@ -132,7 +132,7 @@ impl Session {
         rows.iter().map(wait).collect()
     }
 
-    async fn reads(&self, source: ReadSource) -> Result<Reads, Error> {
+    pub(super) async fn reads(&self, source: ReadSource) -> Result<Reads, Error> {
         match source {
             ReadSource::Statements => self.reads_by_statements().await,
             ReadSource::Scans => self.reads_by_scans().await,

@@ -123,7 +123,10 @@ impl Watched {
                 "its role sees only its own statements and sessions: grant it pg_read_all_stats",
             );
         }
-        let answer = timeout(longest, session.ask(self.read_source)).await.ok()?;
+        let mut answer = timeout(longest, session.ask(self.read_source)).await.ok()?;
+        while self.use_other_source(&answer.reads) {
+            answer.reads = timeout(longest, session.reads(self.read_source)).await.ok()?;
+        }
         let has_ended = |error: &Error| error.is_closed() || error.as_db_error().is_none();
         if answer.state.as_ref().is_err_and(has_ended) {
             return None;
@@ -144,13 +147,7 @@ impl Watched {
 
     /// Counts the reads. Returns their rate since they were counted last.
     fn count(&mut self, reads: Result<Reads, Error>) -> Option<f64> {
-        let reads = match reads {
-            Err(error) if is_refusal(&error) => {
-                self.use_other_source(&error);
-                return None;
-            }
-            reads => reads.ok().filter(|_| self.read_source != ReadSource::Missing)?,
-        };
+        let reads = reads.ok().filter(|_| self.read_source != ReadSource::Missing)?;
         let now = Instant::now();
         let growth = self.reads.advance(reads.all as f64);
         if let Some(queries) = reads.queries {
@@ -160,7 +157,13 @@ impl Watched {
         Some(growth / seconds)
     }
 
-    fn use_other_source(&mut self, error: &Error) {
+    /// Changes the source of the reads if the server refuses the current one. Returns whether it
+    /// was changed.
+    fn use_other_source(&mut self, reads: &Result<Reads, Error>) -> bool {
+        let Err(error) = reads else { return false };
+        if !is_refusal(error) {
+            return false;
+        }
         let reason = error_chain(error);
         if self.read_source == ReadSource::Statements {
             self.read_source = ReadSource::Scans;
@@ -172,6 +175,7 @@ impl Watched {
             self.read_source = ReadSource::Missing;
             self.add_gap(&format!("it does not tell its reads: {reason}"));
         }
+        true
     }
 
     fn add_gap(&mut self, text: &str) {

@@ -1,11 +1,18 @@
 //! Observations of servers.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use eddyline::{AppendCondition, Filter};
+use console::Stop;
+use eddyline::Filter;
+use futures_util::TryStreamExt;
+use load::faults::CheckedScript;
 use load::observer::Observer;
+use load::servers::{Preparations, ServerSettings, Servers};
+use local_postgres::Cluster;
+use tokio_postgres::NoTls;
 
-use crate::support::{Fixture, lent};
+use crate::support::{Fixture, append, settings};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -30,11 +37,11 @@ async fn wait_for_sample(fixture: &Fixture) {
 async fn a_paused_replica_lags_and_one_of_an_idle_primary_does_not() {
     let fixture = Fixture::start(1, &[]).await;
     let replica = fixture.servers.embedded().unwrap().server(1);
-    let append = async || {
-        let appended = fixture.stores.writer.append([lent()], AppendCondition::none()).await;
-        fixture.stores.reader.at_least(appended.unwrap().last()).head().await
+    let append_and_see = async || {
+        let appended = append(&fixture, 1).await;
+        fixture.stores.reader.at_least(appended.last()).head().await
     };
-    append().await.unwrap();
+    append_and_see().await.unwrap();
     let start = Instant::now();
     let now = || start.elapsed().as_secs_f64();
     let observer = Observer::start(&fixture.servers, start, INTERVAL).await;
@@ -42,12 +49,12 @@ async fn a_paused_replica_lags_and_one_of_an_idle_primary_does_not() {
     wait_for_sample(&fixture).await;
     let idle = now();
     replica.pause_replay().await.unwrap();
-    append().await.unwrap_err();
+    append_and_see().await.unwrap_err();
     let appended = now();
     wait_for_sample(&fixture).await;
     let resuming = now();
     replica.resume_replay().await.unwrap();
-    append().await.unwrap();
+    append_and_see().await.unwrap();
     let resumed = now();
     wait_for_sample(&fixture).await;
 
@@ -55,7 +62,7 @@ async fn a_paused_replica_lags_and_one_of_an_idle_primary_does_not() {
     let samples = &observations.servers[1].samples;
     let lags = |from: f64, until: f64| {
         let within = samples.iter().filter(move |sample| sample.at > from && sample.at < until);
-        within.map(|sample| (sample.at, sample.lag_ms.unwrap())).collect::<Vec<_>>()
+        within.filter_map(|sample| Some((sample.at, sample.lag_ms?))).collect::<Vec<_>>()
     };
     for (from, until) in [(0.0, idle), (resumed, f64::MAX)] {
         let lags = lags(from, until);
@@ -77,18 +84,16 @@ async fn reads_and_batches_are_counted_as_they_were_made() {
     const READS: u64 = 150;
     let fixture = Fixture::start(1, &[]).await;
     let (writer, reader) = (&fixture.stores.writer, &fixture.stores.reader);
-    let append = async |events: usize| {
-        let events: Vec<_> = (0..events).map(|_| lent()).collect();
-        writer.append(events, AppendCondition::none()).await.unwrap()
-    };
-    append(7).await;
+    append(&fixture, 7).await;
     let observer = Observer::start(&fixture.servers, Instant::now(), INTERVAL).await;
 
     for events in [1, 3, 3] {
-        append(events).await;
+        append(&fixture, events).await;
     }
-    for _ in 0..READS {
-        reader.query(Filter::types(["BookCopyLentToReader"]).build().unwrap()).await.unwrap();
+    let lendings = Filter::types(["BookCopyLentToReader"]).build().unwrap();
+    for _ in 0..READS / 2 {
+        reader.query(&lendings).await.unwrap();
+        reader.stream(&lendings).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
     }
     let boundary = Filter::any_of([("BookID", "b-1")]).build().unwrap();
     writer.query(&boundary).await.unwrap();
@@ -103,4 +108,34 @@ async fn reads_and_batches_are_counted_as_they_were_made() {
     assert_eq!((batches.transactions, batches.events), (3, 7));
     assert_eq!(batches.sizes.into_iter().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
     assert!(!primary.version.is_empty() && primary.cpu_seconds.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_role_may_not_see_is_a_gap() {
+    let cluster = Cluster::builder().fsync(false).start().await.unwrap();
+    let owner = cluster.primary().url("postgres");
+    let (sql, connection) = tokio_postgres::connect(&owner, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let role = "CREATE ROLE librarian LOGIN; GRANT CREATE ON SCHEMA public TO librarian";
+    sql.batch_execute(role).await.unwrap();
+    let url = owner.replace("postgres@", "librarian@");
+    let settings =
+        ServerSettings { primary: Some(url.clone()), replica_addresses: vec![url], ..settings(0) };
+    let servers = Servers::open(&settings, &Preparations::default()).await.unwrap();
+    let stores = servers.connect().await.unwrap();
+    let fixture = Fixture { servers, stores, script: CheckedScript::default() };
+    let observer = Observer::start(&fixture.servers, Instant::now(), INTERVAL).await;
+    append(&fixture, 2).await;
+    fixture.stores.reader.query(Filter::everything()).await.unwrap();
+
+    let observations = observer.finish().await;
+
+    let gaps = observations.gaps.join("; ");
+    assert!(gaps.contains("primary: its role sees only its own"), "{gaps}");
+    assert!(gaps.contains("since pg_stat_statements cannot be read"), "{gaps}");
+    let primary = &observations.servers[0];
+    assert!(primary.reads.is_some() && primary.query_reads.is_none(), "{primary:?}");
+    assert_eq!(observations.batches.unwrap().sizes.into_iter().collect::<Vec<_>>(), [(2, 1)]);
+    assert_eq!(fixture.direct(Instant::now(), &Stop::default()).await, []);
+    fixture.assert_holds(&BTreeMap::new(), 1).await;
 }

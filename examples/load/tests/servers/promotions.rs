@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use console::Stop;
+use eddyline::{Filter, Role};
 use load::observer::Observer;
 
-use crate::support::{Clients, Fixture, assert_done};
+use crate::support::{Clients, Fixture, append, assert_done};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn promotions_lose_no_acknowledged_event() {
@@ -50,4 +51,20 @@ async fn promotions_lose_no_acknowledged_event() {
     );
     let batches = observations.batches.unwrap();
     assert!(batches.events >= acknowledged.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_after_the_only_replica_was_promoted() {
+    let fixture = Fixture::start(1, &["0s promote replica-0"]).await;
+    let appended = append(&fixture, 1).await;
+
+    let marks = fixture.direct(Instant::now(), &Stop::default()).await;
+
+    assert_done(&marks, &["promote replica-0"]);
+    let last = append(&fixture, 1).await;
+    let reader = fixture.stores.reader.at_least(last.last());
+    let history = reader.query(Filter::everything()).await.unwrap();
+    assert_eq!(history.served_by(), "replica-1");
+    assert_eq!(history.served_by().role(), Role::Replica);
+    assert_eq!(history.events()[0].sequence_number(), appended.first());
 }

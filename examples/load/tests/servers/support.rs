@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use eddyline::{AppendCondition, Event, Filter, ReadOnly, ReadWrite, Store};
+use eddyline::{AppendCondition, Appended, Event, Filter, ReadOnly, ReadWrite, Store};
 use load::faults::{CheckedScript, Director, Mark, Marks, Script};
 use load::servers::{ServerSettings, Servers, Stores};
 use serde_json::json;
@@ -113,14 +113,20 @@ async fn append_until(
     acknowledged
 }
 
+/// Appends events in one transaction.
+pub async fn append(fixture: &Fixture, events: usize) -> Appended {
+    let events: Vec<_> = (0..events).map(|_| lent()).collect();
+    fixture.stores.writer.append(events, AppendCondition::none()).await.unwrap()
+}
+
 /// Returns an event of a book and a reader of its own.
-pub fn lent() -> Event {
+fn lent() -> Event {
     let payload = json!({ "BookID": Uuid::now_v7(), "ReaderID": Uuid::now_v7() });
     Event::new("BookCopyLentToReader", &payload).unwrap()
 }
 
 /// Reads the ids of all events by their positions.
-pub async fn events(store: &Store<ReadOnly>) -> BTreeMap<u64, Uuid> {
+async fn events(store: &Store<ReadOnly>) -> BTreeMap<u64, Uuid> {
     let history = store.query(Filter::everything()).await.unwrap();
     history.events().iter().map(|event| (event.sequence_number().value(), event.id())).collect()
 }
