@@ -120,7 +120,7 @@ pub async fn append(fixture: &Fixture, events: usize) -> Appended {
 }
 
 /// Returns an event of a book and a reader of its own.
-fn lent() -> Event {
+pub fn lent() -> Event {
     let payload = json!({ "BookID": Uuid::now_v7(), "ReaderID": Uuid::now_v7() });
     Event::new("BookCopyLentToReader", &payload).unwrap()
 }
