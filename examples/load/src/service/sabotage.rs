@@ -76,21 +76,13 @@ impl Saboteur {
         command: &C,
     ) -> Result<Option<WrongReply>, CommandError> {
         let history = self.writer.query(&command.filter()?).await?;
-        let events = decoded(history.events())?;
-        let right = decide(command, events.iter().cloned());
-        let outdated = (1..=events.len().min(MAX_OUTDATED))
-            .map(|newest| decide(command, events[..events.len() - newest].iter().cloned()));
-        let wrong = outdated.filter(|decision| *decision != Decision::Idempotent);
-        let Some(wrong) = wrong.into_iter().find(|decision| *decision != right) else {
-            return Ok(None);
-        };
-        let (event, rejection) = match wrong {
-            Decision::Success(event) => (event, None),
-            Decision::Rejected(event, reason) => {
+        let (event, rejection) = match outdated_decision(command, &decoded(history.events())?) {
+            None | Some(Decision::Idempotent) => return Ok(None),
+            Some(Decision::Rejected(event, reason)) => {
                 let rejection = (event.event_type(), reason);
                 (event, Some(rejection))
             }
-            Decision::Idempotent => return Ok(None),
+            Some(Decision::Success(event)) => (event, None),
         };
         let event = event.to_event(Uuid::now_v7())?;
         let id = event.id();
@@ -128,12 +120,13 @@ impl Saboteur {
         let events = history.events().iter().map(SequencedDomainEvent::try_from);
         let events: Vec<_> = events.collect::<Result<_, _>>()?;
         let right = queries::answer(query, events.iter().cloned());
-        let outdated = (0..usize::BITS)
+        // Leaves out one event, then two, four and so on, up to all.
+        let mut outdated = (0..usize::BITS)
             .map(|power| 1_usize << power)
             .take_while(|newest| *newest / 2 < events.len())
             .map(|newest| events.len().saturating_sub(newest))
             .map(|older| queries::answer(query, events[..older].iter().cloned()));
-        let Some(value) = outdated.into_iter().find(|answer| *answer != right) else {
+        let Some(value) = outdated.find(|answer| *answer != right) else {
             return Ok(None);
         };
         self.chance.taken();
@@ -153,6 +146,14 @@ impl WrongReply {
             }
         }
     }
+}
+
+/// Returns a decision that stores an event, and that the newest events change.
+fn outdated_decision<C: Command>(command: &C, events: &[DomainEvent]) -> Option<Decision> {
+    let right = decide(command, events.iter().cloned());
+    (1..=events.len().min(MAX_OUTDATED))
+        .map(|newest| decide(command, events[..events.len() - newest].iter().cloned()))
+        .find(|decision| *decision != Decision::Idempotent && *decision != right)
 }
 
 fn receipt(event_id: Uuid, position: SequenceNumber) -> Receipt {
