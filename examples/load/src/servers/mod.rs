@@ -54,6 +54,8 @@ pub struct AuditStores {
     pub primary: Store<ReadOnly>,
     /// Each reads from one replica.
     pub replicas: Vec<Store<ReadOnly>>,
+    /// The replicas that cannot be reached: the number of each among all replicas, and the cause.
+    pub gone: Vec<(usize, LoadError)>,
 }
 
 impl Servers {
@@ -140,7 +142,8 @@ impl Servers {
     ///
     /// # Errors
     ///
-    /// [`LoadError::Store`].
+    /// [`LoadError::Store`] if the primary cannot be reached. The replicas that cannot be reached
+    /// are in [`AuditStores::gone`].
     ///
     /// # Cancel safety
     ///
@@ -154,12 +157,15 @@ impl Servers {
             }
             Location::Given { primary, replicas } => (primary.clone(), replicas.clone()),
         };
-        let mut replicas = Vec::new();
-        for address in &addresses {
-            replicas.push(connect_audit_store(&self.config(address)?).await?);
+        let (mut replicas, mut gone) = (Vec::new(), Vec::new());
+        for (number, address) in addresses.iter().enumerate() {
+            match connect_audit_store(&self.config(address)?).await {
+                Ok(replica) => replicas.push(replica),
+                Err(error) => gone.push((number, error)),
+            }
         }
         let primary = connect_audit_store(&self.config(&primary)?).await?;
-        Ok(AuditStores { primary, replicas })
+        Ok(AuditStores { primary, replicas, gone })
     }
 
     /// Returns the addresses of all servers for plain SQL, by their indexes.

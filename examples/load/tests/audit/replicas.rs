@@ -1,4 +1,5 @@
-use eddyline::{AppendCondition, Event, SequenceNumber};
+use eddyline::{AppendCondition, Config, Event, ReadOnly, RetryPolicy, SequenceNumber, Store};
+use load::LoadError;
 use load::audit::{Audit, audit};
 use load::replies::Replies;
 use load::servers::AuditStores;
@@ -8,8 +9,11 @@ use crate::town::{Town, cluster};
 
 /// Audits a log, with another log in the place of the replica.
 async fn audit_with_replica(town: &Town, other: &Town) -> Audit {
-    let stores =
-        AuditStores { primary: town.primary().await, replicas: vec![other.primary().await] };
+    let stores = AuditStores {
+        primary: town.primary().await,
+        replicas: vec![other.primary().await],
+        gone: Vec::new(),
+    };
     audit(&stores, Replies::after(SequenceNumber::new(u64::MAX))).await.unwrap()
 }
 
@@ -42,8 +46,11 @@ async fn finds_a_replica_with_another_event() {
 async fn a_replica_that_is_gone_is_a_finding() {
     let (town, other) = (Town::found().await, Town::found().await);
     register(&town, "Ada Lovelace").await;
-    let stores =
-        AuditStores { primary: town.primary().await, replicas: vec![other.primary().await] };
+    let stores = AuditStores {
+        primary: town.primary().await,
+        replicas: vec![other.primary().await],
+        gone: Vec::new(),
+    };
     drop_database(&other).await;
 
     let replies = Replies::after(SequenceNumber::new(u64::MAX));
@@ -51,6 +58,25 @@ async fn a_replica_that_is_gone_is_a_finding() {
 
     let found = audit.findings.first;
     assert!(found.len() == 1 && found[0].starts_with("replica-0 cannot be compared"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_be_reached_is_a_finding_and_the_others_are_compared() {
+    let (town, other) = (Town::found().await, Town::found().await);
+    register(&town, "Ada Lovelace").await;
+    register(&other, "Grace Hopper").await;
+    let unreachable = Config::new("postgres://postgres@127.0.0.1:1/library").unwrap();
+    let error = Store::<ReadOnly>::connect(unreachable.retry(RetryPolicy::never())).await;
+    let gone = vec![(0, LoadError::Store(error.unwrap_err()))];
+    let (primary, replicas) = (town.primary().await, vec![other.primary().await]);
+
+    let replies = Replies::after(SequenceNumber::new(u64::MAX));
+    let audit = audit(&AuditStores { primary, replicas, gone }, replies).await.unwrap();
+
+    let found = audit.findings.first;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("replica-0 cannot be reached: "), "{found:?}");
+    assert!(found[1].starts_with("replica-1 has 1 events with hash "), "{found:?}");
 }
 
 async fn drop_database(town: &Town) {

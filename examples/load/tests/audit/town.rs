@@ -69,8 +69,11 @@ impl Town {
 
     /// Audits the log and the replies.
     pub async fn audit(&self, replies: Replies) -> Audit {
-        let stores =
-            AuditStores { primary: self.primary().await, replicas: vec![self.reader.clone()] };
+        let stores = AuditStores {
+            primary: self.primary().await,
+            replicas: vec![self.reader.clone()],
+            gone: Vec::new(),
+        };
         load::audit::audit(&stores, replies).await.unwrap()
     }
 }

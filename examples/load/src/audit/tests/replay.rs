@@ -192,7 +192,11 @@ proptest! {
     /// many right answers follow.
     #[test]
     fn finds_an_old_answer(
-        before in steps(), number in 0..8_u32, of in 0..3_u32, newest in 1_usize..6, later in steps(),
+        before in steps(),
+        number in 0..8_u32,
+        of in 0..3_u32,
+        newest in 1_usize..6,
+        later in steps(),
     ) {
         let mut library = after(before);
         let is_wrong = answer_without(&mut library, number, of, newest);
