@@ -79,6 +79,9 @@ impl Script {
 
 impl CheckedScript {
     /// Returns what the faults need from the servers before the load begins.
+    ///
+    /// If a replica is promoted after the primary was killed, commits wait for it from the
+    /// beginning. So a fault of that replica before its promotion holds them up.
     pub fn preparations(&self) -> Preparations {
         let is_promotion = |step: &Step| matches!(step, Step::Promotion { .. });
         let slowed = self.steps.iter().filter_map(|step| match step {
@@ -168,6 +171,8 @@ fn listed(servers: &[ServerName]) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -291,5 +296,51 @@ mod tests {
             Step::Disturbance { .. } => panic!("{step:?}"),
         });
         assert_eq!(next.collect::<Vec<_>>(), [(1, Some(0)), (0, None)]);
+    }
+
+    proptest! {
+        /// Each fault of a checked script is in exactly one step, and a server has one disturbance
+        /// at a time.
+        #[test]
+        fn a_checked_script_has_each_fault_once_and_no_overlaps(
+            drawn in proptest::collection::vec((0_u64..8, 0_usize..6, 0_u16..3, 0_u64..8), 0..6)
+        ) {
+            let mut at = 0;
+            let faults = drawn.into_iter().map(|(pause, action, server, hold)| {
+                at += pause;
+                let action: Action = Action::ALL[action];
+                let server = match (server, action) {
+                    (0, Action::Pause | Action::Promote) => ServerName::Replica(0),
+                    (0, _) => ServerName::Primary,
+                    (number, _) => ServerName::Replica(number - 1),
+                };
+                let hold = action.is_held().then_some(Duration::from_secs(hold));
+                Fault { at: Duration::from_secs(at), action, server, hold }
+            });
+            let faults: Vec<_> = faults.collect();
+            let checked = Script(faults.clone()).check(&settings(2), MINUTES);
+            prop_assume!(checked.is_ok());
+
+            let (mut carried_out, mut ends) = (Vec::new(), [Duration::ZERO; 3]);
+            for step in checked.unwrap().steps {
+                match step {
+                    Step::Disturbance { fault, server } => {
+                        prop_assert!(fault.at >= ends[server]);
+                        ends[server] = fault.at + fault.hold.unwrap_or_default();
+                        carried_out.push(fault);
+                    }
+                    Step::Promotion { fault, kill, .. } => {
+                        prop_assert!(ends.iter().all(|end| fault.at >= *end));
+                        carried_out.extend(kill.into_iter().chain([fault]));
+                    }
+                }
+            }
+            let sorted = |faults: &[Fault]| {
+                let mut texts: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                texts.sort();
+                texts
+            };
+            prop_assert_eq!(sorted(&carried_out), sorted(&faults));
+        }
     }
 }

@@ -75,8 +75,8 @@ impl Session {
         Answer { state, waits, reads }
     }
 
-    /// Returns the age of the oldest event after each head, in milliseconds, as it was at a state of
-    /// this server. It is zero if there was no such event.
+    /// Returns the age of the oldest event after each head, in milliseconds, as it was at a state
+    /// of this server. It is zero if there was no such event.
     pub(super) async fn lags(&self, heads: &[i64], state: State) -> Result<Vec<f64>, Error> {
         let table = &self.table;
         let text = format!(

@@ -50,6 +50,10 @@ impl Embedded {
         let has_promotion = preparations.has_promotion;
         let embedded = Self { cluster, roles, proxies, has_promotion };
         if let Some(replica) = preparations.synchronous {
+            print_stderr(&format!(
+                "commits wait for {}, which will be promoted after the primary was killed",
+                embedded.roles().names(replica)[0]
+            ));
             embedded.wait_for_commits_of(replica).await.map_err(LoadError::Cluster)?;
         }
         Ok(embedded)

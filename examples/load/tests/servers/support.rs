@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use console::Stop;
 use eddyline::{AppendCondition, Appended, Event, Filter, ReadOnly, ReadWrite, Store};
 use load::faults::{CheckedScript, Director, Mark, Marks, Script};
 use load::servers::{ServerSettings, Servers, Stores};
@@ -31,10 +32,15 @@ impl Fixture {
         Self { servers, stores, script }
     }
 
-    /// Carries out the script, and returns its marks.
-    pub async fn direct(&self, start: Instant, stop: &console::Stop) -> Vec<Mark> {
-        let (marks, reader) = (Marks::default(), &self.stores.reader);
-        Director::run(&self.script, &self.servers, reader, start, &marks, stop).await;
+    /// Carries out the script in a task of its own, and returns its marks.
+    pub async fn direct(&self, start: Instant, stop: &Stop) -> Vec<Mark> {
+        let marks = Marks::default();
+        let (script, servers) = (self.script.clone(), self.servers.clone());
+        let (reader, shared, stop) = (self.stores.reader.clone(), marks.clone(), stop.clone());
+        let directing = async move {
+            Director::run(&script, &servers, &reader, start, &shared, &stop).await;
+        };
+        tokio::spawn(directing).await.unwrap();
         marks.list()
     }
 
