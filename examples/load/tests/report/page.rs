@@ -97,6 +97,21 @@ fn says_in_words_what_a_load_does_not_have() {
 }
 
 #[test]
+fn shows_the_findings_of_the_audit_first() {
+    let mut report = sample::report();
+    let finding = "event 17 was acknowledged at position 17 and is lost <b>";
+    let audit = report.audit.as_mut().unwrap();
+    audit.findings.add(finding.to_owned());
+
+    let elements = elements(&page(&report));
+
+    let place = |text: &str| elements.iter().position(|element| element.text.contains(text));
+    assert!(place(finding).unwrap() < place("Latency").unwrap());
+    assert!(elements.iter().any(|element| element.text == "findings"));
+    assert!(!elements.iter().any(|element| element.text == "clean"));
+}
+
+#[test]
 fn a_load_without_operations_has_a_page_without_errors() {
     let mut report = sample::quiet_report();
     report.load = Snapshot::default();

@@ -40,6 +40,28 @@ fn an_audit_that_was_not_run_is_not_called_clean() {
 }
 
 #[test]
+fn the_findings_of_the_audit_are_listed() {
+    let mut report = sample::report();
+    let finding = "event 17 was acknowledged at position 17 and is lost";
+    report.audit.as_mut().unwrap().findings.add(finding.to_owned());
+
+    let text = report.to_string();
+
+    assert!(text.contains(finding), "{text}");
+    assert_eq!(report.figures().is_clean, Some(false));
+}
+
+#[test]
+fn a_fault_that_could_not_be_done_is_said_so() {
+    let mut report = sample::report();
+    report.faults[1].error = Some("no such server".to_owned());
+
+    let text = report.to_string();
+
+    assert!(text.contains("; failed: no such server\n"), "{text}");
+}
+
+#[test]
 fn a_limit_that_was_not_found_is_said_so() {
     let mut report = sample::report();
     let limit = report.limit.as_mut().unwrap();

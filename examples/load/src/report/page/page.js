@@ -67,6 +67,12 @@ function showVerdict(report) {
   );
 }
 
+/** Shows the first lines of an audit with findings at the top of the page. */
+function showFindings(report) {
+  const { is_clean: isClean, audit } = report.figures;
+  fill("findings", ...(isClean === false ? [audit.slice(0, 5).join("\n")] : []));
+}
+
 function showSchedule(report) {
   fill(
     "schedule",
@@ -232,6 +238,7 @@ function showConditions(report) {
 function show(report) {
   showSummary(report);
   showVerdict(report);
+  showFindings(report);
   drawLatency(report);
   drawDistribution(report);
   drawRate(report);

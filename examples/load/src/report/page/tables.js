@@ -3,7 +3,7 @@
 // The tables of a report.
 
 /** Creates a table. The first `texts` columns contain text, the others numbers. */
-function table(headings, rows, texts = 1) {
+function table(headings, rows, texts = 1, name = "") {
   const cell = (tag) => (content, column) => {
     const attributes = column < texts ? {} : { class: "number" };
     return element(tag, attributes, content);
@@ -13,13 +13,18 @@ function table(headings, rows, texts = 1) {
   for (const { cells, isTotal } of rows) {
     body.append(element("tr", isTotal ? { class: "total" } : {}, ...cells.map(cell("td"))));
   }
-  return element("div", { class: "scroll" }, element("table", {}, head, body));
+  return element("div", { class: `scroll ${name}` }, element("table", {}, head, body));
 }
 
 /** Creates a table of names and texts. */
 function pairs(entries) {
   const rows = entries.map(([name, text]) =>
-    element("tr", {}, element("th", {}, name), element("td", { class: "text" }, text)),
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name),
+      element("td", { class: "text" }, text),
+    ),
   );
   return element("table", {}, element("tbody", {}, ...rows));
 }
@@ -148,5 +153,5 @@ function errorsTable(report) {
   const rows = Object.keys(report.load.errors).map((text) => ({
     cells: [text, valueOf(report, pointerTo("/load/errors", text), "count")],
   }));
-  return table(["text", "times"], rows);
+  return table(["text", "times"], rows, 1, "wrapped");
 }
