@@ -33,7 +33,21 @@ pub fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A formatted number is the number, rounded.
+        #[test]
+        fn formatted_numbers_are_close(number in -1e9..1e9_f64, whole: u64) {
+            let shown: f64 = decimal(number).replace(',', "").parse().unwrap();
+            let counted: u64 = count(whole).replace(',', "").parse().unwrap();
+
+            prop_assert!((shown - number).abs() <= (0.005 * number.abs()).max(0.005_001));
+            prop_assert_eq!(counted, whole);
+        }
+    }
 
     #[test]
     fn counts_have_separators_of_thousands() {

@@ -37,7 +37,8 @@ impl Mean {
         let value = values.iter().sum::<f64>() / count;
         let deviations: Vec<f64> = values.iter().map(|one| one - value).collect();
         let spread = autocovariance(&deviations, 0);
-        if spread == 0.0 {
+        // Values that are equal but for rounding have an autocorrelation that means nothing.
+        if spread.sqrt() <= 1e-12 * value.abs() {
             return Some(Self { value, variance: 0.0, effective: count });
         }
         let biased = autocorrelation_time(&deviations, 0.0);
@@ -147,6 +148,9 @@ const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -183,6 +187,48 @@ mod tests {
         let mean = Mean::of(&values).unwrap();
 
         assert!((25.0..100.0).contains(&mean.effective), "{mean:?}");
+    }
+
+    #[test]
+    fn values_that_differ_by_rounding_have_no_variance() {
+        let values: Vec<f64> =
+            (1..60).map(|at| (f64::from(at) * 0.9).ln() - f64::from(at).ln()).collect();
+
+        assert_eq!(Mean::of(&values).unwrap().variance, 0.0);
+    }
+
+    proptest! {
+        /// The interval of a mean contains it, and a larger dependence never narrows it below that
+        /// of independent values.
+        #[test]
+        fn an_interval_contains_the_mean(values in vec(-1e6..1e6_f64, 4..200)) {
+            let mean = Mean::of(&values).unwrap();
+            let Interval { low, high } = mean.interval();
+
+            prop_assert!(low <= mean.value && mean.value <= high);
+            prop_assert!((1.0..=values.len() as f64).contains(&mean.effective));
+            let count = values.len() as f64;
+            let spread = values.iter().map(|one| (one - mean.value).powi(2)).sum::<f64>() / count;
+            prop_assert!(mean.variance >= spread / count * (1.0 - 1e-9));
+        }
+
+        /// An interval does not depend on the unit of the values.
+        #[test]
+        fn an_interval_scales_with_the_values(values in vec(1.0..1e3_f64, 4..100)) {
+            let scaled: Vec<f64> = values.iter().map(|one| one * 8.0).collect();
+
+            let (small, large) = (Mean::of(&values).unwrap(), Mean::of(&scaled).unwrap());
+
+            prop_assert_eq!(small.interval().low * 8.0, large.interval().low);
+            prop_assert_eq!(small.interval().high * 8.0, large.interval().high);
+        }
+
+        /// More degrees of freedom narrow an interval.
+        #[test]
+        fn quantiles_fall_with_the_degrees(degrees in 2.0..1e5_f64, more in 0.1..1e3_f64) {
+            prop_assert!(t_quantile(degrees) >= t_quantile(degrees + more));
+            prop_assert!(t_quantile(degrees) >= NORMAL_QUANTILE);
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use load::report::{Compared, Report, ReportError, Verdict, compare};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -18,7 +20,13 @@ fn autoregressive(mean: f64, count: usize, dependence: f64, rng: &mut impl Rng) 
 
 /// Returns a report whose windows have these values as their 99th percentile.
 fn with_p99(values: &[f64], plan: &str) -> Report {
-    let mut report = sample::report();
+    static EMPTY: LazyLock<Report> = LazyLock::new(|| {
+        let mut report = sample::quiet_report();
+        report.settings.model = "open".to_owned();
+        report.load.windows.truncate(1);
+        report
+    });
+    let mut report = EMPTY.clone();
     report.settings.plan = plan.to_owned();
     let window = report.load.windows[0].clone();
     let windows = values.iter().enumerate().map(|(at, value)| {
@@ -28,7 +36,6 @@ fn with_p99(values: &[f64], plan: &str) -> Report {
         window
     });
     report.load.windows = windows.collect();
-    report.servers.servers.clear();
     report
 }
 
@@ -72,18 +79,19 @@ fn a_real_difference_is_found() {
 }
 
 #[test]
-fn a_latency_that_is_higher_by_a_fifth_is_called_higher() {
-    let values = autoregressive(20.0, 60, 0.3, &mut StdRng::seed_from_u64(4));
-    let report = with_p99(&values, "a");
+fn a_latency_that_is_higher_by_a_fifth_is_called_higher_despite_a_fault() {
+    let report = sample::report();
     let mut slower = report.clone();
-    slower.load.windows.iter_mut().for_each(|window| window.latency.p99 *= 1.2);
+    for (window, noise) in slower.load.windows.iter_mut().zip([1.1, 1.3, 1.2].iter().cycle()) {
+        window.latency.p99 *= noise;
+    }
 
     let figure = p99(&report, &slower);
 
     assert_eq!(figure.verdict, Verdict::Higher);
-    assert!((figure.difference_percent.unwrap() - 20.0).abs() < 1e-9, "{figure:?}");
+    assert!((figure.difference_percent.unwrap() - 20.0).abs() < 0.5, "{figure:?}");
     let (low, high) = figure.interval_percent.unwrap();
-    assert!(0.0 < low && low < 20.0 && 20.0 < high, "{figure:?}");
+    assert!(15.0 < low && low < 20.0 && 20.0 < high && high < 25.0, "{figure:?}");
 }
 
 #[test]

@@ -1,4 +1,6 @@
 use load::report::{Report, ServiceGap};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use crate::sample;
 
@@ -55,4 +57,21 @@ fn a_fault_during_a_gap_does_not_end_it() {
 
     let gap = ServiceGap { from: Some(40.0), seconds: 4.0, resolution: 1.0 };
     assert_eq!(gaps, [Some(gap), Some(gap)]);
+}
+
+proptest! {
+    /// A gap has no window with a successful command, and is as long as the number of its windows.
+    #[test]
+    fn a_gap_has_only_windows_without_success(
+        faults in vec(0.0..120.0_f64, 1..5),
+        without_success in vec(0..120_usize, 0..80),
+    ) {
+        for gap in gaps(&faults, &without_success).into_iter().flatten() {
+            let from = gap.from.map_or(0, |from| from as usize);
+            let windows = from..from + gap.seconds as usize;
+
+            prop_assert!(windows.clone().all(|at| without_success.contains(&at)), "{gap:?}");
+            prop_assert_eq!(gap.from.is_none(), windows.is_empty());
+        }
+    }
 }

@@ -1,4 +1,7 @@
+use std::sync::LazyLock;
+
 use load::report::{Report, ReportError};
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::sample;
@@ -48,5 +51,18 @@ fn refuses_a_text_that_is_not_a_report() {
         let refused = Report::from_json(text);
 
         assert!(matches!(refused, Err(ReportError::Invalid(_))), "{text}: {refused:?}");
+    }
+}
+
+proptest! {
+    /// A report of which a part is lost is refused: there is no panic and no incomplete report.
+    #[test]
+    fn refuses_a_report_that_was_cut_off(share in 0.0..1.0_f64) {
+        static JSON: LazyLock<String> = LazyLock::new(|| sample::report().to_json());
+        let json = &*JSON;
+        let length = (json.len() as f64 * share) as usize;
+        let cut = json.get(..length).unwrap_or_default();
+
+        prop_assert!(matches!(Report::from_json(cut), Err(ReportError::Invalid(_))));
     }
 }

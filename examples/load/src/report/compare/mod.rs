@@ -31,7 +31,8 @@ pub struct Compared {
     pub name: &'static str,
     /// Its unit.
     pub unit: &'static str,
-    /// Its mean over the windows of the first load. `None` if it was not measured.
+    /// Its mean over the windows of the first load: the geometric mean of latencies, the arithmetic
+    /// mean of other figures. `None` if it was not measured.
     pub first: Option<f64>,
     /// Its mean over the windows of the second load.
     pub second: Option<f64>,
@@ -112,15 +113,14 @@ fn compare_series(first: &Series, second: &Series, is_paired: bool) -> Compared 
         Some(Interval { high, .. }) if high < 0.0 => Verdict::Lower,
         Some(_) => Verdict::NoDifferenceShown,
     };
-    let percent = |value: f64| means.0.filter(|mean| *mean != 0.0).map(|mean| value / mean * 100.0);
+    let percent = |difference: f64| first.scale.percent(difference, means.0?);
     Compared {
         name: first.name,
         unit: first.unit,
-        first: means.0,
-        second: means.1,
-        difference_percent: difference_percent(means.0, means.1),
-        interval_percent: interval
-            .and_then(|interval| Some((percent(interval.low)?, percent(interval.high)?))),
+        first: means.0.map(|mean| first.scale.mean(mean)),
+        second: means.1.map(|mean| first.scale.mean(mean)),
+        difference_percent: means.1.zip(means.0).and_then(|(two, one)| percent(two - one)),
+        interval_percent: interval.and_then(|one| Some((percent(one.low)?, percent(one.high)?))),
         verdict,
     }
 }

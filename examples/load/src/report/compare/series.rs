@@ -1,3 +1,4 @@
+use self::Scale::{Linear, Logarithmic};
 use crate::report::Report;
 use crate::tally::{Distribution, Window};
 
@@ -7,8 +8,47 @@ pub struct Series {
     pub name: &'static str,
     /// Its unit.
     pub unit: &'static str,
-    /// The values. `None` in a window in which it was not measured.
+    /// The scale on which its values are compared.
+    pub scale: Scale,
+    /// The values on this scale. `None` in a window in which it was not measured.
     values: Vec<Option<f64>>,
+}
+
+/// A scale on which values are compared.
+#[derive(Clone, Copy)]
+pub enum Scale {
+    /// The values themselves: their mean is the arithmetic mean.
+    Linear,
+    /// The logarithms of the values: their mean is that of the geometric mean. One window with a
+    /// hundred times the usual latency does not hide the difference of all others.
+    Logarithmic,
+}
+
+impl Scale {
+    /// Returns a value on the scale.
+    fn of(self, value: f64) -> f64 {
+        match self {
+            Linear => value,
+            Logarithmic => value.ln(),
+        }
+    }
+
+    /// Returns the value of a mean on the scale.
+    pub fn mean(self, mean: f64) -> f64 {
+        match self {
+            Linear => mean,
+            Logarithmic => mean.exp(),
+        }
+    }
+
+    /// Returns a difference on the scale in percent of a mean on the scale. `None` if that is zero.
+    pub fn percent(self, difference: f64, of: f64) -> Option<f64> {
+        match self {
+            Linear if of == 0.0 => None,
+            Linear => Some(difference / of * 100.0),
+            Logarithmic => Some(difference.exp_m1() * 100.0),
+        }
+    }
 }
 
 impl Series {
@@ -30,10 +70,11 @@ pub fn series(report: &Report) -> Vec<Series> {
     let windows = windows.split_last().map(|(_, windows)| windows).unwrap_or_default();
     FIGURES
         .iter()
-        .map(|(name, unit, value)| Series {
+        .map(|(name, unit, scale, value)| Series {
             name,
             unit,
-            values: windows.iter().map(|window| value(report, window)).collect(),
+            scale: *scale,
+            values: windows.iter().map(|one| value(report, one).map(|v| scale.of(v))).collect(),
         })
         .collect()
 }
@@ -41,20 +82,26 @@ pub fn series(report: &Report) -> Vec<Series> {
 /// Returns the value of a figure in a window, if it was measured.
 type Measure = fn(&Report, &Window) -> Option<f64>;
 
-const FIGURES: [(&str, &str, Measure); 9] = [
-    ("rate achieved", "/s", |_, window| Some(window.ended as f64 / window.seconds)),
-    ("p50 of commands", "ms", |_, window| time(&window.latency, |latency| latency.p50)),
-    ("p95 of commands", "ms", |_, window| time(&window.latency, |latency| latency.p95)),
-    ("p99 of commands", "ms", |_, window| time(&window.latency, |latency| latency.p99)),
-    ("service p99 of commands", "ms", |_, window| time(&window.service, |service| service.p99)),
-    ("success, of answered commands", "%", |_, window| success(window)),
-    ("lost rounds per 100 commands", "", |_, window| lost_rounds(window)),
-    ("replication lag", "ms", lag),
-    ("queries answered by the primary", "%", |report, window| primary_share(report, window)),
+const FIGURES: [(&str, &str, Scale, Measure); 9] = [
+    ("rate achieved", "/s", Linear, |_, window| rate(window)),
+    ("p50 of commands", "ms", Logarithmic, |_, window| time(&window.latency, |one| one.p50)),
+    ("p95 of commands", "ms", Logarithmic, |_, window| time(&window.latency, |one| one.p95)),
+    ("p99 of commands", "ms", Logarithmic, |_, window| time(&window.latency, |one| one.p99)),
+    ("service p99 of commands", "ms", Logarithmic, |_, window| {
+        time(&window.service, |one| one.p99)
+    }),
+    ("success, of answered commands", "%", Linear, |_, window| success(window)),
+    ("lost rounds per 100 commands", "", Linear, |_, window| lost_rounds(window)),
+    ("replication lag", "ms", Linear, lag),
+    ("queries answered by the primary", "%", Linear, primary_share),
 ];
 
+fn rate(window: &Window) -> Option<f64> {
+    (window.seconds > 0.0).then(|| window.ended as f64 / window.seconds)
+}
+
 fn time(distribution: &Distribution, value: fn(&Distribution) -> f64) -> Option<f64> {
-    (distribution.count > 0).then(|| value(distribution))
+    (distribution.count > 0).then(|| value(distribution)).filter(|time| *time > 0.0)
 }
 
 fn success(window: &Window) -> Option<f64> {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Compared, Comparison, MIN_WINDOWS, Verdict};
+use super::{Compared, Comparison, MIN_EFFECTIVE_WINDOWS, MIN_WINDOWS, Verdict};
 use crate::report::number::decimal;
 
 impl fmt::Display for Comparison {
@@ -15,8 +15,9 @@ impl fmt::Display for Comparison {
         let windows = if self.is_paired { "compared in pairs" } else { "not paired" };
         writeln!(
             f,
-            "windows: {windows}. Of figures that do not differ, 1 in 20 is called higher or lower \
-             by chance."
+            "windows: {windows}; a verdict needs {MIN_WINDOWS} that are worth \
+             {MIN_EFFECTIVE_WINDOWS} independent ones\nof figures that do not differ, 1 in 20 is \
+             called higher or lower by chance; means of latencies are geometric"
         )
     }
 }
@@ -47,9 +48,7 @@ impl fmt::Display for Verdict {
             Self::Lower => f.write_str("lower"),
             Self::NoDifferenceShown => f.write_str("no difference shown"),
             Self::NotTested => f.write_str("not tested: one value per load"),
-            Self::TooFewWindows => {
-                write!(f, "too few independent windows (at least {MIN_WINDOWS} windows)")
-            }
+            Self::TooFewWindows => f.write_str("too few independent windows"),
         }
     }
 }
