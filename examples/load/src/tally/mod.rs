@@ -5,6 +5,8 @@ mod lap;
 mod recent;
 mod settings;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod times;
 mod windows;
 

@@ -22,7 +22,9 @@ impl Times {
 
     /// Removes all times.
     pub fn clear(&mut self) {
-        self.0.reset();
+        if !self.0.is_empty() {
+            self.0.reset();
+        }
     }
 
     /// Returns the time in milliseconds that this share of the times did not exceed, or `None` if
@@ -33,6 +35,9 @@ impl Times {
 
     /// Returns the distribution without its curve.
     pub fn figures(&self) -> Distribution {
+        if self.0.is_empty() {
+            return Distribution::default();
+        }
         let quantile = |share| self.quantile(share).unwrap_or_default();
         Distribution {
             count: self.0.len(),
