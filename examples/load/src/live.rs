@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use console::{Progress, Stop};
 
-use crate::tally::{Second, Tally, Totals};
+use crate::tally::{Outcomes, Second, Tally, Totals};
 
-/// Shows a load on the terminal until `ended` is set. `asked` is the rate that was asked for at a
-/// time since the start of the load, if there is one.
+/// Shows a load on the terminal until `ended` is set. The duration is `None` if it is not known.
+/// `asked` returns the rate that was asked for at a time since the start of the load, if there is
+/// one.
 pub async fn show(
     tally: &Tally,
-    duration: Duration,
+    duration: Option<Duration>,
     asked: impl Fn(Duration) -> Option<f64>,
     ended: &Stop,
 ) {
-    let mut progress = Progress::toward("load", duration.as_secs());
+    let mut progress = match duration {
+        Some(duration) => Progress::toward("load", duration.as_secs()),
+        None => Progress::open_ended("load"),
+    };
     while !ended.is_set() {
         let totals = tally.totals();
         let rate = asked(totals.elapsed);
@@ -35,12 +39,28 @@ fn line(totals: &Totals, asked: Option<f64>) -> String {
         Some(p99) => format!("p99 {p99:.1} ms {}", sparkline(recent)),
         None => "p99 unknown".to_owned(),
     };
-    let counts = format!(
-        "success {} idempotent {} rejected {} conflict {} error {}",
-        outcomes.success, outcomes.idempotent, outcomes.rejected, outcomes.conflict, outcomes.error,
-    );
+    let shares = shares(outcomes);
     let seconds = elapsed.as_secs();
-    format!("{seconds} s  {rate}  {p99}  {counts}  lost rounds {lost_rounds}  late {late}")
+    format!("{seconds} s  {rate}  {p99}  {shares}  lost rounds {lost_rounds}  late {late}")
+}
+
+/// Returns the share of each way to end. Conflicts and errors are numbers, and left out if there
+/// are none.
+fn shares(outcomes: &Outcomes) -> String {
+    let total = outcomes.total().max(1) as f64;
+    let shares = [
+        ("success", outcomes.success),
+        ("idempotent", outcomes.idempotent),
+        ("rejected", outcomes.rejected),
+    ];
+    let shares = shares.map(|(name, count)| {
+        let percent = 100.0 * count as f64 / total;
+        format!("{name} {percent:.1} %")
+    });
+    let numbers = [("conflict", outcomes.conflict), ("error", outcomes.error)];
+    let numbers = numbers.into_iter().filter(|(_, count)| *count > 0);
+    let numbers = numbers.map(|(name, count)| format!("{name} {count}"));
+    shares.into_iter().chain(numbers).collect::<Vec<_>>().join("  ")
 }
 
 /// Draws the 99th percentile of the latency in each second. A second without commands is blank.
@@ -68,7 +88,6 @@ const SMALLEST: f64 = 0.001;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Outcomes;
 
     fn second(p99: impl Into<Option<f64>>) -> Second {
         Second { ended: 250, p99: p99.into() }
@@ -112,7 +131,7 @@ mod tests {
 
         assert_eq!(
             line,
-            "4 s  250 of 255/s  p99 6.0 ms ▁▂  success 850 idempotent 60 rejected 80 conflict 0 \
+            "4 s  250 of 255/s  p99 6.0 ms ▁▂  success 85.0 %  idempotent 6.0 %  rejected 8.0 %  \
              error 10  lost rounds 7  late 3"
         );
     }
@@ -121,7 +140,7 @@ mod tests {
     fn a_line_without_operations_says_so() {
         let line = line(&Totals::default(), None);
 
-        assert!(line.starts_with("0 s  0/s  p99 unknown  success 0"), "{line}");
+        assert!(line.starts_with("0 s  0/s  p99 unknown  success 0.0 %"), "{line}");
     }
 
     #[tokio::test]
@@ -129,6 +148,6 @@ mod tests {
         let (tally, ended) = (Tally::default(), Stop::default());
         ended.set();
 
-        show(&tally, Duration::from_secs(1), |_| None, &ended).await;
+        show(&tally, Some(Duration::from_secs(1)), |_| None, &ended).await;
     }
 }

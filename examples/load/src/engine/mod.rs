@@ -6,6 +6,8 @@ mod open;
 mod queue;
 mod round;
 mod search;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 use std::sync::Arc;

@@ -133,6 +133,13 @@ impl Schedule {
         if time < self.duration { self.curve.rate(time.as_secs_f64()) } else { 0.0 }
     }
 
+    /// Returns the average rate between two times since the start of the load.
+    pub fn average_rate(&self, from: Duration, until: Duration) -> f64 {
+        let integral = |time: Duration| self.curve.integral(time.min(self.duration).as_secs_f64());
+        let seconds = until.saturating_sub(from).as_secs_f64();
+        if seconds > 0.0 { (integral(until) - integral(from)) / seconds } else { 0.0 }
+    }
+
     /// Returns the number of operations that the rate gives in the whole duration. Even arrivals
     /// are this many, rounded up; Poisson arrivals are this many on average.
     pub fn operations(&self) -> f64 {
@@ -173,6 +180,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Times are in order and inside the duration, for both kinds of arrivals.
         #[test]
         fn times_are_in_order_and_inside_the_duration(
@@ -232,6 +241,24 @@ mod tests {
 
             let expected = schedule.operations();
             prop_assert!((sum - expected).abs() <= 1e-3 * expected, "{sum} instead of {expected}");
+        }
+
+        /// The average rates of windows give the number of operations, also if the last window is
+        /// longer than the rest of the load.
+        #[test]
+        fn average_rates_add_up_to_the_integral(
+            (shape, rate, duration) in any_load(),
+            windows in 1..50_u32,
+        ) {
+            let schedule = schedule(shape, rate, duration, Arrivals::Even);
+            let window = duration / windows + Duration::from_nanos(100);
+
+            let averages = (0..windows)
+                .map(|number| schedule.average_rate(window * number, window * (number + 1)));
+            let sum = averages.sum::<f64>() * window.as_secs_f64();
+
+            let expected = schedule.operations();
+            prop_assert!((sum - expected).abs() <= 1e-6 * expected, "{sum} instead of {expected}");
         }
 
         /// The same seed gives the same times.
