@@ -41,6 +41,9 @@ pub struct Engine<C> {
     /// How long the engine waits, after the last intention has become due, for those that have not
     /// begun.
     pub drain: Duration,
+    /// Whether intentions begin more exactly than the timer of tokio allows, which is up to two
+    /// milliseconds late. Does not work with a paused clock.
+    pub is_exact: bool,
     /// The tally. The engine counts what is due.
     pub tally: Arc<Tally>,
     /// The request to end early.
@@ -61,9 +64,9 @@ pub struct Ending {
 }
 
 impl<C: Carry> Engine<C> {
-    /// Creates an engine that waits 30 seconds for intentions that have not begun.
+    /// Creates an exact engine that waits 30 seconds for intentions that have not begun.
     pub fn new(carry: C, clients: u32, tally: Arc<Tally>, stop: Stop) -> Self {
-        Self { carry, clients, drain: DRAIN, tally, stop }
+        Self { carry, clients, drain: DRAIN, is_exact: true, tally, stop }
     }
 }
 

@@ -1,6 +1,7 @@
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tokio::time;
+use tokio::{task, time};
 
 use super::queue::Step;
 use super::workers::Workers;
@@ -28,7 +29,7 @@ impl<C: Carry> Engine<C> {
             let intended = start + at;
             self.wait_until(intended, &mut workers).await?;
             // Lets the clients run even if all arrivals are behind time.
-            tokio::task::consume_budget().await;
+            task::consume_budget().await;
             if self.stop.is_set() {
                 break;
             }
@@ -50,7 +51,21 @@ impl<C: Carry> Engine<C> {
             if now >= end || self.stop.is_set() {
                 return Ok(());
             }
-            time::sleep_until(end.min(now + STOP_INTERVAL).into()).await;
+            let left = (end - now).min(STOP_INTERVAL);
+            if !self.is_exact {
+                time::sleep(left).await;
+            } else if left > TIMER_ERROR {
+                time::sleep(left - TIMER_ERROR).await;
+            } else {
+                let left = left.max(SHORTEST_WAIT);
+                let slept = task::spawn_blocking(move || thread::sleep(left)).await;
+                slept.map_err(LoadError::Client)?;
+            }
         }
     }
 }
+
+/// How late the timer of tokio may fire: it counts milliseconds, and waits for whole ones.
+const TIMER_ERROR: Duration = Duration::from_millis(2);
+/// The shortest wait. It limits the CPU time that waiting takes at a high rate.
+const SHORTEST_WAIT: Duration = Duration::from_micros(300);

@@ -79,7 +79,7 @@ impl<S: Service> Engine<Recorder<S>> {
 fn engine<S: Service>(service: S, clients: u32) -> Engine<Recorder<S>> {
     let tally = Arc::new(Tally::new(TallySettings::default()));
     let recorder = Recorder { service, tally: tally.clone(), runs: Arc::default() };
-    Engine::new(recorder, clients, tally, Stop::default())
+    Engine { is_exact: false, ..Engine::new(recorder, clients, tally, Stop::default()) }
 }
 
 /// An intention whose service takes this long.
