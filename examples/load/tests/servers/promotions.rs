@@ -68,3 +68,24 @@ async fn reads_go_on_after_the_only_replica_was_promoted() {
     assert_eq!(history.served_by().role(), Role::Replica);
     assert_eq!(history.events()[0].sequence_number(), appended.first());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_with_more_events_than_the_promoted_one_loses_them() {
+    let fixture = Fixture::start(2, &["0s kill primary for 1m", "1ms promote replica-0"]).await;
+    let [_, behind, ahead] = &fixture.servers.sql()[..] else { panic!("there are two replicas") };
+    let ahead = ahead.connect("test", Duration::from_secs(60)).await.unwrap();
+    fixture.servers.embedded().unwrap().server(1).stop_streaming().await.unwrap();
+    let mut clients = Clients::start(&fixture.stores.writer);
+    // The primary acknowledges nothing, and sends all to the other replica.
+    let head = "SELECT coalesce(max(sequence_number), 0) FROM events";
+    while ahead.query_one(head, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    let behind = behind.connect("test", Duration::from_secs(60)).await.unwrap();
+    assert_eq!(behind.query_one(head, &[]).await.unwrap().get::<_, i64>(0), 0);
+
+    let marks = fixture.direct(Instant::now(), &Stop::default()).await;
+
+    clients.wait_for(20).await;
+    let acknowledged = clients.end().await;
+    assert_done(&marks, &["kill primary", "promote replica-0"]);
+    fixture.assert_holds(&acknowledged, 2).await;
+}
