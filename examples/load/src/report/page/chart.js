@@ -8,10 +8,11 @@ const charts = [];
  * Draws a chart into an element and returns an object with `update(x, series)`.
  *
  * `chart` has: `name`, `title`, `unit`, `x` (numbers), `series` (objects with `label`, `values`,
- * and optionally `color`, `dash`, `isArea`, `isBars`, `text`), and optionally `marks`
- * (objects with `at`, `until`, `text`), `isLog`, `isLogWithZero`, `isStacked`, `isTime`, `end` (of
- * the time axis), `xTicks` (pairs of a position and a label), `xText` (a function that formats a
- * value of `x`).
+ * and optionally `color`, `dash`, `isArea`, `isBars`, `text`), and optionally
+ * - `isLog`, or `linearBelow` for a logarithmic axis with zero that is linear below this value,
+ * - `isStacked`, if each series is an area on top of the next one,
+ * - `isTime`, `end` (of the time axis), `marks` (objects with `at`, `until`, `text`),
+ * - `xTicks` (pairs of a position and a label), `xText` (a function that formats a value of `x`).
  */
 function drawChart(container, chart) {
   const drawn = { container, chart, plot: null };
@@ -93,22 +94,21 @@ function xRange(chart) {
   };
 }
 
-function yScale({ isLog, isLogWithZero }) {
+function yScale({ isLog, linearBelow }) {
   if (isLog) {
     return { distr: 3 };
   }
   const fromZero = (_, low, high) => [0, high > 0 ? high * 1.08 : 1];
   // The inverse hyperbolic sine is linear near zero and logarithmic far from it.
-  return isLogWithZero
-    ? { distr: 4, asinh: 0.1, range: (_, low, high) => [0, Math.max(high * 1.5, 1)] }
+  return linearBelow
+    ? { distr: 4, asinh: linearBelow, range: (_, low, high) => [0, Math.max(high * 1.5, 1)] }
     : { range: fromZero };
 }
 
-/** Returns zero and the powers of ten of a logarithmic axis with zero. */
-function powersWithZero(plot) {
-  const exponents = Array.from({ length: 12 }, (_, at) => at - 1);
-  const powers = exponents.map((exponent) => Number(`1e${exponent}`));
-  return [0, ...powers.filter((power) => power <= plot.scales.y.max)];
+/** Returns a function for zero and the powers of ten of a logarithmic axis with zero. */
+function powersFrom(least) {
+  const powers = Array.from({ length: 12 }, (_, at) => Number(`1e${at}`) * least);
+  return (plot) => [0, ...powers.filter((power) => power <= plot.scales.y.max)];
 }
 
 function xAxis(chart, last) {
@@ -139,7 +139,7 @@ function yAxis(chart) {
     grid: chart.isLog ? { ...own.grid, filter: decades } : own.grid,
     size: 62,
     space: chart.isLog ? 24 : 36,
-    ...(chart.isLogWithZero && { splits: powersWithZero }),
+    ...(chart.linearBelow && { splits: powersFrom(chart.linearBelow) }),
     values: (_, splits) => splits.map(label),
   };
 }

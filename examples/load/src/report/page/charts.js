@@ -208,7 +208,11 @@ function drawLostRounds(report) {
 
 function drawBatches(report) {
   const container = document.getElementById("batches");
-  const chart = { name: "batches", title: "Events per transaction", unit: "transactions" };
+  const chart = {
+    name: "batches",
+    title: "Events per transaction",
+    unit: "transactions, logarithmic scale",
+  };
   const sizes = Object.entries(report.servers.batches?.sizes ?? {});
   if (sizes.length === 0) {
     explain(container, chart, "The sizes of the transactions are not known.");
@@ -216,6 +220,7 @@ function drawBatches(report) {
   }
   drawChart(container, {
     ...chart,
+    linearBelow: 1,
     x: sizes.map(([size]) => Number(size)),
     xText: (size) => `${size} events`,
     series: [{ label: "transactions", values: sizes.map(([, count]) => count), isBars: true }],
@@ -295,7 +300,7 @@ function drawLag(report) {
     {
       title: "Replication lag",
       unit: "ms",
-      isLogWithZero: true,
+      linearBelow: 0.1,
       ...joined(lines),
     },
     "No replica was observed.",

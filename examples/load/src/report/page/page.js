@@ -232,7 +232,7 @@ function showConditions(report) {
       ],
     ]),
   );
-  fill("options", pairs(Object.entries(settings.options)));
+  fill("options", list(Object.entries(settings.options)));
 }
 
 function show(report) {

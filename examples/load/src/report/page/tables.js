@@ -29,6 +29,14 @@ function pairs(entries) {
   return element("table", {}, element("tbody", {}, ...rows));
 }
 
+/** Creates a list of names and texts in as many columns as fit. */
+function list(entries) {
+  const items = entries.map(([name, text]) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, text)),
+  );
+  return element("dl", {}, ...items);
+}
+
 function operationsTable(report) {
   const headings = [
     "",
@@ -114,7 +122,7 @@ function serversTable(report) {
     return {
       cells: [
         [server.name, ...server.later_names].join(", later "),
-        server.version,
+        server.version.split(" ")[0],
         value("answered", "count"),
         value("answered_share", "percent"),
         value("query_reads", "count"),
