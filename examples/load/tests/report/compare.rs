@@ -168,12 +168,13 @@ fn another_way_to_run_the_load_is_a_warning() {
     let mut other = report.clone();
     other.machine.processors = 8;
     other.settings.model = "closed".to_owned();
-    other.settings.options.insert("--clients".to_owned(), "64".to_owned());
+    other.settings.options.insert("rate".to_owned(), "64".to_owned());
+    other.settings.options.insert("html".to_owned(), "other.html".to_owned());
     other.faults.clear();
 
     let comparison = compare(&report, &other).unwrap();
 
-    let expected = ["the machine", "the model", "the list of faults", "the option --clients"];
+    let expected = ["the machine", "the model", "the list of faults", "the option rate"];
     let starts = comparison.warnings.iter().zip(expected);
     assert_eq!(comparison.warnings.len(), expected.len(), "{:?}", comparison.warnings);
     for (warning, start) in starts {

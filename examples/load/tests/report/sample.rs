@@ -179,7 +179,7 @@ fn snapshot(windows: Vec<Window>) -> Snapshot {
 }
 
 fn settings() -> Settings {
-    let options = [("--clients", "16"), ("--duration", "2m"), ("--rate", "120")];
+    let options = [("clients", "16"), ("duration", "2m"), ("html", "load.html"), ("rate", "120")];
     Settings {
         eddyline: "0.1.0".to_owned(),
         model: "open".to_owned(),
@@ -233,7 +233,7 @@ fn limit() -> Limit {
 fn observations() -> Observations {
     let server = |name: &str, reads, lag: f64| ServerObservation {
         name: name.to_owned(),
-        version: "15.18".to_owned(),
+        version: "15.18 (Debian 15.18-0+deb12u1)".to_owned(),
         reads: Some(reads),
         query_reads: Some(if name == "primary" { 124 } else { reads }),
         cpu_seconds: Some(reads as f64 / 1_000.0),

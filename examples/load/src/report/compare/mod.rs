@@ -190,7 +190,7 @@ fn warnings(first: &Report, second: &Report) -> Vec<String> {
     check("the list of servers", first.describe_servers(), second.describe_servers());
     check("the list of faults", first.describe_faults(), second.describe_faults());
     let names: BTreeSet<_> = one.options.keys().chain(other.options.keys()).collect();
-    for name in names {
+    for name in names.into_iter().filter(|name| !HARMLESS_OPTIONS.contains(&name.as_str())) {
         let value = |options: &BTreeMap<String, String>| {
             options.get(name).cloned().unwrap_or_else(|| "not set".to_owned())
         };
@@ -210,3 +210,5 @@ pub const MIN_WINDOWS: usize = 20;
 /// dependence is often underestimated: in simulations, up to 11 % of equal loads were called
 /// different.
 const MIN_EFFECTIVE_WINDOWS: f64 = 12.0;
+/// The options that do not change the figures, or are compared as settings.
+const HARMLESS_OPTIONS: [&str; 4] = ["clients", "html", "json", "write-plan"];
