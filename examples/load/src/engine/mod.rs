@@ -30,8 +30,9 @@ pub trait Carry: Clone + Send + Sync + 'static {
 /// The clients that carry out intentions.
 ///
 /// Clients are tasks, and each carries out one intention at a time. Any client takes any intention,
-/// but the steps of a visit run one after the other and in order: a step that comes while an earlier
-/// one of its visit is running waits for it, and the client of the earlier one goes on with it.
+/// but the steps of a visit run one after the other and in order. A step that comes while an
+/// earlier step of its visit is running waits. The client that ends the earlier step goes on with
+/// it.
 #[derive(Clone, Debug)]
 pub struct Engine<C> {
     /// What carries out the intentions. It counts in the tally of the engine.
@@ -41,8 +42,8 @@ pub struct Engine<C> {
     /// How long the engine waits, after the last intention has become due, for those that have not
     /// begun.
     pub drain: Duration,
-    /// Whether intentions begin more exactly than the timer of tokio allows, which is up to two
-    /// milliseconds late. Does not work with a paused clock.
+    /// Whether the open loop waits more exactly than with the timer of tokio, which is up to two
+    /// milliseconds late. Must be `false` if the clock of tokio is paused.
     pub is_exact: bool,
     /// The tally. The engine counts what is due.
     pub tally: Arc<Tally>,

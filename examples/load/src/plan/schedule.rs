@@ -78,8 +78,8 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// If the duration is zero or longer than [`LONGEST_LOAD`], the rate is not a number above zero, or the highest rate is above
-    /// [`MAX_RATE`].
+    /// If the duration is zero or longer than [`LONGEST_LOAD`], the rate is not a number above zero,
+    /// or the highest rate is above [`MAX_RATE`].
     pub fn new(
         shape: Shape,
         rate: f64,

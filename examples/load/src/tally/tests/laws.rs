@@ -79,7 +79,7 @@ fn sum<T>(items: &[T], figure: impl Fn(&T) -> u64) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// The sums of the windows are the totals, even if ends are counted out of order.
     #[test]
@@ -97,7 +97,10 @@ proptest! {
         prop_assert_eq!(sum(windows, |window| window.due), drawn.len() as u64);
         prop_assert_eq!(sum(windows, |window| window.ended), *ended);
         prop_assert_eq!(outcomes.total(), *ended);
-        prop_assert_eq!(sum(windows, |window| window.command_outcomes.total()), commands.latency.count);
+        prop_assert_eq!(
+            sum(windows, |window| window.command_outcomes.total()),
+            commands.latency.count
+        );
         prop_assert_eq!(sum(windows, |window| window.latency.count), commands.latency.count);
         prop_assert_eq!(sum(windows, |window| window.service.count), commands.service.count);
         prop_assert_eq!(sum(windows, |window| window.query_latency.count), queries.latency.count);
@@ -175,7 +178,8 @@ proptest! {
     fn quantiles_are_ordered(drawn in proptest::collection::vec(any_operation(), 1..100)) {
         let snapshot = counted(&drawn).snapshot();
 
-        for Operation { latencies: Latencies { latency, service }, .. } in snapshot.operations.values() {
+        for operation in snapshot.operations.values() {
+            let Latencies { latency, service } = &operation.latencies;
             for Distribution { p50, p95, p99, p999, max, curve, .. } in [latency, service] {
                 prop_assert!([p50, p95, p99, p999, max].is_sorted());
                 prop_assert!(curve.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1));
