@@ -61,6 +61,21 @@ fn finds_an_event_that_was_acknowledged_at_the_position_of_another_one() {
 }
 
 #[test]
+fn finds_an_event_at_another_position() {
+    let mut library = with_two_books();
+    let [first, second] = [0, 1].map(|index| library.log[index].id());
+    library.forget_replies();
+    library.replies.command(added(book(1)), &Ok(success(first, 1)));
+    library.replies.command(added(book(2)), &Ok(success(second, 2)));
+
+    let found = library.findings();
+
+    let lost = format!("event 2, BookCopyAddedToCirculation {second}: was acknowledged");
+    let other = format!("event 3, BookCopyAddedToCirculation {second}: no client was told");
+    assert!(found[0].starts_with(&lost) && found[1].starts_with(&other), "{found:?}");
+}
+
+#[test]
 fn finds_an_event_that_was_not_acknowledged() {
     let mut library = with_two_books();
     let (reader, name, occurred_at) = (reader(1), "Ada Lovelace".to_owned(), at(1));
