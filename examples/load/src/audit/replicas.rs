@@ -15,15 +15,12 @@ pub async fn check(
     primary: &Fingerprint,
     findings: &mut Findings,
 ) {
-    for (number, error) in &stores.gone {
-        findings.add(format!("replica-{number} cannot be reached: {}", error_chain(error)));
+    for (name, error) in &stores.gone {
+        findings.add(format!("{name} cannot be reached: {}", error_chain(error)));
     }
-    let is_gone = |number: &usize| stores.gone.iter().any(|(gone, _)| gone == number);
-    let numbers = (0..).filter(|number| !is_gone(number));
-    for (number, replica) in numbers.zip(&stores.replicas) {
-        let name = format!("replica-{number}");
+    for (name, replica) in &stores.replicas {
         let replica = replica.at_least(head);
-        match read(&name, &replica, query, |_| {}).await {
+        match read(&name.to_string(), &replica, query, |_| {}).await {
             Ok((fingerprint, _)) if fingerprint == *primary => {}
             Ok((fingerprint, _)) => {
                 let shown = first_difference(&stores.primary, &replica, query).await;

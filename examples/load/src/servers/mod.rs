@@ -53,9 +53,9 @@ pub struct AuditStores {
     /// Reads from the primary.
     pub primary: Store<ReadOnly>,
     /// Each reads from one replica.
-    pub replicas: Vec<Store<ReadOnly>>,
-    /// The replicas that cannot be reached: the number of each among all replicas, and the cause.
-    pub gone: Vec<(usize, LoadError)>,
+    pub replicas: Vec<(ServerName, Store<ReadOnly>)>,
+    /// The replicas that cannot be reached, each with the cause.
+    pub gone: Vec<(ServerName, LoadError)>,
 }
 
 impl Servers {
@@ -149,19 +149,23 @@ impl Servers {
     ///
     /// Can be dropped at any time.
     pub async fn connect_for_audit(&self) -> Result<AuditStores, LoadError> {
-        let (primary, addresses) = match &self.location {
+        let (primary, addresses): (_, Vec<_>) = match &self.location {
             Location::Embedded(embedded) => {
                 let roles = embedded.roles();
-                let replicas = roles.replicas().map(|(_, index)| embedded.url(index));
+                let replicas = roles.replicas();
+                let replicas = replicas.map(|(number, index)| (number, embedded.url(index)));
                 (embedded.url(roles.primary()), replicas.collect())
             }
-            Location::Given { primary, replicas } => (primary.clone(), replicas.clone()),
+            Location::Given { primary, replicas } => {
+                (primary.clone(), (0..).zip(replicas.iter().cloned()).collect())
+            }
         };
         let (mut replicas, mut gone) = (Vec::new(), Vec::new());
-        for (number, address) in addresses.iter().enumerate() {
-            match connect_audit_store(&self.config(address)?).await {
-                Ok(replica) => replicas.push(replica),
-                Err(error) => gone.push((number, error)),
+        for (number, address) in addresses {
+            let name = ServerName::Replica(number);
+            match connect_audit_store(&self.config(&address)?).await {
+                Ok(replica) => replicas.push((name, replica)),
+                Err(error) => gone.push((name, error)),
             }
         }
         let primary = connect_audit_store(&self.config(&primary)?).await?;

@@ -2,7 +2,7 @@ use eddyline::{AppendCondition, Config, Event, ReadOnly, RetryPolicy, SequenceNu
 use load::LoadError;
 use load::audit::{Audit, audit};
 use load::replies::Replies;
-use load::servers::AuditStores;
+use load::servers::{AuditStores, ServerName};
 use serde_json::json;
 
 use crate::town::{Town, cluster};
@@ -11,7 +11,7 @@ use crate::town::{Town, cluster};
 async fn audit_with_replica(town: &Town, other: &Town) -> Audit {
     let stores = AuditStores {
         primary: town.primary().await,
-        replicas: vec![other.primary().await],
+        replicas: vec![(ServerName::Replica(0), other.primary().await)],
         gone: Vec::new(),
     };
     audit(&stores, Replies::after(SequenceNumber::new(u64::MAX))).await.unwrap()
@@ -48,7 +48,7 @@ async fn a_replica_that_is_gone_is_a_finding() {
     register(&town, "Ada Lovelace").await;
     let stores = AuditStores {
         primary: town.primary().await,
-        replicas: vec![other.primary().await],
+        replicas: vec![(ServerName::Replica(0), other.primary().await)],
         gone: Vec::new(),
     };
     drop_database(&other).await;
@@ -67,8 +67,9 @@ async fn a_replica_that_cannot_be_reached_is_a_finding_and_the_others_are_compar
     register(&other, "Grace Hopper").await;
     let unreachable = Config::new("postgres://postgres@127.0.0.1:1/library").unwrap();
     let error = Store::<ReadOnly>::connect(unreachable.retry(RetryPolicy::never())).await;
-    let gone = vec![(0, LoadError::Store(error.unwrap_err()))];
-    let (primary, replicas) = (town.primary().await, vec![other.primary().await]);
+    let gone = vec![(ServerName::Replica(0), LoadError::Store(error.unwrap_err()))];
+    let (primary, replicas) =
+        (town.primary().await, vec![(ServerName::Replica(1), other.primary().await)]);
 
     let replies = Replies::after(SequenceNumber::new(u64::MAX));
     let audit = audit(&AuditStores { primary, replicas, gone }, replies).await.unwrap();

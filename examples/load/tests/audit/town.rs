@@ -16,7 +16,7 @@ use library::queries::{
 };
 use load::audit::Audit;
 use load::replies::{Canonical, Replies, Subject};
-use load::servers::AuditStores;
+use load::servers::{AuditStores, ServerName};
 use load::service::Service;
 use local_postgres::Cluster;
 use rand::rngs::StdRng;
@@ -71,7 +71,7 @@ impl Town {
     pub async fn audit(&self, replies: Replies) -> Audit {
         let stores = AuditStores {
             primary: self.primary().await,
-            replicas: vec![self.reader.clone()],
+            replicas: vec![(ServerName::Replica(0), self.reader.clone())],
             gone: Vec::new(),
         };
         load::audit::audit(&stores, replies).await.unwrap()

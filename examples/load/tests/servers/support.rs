@@ -53,7 +53,7 @@ impl Fixture {
         for (position, id) in acknowledged {
             assert_eq!(stored.get(position), Some(id), "position {position}");
         }
-        for replica in &audit.replicas {
+        for (_, replica) in &audit.replicas {
             let replica = replica.at_least(history.position());
             assert_eq!(ids(&replica.query(Filter::everything()).await.unwrap()), stored);
         }
