@@ -133,7 +133,7 @@ async fn a_client_that_panics_ends_the_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_between_threads() {
-    let engine = Engine { is_exact: true, ..engine(Takes, 16) };
+    let engine = Engine { drain: Duration::from_secs(3_600), is_exact: true, ..engine(Takes, 16) };
     let gap = Duration::from_micros(20);
     let arrivals = even(20_000, gap, 0).map(|planned| {
         let intention = lending(planned.intention.visit % 100, 0);
