@@ -1,8 +1,10 @@
 //! The options of the program.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// Runs a lending library under load on eddyline, reports what came of it, and audits the log.
 ///
@@ -38,7 +40,7 @@ pub enum Action {
 }
 
 /// The options of a load.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 pub struct LoadOptions {
     /// The options of the city.
     #[command(flatten)]
@@ -66,7 +68,7 @@ pub struct LoadOptions {
 }
 
 /// The options of the city.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "City")]
 pub struct CityOptions {
     /// Number of books in circulation at the start
@@ -94,7 +96,7 @@ pub struct CityOptions {
 }
 
 /// The options of the rate.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Rate")]
 pub struct RateOptions {
     /// Duration of the load, in seconds
@@ -155,7 +157,8 @@ pub struct RateOptions {
 }
 
 /// How the rate changes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum RateShape {
     /// The same rate all the time
     Constant,
@@ -166,7 +169,8 @@ pub enum RateShape {
 }
 
 /// When operations begin.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Spacing {
     /// Evenly spaced
     Even,
@@ -175,7 +179,7 @@ pub enum Spacing {
 }
 
 /// The options of the mix.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Mix, in percent")]
 pub struct MixArguments {
     /// Shares of lending and returning, of circulation, and of reader management among the commands
@@ -206,7 +210,7 @@ pub struct MixArguments {
 }
 
 /// The options of the plan.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Plan")]
 pub struct PlanOptions {
     /// Seed of the plan; the same seed gives the same intentions
@@ -225,11 +229,11 @@ pub struct PlanOptions {
     /// A fault and its time since the start, such as `30s pause replica-1 for 5s`. Actions: pause,
     /// freeze, kill, slow, restart, promote. May be given several times
     #[arg(long, value_names = ["TIME", "ACTION", "SERVER"], num_args = 1..=5, conflicts_with = "primary")]
-    pub at: Vec<Vec<String>>,
+    pub at: Vec<String>,
 }
 
 /// The options of the servers.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Servers")]
 pub struct ServerOptions {
     /// Number of replicas to start; without any, the primary answers the queries
@@ -240,12 +244,14 @@ pub struct ServerOptions {
     /// Address of the primary, such as postgres://user:password@host:5432/database
     #[arg(long, value_name = "URL", env = "LIBRARY_PRIMARY", hide_env_values = true)]
     #[arg(requires = "replica")]
+    #[serde(skip)]
     pub primary: Option<String>,
 
     /// Address of a replica; may be given several times, and may be that of the primary. The
     /// environment variable contains one address per line
     #[arg(long, value_name = "URL", env = "LIBRARY_REPLICA", hide_env_values = true)]
     #[arg(requires = "primary", value_delimiter = '\n')]
+    #[serde(skip)]
     pub replica: Vec<String>,
 
     /// Name of the log; an existing log is continued
@@ -266,7 +272,7 @@ pub struct ServerOptions {
 }
 
 /// The options of the report.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Report")]
 pub struct ReportOptions {
     /// File to which the report is written as JSON
@@ -277,4 +283,94 @@ pub struct ReportOptions {
     /// in the folder target if there is one
     #[arg(long, value_name = "FILE", env = "LIBRARY_HTML")]
     pub html: Option<PathBuf>,
+}
+
+impl LoadOptions {
+    /// Returns the names and values of all options but the addresses, which can have passwords.
+    pub fn named(&self) -> BTreeMap<String, String> {
+        let groups = serde_json::to_value(self).unwrap_or_default();
+        let groups = groups.as_object().into_iter().flat_map(|groups| groups.values());
+        let options = groups.filter_map(serde_json::Value::as_object).flatten();
+        options
+            .map(|(name, value)| {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                (name.replace('_', "-"), text)
+            })
+            .collect()
+    }
+}
+
+impl PlanOptions {
+    /// Returns the text of each fault. A fault begins with its time, and the shell may have split
+    /// it into words.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults: Vec<String> = Vec::new();
+        let mut before = "";
+        for word in self.at.iter().flat_map(|text| text.split_whitespace()) {
+            let is_time = word.starts_with(|first: char| first.is_ascii_digit());
+            match faults.last_mut() {
+                Some(fault) if !is_time || before == "for" => {
+                    fault.push(' ');
+                    fault.push_str(word);
+                }
+                _ => faults.push(word.to_owned()),
+            }
+            before = word;
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> LoadOptions {
+        Arguments::parse_from([&["load"], arguments].concat()).load
+    }
+
+    #[test]
+    fn arguments_are_declared_consistently() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn several_replicas_are_accepted() {
+        let options = parse(&["--primary", "a", "--replica", "b", "--replica", "c"]);
+
+        assert_eq!(options.servers.replica, ["b", "c"]);
+    }
+
+    #[test]
+    fn an_address_with_spaces_is_one_address() {
+        let replica = "host=replica-a port=5432 dbname=library";
+
+        let options = parse(&["--primary", "a", "--replica", replica]);
+
+        assert_eq!(options.servers.replica, [replica]);
+    }
+
+    #[test]
+    fn faults_are_given_as_one_text_or_as_words() {
+        let words = "--at 30s pause replica-1 for 5s --at 60s kill primary --seconds 90";
+        let words = words.split(' ').collect::<Vec<_>>();
+        let text = ["--at", "30s pause replica-1 for 5s", "--at", "60s kill primary"];
+
+        for arguments in [&words[..], &text] {
+            let faults = parse(arguments).plan.faults();
+
+            assert_eq!(faults, ["30s pause replica-1 for 5s", "60s kill primary"]);
+        }
+    }
+
+    #[test]
+    fn the_named_options_have_no_addresses() {
+        let options = parse(&["--primary", "postgres://a:secret@b/c", "--replica", "d"]).named();
+
+        assert_eq!(options["mix"], "[70.0,25.0,5.0]");
+        assert_eq!(options["shape"], "day");
+        assert!(!options.values().any(|value| value.contains("secret")), "{options:?}");
+    }
 }

@@ -1,9 +1,11 @@
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use library::queries::QueryError;
-
-use crate::plan::ScheduleError;
+use crate::city::SkewError;
+use crate::faults::ScriptError;
+use crate::plan::file::PlanFileError;
+use crate::plan::{MixError, ScheduleError};
+use crate::seed::SizeError;
 use crate::servers::ServerName;
 
 /// An error that ends the load generator.
@@ -17,10 +19,34 @@ pub enum LoadError {
     #[error(transparent)]
     Cluster(local_postgres::Error),
 
-    /// The report file could not be written.
+    /// The goal of a search for the limit is not allowed.
+    #[error("--goal-ms must be above 0 and at most 600000, not {goal}")]
+    Goal {
+        /// The goal, in milliseconds.
+        goal: f64,
+    },
+
+    /// The shares of the load are not possible.
+    #[error(transparent)]
+    Mix(#[from] MixError),
+
+    /// A plan cannot be read or written.
+    #[error(transparent)]
+    Plan(#[from] PlanFileError),
+
+    /// A report cannot be read.
+    #[error("cannot compare {}", path.display())]
+    Compare {
+        /// The path of the report.
+        path: PathBuf,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The report could not be written.
     #[error("cannot write {}", path.display())]
-    Json {
-        /// The path of the report file.
+    ReportFile {
+        /// The path of the file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
@@ -34,13 +60,21 @@ pub enum LoadError {
     #[error(transparent)]
     Proxy(fault_proxy::Error),
 
-    /// The existing log could not be read into the population.
-    #[error(transparent)]
-    Query(QueryError),
-
     /// The load has no valid schedule.
     #[error(transparent)]
-    Schedule(ScheduleError),
+    Schedule(#[from] ScheduleError),
+
+    /// A fault cannot be carried out.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+
+    /// The size of the city is not possible.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+
+    /// The choices in the city cannot be so unequal.
+    #[error(transparent)]
+    Skew(#[from] SkewError),
 
     /// The database of the load generator's own servers refused a statement.
     #[error("the load generator's own PostgreSQL refused to {action}")]
@@ -54,11 +88,4 @@ pub enum LoadError {
     /// The event store failed.
     #[error(transparent)]
     Store(eddyline::Error),
-}
-
-impl LoadError {
-    /// Returns the error of a report file.
-    pub fn json(path: &Path, source: io::Error) -> Self {
-        Self::Json { path: path.to_owned(), source }
-    }
 }

@@ -17,21 +17,28 @@
 //!   themselves.
 //! - [`audit`]: reads the log and compares it with the rules and the replies.
 //! - [`report`]: the result, as text, JSON and a page; and the comparison of two results.
+//! - [`args`], [`setup`]: the options of the program, and what they say once they are checked.
+//! - [`run`], [`drive`]: a load from its beginning to its audit.
 
+pub mod args;
 pub mod audit;
 pub mod city;
 pub mod clock;
+pub mod drive;
 pub mod engine;
 pub mod faults;
 pub mod journey;
 pub mod live;
+pub mod machine;
 pub mod observer;
 pub mod plan;
 pub mod replies;
 pub mod report;
+pub mod run;
 pub mod seed;
 pub mod servers;
 pub mod service;
+pub mod setup;
 pub mod tally;
 
 mod error;

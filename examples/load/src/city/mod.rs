@@ -19,7 +19,7 @@ use self::state::{Copy, Reader, State};
 use crate::plan::{Act, Aim, Intention};
 
 pub use self::deed::{Browse, Deed, End, Request};
-pub use self::of_log::{CityBuilder, Skew};
+pub use self::of_log::{CityBuilder, Skew, SkewError};
 
 /// The books and readers, shared by all clients.
 ///

@@ -20,6 +20,33 @@ pub struct Skew {
     pub readers: f64,
 }
 
+/// An exponent is not allowed.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{option} must be between 0 and {MAX_SKEW}, not {value}")]
+pub struct SkewError {
+    /// The option.
+    pub option: &'static str,
+    /// Its value.
+    pub value: f64,
+}
+
+impl Skew {
+    /// Checks the exponents.
+    ///
+    /// # Errors
+    ///
+    /// [`SkewError`] if one is negative, not a number, or so high that one reader would do
+    /// everything.
+    pub fn check(self) -> Result<Self, SkewError> {
+        for (option, value) in [("--book-skew", self.copies), ("--reader-skew", self.readers)] {
+            if !(0.0..=MAX_SKEW).contains(&value) {
+                return Err(SkewError { option, value });
+            }
+        }
+        Ok(self)
+    }
+}
+
 /// A city that is built from the events of a log.
 #[derive(Debug)]
 pub struct CityBuilder {
@@ -149,5 +176,7 @@ impl CityBuilder {
     }
 }
 
+/// The highest exponent.
+const MAX_SKEW: f64 = 2.0;
 /// The number of events between two updates of the progress.
 const PROGRESS_INTERVAL: u64 = 5_000;

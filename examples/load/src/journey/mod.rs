@@ -28,7 +28,7 @@ struct Shared {
     city: City,
     service: Service,
     tally: Arc<Tally>,
-    replies: Arc<Replies>,
+    replies: Replies,
     pause_after_error: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Journey {
         city: City,
         service: Service,
         tally: Arc<Tally>,
-        replies: Arc<Replies>,
+        replies: Replies,
         pause_after_error: Duration,
     ) -> Self {
         Self { shared: Arc::new(Shared { city, service, tally, replies, pause_after_error }) }

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::chance::Chance;
 
 /// A way in which a store is broken, to prove that the audit notices.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Sabotage {
     /// An event is acknowledged and not stored.
     Lost,

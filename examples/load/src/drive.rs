@@ -1,0 +1,76 @@
+//! Runs the clients as the options say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::LoadError;
+use crate::engine::{Engine, Limit, LimitStep};
+use crate::journey::Journey;
+use crate::live;
+use crate::setup::Mode;
+use crate::tally::Tally;
+use console::{Stop, print_stderr};
+
+/// What came of running the clients.
+#[derive(Debug, Default)]
+pub struct Driven {
+    /// The operations that were due and have not begun.
+    pub not_begun: u64,
+    /// The limit, if it was looked for.
+    pub limit: Option<Limit>,
+}
+
+/// Runs the clients until the load ends or `stop` is set.
+///
+/// # Errors
+///
+/// [`LoadError::Client`] if a client panics.
+pub async fn drive(
+    mode: &Mode,
+    journey: Journey,
+    clients: u32,
+    tally: &Arc<Tally>,
+    stop: &Stop,
+) -> Result<Driven, LoadError> {
+    let engine = Engine::new(journey, clients, Arc::clone(tally), stop.clone());
+    let shown_until = Stop::default();
+    let rates = match mode {
+        Mode::Open(plan) => plan.rates(RATE_WINDOW),
+        Mode::Closed { .. } | Mode::Limit { .. } => Vec::new(),
+    };
+    let asked = |time: Duration| rates.get(time.as_secs() as usize).copied();
+    let load = async {
+        let driven = run(mode, &engine).await;
+        shown_until.set();
+        driven
+    };
+    let (driven, ()) = tokio::join!(load, live::show(tally, mode.duration(), asked, &shown_until));
+    driven
+}
+
+async fn run(mode: &Mode, engine: &Engine<Journey>) -> Result<Driven, LoadError> {
+    let start = engine.tally.settings().start;
+    match mode {
+        Mode::Closed { wishes, duration } => {
+            let ending = engine.closed(wishes.intentions(), *duration).await?;
+            Ok(Driven { not_begun: ending.not_begun, limit: None })
+        }
+        Mode::Limit { wishes, settings } => {
+            let show = |step: &LimitStep| {
+                let LimitStep { asked, achieved, p99_ms, is_kept, .. } = step;
+                let verdict = if *is_kept { "keeps the goal" } else { "does not keep it" };
+                print_stderr(&format!(
+                    "{asked:.0}/s: {achieved:.0}/s achieved, p99 {p99_ms:.1} ms, {verdict}"
+                ));
+            };
+            let limit = engine.find_limit(wishes.intentions(), settings, show).await?;
+            Ok(Driven { not_begun: 0, limit: Some(limit) })
+        }
+        Mode::Open(plan) => {
+            let ending = engine.open(plan.planned(), start).await?;
+            Ok(Driven { not_begun: ending.not_begun, limit: None })
+        }
+    }
+}
+
+const RATE_WINDOW: Duration = Duration::from_secs(1);

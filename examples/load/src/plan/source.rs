@@ -1,0 +1,109 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::file::{self, PlanFile, PlanFileError, PlanHeader};
+use super::{Mix, Planned, Schedule, Visits};
+
+/// A plan of what people intend to do, and when.
+#[derive(Debug)]
+pub enum Plan {
+    /// It is drawn from a seed.
+    Drawn {
+        /// When something begins.
+        schedule: Schedule,
+        /// What people intend.
+        wishes: Wishes,
+    },
+    /// It was read from a file.
+    Read(PlanFile),
+}
+
+/// What people intend to do, without times.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// The shares of groups and outcomes.
+    pub mix: Mix,
+    /// The number of readers in the city.
+    pub readers: u32,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl Wishes {
+    /// Returns the intentions, without end.
+    pub fn intentions(&self) -> Visits {
+        Visits::new(self.mix, self.readers, self.seed)
+    }
+
+    /// Returns the hash of the first intentions. They have no times.
+    pub fn hash(&self) -> String {
+        let at = Duration::ZERO;
+        let first = self.intentions().take(HASHED_WITHOUT_TIMES);
+        file::hash(first.map(|intention| Planned { at, intention })).1
+    }
+}
+
+impl Plan {
+    /// Reads a plan from a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`file::read`].
+    pub fn read(path: &Path) -> Result<Self, PlanFileError> {
+        file::read(path).map(Self::Read)
+    }
+
+    /// Returns the intentions with their times.
+    pub fn planned(&self) -> Box<dyn Iterator<Item = Planned> + Send + '_> {
+        match self {
+            Self::Drawn { schedule, wishes } => Box::new(schedule.assign(wishes.intentions())),
+            Self::Read(plan) => Box::new(plan.intentions.iter().copied()),
+        }
+    }
+
+    /// Returns the duration of the load.
+    pub fn duration(&self) -> Duration {
+        match self {
+            Self::Drawn { schedule, .. } => schedule.duration(),
+            Self::Read(plan) => Duration::from_micros(plan.header.duration_us),
+        }
+    }
+
+    /// Returns the first line of a plan file: the hash of all intentions, and their number.
+    pub fn header(&self) -> PlanHeader {
+        match self {
+            Self::Drawn { .. } => {
+                let (intentions, hash) = file::hash(self.planned());
+                let duration_us = u64::try_from(self.duration().as_micros()).unwrap_or(u64::MAX);
+                PlanHeader { eddyline_load_plan: file::VERSION, intentions, duration_us, hash }
+            }
+            Self::Read(plan) => plan.header.clone(),
+        }
+    }
+
+    /// Returns the rate at each multiple of a time, in operations per second. The rate of a plan
+    /// from a file is what it has in each window.
+    pub fn rates(&self, window: Duration) -> Vec<f64> {
+        let windows = self.duration().as_secs_f64() / window.as_secs_f64();
+        let count = (windows.ceil() as u32).max(1);
+        match self {
+            Self::Drawn { schedule, .. } => {
+                let middle = |number| schedule.rate_at(window * number + window / 2);
+                (0..count).map(middle).collect()
+            }
+            Self::Read(plan) => {
+                let mut rates = vec![0.0; count as usize];
+                for Planned { at, intention } in &plan.intentions {
+                    let index = (at.as_secs_f64() / window.as_secs_f64()) as usize;
+                    if let Some(rate) = rates.get_mut(index) {
+                        *rate += intention.crowd.operations() as f64 / window.as_secs_f64();
+                    }
+                }
+                rates
+            }
+        }
+    }
+}
+
+/// The number of intentions in the hash of a load that has no times.
+const HASHED_WITHOUT_TIMES: usize = 100_000;

@@ -1,0 +1,240 @@
+//! The options of a load, checked before anything is started.
+
+use std::time::Duration;
+
+use crate::LoadError;
+use crate::args::{LoadOptions, MixArguments, RateOptions, RateShape, Spacing};
+use crate::city::Skew;
+use crate::engine::LimitSettings;
+use crate::faults::{CheckedScript, Script};
+use crate::plan::{
+    Aim, Arrivals, Crowd, Group, Mix, MixOptions, Plan, Planned, Schedule, Shape, Wishes,
+};
+use crate::report::{Asked, Shares};
+use crate::seed::CitySize;
+use crate::servers::ServerSettings;
+
+/// Everything that the options say, checked.
+#[derive(Debug)]
+pub struct Setup {
+    /// The size of the city.
+    pub size: CitySize,
+    /// How unequal the choices in the city are.
+    pub skew: Skew,
+    /// The shares of groups and outcomes. `None` if a plan from a file has its own.
+    pub mix: Option<Mix>,
+    /// How operations begin.
+    pub mode: Mode,
+    /// The faults.
+    pub script: CheckedScript,
+    /// The servers.
+    pub servers: ServerSettings,
+    /// The seed.
+    pub seed: u64,
+    /// The hash of the intentions.
+    pub hash: String,
+    /// When an operation is late.
+    pub late_after: Duration,
+}
+
+/// How operations begin.
+#[derive(Debug)]
+pub enum Mode {
+    /// Each after the end of another one.
+    Closed {
+        /// What people intend.
+        wishes: Wishes,
+        /// The duration of the load.
+        duration: Duration,
+    },
+    /// At growing rates, until a goal is not kept.
+    Limit {
+        /// What people intend.
+        wishes: Wishes,
+        /// How the limit is looked for.
+        settings: LimitSettings,
+    },
+    /// Each at its time.
+    Open(Plan),
+}
+
+impl Setup {
+    /// Checks the options.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names the option that is wrong.
+    pub fn check(options: &LoadOptions) -> Result<Self, LoadError> {
+        let LoadOptions { city, rate, mix, plan, servers, .. } = options;
+        let loans = city.loans.unwrap_or_else(|| city.readers.min(city.books / 2));
+        let size = CitySize { books: city.books, readers: city.readers, loans }.check()?;
+        let skew = Skew { copies: city.book_skew, readers: city.reader_skew }.check()?;
+        let (mode, mix) = match &plan.plan {
+            Some(path) => (Mode::Open(Plan::read(path)?), None),
+            None => {
+                let mix = mix_options(mix).check()?;
+                let wishes = Wishes { mix, readers: city.readers, seed: plan.seed };
+                (Mode::check(rate, wishes)?, Some(mix))
+            }
+        };
+        let servers = ServerSettings {
+            primary: servers.primary.clone(),
+            replica_addresses: servers.replica.clone(),
+            replicas: servers.replicas,
+            pg_bin: servers.pg_bin.clone(),
+            log: servers.log.clone(),
+            clients: rate.clients,
+            fsync: true,
+        };
+        let script = Script::parse(plan.faults())?.check(&servers, mode.duration())?;
+        Ok(Self {
+            size,
+            skew,
+            mix,
+            hash: mode.hash(),
+            mode,
+            script,
+            servers,
+            seed: plan.seed,
+            late_after: Duration::from_millis(rate.late_ms),
+        })
+    }
+}
+
+impl Setup {
+    /// Returns what the options ask for, or what the plan of a file has.
+    pub fn asked(&self) -> Asked {
+        match (&self.mix, &self.mode) {
+            (Some(mix), _) => Asked {
+                lending: mix.share(Group::Lending),
+                circulation: mix.share(Group::Circulation),
+                readers: mix.share(Group::Readers),
+                queries: mix.share(Group::Queries),
+                outcomes: Shares {
+                    success: 1.0 - mix.idempotent() - mix.rejected(),
+                    idempotent: mix.idempotent(),
+                    rejected: mix.rejected(),
+                },
+                lost_rounds: mix.lost_rounds(),
+            },
+            (None, Mode::Open(plan)) => asked_by(plan),
+            (None, _) => Asked::default(),
+        }
+    }
+}
+
+/// Counts what a plan asks for.
+fn asked_by(plan: &Plan) -> Asked {
+    let (mut asked, mut commands, mut queries) = (Asked::default(), 0.0, 0.0);
+    for Planned { intention, .. } in plan.planned() {
+        let operations = intention.crowd.operations() as f64;
+        let group = match intention.act.group() {
+            Group::Circulation => &mut asked.circulation,
+            Group::Lending => &mut asked.lending,
+            Group::Queries => {
+                queries += operations;
+                continue;
+            }
+            Group::Readers => &mut asked.readers,
+        };
+        *group += operations;
+        commands += operations;
+        let rejected = f64::from(intention.crowd == Crowd::OneCopy);
+        asked.outcomes.rejected += rejected;
+        asked.lost_rounds += operations - 1.0;
+        match intention.aim {
+            Aim::Idempotent => asked.outcomes.idempotent += operations,
+            Aim::Rejected => asked.outcomes.rejected += operations,
+            Aim::Success => asked.outcomes.success += operations - rejected,
+        }
+    }
+    let share = |count: f64, all: f64| if all > 0.0 { count / all } else { 0.0 };
+    Asked {
+        lending: share(asked.lending, commands),
+        circulation: share(asked.circulation, commands),
+        readers: share(asked.readers, commands),
+        queries: share(queries, commands + queries),
+        outcomes: Shares {
+            success: share(asked.outcomes.success, commands),
+            idempotent: share(asked.outcomes.idempotent, commands),
+            rejected: share(asked.outcomes.rejected, commands),
+        },
+        lost_rounds: share(asked.lost_rounds, commands),
+    }
+}
+
+impl Mode {
+    fn check(rate: &RateOptions, wishes: Wishes) -> Result<Self, LoadError> {
+        let duration = Duration::from_secs(rate.seconds);
+        if rate.closed {
+            return Ok(Self::Closed { wishes, duration });
+        }
+        let arrivals = match rate.arrivals {
+            Spacing::Even => Arrivals::Even,
+            Spacing::Poisson => Arrivals::Poisson,
+        };
+        if rate.find_limit {
+            let window = Duration::from_secs(rate.window_seconds);
+            // The first rate is checked as that of any schedule.
+            Schedule::new(Shape::Constant, rate.rate, window, arrivals, wishes.seed)?;
+            let goal = rate.goal_ms;
+            if !(goal > 0.0 && goal <= MAX_GOAL_MS) {
+                return Err(LoadError::Goal { goal });
+            }
+            let settings = LimitSettings {
+                start_rate: rate.rate,
+                goal: Duration::from_secs_f64(goal / 1_000.0),
+                window,
+                rounds: rate.rounds,
+                arrivals,
+                seed: wishes.seed,
+            };
+            return Ok(Self::Limit { wishes, settings });
+        }
+        let shape = match rate.shape {
+            RateShape::Constant => Shape::Constant,
+            RateShape::Day => Shape::Day,
+            RateShape::Ramp => Shape::Ramp { from: rate.ramp_from },
+        };
+        let schedule = Schedule::new(shape, rate.rate, duration, arrivals, wishes.seed)?;
+        Ok(Self::Open(Plan::Drawn { schedule, wishes }))
+    }
+
+    /// Returns the duration of the load: for a search of the limit, the shortest one possible.
+    pub fn duration(&self) -> Duration {
+        match self {
+            Self::Closed { duration, .. } => *duration,
+            Self::Limit { settings, .. } => settings.window * settings.rounds,
+            Self::Open(plan) => plan.duration(),
+        }
+    }
+
+    fn hash(&self) -> String {
+        match self {
+            Self::Closed { wishes, .. } | Self::Limit { wishes, .. } => wishes.hash(),
+            Self::Open(plan) => plan.header().hash,
+        }
+    }
+
+    /// Returns the name of the mode in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::Limit { .. } => "limit",
+            Self::Open(_) => "open",
+        }
+    }
+}
+
+fn mix_options(mix: &MixArguments) -> MixOptions {
+    MixOptions {
+        groups: mix.mix.clone(),
+        queries: mix.queries,
+        idempotent: mix.idempotent,
+        rejected: mix.rejected,
+        lost_rounds: mix.lost_rounds,
+    }
+}
+
+/// The longest goal of a search for the limit, in milliseconds.
+const MAX_GOAL_MS: f64 = 600_000.0;
