@@ -13,7 +13,7 @@ use serde::Serialize;
 /// temporary folder, which is removed at the end. The exit code is 0 if the audit has no findings, 1
 /// if it has some, and 2 if the load could not be run.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "load", version, args_conflicts_with_subcommands = true)]
+#[command(name = "load", version, args_conflicts_with_subcommands = true, args_override_self = true)]
 pub struct Arguments {
     /// What to do instead of running a load.
     #[command(subcommand)]
@@ -88,10 +88,12 @@ pub struct CityOptions {
 
     /// How unequal the popularity of books is: the exponent of Zipf's law. 0 is equal
     #[arg(long, value_name = "S", default_value_t = 0.7, env = "LIBRARY_BOOK_SKEW")]
+    #[arg(allow_negative_numbers = true)]
     pub book_skew: f64,
 
     /// How unequal the zeal of readers is: the exponent of Zipf's law. 0 is equal
     #[arg(long, value_name = "S", default_value_t = 0.5, env = "LIBRARY_READER_SKEW")]
+    #[arg(allow_negative_numbers = true)]
     pub reader_skew: f64,
 }
 
@@ -107,6 +109,7 @@ pub struct RateOptions {
     /// Operations per second: the average of a day, the end of a ramp, or the start of the search
     /// for the limit
     #[arg(long, value_name = "N", default_value_t = 150.0, env = "LIBRARY_RATE")]
+    #[arg(allow_negative_numbers = true)]
     pub rate: f64,
 
     /// How the rate changes: a compressed day, the same rate all the time, or a ramp
@@ -115,6 +118,7 @@ pub struct RateOptions {
 
     /// The rate at which a ramp begins
     #[arg(long, value_name = "N", default_value_t = 1.0, env = "LIBRARY_RAMP_FROM")]
+    #[arg(allow_negative_numbers = true)]
     pub ramp_from: f64,
 
     /// When operations begin: at random (Poisson), as users do, or evenly spaced
@@ -133,6 +137,7 @@ pub struct RateOptions {
 
     /// The goal of --find-limit, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 50.0, env = "LIBRARY_GOAL_MS")]
+    #[arg(allow_negative_numbers = true)]
     pub goal_ms: f64,
 
     /// The length of a window of --find-limit, in seconds
@@ -189,23 +194,23 @@ pub struct MixArguments {
 
     /// Share of queries among all operations
     #[arg(long, value_name = "P", default_value_t = 20.0, env = "LIBRARY_QUERIES")]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub queries: f64,
 
     /// Share of commands that are sent again and change nothing
     #[arg(long, value_name = "P", default_value_t = 5.0, env = "LIBRARY_IDEMPOTENT")]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub idempotent: f64,
 
     /// Share of commands that the rules forbid, by honest mistakes
     #[arg(long, value_name = "P", default_value_t = 8.0, env = "LIBRARY_REJECTED")]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub rejected: f64,
 
     /// Share of commands that lose a round, because two clients act for one reader or want the same
     /// copy at the same time
     #[arg(long, value_name = "P", default_value_t = 2.0, env = "LIBRARY_LOST_ROUNDS")]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub lost_rounds: f64,
 }
 

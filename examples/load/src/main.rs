@@ -9,10 +9,7 @@ use console::{OutcomeFile, error_chain, parse_arguments, print_stderr, print_std
 use load::LoadError;
 use load::args::{Action, Arguments, LoadOptions, ReportOptions};
 use load::plan::file;
-use load::report::{Report, compare};
-fn page(_: &Report) -> String {
-    String::new()
-}
+use load::report::{Report, compare, page};
 use load::run::{Loaded, load};
 use load::setup::{Mode, Setup};
 

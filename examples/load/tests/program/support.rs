@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use eddyline::{AppendCondition, Config, Event, ReadWrite, Schema, Store};
 use local_postgres::Cluster;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -35,7 +35,10 @@ impl Servers {
         let config = Config::new(&self.primary).unwrap().log("library");
         Schema::new(&config).migrate().await.unwrap();
         let store = Store::<ReadWrite>::connect(config).await.unwrap();
+        let id = uuid::Uuid::now_v7();
+        let metadata = json!({ "MessageID": id, "CausationID": id, "CorrelationID": id });
         let event = Event::new(event_type, &payload).unwrap();
+        let event = event.with_metadata(&metadata).unwrap();
         store.append([event], AppendCondition::none()).await.unwrap();
     }
 
