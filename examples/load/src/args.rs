@@ -13,7 +13,12 @@ use serde::Serialize;
 /// temporary folder, which is removed at the end. The exit code is 0 if the audit has no findings, 1
 /// if it has some, and 2 if the load could not be run.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "load", version, args_conflicts_with_subcommands = true, args_override_self = true)]
+#[command(
+    name = "load",
+    version,
+    args_conflicts_with_subcommands = true,
+    args_override_self = true
+)]
 pub struct Arguments {
     /// What to do instead of running a load.
     #[command(subcommand)]

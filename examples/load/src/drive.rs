@@ -44,7 +44,12 @@ pub async fn drive(
         shown_until.set();
         driven
     };
-    let (driven, ()) = tokio::join!(load, live::show(tally, mode.duration(), asked, &shown_until));
+    let duration = match mode {
+        Mode::Closed { .. } | Mode::Open(_) => Some(mode.duration()),
+        // The number of rates that will be tried is not known.
+        Mode::Limit { .. } => None,
+    };
+    let (driven, ()) = tokio::join!(load, live::show(tally, duration, asked, &shown_until));
     driven
 }
 

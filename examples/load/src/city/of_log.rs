@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use console::Progress;
 use eddyline::{Error, Filter, ReadOnly, SequenceNumber, SequencedEvent, Store};
@@ -55,6 +55,8 @@ pub struct CityBuilder {
     readers: HashMap<ReaderId, u32>,
     removed: HashMap<BookId, ()>,
     former: HashMap<ReaderId, String>,
+    /// Copies and readers whose events contradict each other. They take no part in the load.
+    doubtful: HashSet<(BookId, ReaderId)>,
     /// The number of events that the library cannot read. The audit reports them.
     unreadable: u64,
 }
@@ -68,6 +70,7 @@ impl CityBuilder {
             readers: HashMap::new(),
             removed: HashMap::new(),
             former: HashMap::new(),
+            doubtful: HashSet::new(),
             unreadable: 0,
         }
     }
@@ -105,7 +108,11 @@ impl CityBuilder {
 
     /// Returns the city, for a load that begins after this position.
     pub fn build(self, start: SequenceNumber) -> City {
-        let Self { mut state, removed, former, .. } = self;
+        let Self { mut state, copies, readers, removed, former, doubtful, .. } = self;
+        for (book, reader) in doubtful {
+            readers.get(&reader).and_then(|reader| state.forget_reader(*reader));
+            copies.get(&book).and_then(|copy| state.forget_copy(*copy));
+        }
         // Their order must not depend on the hash function.
         state.removed = removed.into_keys().collect();
         state.removed.sort_unstable();
@@ -162,17 +169,32 @@ impl CityBuilder {
                 self.former.insert(former.id, former.name);
             }
             DomainEvent::BookCopyLentToReader(lent) => {
-                let reader = *self.readers.get(&lent.reader)?;
-                self.state.lend(*self.copies.get(&lent.book)?, reader);
-                return Some(reader);
+                return self.move_copy(lent.book, lent.reader, None);
             }
             DomainEvent::BookCopyReturnedByReader(returned) => {
-                self.state.give_back(*self.copies.get(&returned.book)?);
-                return self.readers.get(&returned.reader).copied();
+                let holder = self.readers.get(&returned.reader).copied();
+                return self.move_copy(returned.book, returned.reader, holder);
             }
             _ => {}
         }
         None
+    }
+
+    /// Records that a copy, which `holder` has, is lent to a reader or returned by them. Returns
+    /// the slot of the reader.
+    fn move_copy(&mut self, book: BookId, reader: ReaderId, holder: Option<u32>) -> Option<u32> {
+        let slots = self.copies.get(&book).copied().zip(self.readers.get(&reader).copied());
+        let is_sound =
+            |(copy, _)| self.state.copies.get(copy).map(|copy| copy.holder) == Some(holder);
+        let Some((copy, slot)) = slots.filter(|slots| is_sound(*slots)) else {
+            self.doubtful.insert((book, reader));
+            return None;
+        };
+        match holder {
+            Some(_) => self.state.give_back(copy),
+            None => self.state.lend(copy, slot),
+        }
+        Some(slot)
     }
 }
 

@@ -38,7 +38,7 @@ async fn audits_a_log_and_continues_it() {
 }
 
 #[tokio::test]
-async fn finds_a_book_that_was_lent_twice() {
+async fn finds_a_book_that_was_lent_twice_before_the_load() {
     let servers = Servers::open().await;
     let [book, first, second] = [1, 2, 3].map(uuid::Uuid::from_u128);
     let at = "2026-03-01T08:00:00.000000Z";
@@ -62,7 +62,8 @@ async fn finds_a_book_that_was_lent_twice() {
 
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(text.contains("event 5") && text.contains("lent already"), "{text}");
+    assert!(text.contains("audit: no findings of the load in "), "{text}");
+    assert!(text.contains("before the load: event 5") && text.contains("already lent"), "{text}");
 }
 
 #[tokio::test]
