@@ -78,7 +78,7 @@ async fn load_with_servers(options: &LoadOptions, setup: &Setup) -> Result<Loade
         ),
     };
     let load = Load::new(setup, city, service, &replies);
-    let interval = (setup.mode.duration() / SAMPLES).max(SHORTEST_INTERVAL);
+    let interval = Observer::interval(setup.mode.duration());
     let observer = Observer::start(&servers, load.start(), interval).await;
     let (marks, start) = (Marks::default(), load.start());
     // The director ends when the load has ended, and undoes its faults.
@@ -217,9 +217,6 @@ impl Load<'_> {
     }
 }
 
-/// The largest number of samples of a server.
-const SAMPLES: u32 = 300;
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause of a client after an error in a closed loop. Requests to an unavailable server fail at
 /// once, and without a pause the client would only count errors.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);

@@ -88,8 +88,9 @@ impl Plan {
         let count = (windows.ceil() as u32).max(1);
         match self {
             Self::Drawn { schedule, .. } => {
-                let middle = |number| schedule.rate_at(window * number + window / 2);
-                (0..count).map(middle).collect()
+                let average =
+                    |number| schedule.average_rate(window * number, window * (number + 1));
+                (0..count).map(average).collect()
             }
             Self::Read(plan) => {
                 let mut rates = vec![0.0; count as usize];

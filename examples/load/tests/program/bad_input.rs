@@ -35,7 +35,7 @@ async fn names_the_option_that_is_wrong() {
         (&["--at", "1s pause replica-7"], "replica-7"),
         (&["--at", "1s pause primary"], "pause"),
         (&["--at", "soon", "kill", "primary"], "soon"),
-        (&["--at", "900s kill primary"], "900s"),
+        (&["--at", "900s kill primary"], "does not end before the load"),
         (&["--json", "/nowhere/report.json"], "/nowhere/report.json"),
         (&["--html", "/nowhere/report.html"], "/nowhere/report.html"),
         (&["--write-plan", "/nowhere/plan"], "/nowhere/plan"),

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use console::Stop;
 use eddyline::{Filter, Role};
 use load::observer::Observer;
-use load::servers::ServerName;
 
 use crate::support::{Clients, Fixture, append, assert_done};
 
