@@ -202,6 +202,11 @@ pub struct MixArguments {
     #[arg(allow_negative_numbers = true)]
     pub queries: f64,
 
+    /// Share of lists among the queries. They read a large part of the log
+    #[arg(long, value_name = "P", default_value_t = 0.5, env = "LIBRARY_LISTS")]
+    #[arg(allow_negative_numbers = true)]
+    pub lists: f64,
+
     /// Share of commands that are sent again and change nothing
     #[arg(long, value_name = "P", default_value_t = 5.0, env = "LIBRARY_IDEMPOTENT")]
     #[arg(allow_negative_numbers = true)]

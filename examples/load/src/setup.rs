@@ -230,6 +230,7 @@ fn mix_options(mix: &MixArguments) -> MixOptions {
     MixOptions {
         groups: mix.mix.clone(),
         queries: mix.queries,
+        lists: mix.lists,
         idempotent: mix.idempotent,
         rejected: mix.rejected,
         lost_rounds: mix.lost_rounds,

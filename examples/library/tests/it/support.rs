@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use eddyline::{
-    AppendCondition, Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store,
+    Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store,
 };
 use jiff::{SignedDuration, Timestamp};
 use library::commands::{
@@ -23,8 +23,6 @@ pub(crate) const NAME: &str = "Ada Lovelace";
 pub(crate) struct Library {
     pub(crate) commands: CommandHandler,
     pub(crate) queries: QueryHandler,
-    pub(crate) primary: String,
-    pub(crate) replica: String,
     store: Store<ReadWrite>,
 }
 
@@ -45,16 +43,8 @@ impl Library {
         Self {
             commands: CommandHandler::new(store.clone()),
             queries: QueryHandler::new(reader),
-            primary,
-            replica,
             store,
         }
-    }
-
-    /// Appends an event without a check of the rules.
-    pub(crate) async fn append_unchecked(&self, event: impl Into<DomainEvent>) {
-        let event = event.into().to_event(Uuid::from_u128(1)).unwrap();
-        self.store.append([event], AppendCondition::none()).await.unwrap();
     }
 
     /// Runs a command that prepares a test, and checks that it succeeds.

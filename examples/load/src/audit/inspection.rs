@@ -90,7 +90,8 @@ impl Inspection {
             Ok(record) => self.rules.violation(record),
             Err(foreign) => Some(foreign.to_string()),
         };
-        if let Some(broken) = broken {
+        let metadata = Record::check_metadata(event).err().map(|foreign| foreign.to_string());
+        for broken in broken.into_iter().chain(metadata) {
             let is_before = position <= self.start;
             let findings = if is_before { &mut self.found_before } else { &mut self.findings };
             findings.add_at(event, &broken);

@@ -76,8 +76,6 @@ impl Record {
         let (command, is_failure) = command_of(event.event_type()).ok_or(ForeignEvent::Type)?;
         let payload: Payload =
             serde_json::from_str(event.payload_json()).map_err(ForeignEvent::Payload)?;
-        let _: Metadata =
-            serde_json::from_str(event.metadata_json()).map_err(ForeignEvent::Metadata)?;
         let occurred_at = required(payload.occurred_at, "OccurredAt")?;
         if occurred_at.subsec_nanosecond() % 1_000 != 0 {
             return Err(ForeignEvent::Time);
@@ -87,6 +85,17 @@ impl Record {
         let reader = if has_reader { required(payload.reader, "ReaderID")? } else { Uuid::nil() };
         let details = payload.details(command, is_failure)?;
         Ok(Self { command, book, reader, occurred_at, details })
+    }
+
+    /// Checks the metadata of an event. Nothing else depends on them: the library does not read
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignEvent::Metadata`].
+    pub fn check_metadata(event: &SequencedEvent) -> Result<(), ForeignEvent> {
+        let read: Result<Metadata, _> = serde_json::from_str(event.metadata_json());
+        read.map(|_| ()).map_err(ForeignEvent::Metadata)
     }
 
     /// Returns the hash of the book and the reader.

@@ -11,7 +11,7 @@ use library::queries::{
 use tokio::time::Instant;
 
 use crate::city::{Browse, City, Deed, End, Request};
-use crate::plan::{Group, List};
+use crate::plan::{Aim, Group, List};
 use crate::replies::{Canonical, Replies, Subject};
 use crate::service::Service;
 use crate::tally::{Ended, Status, Tally};
@@ -28,24 +28,27 @@ pub struct Runner<'a> {
 impl Runner<'_> {
     /// Runs a command or query, and tells the city how it ended. Returns whether it did not fail.
     pub async fn run(&self, deed: Deed) -> bool {
+        let aim = deed.aim;
         let end = match &deed.request {
-            Request::Add(add) => self.command(add, Group::Circulation, Some(add.book), None).await,
+            Request::Add(add) => {
+                self.command(add, aim, Group::Circulation, Some(add.book), None).await
+            }
             Request::Browse(browse) => self.browse(browse).await,
             Request::Cancel(cancel) => {
-                self.command(cancel, Group::Readers, None, Some(cancel.reader)).await
+                self.command(cancel, aim, Group::Readers, None, Some(cancel.reader)).await
             }
             Request::Lend(lend) => {
-                self.command(lend, Group::Lending, Some(lend.book), Some(lend.reader)).await
+                self.command(lend, aim, Group::Lending, Some(lend.book), Some(lend.reader)).await
             }
             Request::List(list) => self.list(*list).await,
             Request::Register(register) => {
-                self.command(register, Group::Readers, None, Some(register.reader)).await
+                self.command(register, aim, Group::Readers, None, Some(register.reader)).await
             }
             Request::Remove(remove) => {
-                self.command(remove, Group::Circulation, Some(remove.book), None).await
+                self.command(remove, aim, Group::Circulation, Some(remove.book), None).await
             }
             Request::Return(back) => {
-                self.command(back, Group::Lending, Some(back.book), Some(back.reader)).await
+                self.command(back, aim, Group::Lending, Some(back.book), Some(back.reader)).await
             }
         };
         self.city.end(deed, end);
@@ -55,13 +58,14 @@ impl Runner<'_> {
     async fn command<C: Command>(
         &self,
         command: &C,
+        aim: Aim,
         group: Group,
         book: Option<BookId>,
         reader: Option<ReaderId>,
     ) -> End {
         self.tally.began(self.intended);
         let began = Instant::now();
-        let result = self.service.run(command).await;
+        let result = self.service.run(command, aim).await;
         let mut ended = self.ended(C::NAME, group, began);
         let subject = Subject { command: C::NAME, book, reader };
         self.replies.command(subject, &result);
@@ -85,7 +89,8 @@ impl Runner<'_> {
             return End::Failed;
         };
         let answered: HashSet<_> = answer.value.iter().map(|loan| loan.book).collect();
-        if answered != browse.loans.iter().copied().collect() {
+        let is_right = answered == browse.loans.iter().copied().collect();
+        if !is_right && self.service.has_log() {
             let Answer { served_by, position, .. } = answer;
             self.replies.finding(format!(
                 "reader {} has {} books as of position {}, and {served_by} answered {} at {position}",

@@ -206,6 +206,7 @@ mod tests {
         let options = MixOptions {
             groups: vec![70.0, 25.0, 5.0],
             queries: 20.0,
+            lists: 0.5,
             idempotent: 5.0,
             rejected: 8.0,
             lost_rounds: 2.0,

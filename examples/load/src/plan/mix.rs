@@ -5,6 +5,7 @@ use super::Group;
 pub struct Mix {
     groups: [f64; 3],
     queries: f64,
+    lists: f64,
     idempotent: f64,
     rejected: f64,
     lost_rounds: f64,
@@ -17,6 +18,8 @@ pub struct MixOptions {
     pub groups: Vec<f64>,
     /// The share of queries among all operations.
     pub queries: f64,
+    /// The share of lists among the queries.
+    pub lists: f64,
     /// The share of commands that have nothing to change.
     pub idempotent: f64,
     /// The share of commands that the rules forbid.
@@ -79,9 +82,10 @@ impl MixOptions {
     ///
     /// [`MixError`] names the option and what it allows.
     pub fn check(&self) -> Result<Mix, MixError> {
-        let Self { groups, queries, idempotent, rejected, lost_rounds } = self;
+        let Self { groups, queries, lists, idempotent, rejected, lost_rounds } = self;
         let named = [
             ("--queries", *queries),
+            ("--lists", *lists),
             ("--idempotent", *idempotent),
             ("--rejected", *rejected),
             ("--lost-rounds", *lost_rounds),
@@ -111,6 +115,7 @@ impl MixOptions {
         Ok(Mix {
             groups: [lending, circulation, readers].map(|percent| percent / 100.0),
             queries: queries / 100.0,
+            lists: lists / 100.0,
             idempotent: idempotent / 100.0,
             rejected: rejected / 100.0,
             lost_rounds: lost_rounds / 100.0,
@@ -128,6 +133,11 @@ impl Mix {
             Group::Queries => self.queries,
             Group::Readers => readers,
         }
+    }
+
+    /// Returns the share of lists among the queries.
+    pub fn lists(&self) -> f64 {
+        self.lists
     }
 
     /// Returns the share of commands that have nothing to change.
@@ -177,6 +187,7 @@ mod tests {
         MixOptions {
             groups: vec![70.0, 25.0, 5.0],
             queries: 20.0,
+            lists: 0.5,
             idempotent: 5.0,
             rejected: 8.0,
             lost_rounds: 2.0,

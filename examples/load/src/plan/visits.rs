@@ -188,7 +188,7 @@ impl Visits {
     }
 
     fn query(&mut self) -> Intention {
-        if self.random.random_bool(LISTS) {
+        if self.random.random_bool(self.mix.lists()) {
             let list = *LIST_CHOICES.choose(&mut self.random).expect("there are lists");
             let visit = self.random.random_range(0..LIBRARIANS);
             return self.intention(visit, Act::List(list), Aim::Success);
@@ -237,8 +237,6 @@ const MAX_VISITORS: u32 = 1_000;
 const MOST_COPIES: u32 = 5;
 /// The share of visits without a return.
 const FORGETS: f64 = 0.1;
-/// The share of lists among the queries. They read a large part of the log.
-const LISTS: f64 = 0.005;
 const LIST_CHOICES: [List; 6] = [
     List::BooksInCirculation,
     List::BooksLentOut,
@@ -259,6 +257,7 @@ mod tests {
         let options = MixOptions {
             groups: vec![70.0, 25.0, 5.0],
             queries: 20.0,
+            lists: 0.5,
             idempotent: 5.0,
             rejected: 8.0,
             lost_rounds: 2.0,

@@ -12,6 +12,7 @@ use library::queries::{Answer, Query, QueryError, QueryHandler};
 
 use self::null::Null;
 use self::sabotage::Saboteur;
+use crate::plan::Aim;
 
 pub use self::sabotage::Sabotage;
 
@@ -53,15 +54,20 @@ impl Service {
         Self { handlers: Handlers::Sabotaged { commands, queries, saboteur } }
     }
 
-    /// Runs a command.
+    /// Returns whether there is a log behind the handlers.
+    pub fn has_log(&self) -> bool {
+        !matches!(self.handlers, Handlers::Null(_))
+    }
+
+    /// Runs a command. Handlers without a store let it end as `aim` says.
     ///
     /// # Errors
     ///
     /// As for [`CommandHandler::handle`].
-    pub async fn run<C: Command>(&self, command: &C) -> Result<Outcome, CommandError> {
+    pub async fn run<C: Command>(&self, command: &C, aim: Aim) -> Result<Outcome, CommandError> {
         match &self.handlers {
             Handlers::Library { commands, .. } => commands.handle(command).await,
-            Handlers::Null(null) => Ok(null.run()),
+            Handlers::Null(null) => null.run(aim),
             Handlers::Sabotaged { commands, saboteur, .. } => match saboteur.run(command).await? {
                 Some(reply) => reply.into_result(),
                 None => commands.handle(command).await,

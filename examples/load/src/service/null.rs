@@ -1,22 +1,34 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eddyline::SequenceNumber;
-use library::commands::{Effort, Outcome, Receipt};
+use library::commands::{CommandError, Effort, Outcome, Reason, Receipt};
 use library::queries::{Answer, Query};
 use uuid::Uuid;
 
-/// Handlers without a store: every command succeeds, and every answer is that of an empty library.
+use crate::plan::Aim;
+
+/// Handlers without a store: every command ends as intended, and every answer is that of an empty
+/// library.
 #[derive(Debug, Default)]
 pub struct Null {
     head: AtomicU64,
 }
 
 impl Null {
-    /// Returns a success at the next position.
-    pub fn run(&self) -> Outcome {
-        let position = SequenceNumber::new(self.head.fetch_add(1, Ordering::Relaxed) + 1);
+    /// Returns the intended outcome. A success or a rejection is at the next position.
+    pub fn run(&self, aim: Aim) -> Result<Outcome, CommandError> {
         let effort = Effort { attempts: 1, ..Effort::default() };
-        Outcome::Success(Receipt { event_id: Uuid::now_v7(), position, effort })
+        if aim == Aim::Idempotent {
+            let position = SequenceNumber::new(self.head.load(Ordering::Relaxed));
+            return Ok(Outcome::Idempotent { position, effort });
+        }
+        let position = SequenceNumber::new(self.head.fetch_add(1, Ordering::Relaxed) + 1);
+        let receipt = Receipt { event_id: Uuid::now_v7(), position, effort };
+        if aim == Aim::Success {
+            return Ok(Outcome::Success(receipt));
+        }
+        let (event_type, reason) = ("LendingBookToReaderFailed", Reason::BookAlreadyLent);
+        Err(CommandError::Rejected { event_type, reason, receipt })
     }
 
     /// Returns the answer of an empty library.
@@ -38,13 +50,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_succeeds_at_the_next_position() {
+    fn every_command_ends_as_intended() {
         let null = Null::default();
 
-        let receipts = [null.run(), null.run()].map(|outcome| outcome.receipt().unwrap());
+        let receipts = [(); 2].map(|()| null.run(Aim::Success).unwrap().receipt().unwrap());
+        let idempotent = null.run(Aim::Idempotent);
+        let rejected = null.run(Aim::Rejected);
 
         assert_eq!(receipts.map(|receipt| receipt.position.value()), [1, 2]);
         assert_ne!(receipts[0].event_id, receipts[1].event_id);
+        assert!(matches!(idempotent, Ok(Outcome::Idempotent { .. })), "{idempotent:?}");
+        assert!(matches!(rejected, Err(CommandError::Rejected { .. })), "{rejected:?}");
     }
 
     #[test]

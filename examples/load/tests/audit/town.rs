@@ -15,6 +15,7 @@ use library::queries::{
     RegisteredReaders, RemovedBooks,
 };
 use load::audit::Audit;
+use load::plan::Aim;
 use load::replies::{Canonical, Replies, Subject};
 use load::servers::{AuditStores, ServerName};
 use load::service::Service;
@@ -124,7 +125,7 @@ impl Client {
 
     async fn run(&self, command: impl About) {
         let subject = command.subject();
-        let result = self.service.run(&command).await;
+        let result = self.service.run(&command, Aim::Success).await;
         self.replies.command(subject, &result);
     }
 
