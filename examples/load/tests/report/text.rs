@@ -82,3 +82,21 @@ fn a_load_without_any_operation_has_a_text() {
     assert!(text.starts_with("0 operations in 0.0 s: 0.00/s\n"), "{text}");
     assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
 }
+
+#[test]
+fn the_answers_of_a_server_are_counted_under_its_later_name() {
+    let mut report = sample::report();
+    report.servers.servers[0].later_names = vec!["replica-2".to_owned()];
+    report.servers.servers[1].later_names = vec!["primary".to_owned()];
+    let reads = [("primary", 3), ("replica-0", 5), ("replica-1", 7), ("replica-2", 11)];
+    report.load.reads_by_server =
+        reads.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+
+    let figures = report.figures().servers;
+
+    let answered: Vec<_> =
+        figures.iter().map(|server| (server.name.as_str(), server.answered)).collect();
+    assert_eq!(answered, [("primary", 14), ("replica-0", 5), ("replica-1", 7)]);
+    let text = report.to_string();
+    assert!(text.contains("is called primary here was later replica-2"), "{text}");
+}

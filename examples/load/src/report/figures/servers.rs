@@ -72,7 +72,13 @@ impl Report {
         let (all_reads, all_queries) = (sum(|one| one.reads), sum(|one| one.query_reads));
         let share = |reads: Option<u64>, all| reads.and_then(|reads| per_unit(reads as f64, all));
         let figures = |server: ServerObservation| {
-            let answered = answers.get(&server.name).copied().unwrap_or(0);
+            // A name that another server had at first counts for that one.
+            let later = server
+                .later_names
+                .iter()
+                .filter(|later| observed.iter().all(|other| other.name != **later));
+            let names = [&server.name].into_iter().chain(later);
+            let answered = names.filter_map(|name| answers.get(name)).sum();
             ServerFigures {
                 answered_share: per_unit(answered as f64, all_answers),
                 reads_share: share(server.reads, all_reads),

@@ -11,6 +11,10 @@ impl Report {
         f: &mut fmt::Formatter<'_>,
     ) -> fmt::Result {
         let servers = &figures.servers;
+        for server in servers.iter().filter(|server| !server.later_names.is_empty()) {
+            let later = server.later_names.join(", then ");
+            writeln!(f, "the server that is called {} here was later {later}", server.name)?;
+        }
         write_list("queries answered: ", servers, f, |server| {
             Some(with_share(server.answered, server.answered_share))
         })?;
