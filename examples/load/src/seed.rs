@@ -1,5 +1,7 @@
 //! The books, readers and loans that a log gets before the load.
 
+use std::time::Instant;
+
 use console::{Progress, print_stderr};
 use eddyline::{Error, Event, ReadWrite, SequenceNumber, Store};
 use futures_util::stream;
@@ -88,7 +90,7 @@ pub async fn fill(
     if total == 0 {
         return Ok(());
     }
-    let mut progress = Progress::toward("seed", total);
+    let (mut progress, began) = (Progress::toward("seed", total), Instant::now());
     let mut ids = Vec::new();
     let events = missing.map(|event| {
         let event = event.to_event(command)?;
@@ -102,7 +104,8 @@ pub async fn fill(
     drop(progress);
     let first = SequenceNumber::new(start.value() + 1);
     replies.imported(ids, first..=imported.position());
-    print_stderr(&format!("seeded {total} books, readers and loans"));
+    let seconds = began.elapsed().as_secs_f64();
+    print_stderr(&format!("seeded {total} books, readers and loans in {seconds:.1} s"));
     Ok(())
 }
 
