@@ -37,11 +37,12 @@ impl CommandHandler {
         let store = self.store.with_scope(C::NAME);
         let decided = store
             .decide(&filter, |history| {
+                let read = history.events().len();
                 let events = history.events().iter().map(DomainEvent::try_from);
                 let events: Vec<_> = events.collect::<Result<_, _>>()?;
                 let (event, rejection) = match decide(command, events) {
                     Decision::Idempotent => {
-                        return Ok(eddyline::Decision::nothing().with_value(None));
+                        return Ok(eddyline::Decision::nothing().with_value((read, None)));
                     }
                     Decision::Rejected(failure, reason) => {
                         let rejection = (failure.event_type(), reason);
@@ -50,17 +51,18 @@ impl CommandHandler {
                     Decision::Success(event) => (event, None),
                 };
                 let event = event.to_event(Uuid::now_v7())?;
-                let stored = (event.id(), rejection);
-                Ok::<_, CommandError>(eddyline::Decision::append([event]).with_value(Some(stored)))
+                let stored = (read, Some((event.id(), rejection)));
+                Ok::<_, CommandError>(eddyline::Decision::append([event]).with_value(stored))
             })
             .await?;
         let position = decided.position();
         let effort = Effort {
+            events: decided.value().0,
             attempts: decided.attempts(),
             conflicts: decided.conflicts(),
             is_escalated: decided.is_escalated(),
         };
-        match decided.into_value() {
+        match decided.into_value().1 {
             None => Ok(Outcome::Idempotent { position, effort }),
             Some((event_id, None)) => Ok(Outcome::Success(Receipt { event_id, position, effort })),
             Some((event_id, Some((event_type, reason)))) => {
@@ -110,6 +112,8 @@ pub struct Receipt {
 /// What the decision of a command took.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Effort {
+    /// How many events the last attempt read and decided on.
+    pub events: usize,
     /// How many times the handler read and decided, including the last time.
     pub attempts: u32,
     /// How many of these attempts ended with a conflict. The others before the last one ended with

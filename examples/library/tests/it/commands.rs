@@ -160,6 +160,22 @@ async fn only_one_of_two_concurrent_loans_of_a_copy_succeeds() {
 }
 
 #[tokio::test]
+async fn an_outcome_says_what_its_decision_took() {
+    let library = Library::open().await;
+    library.run(&add(1, 1)).await;
+    library.run(&register(1, 2)).await;
+    library.run(&register(2, 2)).await;
+
+    let lent = library.commands.handle(&lend(1, 1, 3)).await.unwrap();
+    let repeated = library.commands.handle(&lend(1, 1, 4)).await.unwrap();
+
+    let effort = lent.receipt().unwrap().effort;
+    assert_eq!((effort.events, effort.attempts, effort.conflicts), (2, 1, 0));
+    let Outcome::Idempotent { effort, .. } = repeated else { panic!("{repeated:?}") };
+    assert_eq!((effort.events, effort.is_escalated), (3, false));
+}
+
+#[tokio::test]
 async fn events_carry_their_time_and_the_id_of_their_command() {
     let library = Library::open().await;
     library.run(&add(1, 7)).await;

@@ -3,15 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use eddyline::{
-    Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store,
-};
+use eddyline::{Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store};
 use jiff::{SignedDuration, Timestamp};
 use library::commands::{
     AddBookCopy, CancelReaderContract, Command, CommandError, CommandHandler, LendBookCopyToReader,
     Outcome, RegisterReader, RemoveBookCopy, ReturnBookCopyFromReader,
 };
-use library::domain::{BookData, BookId, DomainEvent, OccurredAt, ReaderId};
+use library::domain::{BookData, BookId, OccurredAt, ReaderId};
 use library::queries::{Answer, Query, QueryHandler};
 use local_postgres::Cluster;
 use tokio::sync::OnceCell;

@@ -72,6 +72,7 @@ impl Runner<'_> {
         let (status, effort, end) = classify(&result);
         ended.status = status;
         if let Some(effort) = effort {
+            ended.events_read = effort.events as u64;
             ended.lost_rounds = effort.conflicts;
             ended.retries = effort.attempts.saturating_sub(effort.conflicts + 1);
             ended.is_escalated = effort.is_escalated;
@@ -152,6 +153,7 @@ impl Runner<'_> {
             intended: self.intended,
             began: began.into_std(),
             ended: Instant::now().into_std(),
+            events_read: 0,
             lost_rounds: 0,
             retries: 0,
             is_escalated: false,

@@ -15,6 +15,7 @@ pub struct Counts {
     late: u64,
     impossible: u64,
     operations: BTreeMap<&'static str, OperationCounts>,
+    events_read: u64,
     lost_rounds: u64,
     commands_with_lost_rounds: u64,
     retries: u64,
@@ -68,6 +69,7 @@ impl Counts {
             late: 0,
             impossible: 0,
             operations: BTreeMap::new(),
+            events_read: 0,
             lost_rounds: 0,
             commands_with_lost_rounds: 0,
             retries: 0,
@@ -124,6 +126,7 @@ impl Counts {
         });
         operation.outcomes.add(ended.status);
         operation.latencies.add(ended);
+        self.events_read += ended.events_read;
         self.lost_rounds += u64::from(ended.lost_rounds);
         let is_answered = ended.status != Status::Error;
         self.commands_with_lost_rounds += u64::from(is_answered && ended.lost_rounds > 0);
@@ -170,6 +173,7 @@ impl Counts {
                 .collect(),
             commands: self.latencies(|group| group != Group::Queries),
             queries: self.latencies(|group| group == Group::Queries),
+            events_read: self.events_read,
             lost_rounds: self.lost_rounds,
             commands_with_lost_rounds: self.commands_with_lost_rounds,
             retries: self.retries,

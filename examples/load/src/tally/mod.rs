@@ -54,6 +54,8 @@ pub struct Ended {
     pub began: Instant,
     /// When it ended.
     pub ended: Instant,
+    /// The events on which a command was decided.
+    pub events_read: u64,
     /// The attempts that ended with a conflict.
     pub lost_rounds: u32,
     /// The attempts that ended with a transient error and were repeated.

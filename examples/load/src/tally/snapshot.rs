@@ -27,6 +27,9 @@ pub struct Snapshot {
     pub commands: Latencies,
     /// All queries.
     pub queries: Latencies,
+    /// The events on which commands were decided: the lengths of their histories.
+    #[serde(default)]
+    pub events_read: u64,
     /// The rounds that decisions lost because another append was first.
     pub lost_rounds: u64,
     /// The commands that lost at least one round.
@@ -126,6 +129,9 @@ pub struct Window {
     pub service: Distribution,
     /// The queries that ended in it, from the intended start. Has no curve.
     pub query_latency: Distribution,
+    /// The events on which commands were decided.
+    #[serde(default)]
+    pub events_read: u64,
     /// Rounds that decisions lost.
     pub lost_rounds: u64,
     /// Attempts that were repeated after a transient error.

@@ -83,6 +83,7 @@ impl Windows {
         let window = &mut self.open.window;
         window.ended += 1;
         window.outcomes.add(ended.status);
+        window.events_read += ended.events_read;
         window.lost_rounds += u64::from(ended.lost_rounds);
         window.retries += u64::from(ended.retries);
         if let Some(server) = &ended.served_by {

@@ -170,7 +170,7 @@ fn texts_of_a_report_are_not_run_as_a_part_of_the_page() {
     assert!(!elements(&html).iter().any(|element| element.attribute("onerror").is_some()));
 }
 
-const CHARTS: [&str; 14] = [
+const CHARTS: [&str; 15] = [
     "asked-mix",
     "asked-outcomes",
     "backlog",
@@ -180,6 +180,7 @@ const CHARTS: [&str; 14] = [
     "latency",
     "limit",
     "lost-rounds",
+    "histories",
     "outcomes",
     "rate",
     "read-shares",

@@ -98,6 +98,7 @@ fn window(at: u64) -> Window {
         latency: distribution(commands, 3.2 * slow, false),
         service: distribution(commands, 2.9 * slow.min(3.0), false),
         query_latency: distribution(queries, 1.6, false),
+        events_read: if is_down(at) { 0 } else { at * 40 },
         lost_rounds: if is_down(at) { 0 } else { (noise(at + 7) * 5.0) as u64 },
         retries: if is_down(at) || at == 63 { 17 } else { 0 },
         reads_by_server: BTreeMap::from([
@@ -165,6 +166,7 @@ fn snapshot(windows: Vec<Window>) -> Snapshot {
         operations,
         commands: latencies(10_660, 3.3),
         queries: latencies(3_566, 1.6),
+        events_read: sum(|window| window.events_read),
         lost_rounds: sum(|window| window.lost_rounds),
         commands_with_lost_rounds: 197,
         retries: sum(|window| window.retries),

@@ -21,6 +21,8 @@ fn foreign_events() -> Vec<(Event, &'static str)> {
     let time = "2026-03-01T08:00:00.000000Z";
     let finer = "2026-03-01T08:00:00.0000001Z";
     let complete = json!({ "BookID": BOOK_ID, "OccurredAt": time });
+    let name = "Ada Lovelace";
+    let registered = json!({ "ReaderID": BOOK_ID, "Name": name, "OccurredAt": time });
     let failure = "RemovingBookFromCirculationFailed";
     vec![
         (event("BookCopyBurned", &complete), "no such event type"),
@@ -31,7 +33,7 @@ fn foreign_events() -> Vec<(Event, &'static str)> {
         (event(added, &complete), "no ISBN"),
         (event(failure, &complete), "no FailureInfo"),
         (event("ReaderRegistered", &json!({ "ReaderID": BOOK_ID, "OccurredAt": time })), "no Name"),
-        (Event::new(removed, &complete).unwrap(), "metadata cannot be read"),
+        (Event::new("ReaderRegistered", &registered).unwrap(), "metadata cannot be read"),
     ]
 }
 
@@ -49,6 +51,22 @@ fn reports_foreign_events_before_the_load_apart() {
         assert_eq!(inspected.found_before.count, 1);
         assert!(inspected.found_before.first[0].contains(text), "{inspected:?}");
     }
+}
+
+#[test]
+fn an_event_without_metadata_counts_for_the_rules() {
+    let mut library = MemoryLibrary::open();
+    let time = "2026-03-01T08:00:00.000000Z";
+    let registered = json!({ "ReaderID": BOOK_ID, "Name": "Ada Lovelace", "OccurredAt": time });
+    for _ in 0..2 {
+        library.append(Event::new("ReaderRegistered", &registered).unwrap());
+    }
+    library.begin_load();
+
+    let found = library.inspect().found_before;
+
+    assert_eq!(found.count, 3, "{found:?}");
+    assert!(found.first[1].contains("RegisterReader was accepted"), "{found:?}");
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl<S: Service> Carry for Recorder<S> {
             intended,
             began,
             ended,
+            events_read: 0,
             lost_rounds: 0,
             retries: 0,
             is_escalated: false,

@@ -31,6 +31,8 @@ pub struct Figures {
     pub queries: Outcomes,
     /// The operations that were due and did not begin.
     pub not_begun: u64,
+    /// The mean number of events on which a command was decided. `None` if none ended.
+    pub events_per_command: Option<f64>,
     /// The windows of the load.
     pub windows: Vec<WindowFigures>,
     /// The transactions in which events were stored. `None` if they are not known.
@@ -74,12 +76,14 @@ impl Report {
     /// Returns the values that are computed from the report, except those of [`Report::got`].
     pub fn figures(&self) -> Figures {
         let load = &self.load;
+        let commands = self.outcomes(|group| !group.is_query());
         let audit = self.audit.as_ref().map(ToString::to_string).unwrap_or_default();
         Figures {
             model: self.settings.describe_model(),
             rate_asked: self.rate_asked(),
             rate_achieved: per_unit(load.ended as f64, load.seconds).unwrap_or(0.0),
-            commands: self.outcomes(|group| !group.is_query()),
+            events_per_command: windows::events_per_command(load.events_read, &commands),
+            commands,
             queries: self.outcomes(|group| group.is_query()),
             not_begun: load.due.saturating_sub(load.begun),
             windows: self.window_figures(),

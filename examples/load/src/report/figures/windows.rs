@@ -19,6 +19,8 @@ pub struct WindowFigures {
     pub rate_achieved: f64,
     /// How the commands ended.
     pub commands: Rates,
+    /// The mean number of events on which a command was decided. `None` if none ended.
+    pub events_per_command: Option<f64>,
     /// The rounds that decisions lost.
     pub lost_rounds: f64,
     /// The attempts that were repeated after a transient error.
@@ -59,6 +61,7 @@ fn figures(window: &Window, rate_asked: Option<f64>) -> WindowFigures {
         rate_due: rate(window.due),
         rate_achieved: rate(window.ended),
         commands: rates(&window.command_outcomes, rate),
+        events_per_command: events_per_command(window.events_read, &window.command_outcomes),
         lost_rounds: rate(window.lost_rounds),
         retries: rate(window.retries),
         reads_by_server: reads.map(|(server, count)| (server.clone(), rate(*count))).collect(),
@@ -74,4 +77,10 @@ fn rates(outcomes: &Outcomes, rate: impl Fn(u64) -> f64) -> Rates {
         conflict: rate(conflict),
         error: rate(error),
     }
+}
+
+/// Returns the mean number of events on which a command was decided. The commands that failed are
+/// left out: nothing is known of their histories.
+pub(super) fn events_per_command(events: u64, commands: &Outcomes) -> Option<f64> {
+    per_unit(events as f64, commands.answered() as f64)
 }

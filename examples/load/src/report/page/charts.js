@@ -206,6 +206,21 @@ function drawLostRounds(report) {
   );
 }
 
+function drawHistories(report) {
+  const values = ofWindows(report.figures.windows, (window) => window.events_per_command);
+  drawOverTime(
+    report,
+    "histories",
+    {
+      title: "Events on which a command was decided",
+      unit: "events, mean",
+      x: windowTimes(report),
+      series: [{ label: "events", values, color: "--series-1" }],
+    },
+    "No command was decided.",
+  );
+}
+
 function drawBatches(report) {
   const container = document.getElementById("batches");
   const chart = {

@@ -250,6 +250,7 @@ function show(report) {
   fill("differences", differencesTable(report));
   showContention(report);
   drawLostRounds(report);
+  drawHistories(report);
   drawBatches(report);
   fill("operations", operationsTable(report));
   showServers(report);

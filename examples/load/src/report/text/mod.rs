@@ -75,6 +75,13 @@ impl Report {
             count(load.escalations),
             count(load.retries)
         )?;
+        if let Some(events) = figures.events_per_command {
+            writeln!(
+                f,
+                "histories: a command was decided on {} events on average",
+                decimal(events)
+            )?;
+        }
         match &figures.batches {
             Some(batches) => writeln!(
                 f,

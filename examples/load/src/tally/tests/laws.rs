@@ -34,6 +34,7 @@ impl Drawn {
             operation,
             group,
             status,
+            events_read: if is_query { 0 } else { self.waited },
             lost_rounds: if is_query { 0 } else { self.lost_rounds },
             retries: self.retries,
             is_escalated: self.lost_rounds > 1,
@@ -104,6 +105,7 @@ proptest! {
         prop_assert_eq!(sum(windows, |window| window.latency.count), commands.latency.count);
         prop_assert_eq!(sum(windows, |window| window.service.count), commands.service.count);
         prop_assert_eq!(sum(windows, |window| window.query_latency.count), queries.latency.count);
+        prop_assert_eq!(sum(windows, |window| window.events_read), all.events_read);
         prop_assert_eq!(sum(windows, |window| window.lost_rounds), all.lost_rounds);
         prop_assert_eq!(sum(windows, |window| window.retries), all.retries);
         prop_assert_eq!(&reads, &all.reads_by_server);

@@ -19,6 +19,7 @@ fn lending(tally: &Tally, at: u64, waited: u64, served: u64) -> Ended {
         intended,
         began,
         ended: began + Duration::from_millis(served),
+        events_read: 0,
         lost_rounds: 0,
         retries: 0,
         is_escalated: false,
