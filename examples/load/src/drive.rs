@@ -56,11 +56,11 @@ pub async fn drive(
 async fn run(mode: &Mode, engine: &Engine<Journey>) -> Result<Driven, LoadError> {
     let start = engine.tally.settings().start;
     match mode {
-        Mode::Closed { wishes, duration } => {
-            let ending = engine.closed(wishes.intentions(), *duration).await?;
+        Mode::Closed { intentions, duration } => {
+            let ending = engine.closed(intentions.draw(), *duration).await?;
             Ok(Driven { not_begun: ending.not_begun, limit: None })
         }
-        Mode::Limit { wishes, settings } => {
+        Mode::Limit { intentions, settings } => {
             let show = |step: &LimitStep| {
                 let LimitStep { asked, achieved, p99_ms, is_kept, .. } = step;
                 let verdict = if *is_kept { "keeps the goal" } else { "does not keep it" };
@@ -68,7 +68,7 @@ async fn run(mode: &Mode, engine: &Engine<Journey>) -> Result<Driven, LoadError>
                     "{asked:.0}/s: {achieved:.0}/s achieved, p99 {p99_ms:.1} ms, {verdict}"
                 ));
             };
-            let limit = engine.find_limit(wishes.intentions(), settings, show).await?;
+            let limit = engine.find_limit(intentions.draw(), settings, show).await?;
             Ok(Driven { not_begun: 0, limit: Some(limit) })
         }
         Mode::Open(plan) => {

@@ -8,7 +8,7 @@ use crate::city::Skew;
 use crate::engine::LimitSettings;
 use crate::faults::{CheckedScript, Script};
 use crate::plan::{
-    Aim, Arrivals, Crowd, Group, Mix, MixOptions, Plan, Planned, Schedule, Shape, Wishes,
+    Aim, Arrivals, Crowd, Group, IntentionSettings, Mix, MixOptions, Plan, Planned, Schedule, Shape,
 };
 use crate::report::{Asked, Shares};
 use crate::seed::CitySize;
@@ -42,15 +42,15 @@ pub struct Setup {
 pub enum Mode {
     /// Each after the end of another one.
     Closed {
-        /// What people intend.
-        wishes: Wishes,
+        /// How intentions are drawn.
+        intentions: IntentionSettings,
         /// The duration of the load.
         duration: Duration,
     },
     /// At growing rates, until a goal is not kept.
     Limit {
-        /// What people intend.
-        wishes: Wishes,
+        /// How intentions are drawn.
+        intentions: IntentionSettings,
         /// How the limit is looked for.
         settings: LimitSettings,
     },
@@ -73,8 +73,8 @@ impl Setup {
             Some(path) => (Mode::Open(Plan::read(path)?), None),
             None => {
                 let mix = mix_options(mix).check()?;
-                let wishes = Wishes { mix, readers: city.readers, seed: plan.seed };
-                (Mode::check(rate, wishes)?, Some(mix))
+                let intentions = IntentionSettings { mix, readers: city.readers, seed: plan.seed };
+                (Mode::check(rate, intentions)?, Some(mix))
             }
         };
         let servers = ServerSettings {
@@ -164,10 +164,10 @@ fn asked_by(plan: &Plan) -> Asked {
 }
 
 impl Mode {
-    fn check(rate: &RateOptions, wishes: Wishes) -> Result<Self, LoadError> {
+    fn check(rate: &RateOptions, intentions: IntentionSettings) -> Result<Self, LoadError> {
         let duration = Duration::from_secs(rate.seconds);
         if rate.closed {
-            return Ok(Self::Closed { wishes, duration });
+            return Ok(Self::Closed { intentions, duration });
         }
         let arrivals = match rate.arrivals {
             Spacing::Even => Arrivals::Even,
@@ -176,7 +176,7 @@ impl Mode {
         if rate.find_limit {
             let window = Duration::from_secs(rate.window_seconds);
             // The first rate is checked as that of any schedule.
-            Schedule::new(Shape::Constant, rate.rate, window, arrivals, wishes.seed)?;
+            Schedule::new(Shape::Constant, rate.rate, window, arrivals, intentions.seed)?;
             let goal = rate.goal_ms;
             if !(goal > 0.0 && goal <= MAX_GOAL_MS) {
                 return Err(LoadError::Goal { goal });
@@ -187,17 +187,17 @@ impl Mode {
                 window,
                 rounds: rate.rounds,
                 arrivals,
-                seed: wishes.seed,
+                seed: intentions.seed,
             };
-            return Ok(Self::Limit { wishes, settings });
+            return Ok(Self::Limit { intentions, settings });
         }
         let shape = match rate.shape {
             RateShape::Constant => Shape::Constant,
             RateShape::Day => Shape::Day,
             RateShape::Ramp => Shape::Ramp { from: rate.ramp_from },
         };
-        let schedule = Schedule::new(shape, rate.rate, duration, arrivals, wishes.seed)?;
-        Ok(Self::Open(Plan::Drawn { schedule, wishes }))
+        let schedule = Schedule::new(shape, rate.rate, duration, arrivals, intentions.seed)?;
+        Ok(Self::Open(Plan::Drawn { schedule, intentions }))
     }
 
     /// Returns the duration of the load: for a search of the limit, the shortest one possible.
@@ -211,7 +211,7 @@ impl Mode {
 
     fn hash(&self) -> String {
         match self {
-            Self::Closed { wishes, .. } | Self::Limit { wishes, .. } => wishes.hash(),
+            Self::Closed { intentions, .. } | Self::Limit { intentions, .. } => intentions.hash(),
             Self::Open(plan) => plan.header().hash,
         }
     }

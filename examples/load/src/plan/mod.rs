@@ -15,5 +15,5 @@ pub use self::intention::{Act, Aim, Crowd, Group, Intention, List, Planned};
 pub use self::line::LineError;
 pub use self::mix::{Mix, MixError, MixOptions};
 pub use self::schedule::{Arrivals, LONGEST_LOAD, MAX_RATE, Schedule, ScheduleError, Shape};
-pub use self::source::{Plan, Wishes};
+pub use self::source::{IntentionSettings, Plan};
 pub use self::visits::Visits;

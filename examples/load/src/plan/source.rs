@@ -9,36 +9,36 @@ use super::{Mix, Planned, Schedule, Visits};
 pub enum Plan {
     /// It is drawn from a seed.
     Drawn {
-        /// When something begins.
+        /// The times at which operations begin.
         schedule: Schedule,
-        /// What people intend.
-        wishes: Wishes,
+        /// How intentions are drawn.
+        intentions: IntentionSettings,
     },
     /// It was read from a file.
     Read(PlanFile),
 }
 
-/// What people intend to do, without times.
+/// What intentions are drawn from. They have no times.
 #[derive(Clone, Copy, Debug)]
-pub struct Wishes {
+pub struct IntentionSettings {
     /// The shares of groups and outcomes.
     pub mix: Mix,
-    /// The number of readers in the city.
+    /// The number of readers in the city. It limits the number of visits at the same time.
     pub readers: u32,
     /// The seed.
     pub seed: u64,
 }
 
-impl Wishes {
-    /// Returns the intentions, without end.
-    pub fn intentions(&self) -> Visits {
+impl IntentionSettings {
+    /// Draws the intentions, without end.
+    pub fn draw(&self) -> Visits {
         Visits::new(self.mix, self.readers, self.seed)
     }
 
-    /// Returns the hash of the first intentions. They have no times.
+    /// Returns the hash of the first 100,000 intentions, all with the time zero.
     pub fn hash(&self) -> String {
         let at = Duration::ZERO;
-        let first = self.intentions().take(HASHED_WITHOUT_TIMES);
+        let first = self.draw().take(HASHED_WITHOUT_TIMES);
         file::hash(first.map(|intention| Planned { at, intention })).1
     }
 }
@@ -56,7 +56,7 @@ impl Plan {
     /// Returns the intentions with their times.
     pub fn planned(&self) -> Box<dyn Iterator<Item = Planned> + Send + '_> {
         match self {
-            Self::Drawn { schedule, wishes } => Box::new(schedule.assign(wishes.intentions())),
+            Self::Drawn { schedule, intentions } => Box::new(schedule.assign(intentions.draw())),
             Self::Read(plan) => Box::new(plan.intentions.iter().copied()),
         }
     }
@@ -81,8 +81,8 @@ impl Plan {
         }
     }
 
-    /// Returns the rate at each multiple of a time, in operations per second. The rate of a plan
-    /// from a file is what it has in each window.
+    /// Returns the rate in each window of the load, in operations per second: the average of the
+    /// schedule, or what a plan from a file has in the window.
     pub fn rates(&self, window: Duration) -> Vec<f64> {
         let windows = self.duration().as_secs_f64() / window.as_secs_f64();
         let count = (windows.ceil() as u32).max(1);
@@ -106,5 +106,5 @@ impl Plan {
     }
 }
 
-/// The number of intentions in the hash of a load that has no times.
+/// The number of intentions in a hash without times.
 const HASHED_WITHOUT_TIMES: usize = 100_000;
