@@ -4,8 +4,8 @@ mod director;
 mod fault;
 mod mark;
 mod promotion;
-mod rehearsal;
 mod script;
+mod script_check;
 
 pub use self::director::Director;
 pub use self::fault::{Action, Fault, FaultError};

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::fault::duration_text;
-use super::rehearsal::{Rehearsal, next_failover};
+use super::script_check::{ScriptCheck, next_failover};
 use super::{Action, Fault, FaultError};
 use crate::servers::{Preparations, ServerName, ServerSettings};
 
@@ -69,11 +69,11 @@ impl Script {
         if let (Some(fault), Some(_)) = (faults.first(), &settings.primary) {
             return Err(ScriptError::Given { fault: fault.clone() });
         }
-        let mut rehearsal = Rehearsal::new(settings.replicas, duration);
+        let mut script_check = ScriptCheck::new(settings.replicas, duration);
         for fault in faults {
-            rehearsal.add(fault)?;
+            script_check.add(fault)?;
         }
-        Ok(rehearsal.into_script())
+        Ok(script_check.into_script())
     }
 }
 

@@ -4,8 +4,8 @@ use super::script::Step;
 use super::{Action, CheckedScript, Fault, ScriptError};
 use crate::servers::{Roles, ServerName};
 
-/// The course of a script before it is carried out.
-pub(super) struct Rehearsal {
+/// A check of a script, fault by fault, with the roles that the servers have at each of them.
+pub(super) struct ScriptCheck {
     roles: Roles,
     duration: Duration,
     steps: Vec<Step>,
@@ -15,7 +15,7 @@ pub(super) struct Rehearsal {
     promotions: Vec<(Fault, u16)>,
 }
 
-impl Rehearsal {
+impl ScriptCheck {
     pub(super) fn new(replicas: u16, duration: Duration) -> Self {
         let (steps, disturbances, promotions) = Default::default();
         Self { roles: Roles::new(replicas), duration, steps, disturbances, promotions }
