@@ -69,11 +69,11 @@ impl Script {
         if let (Some(fault), Some(_)) = (faults.first(), &settings.primary) {
             return Err(ScriptError::Given { fault: fault.clone() });
         }
-        let mut script_check = ScriptCheck::new(settings.replicas, duration);
+        let mut check = ScriptCheck::new(settings.replicas, duration);
         for fault in faults {
-            script_check.add(fault)?;
+            check.add(fault)?;
         }
-        Ok(script_check.into_script())
+        Ok(check.into_script())
     }
 }
 

@@ -2,16 +2,16 @@ use library::commands::CommandHandler;
 use library::queries::QueryHandler;
 use load::service::{Sabotage, Service};
 
-use crate::town::Town;
+use crate::small_library::SmallLibrary;
 
 /// Runs loads on a store that is broken, and checks that each audit finds it.
 async fn assert_is_found(sabotage: Sabotage, texts: &[&str]) {
     for seed in 0..SEEDS {
-        let town = Town::found().await;
-        let service = Service::sabotaged(sabotage, town.writer.clone(), town.reader.clone());
+        let library = SmallLibrary::open().await;
+        let service = Service::sabotaged(sabotage, library.writer.clone(), library.reader.clone());
 
-        let replies = town.load(&service, seed).await;
-        let audit = town.audit(replies).await;
+        let replies = library.load(&service, seed).await;
+        let audit = library.audit(replies).await;
 
         let found = &audit.findings.first;
         assert!(!audit.is_clean(), "seed {seed}: {audit}");
@@ -25,13 +25,13 @@ async fn assert_is_found(sabotage: Sabotage, texts: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_works_has_no_findings() {
-    let town = Town::found().await;
-    let commands = CommandHandler::new(town.writer.clone());
-    let service = Service::library(commands, QueryHandler::new(town.reader.clone()));
+    let library = SmallLibrary::open().await;
+    let commands = CommandHandler::new(library.writer.clone());
+    let service = Service::library(commands, QueryHandler::new(library.reader.clone()));
     for seed in 0..SEEDS {
-        let replies = town.load(&service, seed).await;
+        let replies = library.load(&service, seed).await;
 
-        let audit = town.audit(replies).await;
+        let audit = library.audit(replies).await;
 
         let checked = audit.checked;
         assert!(audit.is_clean(), "seed {seed}: {audit}");

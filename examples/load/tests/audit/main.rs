@@ -2,4 +2,4 @@
 
 mod broken_stores;
 mod replicas;
-mod town;
+mod small_library;

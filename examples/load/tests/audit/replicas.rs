@@ -5,12 +5,12 @@ use load::replies::Replies;
 use load::servers::{AuditStores, ServerName};
 use serde_json::json;
 
-use crate::town::{Town, cluster};
+use crate::small_library::{SmallLibrary, cluster};
 
 /// Audits a log, with another log in the place of the replica.
-async fn audit_with_replica(town: &Town, other: &Town) -> Audit {
+async fn audit_with_replica(library: &SmallLibrary, other: &SmallLibrary) -> Audit {
     let stores = AuditStores {
-        primary: town.primary().await,
+        primary: library.primary().await,
         replicas: vec![(ServerName::Replica(0), other.primary().await)],
         gone: Vec::new(),
     };
@@ -18,19 +18,19 @@ async fn audit_with_replica(town: &Town, other: &Town) -> Audit {
 }
 
 /// Appends an event of a reader, with an id that depends on the name.
-async fn register(town: &Town, name: &str) -> Event {
+async fn register(library: &SmallLibrary, name: &str) -> Event {
     let event = Event::new("ReaderRegistered", &json!({ "Name": name })).unwrap();
-    town.writer.append([event.clone()], AppendCondition::none()).await.unwrap();
+    library.writer.append([event.clone()], AppendCondition::none()).await.unwrap();
     event
 }
 
 #[tokio::test]
 async fn finds_a_replica_with_another_event() {
-    let (town, other) = (Town::found().await, Town::found().await);
-    let event = register(&town, "Ada Lovelace").await;
+    let (library, other) = (SmallLibrary::open().await, SmallLibrary::open().await);
+    let event = register(&library, "Ada Lovelace").await;
     let other_event = register(&other, "Grace Hopper").await;
 
-    let found = audit_with_replica(&town, &other).await.findings.first;
+    let found = audit_with_replica(&library, &other).await.findings.first;
 
     let shown = format!(
         "first the primary has event 1, ReaderRegistered {}, and the replica event 1, \
@@ -44,10 +44,10 @@ async fn finds_a_replica_with_another_event() {
 
 #[tokio::test]
 async fn a_replica_that_is_gone_is_a_finding() {
-    let (town, other) = (Town::found().await, Town::found().await);
-    register(&town, "Ada Lovelace").await;
+    let (library, other) = (SmallLibrary::open().await, SmallLibrary::open().await);
+    register(&library, "Ada Lovelace").await;
     let stores = AuditStores {
-        primary: town.primary().await,
+        primary: library.primary().await,
         replicas: vec![(ServerName::Replica(0), other.primary().await)],
         gone: Vec::new(),
     };
@@ -62,14 +62,14 @@ async fn a_replica_that_is_gone_is_a_finding() {
 
 #[tokio::test]
 async fn a_replica_that_cannot_be_reached_is_a_finding_and_the_others_are_compared() {
-    let (town, other) = (Town::found().await, Town::found().await);
-    register(&town, "Ada Lovelace").await;
+    let (library, other) = (SmallLibrary::open().await, SmallLibrary::open().await);
+    register(&library, "Ada Lovelace").await;
     register(&other, "Grace Hopper").await;
     let unreachable = Config::new("postgres://postgres@127.0.0.1:1/library").unwrap();
     let error = Store::<ReadOnly>::connect(unreachable.retry(RetryPolicy::never())).await;
     let gone = vec![(ServerName::Replica(0), LoadError::Store(error.unwrap_err()))];
     let (primary, replicas) =
-        (town.primary().await, vec![(ServerName::Replica(1), other.primary().await)]);
+        (library.primary().await, vec![(ServerName::Replica(1), other.primary().await)]);
 
     let replies = Replies::after(SequenceNumber::new(u64::MAX));
     let audit = audit(&AuditStores { primary, replicas, gone }, replies).await.unwrap();
@@ -80,10 +80,10 @@ async fn a_replica_that_cannot_be_reached_is_a_finding_and_the_others_are_compar
     assert!(found[1].starts_with("replica-1 has 1 events with hash "), "{found:?}");
 }
 
-async fn drop_database(town: &Town) {
+async fn drop_database(library: &SmallLibrary) {
     let url = cluster().await.primary().url("postgres");
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
-    let statement = format!("DROP DATABASE {} WITH (FORCE)", town.database);
+    let statement = format!("DROP DATABASE {} WITH (FORCE)", library.database);
     client.batch_execute(&statement).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! A small town whose clients compete for few books. It has a database of its own, on a cluster
+//! A small library whose clients compete for few books. It has a database of its own, on a cluster
 //! that all tests share.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,17 +26,17 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 /// A log on the primary and the replica.
-pub struct Town {
+pub struct SmallLibrary {
     pub database: String,
     pub writer: Store<ReadWrite>,
     pub reader: Store<ReadOnly>,
 }
 
-impl Town {
+impl SmallLibrary {
     /// Creates an empty log.
-    pub async fn found() -> Self {
+    pub async fn open() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let database = format!("town_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let database = format!("library_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let cluster = cluster().await;
         cluster.create_database(&database).await.unwrap();
         let config = Config::new(&cluster.primary().url(&database)).unwrap();
