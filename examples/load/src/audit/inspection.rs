@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::Checked;
 use super::answer_check;
-use super::due::Due;
 use super::findings::Findings;
 use super::lists::Lists;
 use super::record::Record;
 use super::rules::{Rules, Subject, Verdict};
+use super::sorted_replies::SortedReplies;
 use super::stored_check::StoredCheck;
 use crate::replies::{Answers, Idempotent, KeptAnswer, Recorded};
 
@@ -22,8 +22,8 @@ pub struct Inspection {
     rules: Rules,
     lists: Lists,
     stored: StoredCheck,
-    idempotent: Due<Idempotent>,
-    answers: Due<KeptAnswer>,
+    idempotent: SortedReplies<Idempotent>,
+    answers: SortedReplies<KeptAnswer>,
     /// The names of the servers that answered.
     servers: Answers,
     checked: Checked,
@@ -69,8 +69,8 @@ impl Inspection {
             rules: Rules::default(),
             lists: Lists::default(),
             stored: StoredCheck::new(&mut recorded, &mut findings),
-            idempotent: Due::new(idempotent, |reply| reply.position),
-            answers: Due::new(answers, |answer| answer.position),
+            idempotent: SortedReplies::new(idempotent, |reply| reply.position),
+            answers: SortedReplies::new(answers, |answer| answer.position),
             servers: recorded.answers,
             checked,
             findings,

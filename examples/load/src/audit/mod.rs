@@ -1,7 +1,6 @@
 //! The audit: reads the whole log and checks it.
 
 mod answer_check;
-mod due;
 mod findings;
 mod fingerprint;
 mod inspection;
@@ -12,6 +11,7 @@ mod record;
 mod replicas;
 mod result;
 mod rules;
+mod sorted_replies;
 mod stored_check;
 mod table;
 #[cfg(test)]

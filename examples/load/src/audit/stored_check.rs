@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, HashSet};
 use eddyline::{SequenceNumber, SequencedEvent};
 use uuid::Uuid;
 
-use super::due::Due;
 use super::findings::Findings;
 use super::record::{Details, Record};
+use super::sorted_replies::SortedReplies;
 use crate::replies::{Acknowledged, CommandName, Recorded, Reply};
 
 /// A check that the log has exactly the events that the store acknowledged, each once, at its
@@ -13,7 +13,7 @@ use crate::replies::{Acknowledged, CommandName, Recorded, Reply};
 #[derive(Debug)]
 pub struct StoredCheck {
     start: SequenceNumber,
-    acknowledged: Due<Acknowledged>,
+    acknowledged: SortedReplies<Acknowledged>,
     unknown: HashSet<Uuid>,
     imported: Imported,
     /// The number of replies and of events, by command and by whether it was rejected.
@@ -47,7 +47,7 @@ impl StoredCheck {
         let imported = Imported { is_seen: vec![false; ids.len()], ids, first, last };
         Self {
             start: recorded.start,
-            acknowledged: Due::new(acknowledged, |reply| reply.position),
+            acknowledged: SortedReplies::new(acknowledged, |reply| reply.position),
             unknown: recorded.unknown.drain(..).collect(),
             imported,
             counts,

@@ -36,7 +36,7 @@ mod tests {
         let chance = Chance::default();
         let mut chosen = Vec::new();
         for operation in 0..2_500 {
-            if chance.is_due() {
+            if chance.is_next() {
                 chance.taken();
                 chosen.push(operation);
             }
@@ -49,6 +49,6 @@ mod tests {
     fn goes_on_until_an_operation_is_suitable() {
         let chance = Chance::default();
 
-        assert!((0..10).all(|_| chance.is_due()));
+        assert!((0..10).all(|_| chance.is_next()));
     }
 }

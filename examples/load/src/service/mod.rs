@@ -11,7 +11,7 @@ use library::commands::{Command, CommandError, CommandHandler, Outcome};
 use library::queries::{Answer, Query, QueryError, QueryHandler};
 
 use self::null::Null;
-use self::sabotage::Saboteur;
+use self::sabotage::BrokenStore;
 use crate::plan::Aim;
 
 pub use self::sabotage::Sabotage;
@@ -26,7 +26,7 @@ pub struct Service {
 enum Handlers {
     Library { commands: CommandHandler, queries: QueryHandler },
     Null(Arc<Null>),
-    Sabotaged { commands: CommandHandler, queries: QueryHandler, saboteur: Arc<Saboteur> },
+    Sabotaged { commands: CommandHandler, queries: QueryHandler, store: Arc<BrokenStore> },
 }
 
 impl Service {
@@ -50,8 +50,8 @@ impl Service {
     ) -> Self {
         let commands = CommandHandler::new(writer.clone());
         let queries = QueryHandler::new(reader.clone());
-        let saboteur = Arc::new(Saboteur::new(sabotage, writer, reader));
-        Self { handlers: Handlers::Sabotaged { commands, queries, saboteur } }
+        let store = Arc::new(BrokenStore::new(sabotage, writer, reader));
+        Self { handlers: Handlers::Sabotaged { commands, queries, store } }
     }
 
     /// Returns whether there is a log behind the handlers.
@@ -68,7 +68,7 @@ impl Service {
         match &self.handlers {
             Handlers::Library { commands, .. } => commands.handle(command).await,
             Handlers::Null(null) => null.run(aim),
-            Handlers::Sabotaged { commands, saboteur, .. } => match saboteur.run(command).await? {
+            Handlers::Sabotaged { commands, store, .. } => match store.run(command).await? {
                 Some(reply) => reply.into_result(),
                 None => commands.handle(command).await,
             },
@@ -92,8 +92,8 @@ impl Service {
         match &self.handlers {
             Handlers::Library { queries, .. } => queries.at_least(position).handle(query).await,
             Handlers::Null(null) => Ok(null.answer(query, position)),
-            Handlers::Sabotaged { queries, saboteur, .. } => {
-                if let Some(answer) = saboteur.answer(query, position).await? {
+            Handlers::Sabotaged { queries, store, .. } => {
+                if let Some(answer) = store.answer(query, position).await? {
                     return Ok(answer);
                 }
                 queries.at_least(position).handle(query).await

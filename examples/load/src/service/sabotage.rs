@@ -20,9 +20,9 @@ pub enum Sabotage {
     Stale,
 }
 
-/// The part of a broken store that replaces some replies by wrong ones.
+/// A store that is broken on purpose: it replaces some replies by wrong ones.
 #[derive(Debug)]
-pub struct Saboteur {
+pub struct BrokenStore {
     sabotage: Sabotage,
     writer: Store<ReadWrite>,
     reader: Store<ReadOnly>,
@@ -37,17 +37,18 @@ pub struct WrongReply {
     rejection: Option<(&'static str, Reason)>,
 }
 
-impl Saboteur {
-    /// Creates the broken part of a store.
+impl BrokenStore {
+    /// Creates a broken store over two that work.
     pub fn new(sabotage: Sabotage, writer: Store<ReadWrite>, reader: Store<ReadOnly>) -> Self {
         Self { sabotage, writer, reader, chance: Chance::default() }
     }
 
-    /// Runs a command wrongly, if its time has come and a wrong reply is possible.
+    /// Runs a command wrongly, if it is the next one to go wrong and a wrong reply
+    /// is possible.
     pub async fn run<C: Command>(&self, command: &C) -> Result<Option<WrongReply>, CommandError> {
         let reply = match self.sabotage {
             Sabotage::Old => return Ok(None),
-            _ if !self.chance.is_due() => return Ok(None),
+            _ if !self.chance.is_next() => return Ok(None),
             Sabotage::Lost => self.lose(command).await?,
             Sabotage::Stale => self.decide_stale(command).await?,
         };
@@ -99,8 +100,8 @@ impl Saboteur {
         }
     }
 
-    /// Answers a query from an older position than the answer says, if its time has come and the
-    /// right answer is another one.
+    /// Answers a query from an older position than the answer says, if it is the next one to
+    /// go wrong and the right answer is another one.
     pub async fn answer<Q>(
         &self,
         query: &Q,
@@ -110,7 +111,7 @@ impl Saboteur {
         Q: Query,
         Q::Answer: PartialEq,
     {
-        if self.sabotage != Sabotage::Old || !self.chance.is_due() {
+        if self.sabotage != Sabotage::Old || !self.chance.is_next() {
             return Ok(None);
         }
         let mut read = eddyline::Query::new(&query.filter()?);

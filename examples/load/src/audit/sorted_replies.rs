@@ -2,14 +2,15 @@ use std::vec;
 
 use eddyline::SequenceNumber;
 
-/// Replies in the order of their positions, to be checked when the replay has reached them.
+/// Replies in the order of their positions. The replay takes each one when it has reached its
+/// position.
 #[derive(Debug)]
-pub struct Due<T> {
+pub struct SortedReplies<T> {
     replies: std::iter::Peekable<vec::IntoIter<T>>,
     position: fn(&T) -> SequenceNumber,
 }
 
-impl<T> Due<T> {
+impl<T> SortedReplies<T> {
     /// Sorts replies by their positions.
     pub fn new(mut replies: Vec<T>, position: fn(&T) -> SequenceNumber) -> Self {
         replies.sort_by_key(position);
