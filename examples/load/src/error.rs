@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use crate::city::SkewError;
 use crate::faults::ScriptError;
+use crate::import::SizeError;
 use crate::plan::file::PlanFileError;
 use crate::plan::{MixError, ScheduleError};
-use crate::seed::SizeError;
 use crate::servers::ServerName;
 
 /// An error that ends the load generator.

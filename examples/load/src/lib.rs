@@ -4,7 +4,7 @@
 //!
 //! - [`plan`]: what people intend to do, and when. It depends on a seed and on nothing else.
 //! - [`city`]: the books and readers, and the state of each as far as the generator knows it.
-//! - [`seed`]: the books, readers and loans that a log gets before the load.
+//! - [`import`]: the books, readers and loans that a log gets before the load.
 //! - [`tally`]: all counts and latencies, updated as operations end. The terminal, the report and
 //!   the pages read it; nothing else counts.
 //! - [`replies`]: what the handlers returned, for the audit.
@@ -18,15 +18,16 @@
 //! - [`audit`]: reads the log and compares it with the rules and the replies.
 //! - [`report`]: the result, as text, JSON and a page; and the comparison of two results.
 //! - [`args`], [`setup`]: the options of the program, and what they say once they are checked.
-//! - [`run`], [`drive`]: a load from its beginning to its audit.
+//! - [`clients`], [`run`]: a load from its beginning to its audit.
 
 pub mod args;
 pub mod audit;
 pub mod city;
+pub mod clients;
 pub mod clock;
-pub mod drive;
 pub mod engine;
 pub mod faults;
+pub mod import;
 pub mod journey;
 pub mod live;
 pub mod machine;
@@ -35,7 +36,6 @@ pub mod plan;
 pub mod replies;
 pub mod report;
 pub mod run;
-pub mod seed;
 pub mod servers;
 pub mod service;
 pub mod setup;

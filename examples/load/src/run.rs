@@ -11,14 +11,15 @@ use library::queries::QueryHandler;
 
 use crate::args::{LoadOptions, RateShape};
 use crate::city::{City, CityBuilder};
-use crate::drive::{Driven, drive};
+use crate::clients::run_clients;
+use crate::engine::Limit;
 use crate::faults::{Director, Marks};
+use crate::import::{fill, fill_without_store};
 use crate::journey::Journey;
 use crate::machine::{cpu_time, eddyline_version, machine};
 use crate::observer::{Observations, Observer};
 use crate::replies::Replies;
 use crate::report::{Report, Settings};
-use crate::seed::{fill, fill_without_store};
 use crate::servers::{Servers, Stores};
 use crate::service::Service;
 use crate::setup::{Mode, Setup};
@@ -82,13 +83,13 @@ async fn load_with_servers(options: &LoadOptions, setup: &Setup) -> Result<Loade
     let observer = Observer::start(&servers, load.start(), interval).await;
     let (marks, start) = (Marks::default(), load.start());
     // The director ends when the load has ended, and undoes its faults.
-    let (driven, ()) = tokio::join!(
+    let (limit, ()) = tokio::join!(
         load.run(),
         Director::run(&setup.script, &servers, &stores.reader, start, &marks, &load.stop),
     );
-    let driven = driven?;
+    let limit = limit?;
     let observed = observer.finish().await;
-    let mut report = load.report(options, driven, observed);
+    let mut report = load.report(options, limit, observed);
     report.faults = marks.list();
     Ok(Loaded { report, evidence: Some(Evidence { servers, replies }) })
 }
@@ -112,8 +113,8 @@ async fn prepare(
     fill(&mut city, setup.size, setup.seed, &stores.writer, replies)
         .await
         .map_err(LoadError::Store)?;
-    let seeded = stores.writer.head().await.map_err(LoadError::Store)?;
-    stores.reader.at_least(seeded).head().await.map_err(LoadError::Store)?;
+    let imported = stores.writer.head().await.map_err(LoadError::Store)?;
+    stores.reader.at_least(imported).head().await.map_err(LoadError::Store)?;
     Ok(city.build(start))
 }
 
@@ -122,8 +123,8 @@ async fn load_without_store(options: &LoadOptions, setup: &Setup) -> Result<Load
     fill_without_store(&mut city, setup.size, setup.seed, |_| {});
     let replies = Replies::after(SequenceNumber::ZERO);
     let load = Load::new(setup, city.build(SequenceNumber::ZERO), Service::null(), &replies);
-    let driven = load.run().await?;
-    let report = load.report(options, driven, Observations::default());
+    let limit = load.run().await?;
+    let report = load.report(options, limit, Observations::default());
     Ok(Loaded { report, evidence: None })
 }
 
@@ -161,14 +162,15 @@ impl Load<'_> {
         self.tally.settings().start
     }
 
-    async fn run(&self) -> Result<Driven, LoadError> {
+    async fn run(&self) -> Result<Option<Limit>, LoadError> {
         let Self { setup, journey, tally, stop, .. } = self;
-        let driven = drive(&setup.mode, journey.clone(), setup.servers.clients, tally, stop).await;
+        let clients = setup.servers.clients;
+        let limit = run_clients(&setup.mode, journey.clone(), clients, tally, stop).await;
         stop.set();
-        driven
+        limit
     }
 
-    fn report(&self, options: &LoadOptions, driven: Driven, servers: Observations) -> Report {
+    fn report(&self, options: &LoadOptions, limit: Option<Limit>, servers: Observations) -> Report {
         let Self { setup, tally, started_at, cpu_before, .. } = self;
         let load = tally.snapshot();
         let cpu = cpu_time().zip(*cpu_before).map(|(now, before)| now.saturating_sub(before));
@@ -183,7 +185,7 @@ impl Load<'_> {
             load,
             servers,
             faults: Vec::new(),
-            limit: driven.limit,
+            limit,
             audit: None,
         }
     }

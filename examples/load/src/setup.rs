@@ -7,11 +7,11 @@ use crate::args::{LoadOptions, MixArguments, RateOptions, RateShape, Spacing};
 use crate::city::Skew;
 use crate::engine::LimitSettings;
 use crate::faults::{CheckedScript, Script};
+use crate::import::CitySize;
 use crate::plan::{
     Aim, Arrivals, Crowd, Group, IntentionSettings, Mix, MixOptions, Plan, Planned, Schedule, Shape,
 };
 use crate::report::{Asked, Shares};
-use crate::seed::CitySize;
 use crate::servers::ServerSettings;
 
 /// Everything that the options say, checked.

@@ -7,17 +7,21 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IteratorRandom;
 
-use super::deed::{Browse, Deed, Request};
 use super::generate;
+use super::operation::{Browse, Operation, Request};
 use super::state::{Reader, State};
 use crate::plan::{Act, Aim, Crowd, Intention};
 
 impl State {
     /// Chooses what the reader of a visit does. Someone who has nothing to return borrows, and if
     /// no copy is on the shelf, someone returns one.
-    pub(super) fn lending(&mut self, intention: &Intention, random: &mut SmallRng) -> Vec<Deed> {
+    pub(super) fn lending(
+        &mut self,
+        intention: &Intention,
+        random: &mut SmallRng,
+    ) -> Vec<Operation> {
         let visit = intention.visit;
-        let deed = match (intention.crowd, intention.aim, intention.act) {
+        let operation = match (intention.crowd, intention.aim, intention.act) {
             (Crowd::OneCard, ..) => return self.two_loans(visit, random),
             (Crowd::OneCopy, ..) => return self.contended_loan(visit, random),
             (_, Aim::Success, Act::Return) => {
@@ -35,11 +39,11 @@ impl State {
             (_, Aim::Rejected, Act::Return) => self.rejected_return(visit, random),
             (_, Aim::Rejected, _) => self.rejected_loan(visit, random),
         };
-        deed.into_iter().collect()
+        operation.into_iter().collect()
     }
 
     /// Asks for the loans of the reader of a visit.
-    pub(super) fn browse(&mut self, visit: u32, random: &mut SmallRng) -> Option<Deed> {
+    pub(super) fn browse(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         let reader = self.visitor(visit, random, |_| true)?;
         let visitor = self.readers.get(reader)?;
         let loans = visitor.loans.iter().filter_map(|loan| Some(self.copies.get(*loan)?.id));
@@ -48,7 +52,7 @@ impl State {
             position: visitor.position,
             loans: loans.collect(),
         };
-        Some(Deed::new(Request::Browse(browse), Aim::Success))
+        Some(Operation::new(Request::Browse(browse), Aim::Success))
     }
 
     /// Returns the reader of a visit. If there is none yet, or not a suitable one, another reader
@@ -99,36 +103,40 @@ impl State {
         }
     }
 
-    fn borrow(&mut self, visit: u32, random: &mut SmallRng) -> Option<Deed> {
+    fn borrow(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         let copy = self.copies.choose(random, |copy| copy.is_on_shelf())?;
         let reader = self.visitor(visit, random, |reader| reader.loans.len() < MAX_LOANS)?;
         self.loan(copy, reader, Aim::Success)
     }
 
-    fn give_any_back(&mut self, visit: u32, random: &mut SmallRng) -> Option<Deed> {
+    fn give_any_back(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         let reader = self.visitor(visit, random, |reader| !reader.loans.is_empty())?;
         let is_free = |copy: &&u32| self.copies.get(**copy).is_some_and(|copy| !copy.is_busy);
         let copy = *self.readers.get(reader)?.loans.iter().filter(is_free).choose(random)?;
         let (book, id) = (self.reserve(copy)?, self.readers.get(reader)?.id);
-        Some(Deed { copy: Some(copy), reader: Some(reader), ..give_back(book, id, Aim::Success) })
+        Some(Operation {
+            copy: Some(copy),
+            reader: Some(reader),
+            ..give_back(book, id, Aim::Success)
+        })
     }
 
     /// Two loans with the card of one reader at the same time.
-    fn two_loans(&mut self, visit: u32, random: &mut SmallRng) -> Vec<Deed> {
-        let mut deeds = Vec::new();
+    fn two_loans(&mut self, visit: u32, random: &mut SmallRng) -> Vec<Operation> {
+        let mut operations = Vec::new();
         for loans in [MAX_LOANS - 1, MAX_LOANS] {
             let is_suitable = |reader: &Reader| reader.loans.len() < loans;
             if let Some(copy) = self.copies.choose(random, |copy| copy.is_on_shelf())
                 && let Some(reader) = self.visitor(visit, random, is_suitable)
             {
-                deeds.extend(self.loan(copy, reader, Aim::Success));
+                operations.extend(self.loan(copy, reader, Aim::Success));
             }
         }
-        deeds
+        operations
     }
 
     /// Two loans of the same copy at the same time.
-    fn contended_loan(&mut self, visit: u32, random: &mut SmallRng) -> Vec<Deed> {
+    fn contended_loan(&mut self, visit: u32, random: &mut SmallRng) -> Vec<Operation> {
         let is_suitable = |reader: &Reader| reader.loans.len() < MAX_LOANS;
         let Some(copy) = self.copies.choose(random, |copy| copy.is_on_shelf()) else {
             return Vec::new();
@@ -137,15 +145,15 @@ impl State {
         let first = self.loan(copy, reader, Aim::Success);
         let second = self.free_reader(random, is_suitable).and_then(|rival| {
             self.readers.get_mut(rival)?.is_busy = true;
-            Some(Deed { is_brief: true, ..self.loan(copy, rival, Aim::Success)? })
+            Some(Operation { is_brief: true, ..self.loan(copy, rival, Aim::Success)? })
         });
         let is_contended = second.is_some();
-        let deeds = first.into_iter().chain(second);
-        deeds.map(|deed| Deed { is_contended, ..deed }).collect()
+        let operations = first.into_iter().chain(second);
+        operations.map(|operation| Operation { is_contended, ..operation }).collect()
     }
 
     /// A loan of a copy that the reader has already.
-    fn borrow_twice(&mut self, visit: u32, random: &mut SmallRng) -> Option<Deed> {
+    fn borrow_twice(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         let reader = self.visitor(visit, random, |reader| !reader.loans.is_empty())?;
         let copy = *self.readers.get(reader)?.loans.last()?;
         if self.copies.get(copy)?.is_busy {
@@ -155,7 +163,7 @@ impl State {
     }
 
     /// A return of a copy that the reader has returned already.
-    fn return_twice(&mut self, visit: u32, random: &mut SmallRng) -> Option<Deed> {
+    fn return_twice(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         let reader = self.visitor(visit, random, |reader| reader.returned.is_some())?;
         let visitor = self.readers.get(reader)?;
         let ((slot, book), id) = (visitor.returned?, visitor.id);
@@ -165,25 +173,25 @@ impl State {
         }
         let copy = copy.map(|_| slot);
         copy.and_then(|copy| self.reserve(copy));
-        Some(Deed { copy, reader: Some(reader), ..give_back(book, id, Aim::Idempotent) })
+        Some(Operation { copy, reader: Some(reader), ..give_back(book, id, Aim::Idempotent) })
     }
 
     /// A loan that the rules forbid: somebody else has the copy, it was removed, or the card is no
     /// longer valid.
-    fn rejected_loan(&mut self, visit: u32, random: &mut SmallRng) -> Option<Deed> {
+    fn rejected_loan(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         match random.random_range(0..10) {
             0..2 if !self.removed.is_empty() => {
                 let reader =
                     self.visitor(visit, random, |reader| reader.loans.len() < MAX_LOANS)?;
                 let book = self.take_removed(random)?;
                 let loan = lend(book, self.readers.get(reader)?.id, Aim::Rejected);
-                Some(Deed { reader: Some(reader), removed: Some(book), ..loan })
+                Some(Operation { reader: Some(reader), removed: Some(book), ..loan })
             }
             2..5 if !self.former.is_empty() => {
                 let copy = self.copies.choose(random, |copy| copy.is_on_shelf())?;
                 let former = self.take_former(random)?;
                 let loan = lend(self.reserve(copy)?, former.0, Aim::Rejected);
-                Some(Deed { copy: Some(copy), former: Some(former), ..loan })
+                Some(Operation { copy: Some(copy), former: Some(former), ..loan })
             }
             _ => {
                 let reader =
@@ -198,22 +206,22 @@ impl State {
 
     /// A return that the rules forbid: the copy is not lent to this reader, or the number of the
     /// card is wrong.
-    fn rejected_return(&mut self, visit: u32, random: &mut SmallRng) -> Option<Deed> {
+    fn rejected_return(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         let copy = self.copies.choose_any(random, |copy| copy.is_on_shelf())?;
         if random.random_bool(0.3) {
             let unknown = generate::reader(random).0;
             let returned = give_back(self.reserve(copy)?, unknown, Aim::Rejected);
-            return Some(Deed { copy: Some(copy), ..returned });
+            return Some(Operation { copy: Some(copy), ..returned });
         }
         let reader = self.visitor(visit, random, |_| true)?;
         let id = self.readers.get(reader)?.id;
         let returned = give_back(self.reserve(copy)?, id, Aim::Rejected);
-        Some(Deed { copy: Some(copy), reader: Some(reader), ..returned })
+        Some(Operation { copy: Some(copy), reader: Some(reader), ..returned })
     }
 
-    fn loan(&mut self, copy: u32, reader: u32, aim: Aim) -> Option<Deed> {
+    fn loan(&mut self, copy: u32, reader: u32, aim: Aim) -> Option<Operation> {
         let (book, id) = (self.reserve(copy)?, self.readers.get(reader)?.id);
-        Some(Deed { copy: Some(copy), reader: Some(reader), ..lend(book, id, aim) })
+        Some(Operation { copy: Some(copy), reader: Some(reader), ..lend(book, id, aim) })
     }
 
     /// Reserves a copy. Returns its id.
@@ -236,12 +244,12 @@ impl State {
     }
 }
 
-fn lend(book: BookId, reader: ReaderId, aim: Aim) -> Deed {
+fn lend(book: BookId, reader: ReaderId, aim: Aim) -> Operation {
     let occurred_at = OccurredAt::now();
-    Deed::new(Request::Lend(LendBookCopyToReader { book, reader, occurred_at }), aim)
+    Operation::new(Request::Lend(LendBookCopyToReader { book, reader, occurred_at }), aim)
 }
 
-fn give_back(book: BookId, reader: ReaderId, aim: Aim) -> Deed {
+fn give_back(book: BookId, reader: ReaderId, aim: Aim) -> Operation {
     let occurred_at = OccurredAt::now();
-    Deed::new(Request::Return(ReturnBookCopyFromReader { book, reader, occurred_at }), aim)
+    Operation::new(Request::Return(ReturnBookCopyFromReader { book, reader, occurred_at }), aim)
 }

@@ -1,9 +1,9 @@
 //! The books and readers, and the state of each as far as the generator knows it.
 
-mod deed;
 pub mod generate;
 mod lending;
 mod of_log;
+mod operation;
 mod slots;
 mod staff;
 mod state;
@@ -18,8 +18,8 @@ use rand::rngs::SmallRng;
 use self::state::{Copy, Reader, State};
 use crate::plan::{Act, Aim, Intention};
 
-pub use self::deed::{Browse, Deed, End, Request};
 pub use self::of_log::{CityBuilder, Skew, SkewError};
+pub use self::operation::{Browse, End, Operation, Request};
 
 /// The books and readers, shared by all clients.
 ///
@@ -37,26 +37,26 @@ impl City {
     /// Chooses who does what for an intention. The chosen readers and copies are occupied until
     /// [`end`](Self::end).
     ///
-    /// Returns no deed if the city has nobody and nothing that would do.
-    pub fn begin(&self, intention: &Intention) -> Vec<Deed> {
+    /// Returns no operation if the city has no suitable reader or book.
+    pub fn begin(&self, intention: &Intention) -> Vec<Operation> {
         let mut random = SmallRng::seed_from_u64(intention.draw ^ self.salt);
         let mut state = self.state();
         let Intention { visit, act, aim, .. } = *intention;
-        let deed = match act {
+        let operation = match act {
             Act::Borrow | Act::Return => return state.lending(intention, &mut random),
             Act::Add => state.add(aim, &mut random),
             Act::Browse => state.browse(visit, &mut random),
             Act::Cancel => state.cancel(aim, &mut random),
-            Act::List(list) => Some(Deed::new(Request::List(list), Aim::Success)),
+            Act::List(list) => Some(Operation::new(Request::List(list), Aim::Success)),
             Act::Register => state.register(aim, &mut random),
             Act::Remove => state.remove(aim, &mut random),
         };
-        deed.into_iter().collect()
+        operation.into_iter().collect()
     }
 
     /// Records how a command ended.
-    pub fn end(&self, deed: Deed, end: End) {
-        self.state().end(deed, end);
+    pub fn end(&self, operation: Operation, end: End) {
+        self.state().end(operation, end);
     }
 
     /// Ends the visit of an intention, if the intention is its last step.
@@ -78,25 +78,25 @@ impl City {
 }
 
 impl State {
-    fn end(&mut self, deed: Deed, end: End) {
-        self.release(&deed);
+    fn end(&mut self, operation: Operation, end: End) {
+        self.release(&operation);
         if let (End::Success { position } | End::Rejected { position }, Some(reader)) =
-            (end, deed.reader.and_then(|reader| self.readers.get_mut(reader)))
+            (end, operation.reader.and_then(|reader| self.readers.get_mut(reader)))
         {
             reader.position = reader.position.max(position);
         }
-        if !deed.expects(end) {
+        if !operation.expects(end) {
             // Somebody else has changed the library, or the outcome is not known.
-            deed.copy.and_then(|copy| self.forget_copy(copy));
-            deed.reader.and_then(|reader| self.forget_reader(reader));
+            operation.copy.and_then(|copy| self.forget_copy(copy));
+            operation.reader.and_then(|reader| self.forget_reader(reader));
             return;
         }
-        self.removed.extend(deed.removed);
-        self.former.extend(deed.former);
+        self.removed.extend(operation.removed);
+        self.former.extend(operation.former);
         if !matches!(end, End::Success { .. }) {
             return;
         }
-        match (deed.request, deed.copy, deed.reader) {
+        match (operation.request, operation.copy, operation.reader) {
             (Request::Add(add), ..) => {
                 self.copies.insert(Copy::new(add.book));
             }
@@ -111,12 +111,12 @@ impl State {
         }
     }
 
-    fn release(&mut self, deed: &Deed) {
-        if let Some(copy) = deed.copy.and_then(|copy| self.copies.get_mut(copy)) {
+    fn release(&mut self, operation: &Operation) {
+        if let Some(copy) = operation.copy.and_then(|copy| self.copies.get_mut(copy)) {
             copy.is_busy = false;
         }
-        if deed.is_brief
-            && let Some(reader) = deed.reader.and_then(|reader| self.readers.get_mut(reader))
+        if operation.is_brief
+            && let Some(reader) = operation.reader.and_then(|reader| self.readers.get_mut(reader))
         {
             reader.is_busy = false;
         }

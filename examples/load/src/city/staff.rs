@@ -5,33 +5,33 @@ use library::domain::{BookId, OccurredAt, ReaderId};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::deed::{Deed, Request};
 use super::generate;
+use super::operation::{Operation, Request};
 use super::state::{Copy, Reader, State};
 use crate::plan::Aim;
 
 impl State {
     /// Chooses a copy to add.
-    pub(super) fn add(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Deed> {
+    pub(super) fn add(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Operation> {
         let (new, data) = generate::book(random);
         let add = |book| {
             let occurred_at = OccurredAt::now();
-            Deed::new(Request::Add(AddBookCopy { book, data, occurred_at }), aim)
+            Operation::new(Request::Add(AddBookCopy { book, data, occurred_at }), aim)
         };
         if aim == Aim::Success {
             let removed = random.random_bool(ADDED_AGAIN).then(|| self.take_removed(random));
             return Some(add(removed.flatten().unwrap_or(new)));
         }
         let copy = self.copies.choose_any(random, Copy::is_on_shelf)?;
-        Some(Deed { copy: Some(copy), ..add(self.reserve(copy)?) })
+        Some(Operation { copy: Some(copy), ..add(self.reserve(copy)?) })
     }
 
     /// Chooses a copy to remove. If none is on the shelf, a new one is added.
-    pub(super) fn remove(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Deed> {
+    pub(super) fn remove(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Operation> {
         let found = match aim {
             Aim::Idempotent => {
                 if let Some(book) = self.take_removed(random) {
-                    return Some(Deed { removed: Some(book), ..remove(book, aim) });
+                    return Some(Operation { removed: Some(book), ..remove(book, aim) });
                 }
                 return self.add(aim, random);
             }
@@ -44,14 +44,16 @@ impl State {
             Aim::Success => self.copies.choose_any(random, Copy::is_on_shelf),
         };
         match (found, aim) {
-            (Some(copy), _) => Some(Deed { copy: Some(copy), ..remove(self.reserve(copy)?, aim) }),
+            (Some(copy), _) => {
+                Some(Operation { copy: Some(copy), ..remove(self.reserve(copy)?, aim) })
+            }
             (None, Aim::Rejected) => Some(remove(generate::book(random).0, aim)),
             (None, _) => self.add(Aim::Success, random),
         }
     }
 
     /// Chooses a reader to register.
-    pub(super) fn register(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Deed> {
+    pub(super) fn register(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Operation> {
         if aim == Aim::Success {
             let former = random.random_bool(REGISTERED_AGAIN).then(|| self.take_former(random));
             let (id, name) = former.flatten().unwrap_or_else(|| generate::reader(random));
@@ -59,16 +61,19 @@ impl State {
         }
         let reader = self.readers.choose_any(random, |reader| !reader.is_busy)?;
         let registered = self.occupy(reader)?;
-        let deed = register(registered.id, registered.name.clone(), aim);
-        Some(Deed { reader: Some(reader), is_brief: true, ..deed })
+        let operation = register(registered.id, registered.name.clone(), aim);
+        Some(Operation { reader: Some(reader), is_brief: true, ..operation })
     }
 
     /// Chooses a reader whose contract ends. If all have loans, a new one is registered.
-    pub(super) fn cancel(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Deed> {
+    pub(super) fn cancel(&mut self, aim: Aim, random: &mut SmallRng) -> Option<Operation> {
         let found = match aim {
             Aim::Idempotent => {
                 if let Some(former) = self.take_former(random) {
-                    return Some(Deed { former: Some(former.clone()), ..cancel(former.0, aim) });
+                    return Some(Operation {
+                        former: Some(former.clone()),
+                        ..cancel(former.0, aim)
+                    });
                 }
                 return self.register(aim, random);
             }
@@ -84,8 +89,8 @@ impl State {
         };
         match (found, aim) {
             (Some(reader), _) => {
-                let deed = cancel(self.occupy(reader)?.id, aim);
-                Some(Deed { reader: Some(reader), is_brief: true, ..deed })
+                let operation = cancel(self.occupy(reader)?.id, aim);
+                Some(Operation { reader: Some(reader), is_brief: true, ..operation })
             }
             (None, Aim::Rejected) => Some(cancel(generate::reader(random).0, aim)),
             (None, _) => self.register(Aim::Success, random),
@@ -99,18 +104,18 @@ impl State {
     }
 }
 
-fn remove(book: BookId, aim: Aim) -> Deed {
-    Deed::new(Request::Remove(RemoveBookCopy { book, occurred_at: OccurredAt::now() }), aim)
+fn remove(book: BookId, aim: Aim) -> Operation {
+    Operation::new(Request::Remove(RemoveBookCopy { book, occurred_at: OccurredAt::now() }), aim)
 }
 
-fn register(reader: ReaderId, name: String, aim: Aim) -> Deed {
+fn register(reader: ReaderId, name: String, aim: Aim) -> Operation {
     let occurred_at = OccurredAt::now();
-    Deed::new(Request::Register(RegisterReader { reader, name, occurred_at }), aim)
+    Operation::new(Request::Register(RegisterReader { reader, name, occurred_at }), aim)
 }
 
-fn cancel(reader: ReaderId, aim: Aim) -> Deed {
+fn cancel(reader: ReaderId, aim: Aim) -> Operation {
     let occurred_at = OccurredAt::now();
-    Deed::new(Request::Cancel(CancelReaderContract { reader, occurred_at }), aim)
+    Operation::new(Request::Cancel(CancelReaderContract { reader, occurred_at }), aim)
 }
 
 /// The share of added copies that were in circulation before.

@@ -6,9 +6,9 @@ use eddyline::SequenceNumber;
 use library::commands::{Command, Decision, decide};
 use library::domain::{BookId, DomainEvent, ReaderId};
 
-use super::{City, CityBuilder, Deed, End, Request, Skew};
+use super::{City, CityBuilder, End, Operation, Request, Skew};
+use crate::import::{CitySize, fill_without_store};
 use crate::plan::{Aim, Crowd, Intention, MixOptions, Visits};
-use crate::seed::{CitySize, fill_without_store};
 
 /// A library without a store: the events, and which of them concern a copy or a reader.
 #[derive(Default)]
@@ -55,8 +55,8 @@ impl Library {
     }
 
     /// Runs a command. Returns `None` for a query, after a check that the city knows the loans.
-    fn serve(&mut self, deed: &Deed) -> Option<End> {
-        Some(match &deed.request {
+    fn serve(&mut self, operation: &Operation) -> Option<End> {
+        Some(match &operation.request {
             Request::Add(add) => self.run(add, Some(add.book), None),
             Request::Cancel(cancel) => self.run(cancel, None, Some(cancel.reader)),
             Request::Lend(lend) => self.run(lend, Some(lend.book), Some(lend.reader)),
@@ -126,24 +126,24 @@ fn carry_out(size: CitySize, seed: u64, count: usize) -> (Counts, u64) {
     let (city, mut library) = filled(size);
     let (mut counts, mut impossible) = (Counts::new(), 0);
     for intention in intentions(size.readers, seed).take(count) {
-        let deeds = city.begin(&intention);
-        impossible += intention.crowd.operations() - deeds.len() as u64;
-        for deed in deeds {
-            let end = library.serve(&deed);
-            let aim = deed.aim;
+        let operations = city.begin(&intention);
+        impossible += intention.crowd.operations() - operations.len() as u64;
+        for operation in operations {
+            let end = library.serve(&operation);
+            let aim = operation.aim;
             let got = match end {
                 Some(End::Success { .. }) => Aim::Success,
                 Some(End::Rejected { .. }) => Aim::Rejected,
                 Some(_) => Aim::Idempotent,
                 None => {
-                    city.end(deed, End::Answered);
+                    city.end(operation, End::Answered);
                     continue;
                 }
             };
             if intention.crowd != Crowd::OneCopy {
                 *counts.entry((aim, got)).or_default() += 1;
             }
-            city.end(deed, end.expect("a command ends"));
+            city.end(operation, end.expect("a command ends"));
         }
         city.leave(&intention);
     }
@@ -192,12 +192,12 @@ fn pairs_want_one_copy_or_use_one_card() {
         let mut pairs = intentions(200, 4).filter(|intention| intention.crowd == crowd);
         city.begin(&pairs.next().unwrap())
     };
-    let lends = |deeds: &[Deed]| -> Vec<_> {
-        let lend = |deed: &Deed| match &deed.request {
+    let lends = |operations: &[Operation]| -> Vec<_> {
+        let lend = |operation: &Operation| match &operation.request {
             Request::Lend(lend) => (lend.book, lend.reader),
             other => panic!("{other:?}"),
         };
-        deeds.iter().map(lend).collect()
+        operations.iter().map(lend).collect()
     };
 
     let (card, copy) = (pair(Crowd::OneCard), pair(Crowd::OneCopy));
@@ -217,8 +217,8 @@ fn the_same_reader_and_copy_are_not_used_twice_at_a_time() {
 
     // Nothing ends: everything that was chosen stays occupied.
     for (visit, intention) in (0..).zip(lends.take(60)) {
-        for deed in city.begin(&Intention { visit, ..intention }) {
-            let (book, reader) = match deed.request {
+        for operation in city.begin(&Intention { visit, ..intention }) {
+            let (book, reader) = match operation.request {
                 Request::Lend(lend) => (Some(lend.book), Some(lend.reader)),
                 Request::Return(back) => (Some(back.book), Some(back.reader)),
                 Request::Cancel(cancel) => (None, Some(cancel.reader)),
@@ -237,8 +237,8 @@ fn a_reader_with_an_unknown_outcome_is_forgotten() {
     let before = city.size();
     let mut loans = intentions(100, 6).filter(|it| it.crowd == Crowd::OneCopy);
 
-    for deed in city.begin(&loans.next().unwrap()) {
-        city.end(deed, End::Unknown);
+    for operation in city.begin(&loans.next().unwrap()) {
+        city.end(operation, End::Unknown);
     }
 
     let after = city.size();
@@ -252,7 +252,7 @@ fn the_same_choices_are_made_again() {
         let (city, _) = filled(CitySize { books: 300, readers: 100, loans: 100 });
         let begun = intentions(100, 7).take(50).flat_map(|intention| city.begin(&intention));
         begun
-            .map(|deed| match deed.request {
+            .map(|operation| match operation.request {
                 Request::Lend(lend) => format!("{} {}", lend.book, lend.reader),
                 Request::Return(back) => format!("{} {}", back.book, back.reader),
                 _ => String::new(),

@@ -4,11 +4,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::queue::Step;
 use super::workers::Workers;
-use super::{Carry, Ending, Engine, STOP_INTERVAL};
+use super::{Ending, Engine, Executor, STOP_INTERVAL};
 use crate::LoadError;
 use crate::plan::{Intention, LONGEST_LOAD};
 
-impl<C: Carry> Engine<C> {
+impl<C: Executor> Engine<C> {
     /// Runs a closed loop: each client begins an intention as soon as its last one has ended. An
     /// intention is due when it begins, so that none is ever late.
     ///

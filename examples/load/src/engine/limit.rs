@@ -16,7 +16,7 @@ pub struct Limit {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct LimitRound {
     /// The highest rate that kept the goal, in operations per second. `None` if none did.
-    pub knee: Option<f64>,
+    pub highest_rate: Option<f64>,
     /// The rates that were tried, in this order.
     pub steps: Vec<LimitStep>,
 }
@@ -35,22 +35,23 @@ pub struct LimitStep {
 }
 
 impl Limit {
-    /// Returns the median of the knees of the rounds, or `None` if no rate kept the goal.
+    /// Returns the median of the highest rates of the rounds, or `None` if no rate kept the goal.
     pub fn median(&self) -> Option<f64> {
-        let knees = self.sorted_knees();
-        let (low, high) = (knees.len().checked_sub(1)? / 2, knees.len() / 2);
-        Some(f64::midpoint(knees[low], knees[high]))
+        let rates = self.sorted_rates();
+        let (low, high) = (rates.len().checked_sub(1)? / 2, rates.len() / 2);
+        Some(f64::midpoint(rates[low], rates[high]))
     }
 
-    /// Returns the lowest and the highest knee, or `None` if no rate kept the goal.
+    /// Returns the lowest and the highest result of a round, or `None` if no rate kept the goal.
     pub fn spread(&self) -> Option<(f64, f64)> {
-        let knees = self.sorted_knees();
-        Some((*knees.first()?, *knees.last()?))
+        let rates = self.sorted_rates();
+        Some((*rates.first()?, *rates.last()?))
     }
 
-    fn sorted_knees(&self) -> Vec<f64> {
-        let mut knees: Vec<f64> = self.rounds.iter().filter_map(|round| round.knee).collect();
-        knees.sort_by(f64::total_cmp);
-        knees
+    fn sorted_rates(&self) -> Vec<f64> {
+        let mut rates: Vec<f64> =
+            self.rounds.iter().filter_map(|round| round.highest_rate).collect();
+        rates.sort_by(f64::total_cmp);
+        rates
     }
 }

@@ -21,10 +21,10 @@ use crate::tally::Tally;
 pub use self::limit::{Limit, LimitRound, LimitStep};
 pub use self::search::LimitSettings;
 
-/// Carries out intentions.
-pub trait Carry: Clone + Send + Sync + 'static {
+/// A way to carry out intentions.
+pub trait Executor: Clone + Send + Sync + 'static {
     /// Carries out an intention that was to begin at a time. Counts and records what came of it.
-    fn carry(&self, intention: Intention, intended: Instant) -> impl Future<Output = ()> + Send;
+    fn execute(&self, intention: Intention, intended: Instant) -> impl Future<Output = ()> + Send;
 }
 
 /// The clients that carry out intentions.
@@ -35,8 +35,8 @@ pub trait Carry: Clone + Send + Sync + 'static {
 /// it.
 #[derive(Clone, Debug)]
 pub struct Engine<C> {
-    /// What carries out the intentions. It counts in the tally of the engine.
-    pub carry: C,
+    /// The way to carry out the intentions. It counts in the tally of the engine.
+    pub executor: C,
     /// The number of clients.
     pub clients: u32,
     /// How long the engine waits, after the last intention has become due, for those that have not
@@ -64,10 +64,10 @@ pub struct Ending {
     pub took: Duration,
 }
 
-impl<C: Carry> Engine<C> {
+impl<C: Executor> Engine<C> {
     /// Creates an exact engine that waits 30 seconds for intentions that have not begun.
-    pub fn new(carry: C, clients: u32, tally: Arc<Tally>, stop: Stop) -> Self {
-        Self { carry, clients, drain: DRAIN, is_exact: true, tally, stop }
+    pub fn new(executor: C, clients: u32, tally: Arc<Tally>, stop: Stop) -> Self {
+        Self { executor, clients, drain: DRAIN, is_exact: true, tally, stop }
     }
 }
 

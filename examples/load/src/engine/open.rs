@@ -5,11 +5,11 @@ use tokio::{task, time};
 
 use super::queue::Step;
 use super::workers::Workers;
-use super::{Carry, Ending, Engine, STOP_INTERVAL};
+use super::{Ending, Engine, Executor, STOP_INTERVAL};
 use crate::plan::Planned;
 use crate::{LoadError, clock};
 
-impl<C: Carry> Engine<C> {
+impl<C: Executor> Engine<C> {
     /// Runs an open loop: begins each intention at its time after the start, or as soon after that
     /// as a client is free. The times must be in order.
     ///

@@ -24,8 +24,8 @@ impl Round {
 
     /// Begins the round after another one, which has at least one step.
     pub fn after(last: &LimitRound) -> Self {
-        match last.knee {
-            Some(knee) => Self::new(RETREAT * knee, FINE),
+        match last.highest_rate {
+            Some(highest_rate) => Self::new(RETREAT * highest_rate, FINE),
             None => Self::new(last.steps[0].asked * RETREAT_FROM_MISS, COARSE),
         }
     }
@@ -40,15 +40,16 @@ impl Round {
         let (rate, is_kept) = (step.asked, step.is_kept);
         self.found.steps.push(step);
         if is_kept {
-            self.found.knee = Some(self.found.knee.map_or(rate, |knee| knee.max(rate)));
+            self.found.highest_rate =
+                Some(self.found.highest_rate.map_or(rate, |highest_rate| highest_rate.max(rate)));
             self.go_to(rate * self.growth);
         } else if !self.has_missed {
             self.has_missed = true;
-        } else if let Some(knee) = self.found.knee
+        } else if let Some(highest_rate) = self.found.highest_rate
             && self.growth > FINE
         {
             (self.ceiling, self.growth) = (rate, FINE);
-            self.go_to(knee * FINE);
+            self.go_to(highest_rate * FINE);
         } else {
             self.rate = None;
         }
@@ -57,10 +58,10 @@ impl Round {
         }
     }
 
-    /// Returns the result. A round that has not ended has no knee.
+    /// Returns the result. A round that has not ended gives no rate.
     pub fn into_found(self) -> LimitRound {
-        let knee = self.found.knee.filter(|_| self.rate.is_none());
-        LimitRound { knee, ..self.found }
+        let highest_rate = self.found.highest_rate.filter(|_| self.rate.is_none());
+        LimitRound { highest_rate, ..self.found }
     }
 
     fn new(rate: f64, growth: f64) -> Self {
@@ -77,7 +78,7 @@ impl Round {
 /// The growth of the rate while it is far from the limit, and near it.
 const COARSE: f64 = 1.25;
 const FINE: f64 = 1.08;
-/// The start of a round, as a share of the last knee.
+/// The start of a round, as a share of the highest rate of the last one.
 const RETREAT: f64 = 0.6;
 /// The start of a round, as a share of the start of a round that found no rate.
 const RETREAT_FROM_MISS: f64 = 0.25;

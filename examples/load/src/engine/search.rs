@@ -2,7 +2,7 @@ use std::iter::Peekable;
 use std::time::Duration;
 
 use super::round::Round;
-use super::{Carry, Engine, Limit, LimitStep};
+use super::{Engine, Executor, Limit, LimitStep};
 use crate::plan::{Arrivals, Intention, Schedule, Shape};
 use crate::{LoadError, clock};
 
@@ -23,7 +23,7 @@ pub struct LimitSettings {
     pub seed: u64,
 }
 
-impl<C: Carry> Engine<C> {
+impl<C: Executor> Engine<C> {
     /// Looks for the highest rate that keeps a goal. `show` is called after each window.
     ///
     /// A rate keeps the goal if the 99th percentile of the latency of commands is within it, at

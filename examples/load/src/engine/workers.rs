@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::queue::{Queue, Step};
-use super::{Carry, Engine};
+use super::{Engine, Executor};
 use crate::{LoadError, clock};
 
 /// The tasks of the clients. They are aborted when this is dropped.
@@ -16,7 +16,7 @@ pub struct Workers {
 
 impl Workers {
     /// Starts the clients of an engine.
-    pub fn start<C: Carry>(engine: &Engine<C>) -> Self {
+    pub fn start<C: Executor>(engine: &Engine<C>) -> Self {
         let queue = Arc::new(Queue::new());
         let mut tasks = JoinSet::new();
         for _ in 0..engine.clients.max(1) {
@@ -65,7 +65,7 @@ async fn join(tasks: &mut JoinSet<()>) -> Result<(), LoadError> {
 }
 
 /// Carries out steps until there are no more.
-async fn work<C: Carry>(engine: Engine<C>, queue: Arc<Queue>) {
+async fn work<C: Executor>(engine: Engine<C>, queue: Arc<Queue>) {
     while let Some(first) = queue.take().await {
         let mut next = Some(first);
         while let Some(Step { intention, intended }) = next {
@@ -74,7 +74,7 @@ async fn work<C: Carry>(engine: Engine<C>, queue: Arc<Queue>) {
                 engine.tally.due(now, intention.crowd.operations());
                 now
             });
-            engine.carry.carry(intention, intended).await;
+            engine.executor.execute(intention, intended).await;
             next = queue.take_next(intention.visit);
         }
     }

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use self::run::Runner;
 use crate::city::City;
-use crate::engine::Carry;
+use crate::engine::Executor;
 use crate::plan::Intention;
 use crate::replies::Replies;
 use crate::service::Service;
@@ -48,22 +48,22 @@ impl Journey {
     }
 }
 
-impl Carry for Journey {
-    async fn carry(&self, intention: Intention, intended: Instant) {
+impl Executor for Journey {
+    async fn execute(&self, intention: Intention, intended: Instant) {
         let Shared { city, service, tally, replies, pause_after_error } = &*self.shared;
-        let deeds = city.begin(&intention);
-        let possible = deeds.len() as u64;
+        let operations = city.begin(&intention);
+        let possible = operations.len() as u64;
         for _ in possible..intention.crowd.operations() {
             tally.began(intended);
             tally.impossible();
         }
         let runner = Runner { city, service, tally, replies, intended };
-        let results = match deeds.len() {
+        let results = match operations.len() {
             1 => {
-                let deed = deeds.into_iter().next().expect("there is one");
-                vec![runner.run(deed).await]
+                let operation = operations.into_iter().next().expect("there is one");
+                vec![runner.run(operation).await]
             }
-            _ => join_all(deeds.into_iter().map(|deed| runner.run(deed))).await,
+            _ => join_all(operations.into_iter().map(|operation| runner.run(operation))).await,
         };
         city.leave(&intention);
         if results.contains(&false) {

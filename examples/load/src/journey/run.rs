@@ -10,13 +10,13 @@ use library::queries::{
 };
 use tokio::time::Instant;
 
-use crate::city::{Browse, City, Deed, End, Request};
+use crate::city::{Browse, City, End, Operation, Request};
 use crate::plan::{Aim, Group, List};
 use crate::replies::{Canonical, Replies, Subject};
 use crate::service::Service;
 use crate::tally::{Ended, Status, Tally};
 
-/// Runs the deeds of an intention.
+/// Runs the operations of an intention.
 pub struct Runner<'a> {
     pub city: &'a City,
     pub service: &'a Service,
@@ -27,9 +27,9 @@ pub struct Runner<'a> {
 
 impl Runner<'_> {
     /// Runs a command or query, and tells the city how it ended. Returns whether it did not fail.
-    pub async fn run(&self, deed: Deed) -> bool {
-        let aim = deed.aim;
-        let end = match &deed.request {
+    pub async fn run(&self, operation: Operation) -> bool {
+        let aim = operation.aim;
+        let end = match &operation.request {
             Request::Add(add) => {
                 self.command(add, aim, Group::Circulation, Some(add.book), None).await
             }
@@ -51,7 +51,7 @@ impl Runner<'_> {
                 self.command(back, aim, Group::Lending, Some(back.book), Some(back.reader)).await
             }
         };
-        self.city.end(deed, end);
+        self.city.end(operation, end);
         !matches!(end, End::Failed | End::Unknown)
     }
 

@@ -66,8 +66,8 @@ impl Observer {
         let Self { task, end } = self;
         drop(end);
         task.await.unwrap_or_else(|error| {
-            let gaps = vec![format!("the observer failed: {}", error_chain(&error))];
-            Observations { gaps, ..Observations::default() }
+            let not_observed = vec![format!("the observer failed: {}", error_chain(&error))];
+            Observations { not_observed, ..Observations::default() }
         })
     }
 }
@@ -154,20 +154,21 @@ impl Observed {
     }
 
     async fn finish(self) -> Observations {
-        let mut gaps = BTreeSet::new();
+        let mut not_observed = BTreeSet::new();
         let batches = self.batches().await;
         if batches.is_none() {
-            gaps.insert("the sizes of transactions: no primary answered in time".to_owned());
+            not_observed
+                .insert("the sizes of transactions: no primary answered in time".to_owned());
         }
         let roles = self.servers.embedded().map(|embedded| embedded.roles());
         let mut servers = Vec::new();
         for (index, watched) in self.watched.into_iter().enumerate() {
             let names = roles.iter().flat_map(|roles| roles.names(index).iter().skip(1));
-            let (server, server_gaps) = watched.finish(names.map(ToString::to_string).collect());
+            let (server, missing) = watched.finish(names.map(ToString::to_string).collect());
             servers.push(server);
-            gaps.extend(server_gaps);
+            not_observed.extend(missing);
         }
-        Observations { servers, batches, gaps: gaps.into_iter().collect() }
+        Observations { servers, batches, not_observed: not_observed.into_iter().collect() }
     }
 
     /// Reads the sizes of the transactions since the first sample from the primary. Each event has

@@ -11,7 +11,7 @@ pub struct Observations {
     /// be asked.
     pub batches: Option<Batches>,
     /// What could not be observed, and why.
-    pub gaps: Vec<String>,
+    pub not_observed: Vec<String>,
 }
 
 /// What a server said of itself.

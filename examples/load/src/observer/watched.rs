@@ -25,7 +25,7 @@ pub(super) struct Watched {
     counted: Option<Instant>,
     /// The reason why it has never answered, if it has not.
     absence: Option<String>,
-    gaps: BTreeSet<String>,
+    not_observed: BTreeSet<String>,
 }
 
 impl Watched {
@@ -41,7 +41,7 @@ impl Watched {
             samples: Vec::new(),
             counted: None,
             absence: None,
-            gaps: BTreeSet::new(),
+            not_observed: BTreeSet::new(),
         }
     }
 
@@ -86,9 +86,9 @@ impl Watched {
     /// Returns what the server said of itself, and what could not be observed.
     pub(super) fn finish(self, later_names: Vec<String>) -> (ServerObservation, BTreeSet<String>) {
         let name = self.address.name().to_string();
-        let mut gaps = self.gaps;
+        let mut not_observed = self.not_observed;
         if let (true, Some(absence)) = (self.version.is_empty(), self.absence) {
-            gaps.insert(format!("{name} was not observed: {absence}"));
+            not_observed.insert(format!("{name} was not observed: {absence}"));
         }
         let whole = |counter: Counter| counter.total().map(|total| total as u64);
         let is_counted = self.read_source != ReadSource::Missing;
@@ -101,7 +101,7 @@ impl Watched {
             cpu_seconds: self.cpu_seconds.total(),
             samples: with_few_waits(self.samples),
         };
-        (observation, gaps)
+        (observation, not_observed)
     }
 
     /// Asks the server, over a new connection if there is none. Returns `None` if it does not
@@ -179,7 +179,7 @@ impl Watched {
     }
 
     fn add_gap(&mut self, text: &str) {
-        self.gaps.insert(format!("{}: {text}", self.address.name()));
+        self.not_observed.insert(format!("{}: {text}", self.address.name()));
     }
 }
 

@@ -9,7 +9,7 @@ pub struct Chance {
 
 impl Chance {
     /// Counts an operation. Returns whether it is to be chosen if it is suitable.
-    pub fn is_due(&self) -> bool {
+    pub fn is_next(&self) -> bool {
         self.since.fetch_add(1, Ordering::Relaxed) >= INTERVAL
     }
 

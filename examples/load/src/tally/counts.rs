@@ -5,7 +5,7 @@ use super::lap::{CurrentLap, Lap};
 use super::recent::{Recent, Second};
 use super::times::Times;
 use super::windows::Windows;
-use super::{Ended, Latencies, Operation, Outcomes, Snapshot, Status};
+use super::{Ended, Latencies, OperationFigures, Outcomes, Snapshot, Status};
 use crate::plan::Group;
 
 /// The counts and latencies of a load. Times are since the start of the load.
@@ -208,8 +208,8 @@ impl Counts {
 }
 
 impl OperationCounts {
-    fn figures(&self) -> Operation {
-        Operation {
+    fn figures(&self) -> OperationFigures {
+        OperationFigures {
             group: self.group,
             outcomes: self.outcomes,
             latencies: self.latencies.figures(),

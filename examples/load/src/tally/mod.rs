@@ -22,7 +22,7 @@ pub use self::counts::Totals;
 pub use self::lap::Lap;
 pub use self::recent::Second;
 pub use self::settings::TallySettings;
-pub use self::snapshot::{Distribution, Latencies, Operation, Outcomes, Snapshot, Window};
+pub use self::snapshot::{Distribution, Latencies, OperationFigures, Outcomes, Snapshot, Window};
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

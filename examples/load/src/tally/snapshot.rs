@@ -22,7 +22,7 @@ pub struct Snapshot {
     /// as due and as begun, and does not reach the servers.
     pub impossible: u64,
     /// The commands and queries, by name.
-    pub operations: BTreeMap<String, Operation>,
+    pub operations: BTreeMap<String, OperationFigures>,
     /// All commands.
     pub commands: Latencies,
     /// All queries.
@@ -46,9 +46,9 @@ pub struct Snapshot {
     pub windows: Vec<Window>,
 }
 
-/// One command or query.
+/// The counts and latencies of one command or query.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Operation {
+pub struct OperationFigures {
     /// The group that it belongs to.
     pub group: Group,
     /// How many operations ended in each way.

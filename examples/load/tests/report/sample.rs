@@ -10,7 +10,7 @@ use load::faults::Mark;
 use load::observer::{Batches, Observations, Sample, ServerObservation};
 use load::plan::Group;
 use load::report::{Asked, Machine, Report, Settings, Shares};
-use load::tally::{Distribution, Latencies, Operation, Outcomes, Snapshot, Window};
+use load::tally::{Distribution, Latencies, OperationFigures, Outcomes, Snapshot, Window};
 
 /// Returns the report of an open loop with two replicas and faults.
 pub fn report() -> Report {
@@ -40,7 +40,8 @@ pub fn quiet_report() -> Report {
     let mut report = report();
     report.settings.model = "closed".to_owned();
     report.settings.rates = Vec::new();
-    report.servers = Observations { gaps: vec!["no permission".to_owned()], ..Default::default() };
+    report.servers =
+        Observations { not_observed: vec!["no permission".to_owned()], ..Default::default() };
     report.load.reads_by_server = BTreeMap::from([("primary".to_owned(), 4_211)]);
     for window in &mut report.load.windows {
         window.reads_by_server = BTreeMap::from([("primary".to_owned(), 20)]);
@@ -135,7 +136,7 @@ fn latencies(count: u64, p50: f64) -> Latencies {
     }
 }
 
-fn operations() -> BTreeMap<String, Operation> {
+fn operations() -> BTreeMap<String, OperationFigures> {
     let operation = |(name, group, count, p50): (&str, Group, u64, f64)| {
         let (idempotent, rejected) = match group {
             Group::Queries => (0, 0),
@@ -144,7 +145,7 @@ fn operations() -> BTreeMap<String, Operation> {
         let error = if count > 5_000 { 9 } else { 0 };
         let success = count - idempotent - rejected - error;
         let outcomes = Outcomes { success, idempotent, rejected, conflict: 0, error };
-        (name.to_owned(), Operation { group, outcomes, latencies: latencies(count, p50) })
+        (name.to_owned(), OperationFigures { group, outcomes, latencies: latencies(count, p50) })
     };
     OPERATIONS.into_iter().map(operation).collect()
 }
@@ -227,7 +228,7 @@ fn limit() -> Limit {
     let round = |shift| {
         let steps = steps(shift);
         let kept = steps.iter().filter(|step| step.is_kept).map(|step| step.achieved + shift);
-        LimitRound { knee: kept.reduce(f64::max), steps }
+        LimitRound { highest_rate: kept.reduce(f64::max), steps }
     };
     Limit { goal_ms: 50.0, window_seconds: 5.0, rounds: [0.0, 3.1, 1.2].map(round).into() }
 }
@@ -253,7 +254,7 @@ fn observations() -> Observations {
             events: 9_880,
             sizes: BTreeMap::from([(1, 4_400), (2, 1_300), (3, 500), (4, 180), (5, 60), (9, 20)]),
         }),
-        gaps: Vec::new(),
+        not_observed: Vec::new(),
     }
 }
 

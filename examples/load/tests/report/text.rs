@@ -65,7 +65,7 @@ fn a_fault_that_could_not_be_done_is_said_so() {
 fn a_limit_that_was_not_found_is_said_so() {
     let mut report = sample::report();
     let limit = report.limit.as_mut().unwrap();
-    limit.rounds = vec![LimitRound { knee: None, ..limit.rounds[0].clone() }];
+    limit.rounds = vec![LimitRound { highest_rate: None, ..limit.rounds[0].clone() }];
 
     let text = report.to_string();
 

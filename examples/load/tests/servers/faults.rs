@@ -55,7 +55,7 @@ async fn each_fault_is_done_and_undone_while_clients_append() {
     for server in &observations.servers[..2] {
         assert!(server.samples.iter().any(|sample| !sample.is_up), "{server:?}");
     }
-    assert!(observations.gaps.is_empty(), "{:?}", observations.gaps);
+    assert!(observations.not_observed.is_empty(), "{:?}", observations.not_observed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,8 +45,8 @@ impl Service for Takes {
     }
 }
 
-impl<S: Service> Carry for Recorder<S> {
-    async fn carry(&self, intention: Intention, intended: Instant) {
+impl<S: Service> Executor for Recorder<S> {
+    async fn execute(&self, intention: Intention, intended: Instant) {
         let operations = intention.crowd.operations();
         (0..operations).for_each(|_| self.tally.began(intended));
         let began = clock::now();
@@ -73,7 +73,7 @@ impl<S: Service> Carry for Recorder<S> {
 
 impl<S: Service> Engine<Recorder<S>> {
     fn runs(&self) -> Vec<Run> {
-        self.carry.runs.lock().unwrap().clone()
+        self.executor.runs.lock().unwrap().clone()
     }
 }
 

@@ -78,8 +78,8 @@ async fn ends_at_the_highest_rate_if_the_goal_is_always_kept() {
 
     let limit = limit(Takes, settings).await;
 
-    let knee = limit.median().unwrap();
-    assert!(knee > 0.8 * MAX_RATE && knee <= MAX_RATE, "{knee}");
+    let highest_rate = limit.median().unwrap();
+    assert!(highest_rate > 0.8 * MAX_RATE && highest_rate <= MAX_RATE, "{highest_rate}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +105,7 @@ async fn a_round_after_one_without_a_limit_begins_lower() {
 
     let limit = limit(Servers(Arc::new(Semaphore::new(4))), settings).await;
 
-    assert_eq!(limit.rounds[0].knee, None);
+    assert_eq!(limit.rounds[0].highest_rate, None);
     assert!(limit.median().is_some_and(|median| (170.0..230.0).contains(&median)), "{limit:?}");
 }
 
@@ -122,7 +122,7 @@ async fn a_stop_ends_the_search_without_a_limit() {
     let limit = limit.await.unwrap();
 
     assert_eq!(limit.rounds.len(), 1);
-    assert_eq!((limit.rounds[0].steps.len(), limit.rounds[0].knee), (3, None));
+    assert_eq!((limit.rounds[0].steps.len(), limit.rounds[0].highest_rate), (3, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,11 +145,11 @@ async fn a_start_rate_of_zero_is_refused() {
 }
 
 #[test]
-fn the_median_of_an_even_number_of_knees_is_the_middle_of_two() {
-    let knees = [Some(200.0), None, Some(100.0), Some(400.0), Some(300.0)];
-    let round = |knee| LimitRound { knee, steps: Vec::new() };
+fn the_median_of_an_even_number_of_rates_is_the_middle_of_two() {
+    let highest_rates = [Some(200.0), None, Some(100.0), Some(400.0), Some(300.0)];
+    let round = |highest_rate| LimitRound { highest_rate, steps: Vec::new() };
 
-    let limit = Limit { rounds: knees.map(round).into(), ..Limit::default() };
+    let limit = Limit { rounds: highest_rates.map(round).into(), ..Limit::default() };
 
     assert_eq!(limit.median(), Some(250.0));
     assert_eq!(limit.spread(), Some((100.0, 400.0)));

@@ -65,7 +65,7 @@ pub struct BatchFigures {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LimitFigures {
     /// The highest rate of each round that found one, in operations per second.
-    pub knees: Vec<f64>,
+    pub highest_rates: Vec<f64>,
     /// Their median.
     pub median: f64,
     /// The difference of the largest and the smallest, as a share of the median.
@@ -114,12 +114,13 @@ impl Report {
 
     fn limit_figures(&self) -> Option<LimitFigures> {
         let rounds = &self.limit.as_ref()?.rounds;
-        let knees: Vec<f64> = rounds.iter().filter_map(|round| round.knee).collect();
-        let median = median(&knees)?;
-        let largest = knees.iter().copied().fold(f64::MIN, f64::max);
-        let smallest = knees.iter().copied().fold(f64::MAX, f64::min);
+        let highest_rates: Vec<f64> =
+            rounds.iter().filter_map(|round| round.highest_rate).collect();
+        let median = median(&highest_rates)?;
+        let largest = highest_rates.iter().copied().fold(f64::MIN, f64::max);
+        let smallest = highest_rates.iter().copied().fold(f64::MAX, f64::min);
         let spread = per_unit(largest - smallest, median)?;
-        Some(LimitFigures { knees, median, spread })
+        Some(LimitFigures { highest_rates, median, spread })
     }
 }
 

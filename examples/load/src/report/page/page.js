@@ -144,7 +144,10 @@ function showServers(report) {
       ),
     );
   }
-  fill("gaps", ...report.servers.gaps.map((gap) => element("li", {}, `Not observed: ${gap}`)));
+  fill(
+    "not-observed",
+    ...report.servers.not_observed.map((text) => element("li", {}, `Not observed: ${text}`)),
+  );
 }
 
 function showLimit(report) {
@@ -164,9 +167,9 @@ function showLimit(report) {
     fill("limit-text", element("p", {}, ...goal, "No round found a rate that keeps it."));
     return;
   }
-  const knees = limit.rounds.flatMap((_, number) => [
+  const rates = limit.rounds.flatMap((_, number) => [
     number > 0 ? ", " : "",
-    valueOf(report, `/limit/rounds/${number}/knee`, "decimal"),
+    valueOf(report, `/limit/rounds/${number}/highest_rate`, "decimal"),
     "/s",
   ]);
   fill(
@@ -178,7 +181,7 @@ function showLimit(report) {
       "The highest rate that kept it was ",
       valueOf(report, "/figures/limit/median", "decimal"),
       "/s (median; rounds: ",
-      ...knees,
+      ...rates,
       "; spread ",
       valueOf(report, "/figures/limit/spread", "percent"),
       " of the median).",

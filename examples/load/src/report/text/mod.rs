@@ -132,13 +132,13 @@ impl Report {
         let Some(found) = &figures.limit else {
             return writeln!(f, "none of the {} rounds found one", limit.rounds.len());
         };
-        let knees: Vec<_> =
-            found.knees.iter().map(|knee| format!("{}/s", decimal(*knee))).collect();
+        let rates: Vec<_> =
+            found.highest_rates.iter().map(|rate| format!("{}/s", decimal(*rate))).collect();
         writeln!(
             f,
             "{}/s (rounds: {}; spread {:.1} % of the median)",
             decimal(found.median),
-            knees.join(", "),
+            rates.join(", "),
             found.spread * 100.0
         )
     }

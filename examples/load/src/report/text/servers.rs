@@ -33,7 +33,7 @@ impl Report {
             (unanswered > 0).then(|| format!("{unanswered} of {} times", server.samples))
         })?;
         self.write_cpu(servers, f)?;
-        self.servers.gaps.iter().try_for_each(|gap| writeln!(f, "not observed: {gap}"))
+        self.servers.not_observed.iter().try_for_each(|text| writeln!(f, "not observed: {text}"))
     }
 
     fn write_cpu(&self, servers: &[ServerFigures], f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -117,8 +117,8 @@ proptest! {
     #[test]
     fn operations_add_up_to_the_totals(drawn in any_operations()) {
         let snapshot = counted(&drawn).snapshot();
-        let operations: Vec<&Operation> = snapshot.operations.values().collect();
-        let of_commands = |operation: &&Operation, count| match operation.group {
+        let operations: Vec<&OperationFigures> = snapshot.operations.values().collect();
+        let of_commands = |operation: &&OperationFigures, count| match operation.group {
             Group::Queries => 0,
             _ => count,
         };

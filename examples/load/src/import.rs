@@ -90,7 +90,7 @@ pub async fn fill(
     if total == 0 {
         return Ok(());
     }
-    let (mut progress, began) = (Progress::toward("seed", total), Instant::now());
+    let (mut progress, began) = (Progress::toward("import", total), Instant::now());
     let mut ids = Vec::new();
     let events = missing.map(|event| {
         let event = event.to_event(command)?;
@@ -105,7 +105,7 @@ pub async fn fill(
     let first = SequenceNumber::new(start.value() + 1);
     replies.imported(ids, first..=imported.position());
     let seconds = began.elapsed().as_secs_f64();
-    print_stderr(&format!("seeded {total} books, readers and loans in {seconds:.1} s"));
+    print_stderr(&format!("imported {total} books, readers and loans in {seconds:.1} s"));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Runs the clients as the options say.
+//! The clients of a load.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,27 +11,19 @@ use crate::setup::Mode;
 use crate::tally::Tally;
 use console::{Stop, print_stderr};
 
-/// What came of running the clients.
-#[derive(Debug, Default)]
-pub struct Driven {
-    /// The operations that were due and have not begun.
-    pub not_begun: u64,
-    /// The limit, if it was looked for.
-    pub limit: Option<Limit>,
-}
-
-/// Runs the clients until the load ends or `stop` is set.
+/// Runs the clients until the load ends or `stop` is set. Returns the highest rate, if it was
+/// looked for.
 ///
 /// # Errors
 ///
 /// [`LoadError::Client`] if a client panics.
-pub async fn drive(
+pub async fn run_clients(
     mode: &Mode,
     journey: Journey,
     clients: u32,
     tally: &Arc<Tally>,
     stop: &Stop,
-) -> Result<Driven, LoadError> {
+) -> Result<Option<Limit>, LoadError> {
     let engine = Engine::new(journey, clients, Arc::clone(tally), stop.clone());
     let shown_until = Stop::default();
     let rates = match mode {
@@ -40,25 +32,25 @@ pub async fn drive(
     };
     let asked = |time: Duration| rates.get(time.as_secs() as usize).copied();
     let load = async {
-        let driven = run(mode, &engine).await;
+        let limit = run(mode, &engine).await;
         shown_until.set();
-        driven
+        limit
     };
     let duration = match mode {
         Mode::Closed { .. } | Mode::Open(_) => Some(mode.duration()),
         // The number of rates that will be tried is not known.
         Mode::Limit { .. } => None,
     };
-    let (driven, ()) = tokio::join!(load, live::show(tally, duration, asked, &shown_until));
-    driven
+    let (limit, ()) = tokio::join!(load, live::show(tally, duration, asked, &shown_until));
+    limit
 }
 
-async fn run(mode: &Mode, engine: &Engine<Journey>) -> Result<Driven, LoadError> {
+async fn run(mode: &Mode, engine: &Engine<Journey>) -> Result<Option<Limit>, LoadError> {
     let start = engine.tally.settings().start;
     match mode {
         Mode::Closed { intentions, duration } => {
-            let ending = engine.closed(intentions.draw(), *duration).await?;
-            Ok(Driven { not_begun: ending.not_begun, limit: None })
+            engine.closed(intentions.draw(), *duration).await?;
+            Ok(None)
         }
         Mode::Limit { intentions, settings } => {
             let show = |step: &LimitStep| {
@@ -69,11 +61,11 @@ async fn run(mode: &Mode, engine: &Engine<Journey>) -> Result<Driven, LoadError>
                 ));
             };
             let limit = engine.find_limit(intentions.draw(), settings, show).await?;
-            Ok(Driven { not_begun: 0, limit: Some(limit) })
+            Ok(Some(limit))
         }
         Mode::Open(plan) => {
-            let ending = engine.open(plan.planned(), start).await?;
-            Ok(Driven { not_begun: ending.not_begun, limit: None })
+            engine.open(plan.planned(), start).await?;
+            Ok(None)
         }
     }
 }

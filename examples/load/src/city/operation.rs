@@ -8,10 +8,10 @@ use library::queries::BooksLentByReader;
 
 use crate::plan::{Aim, List};
 
-/// A command or query for chosen people and copies. No other one about them begins until it has
+/// A command or query about chosen readers and copies. No other one about them begins until it has
 /// ended.
 #[derive(Debug)]
-pub struct Deed {
+pub struct Operation {
     /// The command or query.
     pub request: Request,
     /// How a command should end.
@@ -84,7 +84,7 @@ pub enum End {
     Unknown,
 }
 
-impl Deed {
+impl Operation {
     pub(super) fn new(request: Request, aim: Aim) -> Self {
         Self {
             request,
