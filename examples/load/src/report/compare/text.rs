@@ -8,7 +8,7 @@ impl fmt::Display for Comparison {
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))?;
         writeln!(
             f,
-            "{:NAME_WIDTH$}{:>12}{:>12}{:>12}  {:21}verdict",
+            "{:NAME_WIDTH$}{:>12}{:>12}{:>12}  {:21}  verdict",
             "mean of the windows", "first", "second", "difference", "95 % interval"
         )?;
         self.figures.iter().try_for_each(|figure| figure.fmt(f))?;
@@ -36,7 +36,7 @@ impl fmt::Display for Compared {
         let verdict = self.verdict;
         writeln!(
             f,
-            "{name:NAME_WIDTH$}{first:>12}{second:>12}{difference:>12}  {interval:21}{verdict}"
+            "{name:NAME_WIDTH$}{first:>12}{second:>12}{difference:>12}  {interval:21}  {verdict}"
         )
     }
 }
