@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Runs a lending library under load on eddyline, reports what came of it, and audits the log.
 ///
-/// Readers and librarians do what they intend to do at the time at which they intend it: an open
-/// loop. Without addresses the program starts a PostgreSQL primary and streaming replicas in a
+/// Each operation begins at its planned time, whether others have ended or not: an open loop.
+/// Without addresses the program starts a PostgreSQL primary and streaming replicas in a
 /// temporary folder, which is removed at the end. The exit code is 0 if the audit has no findings, 1
-/// if it has some, and 2 if the load could not be run.
+/// if it has some, and 2 if an option is wrong or the load, the audit or a report failed.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "load",
@@ -34,12 +35,12 @@ pub struct Arguments {
 pub enum Action {
     /// Compare two reports that --json has written
     ///
-    /// For each figure the means of both loads, and their difference with a 95 % confidence
+    /// Shows for each figure the means of both loads, and their difference with a 95 % confidence
     /// interval.
     Compare {
-        /// The report to compare with
+        /// The report of the first load
         before: PathBuf,
-        /// The other report
+        /// The report of the second load
         after: PathBuf,
     },
 }
@@ -86,8 +87,7 @@ pub struct CityOptions {
     #[arg(value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     pub readers: u32,
 
-    /// Number of loans at the start. Without it, as many as readers, but not more than half of the
-    /// books
+    /// Number of loans at the start. By default as many as readers, but at most half of the books
     #[arg(long, value_name = "N", env = "LIBRARY_LOANS")]
     pub loans: Option<u32>,
 
@@ -96,7 +96,7 @@ pub struct CityOptions {
     #[arg(allow_negative_numbers = true)]
     pub book_skew: f64,
 
-    /// How unequal the zeal of readers is: the exponent of Zipf's law. 0 is equal
+    /// How unequal the number of visits of readers is: the exponent of Zipf's law. 0 is equal
     #[arg(long, value_name = "S", default_value_t = 0.5, env = "LIBRARY_READER_SKEW")]
     #[arg(allow_negative_numbers = true)]
     pub reader_skew: f64,
@@ -121,7 +121,7 @@ pub struct RateOptions {
     #[arg(long, value_enum, default_value_t = RateShape::Day, env = "LIBRARY_SHAPE")]
     pub shape: RateShape,
 
-    /// The rate at which a ramp begins
+    /// The rate at which a ramp begins, in operations per second
     #[arg(long, value_name = "N", default_value_t = 1.0, env = "LIBRARY_RAMP_FROM")]
     #[arg(allow_negative_numbers = true)]
     pub ramp_from: f64,
@@ -135,8 +135,8 @@ pub struct RateOptions {
     #[arg(long, env = "LIBRARY_CLOSED", conflicts_with = "find_limit")]
     pub closed: bool,
 
-    /// Raise the rate until the 99th percentile of the latency of commands exceeds --goal-ms in
-    /// two windows in a row, several times, and report the highest rate that kept it
+    /// Find the highest rate at which the 99th percentile of the latency of commands is at most
+    /// --goal-ms. The rate is raised until it misses this goal twice in a row
     #[arg(long, env = "LIBRARY_FIND_LIMIT")]
     pub find_limit: bool,
 
@@ -145,17 +145,17 @@ pub struct RateOptions {
     #[arg(allow_negative_numbers = true)]
     pub goal_ms: f64,
 
-    /// The length of a window of --find-limit, in seconds
+    /// How long --find-limit tries each rate, in seconds
     #[arg(long, value_name = "N", default_value_t = 5, env = "LIBRARY_WINDOW_SECONDS")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub window_seconds: u64,
 
-    /// How many times --find-limit searches
+    /// How many times --find-limit searches. The result is the median
     #[arg(long, value_name = "N", default_value_t = 3, env = "LIBRARY_ROUNDS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
 
-    /// The largest number of operations at the same time. More wait in a queue
+    /// The number of clients: so many intentions run at the same time, others wait in a queue
     #[arg(long, value_name = "N", default_value_t = 32, env = "LIBRARY_CLIENTS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub clients: u32,
@@ -217,8 +217,8 @@ pub struct MixArguments {
     #[arg(allow_negative_numbers = true)]
     pub rejected: f64,
 
-    /// Share of commands that lose a round, because two clients act for one reader or want the same
-    /// copy at the same time
+    /// Share of commands that lose a round: they decide again, because two clients act for one
+    /// reader or want the same copy at the same time
     #[arg(long, value_name = "P", default_value_t = 2.0, env = "LIBRARY_LOST_ROUNDS")]
     #[arg(allow_negative_numbers = true)]
     pub lost_rounds: f64,
@@ -273,7 +273,7 @@ pub struct ServerOptions {
     #[arg(long, value_name = "NAME", default_value = "library", env = "LIBRARY_LOG")]
     pub log: String,
 
-    /// Folder of the PostgreSQL programs
+    /// Folder of the PostgreSQL server programs
     #[arg(long, value_name = "DIR", env = "EDDYLINE_PG_BIN")]
     pub pg_bin: Option<PathBuf>,
 
@@ -281,7 +281,7 @@ pub struct ServerOptions {
     #[arg(long, conflicts_with_all = ["primary", "at", "sabotage"])]
     pub no_store: bool,
 
-    /// Break the store on purpose. The audit must find it
+    /// Break the store on purpose, to see that the audit finds it
     #[arg(long, value_enum)]
     pub sabotage: Option<crate::service::Sabotage>,
 }
@@ -301,17 +301,24 @@ pub struct ReportOptions {
 }
 
 impl LoadOptions {
-    /// Returns the names and values of all options but the addresses, which can have passwords.
+    /// Returns the names and values of the options that have a value. The addresses are left out,
+    /// since they can have passwords.
     pub fn named(&self) -> BTreeMap<String, String> {
         let groups = serde_json::to_value(self).unwrap_or_default();
         let groups = groups.as_object().into_iter().flat_map(|groups| groups.values());
-        let options = groups.filter_map(serde_json::Value::as_object).flatten();
-        options
-            .map(|(name, value)| {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                (name.replace('_', "-"), text)
-            })
-            .collect()
+        let options = groups.filter_map(Value::as_object).flatten();
+        options.filter_map(|(name, value)| Some((name.replace('_', "-"), text(value)?))).collect()
+    }
+}
+
+/// Returns the text of the value of an option. `None` if there is no value.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(values) if values.is_empty() => None,
+        Value::Array(values) => Some(values.iter().filter_map(text).collect::<Vec<_>>().join(", ")),
+        _ => Some(value.to_string()),
     }
 }
 
@@ -384,8 +391,9 @@ mod tests {
     fn the_named_options_have_no_addresses() {
         let options = parse(&["--primary", "postgres://a:secret@b/c", "--replica", "d"]).named();
 
-        assert_eq!(options["mix"], "[70.0,25.0,5.0]");
+        assert_eq!(options["mix"], "70.0, 25.0, 5.0");
         assert_eq!(options["shape"], "day");
+        assert!(!options.contains_key("plan") && !options.contains_key("at"), "{options:?}");
         assert!(!options.values().any(|value| value.contains("secret")), "{options:?}");
     }
 }

@@ -46,9 +46,10 @@ impl fmt::Display for Audit {
         if self.is_clean() {
             return writeln!(
                 f,
-                "audit: no findings in {events} events, the same on the primary and {replicas} \
-                 replicas, and in the replies: {stored} stored events, {idempotent} commands with \
-                 nothing to change, {imported} imported events, {answers} answers"
+                "audit: no findings in {events} events. They are the same on the primary and \
+                 {replicas} replicas, and agree with the replies: {stored} commands that stored an \
+                 event, {idempotent} commands with nothing to change, {imported} imported events, \
+                 {answers} answers to queries"
             );
         }
         let subject = format!("{events} events and the replies");
@@ -59,8 +60,11 @@ impl fmt::Display for Audit {
         }
         findings.write("finding", f)?;
         if !found_before.is_empty() {
-            let count = found_before.count;
-            writeln!(f, "events before the load that break the rules or are foreign: {count}")?;
+            let before = found_before.count;
+            writeln!(
+                f,
+                "events before the load that break the rules or are not of the library: {before}"
+            )?;
             found_before.write("before the load", f)?;
         }
         Ok(())
@@ -85,9 +89,9 @@ mod tests {
         assert!(audit.is_clean());
         assert_eq!(
             audit.to_string(),
-            "audit: no findings in 9 events, the same on the primary and 2 replicas, and in the \
-             replies: 5 stored events, 2 commands with nothing to change, 4 imported events, 3 \
-             answers\n"
+            "audit: no findings in 9 events. They are the same on the primary and 2 replicas, and \
+             agree with the replies: 5 commands that stored an event, 2 commands with nothing to \
+             change, 4 imported events, 3 answers to queries\n"
         );
     }
 

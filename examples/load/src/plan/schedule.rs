@@ -50,14 +50,14 @@ pub enum ScheduleError {
     Duration,
 
     /// The rate is no rate.
-    #[error("a rate must be a number of operations per second greater than zero, but is {rate}")]
+    #[error("--rate must be a number of operations per second greater than zero, not {rate}")]
     Rate {
         /// The rate.
         rate: f64,
     },
 
     /// The first rate of a ramp is no rate.
-    #[error("a ramp must begin with a rate of zero or more operations per second, not with {rate}")]
+    #[error("--ramp-from must be zero or more operations per second, not {rate}")]
     RampStart {
         /// The rate.
         rate: f64,
@@ -65,7 +65,8 @@ pub enum ScheduleError {
 
     /// Operations would begin faster than they can be told apart.
     #[error(
-        "the rate rises to {rate:.0} operations per second; at most {MAX_RATE:.0} are possible"
+        "the rate rises to {rate:.0} operations per second; at most {MAX_RATE:.0} are possible: \
+         choose a lower --rate or --ramp-from"
     )]
     TooFast {
         /// The highest rate.
@@ -336,15 +337,15 @@ mod tests {
 
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let text = refusal(Shape::Constant, rate, second);
-            assert!(text.starts_with("a rate must be a number of operations per second"), "{text}");
+            assert!(text.starts_with("--rate must be a number of operations per second"), "{text}");
         }
         for from in [-1.0, f64::NAN] {
             let text = refusal(Shape::Ramp { from }, 1.0, second);
-            assert!(text.starts_with("a ramp must begin with a rate of zero or more"), "{text}");
+            assert!(text.starts_with("--ramp-from must be zero or more operations"), "{text}");
         }
         for (shape, rate) in [(Shape::Constant, 1e6 + 1.0), (Shape::Day, 900_000.0)] {
             let text = refusal(shape, rate, second);
-            assert!(text.ends_with("at most 1000000 are possible"), "{text}");
+            assert!(text.ends_with("choose a lower --rate or --ramp-from"), "{text}");
         }
         for duration in [Duration::ZERO, Duration::MAX] {
             let text = refusal(Shape::Constant, 1.0, duration);

@@ -30,8 +30,8 @@ pub struct Report {
     pub faults: Vec<Mark>,
     /// The highest rate that kept a goal, if it was looked for.
     pub limit: Option<Limit>,
-    /// The CPU time of this process per operation, in microseconds: the generator's and the
-    /// driver's. `None` if the system does not tell it.
+    /// The CPU time of this process per operation, in microseconds: that of the generator and of
+    /// eddyline in it. `None` if the system does not tell it.
     pub cpu_per_operation_us: Option<f64>,
     /// The result of the audit. `None` until it has ended.
     pub audit: Option<Audit>,

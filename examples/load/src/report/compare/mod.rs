@@ -159,7 +159,7 @@ fn compare_cpu(first: &Report, second: &Report) -> Vec<Compared> {
     };
     vec![
         untested(
-            "CPU time per operation, generator and driver",
+            "CPU time per operation, generator with eddyline",
             first.cpu_per_operation_us,
             second.cpu_per_operation_us,
         ),
@@ -178,7 +178,7 @@ fn warnings(first: &Report, second: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut check = |name: &str, one: String, other: String| {
         if one != other {
-            warnings.push(format!("{name} differs: {one}, then {other}"));
+            warnings.push(format!("{name} differs: {one} before, {other} after"));
         }
     };
     check("the machine", first.machine.describe(), second.machine.describe());

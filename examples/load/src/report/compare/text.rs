@@ -9,13 +9,16 @@ impl fmt::Display for Comparison {
         writeln!(
             f,
             "{:NAME_WIDTH$}{:>12}{:>12}{:>12}  {:21}  verdict",
-            "mean of the windows", "first", "second", "difference", "95 % interval"
+            "mean of the windows", "before", "after", "difference", "95 % interval"
         )?;
         self.figures.iter().try_for_each(|figure| figure.fmt(f))?;
-        let windows = if self.is_paired { "compared in pairs" } else { "not paired" };
+        let windows = match self.is_paired {
+            true => "each window was compared with the window of the other load at the same time",
+            false => "the loads have different plans or windows: only their means were compared",
+        };
         writeln!(
             f,
-            "windows: {windows}; a verdict needs {MIN_WINDOWS} that are worth \
+            "{windows}\na verdict needs {MIN_WINDOWS} windows that tell as much as \
              {MIN_EFFECTIVE_WINDOWS} independent ones\nof figures that do not differ, 1 in 20 is \
              called higher or lower by chance; means of latencies are geometric"
         )
@@ -53,4 +56,4 @@ impl fmt::Display for Verdict {
     }
 }
 
-const NAME_WIDTH: usize = 46;
+const NAME_WIDTH: usize = 53;

@@ -52,7 +52,7 @@ function drawLatency(report) {
 
 function drawDistribution(report) {
   const container = document.getElementById("distribution");
-  const chart = { name: "distribution", title: "Distribution of latencies", unit: "ms" };
+  const chart = { name: "distribution", title: "Distribution of latencies", unit: "ms, by share of operations" };
   const curves = [
     ["commands", report.load.commands.latency],
     ["service time of commands", report.load.commands.service],
@@ -94,7 +94,7 @@ function drawRate(report) {
     report,
     "rate",
     {
-      title: isAsked ? "Rate asked and achieved" : "Rate achieved (closed loop: none was asked)",
+      title: isAsked ? "Rate asked and achieved" : "Rate achieved (closed loop: none was asked for)",
       unit: "operations per second",
       x: windowTimes(report),
       series: [
@@ -117,7 +117,7 @@ function drawBacklog(report) {
     "backlog",
     {
       title: "Waiting and late operations",
-      unit: "per window",
+      unit: "operations per window",
       x: windowTimes(report),
       series: [
         {
@@ -226,7 +226,7 @@ function drawBatches(report) {
   const chart = {
     name: "batches",
     title: "Events per transaction",
-    unit: "transactions, logarithmic scale",
+    unit: "number of transactions, logarithmic scale",
   };
   const sizes = Object.entries(report.servers.batches?.sizes ?? {});
   if (sizes.length === 0) {

@@ -48,7 +48,7 @@ function showVerdict(report) {
         ];
   const asked =
     report.figures.rate_asked === null
-      ? ["closed loop: no rate was asked"]
+      ? ["closed loop: no rate was asked for"]
       : ["asked: ", valueOf(report, "/figures/rate_asked", "decimal"), "/s"];
   fill(
     "verdict",
@@ -73,18 +73,32 @@ function showFindings(report) {
   fill("findings", ...(isClean === false ? [audit.slice(0, 5).join("\n")] : []));
 }
 
+function showWindows(report) {
+  const lateMs = report.settings.options["late-ms"];
+  const late = lateMs ? ` Late is more than ${lateMs} ms after the intended start.` : "";
+  const length =
+    report.load.windows.length > 0
+      ? [
+          "Charts over time have a point for each window of ",
+          valueOf(report, "/load/windows/0/seconds", "tenths"),
+          " s.",
+        ]
+      : [];
+  fill("windows", ...length, late);
+}
+
 function showSchedule(report) {
   fill(
     "schedule",
     "Of ",
     valueOf(report, "/load/due", "count"),
-    " operations that were due, ",
+    " operations whose time came, ",
     valueOf(report, "/load/late", "count"),
     " began late, ",
     valueOf(report, "/figures/not_begun", "count"),
-    " did not begin, and ",
+    " did not begin, and for ",
     valueOf(report, "/load/impossible", "count"),
-    " were impossible.",
+    " the city had no suitable reader or book.",
   );
 }
 
@@ -104,9 +118,9 @@ function showContention(report) {
     valueOf(report, "/load/commands_with_lost_rounds", "count"),
     " commands lost ",
     valueOf(report, "/load/lost_rounds", "count"),
-    " rounds because another append was first. ",
+    " rounds. ",
     valueOf(report, "/load/escalations", "count"),
-    " decisions were made under the lock. ",
+    " decisions were made under the lock of the log. ",
     valueOf(report, "/load/retries", "count"),
     " attempts were repeated after a transient error.",
     ...batches,
@@ -230,7 +244,7 @@ function showConditions(report) {
           "span",
           {},
           valueOf(report, "/cpu_per_operation_us", "decimal"),
-          " µs (generator and driver)",
+          " µs (generator with eddyline)",
         ),
       ],
     ]),
@@ -246,6 +260,7 @@ function show(report) {
   drawDistribution(report);
   drawRate(report);
   drawBacklog(report);
+  showWindows(report);
   showSchedule(report);
   showFaults(report);
   drawOutcomes(report);

@@ -100,7 +100,7 @@ function differencesTable(report) {
       valueOf(report, `/difference/${path}`, "points"),
     ],
   }));
-  return table(["share of the commands", "asked", "got", "difference in points"], rows);
+  return table(["share of the commands", "asked", "got", "points"], rows);
 }
 
 function serversTable(report) {
@@ -108,10 +108,10 @@ function serversTable(report) {
     "",
     "version",
     "queries answered",
-    "share",
+    "of all",
     "reads for queries",
     "all reads",
-    "share",
+    "of all",
     "median lag, ms",
     "greatest lag, ms",
     "CPU per operation, µs",

@@ -56,7 +56,8 @@ impl Report {
         let load = &self.load;
         writeln!(
             f,
-            "\nof {} operations that were due: {} began late, {} did not begin, {} were impossible",
+            "\nof {} operations whose time came: {} began late, {} did not begin, and for {} the city had \
+             no suitable reader or book",
             count(load.due),
             count(load.late),
             count(figures.not_begun),
@@ -68,8 +69,8 @@ impl Report {
         let load = &self.load;
         writeln!(
             f,
-            "lost rounds: {} in {} commands; {} decisions under the lock; {} retries of transient \
-             errors",
+            "lost rounds: {} in {} commands; {} decisions under the log's lock; {} retries of \
+             transient errors",
             count(load.lost_rounds),
             count(load.commands_with_lost_rounds),
             count(load.escalations),

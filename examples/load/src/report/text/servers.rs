@@ -38,7 +38,7 @@ impl Report {
 
     fn write_cpu(&self, servers: &[ServerFigures], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let own = self.cpu_per_operation_us;
-        let own = own.map(|cpu| format!("generator and driver {} us", decimal(cpu)));
+        let own = own.map(|cpu| format!("generator with eddyline {} us", decimal(cpu)));
         let servers = servers.iter().filter_map(|server| {
             let cpu = server.cpu_per_operation_us?;
             Some(format!("{} {} us", server.name, decimal(cpu)))
