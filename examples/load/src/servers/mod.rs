@@ -83,7 +83,7 @@ impl Servers {
         };
         let (log, clients) = (settings.log.clone(), settings.clients);
         let servers = Self { location, log, clients, retry };
-        // An address or a name that stores refuse is reported before anything is done.
+        // An address or a name that stores refuse is reported before a log is created.
         drop((servers.writer_config()?, servers.reader_config()?));
         Ok(servers)
     }
