@@ -58,7 +58,8 @@ pub struct Settings {
     /// Whether operations began at their time (`open`), or each after the end of another one
     /// (`closed`), or at growing rates (`limit`).
     pub model: String,
-    /// The shape of the rate: `constant`, `ramp`, `day`.
+    /// The shape of the rate: `constant`, `day`, `ramp`, or `plan` for that of a plan from a file.
+    /// `none` if the load has no planned times.
     pub shape: String,
     /// The number of clients.
     pub clients: u32,

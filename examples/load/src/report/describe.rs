@@ -14,19 +14,38 @@ impl Settings {
     /// Returns the model of the load and the shape of its rate, in words.
     pub fn describe_model(&self) -> String {
         match self.model.as_str() {
-            "open" => format!("open loop, {} rate", self.shape),
+            "open" => format!("open loop, {}", self.describe_shape()),
             "closed" => "closed loop: each client waits for an answer before its next operation, \
                          so that latencies show no queueing"
                 .to_owned(),
             "limit" => "open loop, growing rates: a search for the highest rate".to_owned(),
-            other => format!("{other}, {} rate", self.shape),
+            other => format!("{other}, {}", self.describe_shape()),
         }
     }
 
-    /// Returns who started the servers.
+    fn describe_shape(&self) -> String {
+        match self.shape.as_str() {
+            "constant" => "constant rate".to_owned(),
+            "day" => "the rate of a compressed day".to_owned(),
+            "plan" => "the rate of a plan from a file".to_owned(),
+            "ramp" => "a rate that changes evenly".to_owned(),
+            other => format!("{other} rate"),
+        }
+    }
+
+    /// Returns where the servers are from.
     pub fn describe_owner(&self) -> String {
-        let owner = if self.is_embedded { "started by the generator" } else { "given" };
+        let owner = match (self.has_store(), self.is_embedded) {
+            (false, _) => "none: the generator answers without a store",
+            (true, false) => "given by their addresses",
+            (true, true) => "started by the generator",
+        };
         owner.to_owned()
+    }
+
+    /// Returns whether commands and queries reached a store.
+    pub fn has_store(&self) -> bool {
+        self.options.get("no-store").is_none_or(|value| value != "true")
     }
 }
 

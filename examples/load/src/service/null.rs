@@ -37,7 +37,7 @@ impl Null {
         Answer {
             value: query.answer(Q::Projection::default()),
             position: head.max(position),
-            served_by: "null".to_owned(),
+            served_by: "generator".to_owned(),
             attempts: 1,
         }
     }
@@ -68,6 +68,9 @@ mod tests {
         let answer = Null::default().answer(&BooksLentOut, SequenceNumber::new(7));
 
         assert!(answer.value.is_empty());
-        assert_eq!((answer.position, answer.served_by.as_str()), (SequenceNumber::new(7), "null"));
+        assert_eq!(
+            (answer.position, answer.served_by.as_str()),
+            (SequenceNumber::new(7), "generator")
+        );
     }
 }

@@ -33,6 +33,17 @@ fn a_closed_loop_is_labeled() {
 }
 
 #[test]
+fn a_load_without_a_store_is_labeled() {
+    let mut report = sample::quiet_report();
+    report.settings.options.insert("no-store".to_owned(), "true".to_owned());
+
+    let text = report.to_string();
+
+    assert!(text.contains("the generator answers without a store"), "{text}");
+    assert!(!text.contains("PostgreSQL"), "{text}");
+}
+
+#[test]
 fn an_audit_that_was_not_run_is_not_called_clean() {
     let text = sample::quiet_report().to_string();
 

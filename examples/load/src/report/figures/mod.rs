@@ -20,6 +20,8 @@ pub use self::windows::{Rates, WindowFigures};
 pub struct Figures {
     /// The model of the load and the shape of its rate, in words.
     pub model: String,
+    /// Where the servers are from.
+    pub owner: String,
     /// The mean of the rate that was asked for, in operations per second. `None` if the loop is
     /// closed.
     pub rate_asked: Option<f64>,
@@ -80,6 +82,7 @@ impl Report {
         let audit = self.audit.as_ref().map(ToString::to_string).unwrap_or_default();
         Figures {
             model: self.settings.describe_model(),
+            owner: self.settings.describe_owner(),
             rate_asked: self.rate_asked(),
             rate_achieved: per_unit(load.ended as f64, load.seconds).unwrap_or(0.0),
             events_per_command: windows::events_per_command(load.events_read, &commands),

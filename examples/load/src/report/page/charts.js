@@ -259,7 +259,11 @@ function drawReads(report) {
     },
     "No query was answered.",
   );
-  const chart = { name: "read-shares", title: "Reads, by server", unit: "share of all reads" };
+  const chart = {
+    name: "read-shares",
+    title: "Queries and reads, by server",
+    unit: "share of all servers together",
+  };
   const container = document.getElementById("read-shares");
   if (report.figures.servers.length === 0) {
     explain(container, chart, "No query was answered, and no server was observed.");

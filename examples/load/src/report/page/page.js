@@ -219,7 +219,7 @@ function showErrors(report) {
 }
 
 function showConditions(report) {
-  const { machine, settings } = report;
+  const { figures, machine, settings } = report;
   fill(
     "conditions",
     pairs([
@@ -235,7 +235,7 @@ function showConditions(report) {
         ),
       ],
       ["eddyline", settings.eddyline],
-      ["servers", settings.is_embedded ? "started by the generator on its machine" : "given"],
+      ["servers", figures.owner],
       ["plan", settings.plan],
       ["seed", String(settings.seed)],
       [

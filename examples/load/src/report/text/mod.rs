@@ -39,16 +39,16 @@ impl Report {
         writeln!(f)?;
         writeln!(f, "{}; {} clients", settings.describe_model(), settings.clients)?;
         writeln!(f, "plan {}, seed {}", settings.plan, settings.seed)?;
-        let servers: Vec<_> = figures.servers.iter().map(|server| server.name.as_str()).collect();
-        let version = figures.servers.iter().map(|server| server.version.as_str());
-        let version = version.into_iter().find(|version| !version.is_empty()).unwrap_or("?");
-        writeln!(
-            f,
-            "eddyline {}; PostgreSQL {version}: {} ({})",
-            settings.eddyline,
-            servers.join(", "),
-            settings.describe_owner()
-        )?;
+        write!(f, "eddyline {}; ", settings.eddyline)?;
+        if settings.has_store() {
+            let servers = figures.servers.iter();
+            let names: Vec<_> = servers.clone().map(|server| server.name.as_str()).collect();
+            let version = servers.map(|server| server.version.as_str());
+            let version = version.into_iter().find(|version| !version.is_empty()).unwrap_or("?");
+            writeln!(f, "PostgreSQL {version}: {} ({})", names.join(", "), figures.owner)?;
+        } else {
+            writeln!(f, "servers: {}", figures.owner)?;
+        }
         writeln!(f, "{}", machine.describe())
     }
 
@@ -56,8 +56,8 @@ impl Report {
         let load = &self.load;
         writeln!(
             f,
-            "\nof {} operations whose time came: {} began late, {} did not begin, and for {} the city had \
-             no suitable reader or book",
+            "\nof {} operations whose time came: {} began late, {} did not begin, and for {} the city \
+             had no suitable reader or book",
             count(load.due),
             count(load.late),
             count(figures.not_begun),
