@@ -13,8 +13,8 @@
 //!   tells the city, the tally and the replies.
 //! - [`engine`]: begins each intention at its time.
 //! - [`live`]: shows the tally on the terminal during a load.
-//! - [`servers`], [`faults`], [`observer`]: the servers, what disturbs them, and what they say of
-//!   themselves.
+//! - [`servers`], [`faults`], [`observer`]: the servers, the faults at given times, and what the
+//!   servers' own statistics say.
 //! - [`audit`]: reads the log and compares it with the rules and the replies.
 //! - [`report`]: the result, as text, JSON and a page; and the comparison of two results.
 //! - [`args`], [`setup`]: the options of the program, and what they say once they are checked.

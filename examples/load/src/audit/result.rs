@@ -33,7 +33,8 @@ pub struct Checked {
 }
 
 impl Audit {
-    /// Returns whether the log and the replies have no errors, also not before the load.
+    /// Returns whether the log and the replies have no errors, including the events before the
+    /// load.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty() && self.found_before.is_empty()
     }

@@ -13,8 +13,8 @@ use super::state::{Reader, State};
 use crate::plan::{Act, Aim, Crowd, Intention};
 
 impl State {
-    /// Chooses what the reader of a visit does. Someone who has nothing to return borrows, and if
-    /// no copy is on the shelf, someone returns one.
+    /// Chooses what the reader of a visit does. A reader who has nothing to return borrows a copy.
+    /// If no copy is on the shelf, a reader returns one.
     pub(super) fn lending(
         &mut self,
         intention: &Intention,
@@ -56,7 +56,7 @@ impl State {
     }
 
     /// Returns the reader of a visit. If there is none yet, or not a suitable one, another reader
-    /// takes the turn.
+    /// takes over the visit.
     fn visitor(
         &mut self,
         visit: u32,
@@ -176,7 +176,7 @@ impl State {
         Some(Operation { copy, reader: Some(reader), ..give_back(book, id, Aim::Idempotent) })
     }
 
-    /// A loan that the rules forbid: somebody else has the copy, it was removed, or the card is no
+    /// A loan that the rules forbid: another reader has the copy, it was removed, or the card is no
     /// longer valid.
     fn rejected_loan(&mut self, visit: u32, random: &mut SmallRng) -> Option<Operation> {
         match random.random_range(0..10) {
@@ -231,13 +231,13 @@ impl State {
         Some(reserved.id)
     }
 
-    /// Takes a copy out of those that are not in circulation, so that nobody else uses it.
+    /// Takes a copy out of those that are not in circulation, so that no other operation uses it.
     pub(super) fn take_removed(&mut self, random: &mut SmallRng) -> Option<BookId> {
         let count = self.removed.len();
         (count > 0).then(|| self.removed.swap_remove(random.random_range(0..count)))
     }
 
-    /// Takes a reader out of the former ones, so that nobody else acts for them.
+    /// Takes a reader out of the former ones, so that no other operation uses it.
     pub(super) fn take_former(&mut self, random: &mut SmallRng) -> Option<(ReaderId, String)> {
         let count = self.former.len();
         (count > 0).then(|| self.former.swap_remove(random.random_range(0..count)))

@@ -86,7 +86,7 @@ impl State {
             reader.position = reader.position.max(position);
         }
         if !operation.expects(end) {
-            // Somebody else has changed the library, or the outcome is not known.
+            // Another program has changed the library, or the outcome is not known.
             operation.copy.and_then(|copy| self.forget_copy(copy));
             operation.reader.and_then(|reader| self.forget_reader(reader));
             return;

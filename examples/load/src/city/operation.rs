@@ -16,7 +16,7 @@ pub struct Operation {
     pub request: Request,
     /// How a command should end.
     pub aim: Aim,
-    /// Whether somebody else wants the same copy at the same time. A success or a rejection is
+    /// Whether another reader wants the same copy at the same time. A success or a rejection is
     /// expected then.
     pub is_contended: bool,
     pub(super) copy: Option<u32>,

@@ -112,7 +112,7 @@ impl State {
         }
     }
 
-    /// Forgets a copy whose state is not known any more. Nobody asks for it again.
+    /// Forgets a copy whose state is not known any more. No operation uses it again.
     pub fn forget_copy(&mut self, copy: u32) -> Option<Copy> {
         let forgotten = self.copies.remove(copy)?;
         if let Some(holder) = forgotten.holder.and_then(|holder| self.readers.get_mut(holder)) {
@@ -121,8 +121,8 @@ impl State {
         Some(forgotten)
     }
 
-    /// Forgets a reader whose state is not known any more, and the copies that the reader has. The
-    /// reader does not come again.
+    /// Forgets a reader whose state is not known any more, and the copies that the reader has. No
+    /// operation uses them again.
     pub fn forget_reader(&mut self, reader: u32) -> Option<Reader> {
         let forgotten = self.readers.remove(reader)?;
         for loan in &forgotten.loans {

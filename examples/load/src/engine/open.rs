@@ -13,7 +13,8 @@ impl<C: Executor> Engine<C> {
     /// Runs an open loop: begins each intention at its time after the start, or as soon after that
     /// as a client is free. The times must be in order.
     ///
-    /// A request to end early ends the arrivals. What is due by then is still carried out.
+    /// After a request to end early, no more intentions become due. Those that are due by then are
+    /// still carried out.
     ///
     /// # Errors
     ///

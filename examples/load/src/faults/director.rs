@@ -106,7 +106,7 @@ impl Director {
                 self.limit_answers(index, Some(SLOW));
                 Ok(())
             }
-            // It has a step of its own.
+            // A promotion is a step of another kind.
             Action::Promote => Ok(()),
         };
         applied.map_err(LoadError::Cluster)
@@ -148,7 +148,7 @@ impl Director {
         }
     }
 
-    /// Waits until a time of the load. Returns false if a stop is requested before that.
+    /// Waits until a time of the load. Returns `false` if a stop is requested before that.
     pub(super) async fn wait_until(&self, at: Duration) -> bool {
         loop {
             let remaining = (self.start + at).saturating_duration_since(Instant::now());

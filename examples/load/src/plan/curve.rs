@@ -102,7 +102,7 @@ impl Curve {
 /// A rise and fall of activity around an hour, in the form of a cosine.
 struct Peak {
     hour: f64,
-    /// The time from its begin to its middle, in hours.
+    /// The time from its start to its middle, in hours.
     half: f64,
     height: f64,
 }
@@ -114,7 +114,7 @@ impl Peak {
         self.height * (1.0 + (PI * position).cos()) / 2.0
     }
 
-    /// Returns the integral of the activity from the begin of the peak to an hour.
+    /// Returns the integral of the activity from the start of the peak to an hour.
     fn past(&self, hour: f64) -> f64 {
         let position = ((hour - self.hour) / self.half).clamp(-1.0, 1.0);
         self.height * self.half * (1.0 + position + (PI * position).sin() / PI) / 2.0

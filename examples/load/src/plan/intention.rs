@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a person intends to do. Who and what exactly is chosen when it is due, from the
-/// state of the city.
+/// Something that a person intends to do. The reader and the copy are chosen when it is due, from
+/// the state of the city.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Intention {
     /// The visit that it is a step of. The steps of a visit run one after the other.
@@ -81,11 +81,12 @@ pub enum Aim {
 /// How many people do something at the same time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Crowd {
-    /// One.
+    /// One person.
     Alone,
-    /// Two with the card of one reader. Both succeed; one of them loses a round.
+    /// Two persons with the card of one reader. Both succeed; one of them loses a round.
     OneCard,
-    /// Two who want the same copy. One succeeds, the other one loses a round and is rejected.
+    /// Two persons who want the same copy. One succeeds, the other one loses a round and is
+    /// rejected.
     OneCopy,
 }
 

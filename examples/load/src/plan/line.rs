@@ -7,8 +7,8 @@ use super::{Act, Aim, Crowd, Intention, List, Planned};
 /// An error in a line of a plan.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum LineError {
-    /// The line has not the right number of fields.
-    #[error("has {0} fields; a line has {FIELDS}: time, visit, act, aim, crowd, draw, end")]
+    /// The line has the wrong number of fields.
+    #[error("has {0} fields instead of {FIELDS}: time, visit, act, aim, crowd, draw, end")]
     FieldCount(usize),
 
     /// A field has no valid value.

@@ -24,7 +24,7 @@ pub struct MixOptions {
     pub idempotent: f64,
     /// The share of commands that the rules forbid.
     pub rejected: f64,
-    /// The share of commands that lose a round, because somebody else's append was first.
+    /// The share of commands that lose a round, because another append was first.
     pub lost_rounds: f64,
 }
 
@@ -36,13 +36,13 @@ pub enum MixError {
     GroupCount(usize),
 
     /// The shares of the groups do not add up.
-    #[error("the shares of --mix must add up to 100, not {0}")]
+    #[error("the shares of --mix must add up to 100, but their sum is {0}")]
     GroupSum(f64),
 
     /// There are more lost rounds than contended loans can cause.
     #[error(
-        "--lost-rounds {asked} is too high: two loans at the same time lose one round, and a share \
-         of {lending} for lending allows at most {highest}"
+        "--lost-rounds {asked} is too high: pairs of loans cause them, and {lending} % lending in \
+         --mix allows at most {highest}"
     )]
     LostRounds {
         /// The share that was asked for, in percent.

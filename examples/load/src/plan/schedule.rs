@@ -49,21 +49,21 @@ pub enum ScheduleError {
     #[error("the duration of a load must be longer than zero and at most 366 days")]
     Duration,
 
-    /// The rate is no rate.
+    /// The rate is not a number above zero.
     #[error("--rate must be a number of operations per second greater than zero, not {rate}")]
     Rate {
         /// The rate.
         rate: f64,
     },
 
-    /// The first rate of a ramp is no rate.
+    /// The first rate of a ramp is negative or not a number.
     #[error("--ramp-from must be zero or more operations per second, not {rate}")]
     RampStart {
         /// The rate.
         rate: f64,
     },
 
-    /// Operations would begin faster than they can be told apart.
+    /// Operations would begin faster than their times, in microseconds, can differ.
     #[error(
         "the rate rises to {rate:.0} operations per second; at most {MAX_RATE:.0} are possible: \
          choose a lower --rate or --ramp-from"
@@ -79,8 +79,8 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// If the duration is zero or longer than [`LONGEST_LOAD`], the rate is not a number above zero,
-    /// or the highest rate is above [`MAX_RATE`].
+    /// If the duration is zero or longer than [`LONGEST_LOAD`], the rate is not a number above
+    /// zero, or the highest rate is above [`MAX_RATE`].
     pub fn new(
         shape: Shape,
         rate: f64,

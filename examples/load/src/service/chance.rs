@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A choice of about one operation in a thousand. The first suitable one is chosen.
+/// A choice of about one operation in a thousand: the first one that is suitable, and then the
+/// first suitable one after each thousand.
 #[derive(Debug)]
 pub struct Chance {
     /// The number of operations since the last chosen one.
@@ -8,7 +9,7 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// Counts an operation. Returns whether it is to be chosen if it is suitable.
+    /// Counts an operation. Returns whether it is chosen if it is suitable.
     pub fn is_next(&self) -> bool {
         self.since.fetch_add(1, Ordering::Relaxed) >= INTERVAL
     }

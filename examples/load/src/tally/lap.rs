@@ -2,7 +2,8 @@ use super::times::Times;
 use super::{Distribution, Ended, Status};
 use crate::plan::Group;
 
-/// What happened between two times of a load.
+/// The counts between two calls of [`Tally::lap`](super::Tally::lap), like a lap of a stopwatch.
+/// The search for the highest rate takes one for each rate that it tries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lap {
     /// The operations whose intended time came.
@@ -15,7 +16,7 @@ pub struct Lap {
     pub latency: Distribution,
 }
 
-/// The current lap.
+/// The counts since the last lap.
 #[derive(Default)]
 pub struct CurrentLap {
     lap: Lap,

@@ -118,7 +118,7 @@ impl Tally {
         self.counts_now().totals()
     }
 
-    /// Ends the current lap, begins the next one, and returns what ended in the current one.
+    /// Returns the counts since the last call, or since the start of the load.
     pub fn lap(&self) -> Lap {
         self.counts_now().lap()
     }

@@ -7,7 +7,7 @@ use crate::clock;
 pub struct TallySettings {
     /// The start of the load.
     pub start: Instant,
-    /// The length of a window. A shorter one than a millisecond is taken as a millisecond.
+    /// The length of a window. At least a millisecond is used.
     pub window: Duration,
     /// How long after its intended time an operation may begin without being late.
     pub late_after: Duration,

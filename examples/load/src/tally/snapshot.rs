@@ -103,7 +103,7 @@ pub struct Distribution {
     pub curve: Vec<(f64, f64)>,
 }
 
-/// A part of a load.
+/// A part of a load. All windows of a load have the same length, but the last one can be shorter.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Window {
     /// When it began.
