@@ -203,15 +203,7 @@ mod tests {
     use crate::plan::{MixOptions, Visits};
 
     fn intentions() -> Vec<Planned> {
-        let options = MixOptions {
-            groups: vec![70.0, 25.0, 5.0],
-            queries: 20.0,
-            lists: 0.5,
-            idempotent: 5.0,
-            rejected: 8.0,
-            lost_rounds: 2.0,
-        };
-        let visits = Visits::new(options.check().unwrap(), 1_000, 7);
+        let visits = Visits::new(MixOptions::usual().check().unwrap(), 1_000, 7);
         let planned = |(at, intention)| Planned { at: Duration::from_millis(at), intention };
         (0..).zip(visits).take(100).map(planned).collect()
     }
@@ -252,6 +244,10 @@ mod tests {
             ("{}".to_owned(), "is not a plan"),
             (replaced("load_plan\":1", "load_plan\":2"), "is a plan of version 2"),
             (replaced("\n1000 ", "\n-1000 "), "line 3"),
+            (
+                replaced("duration_us\":1000000", "duration_us\":50000"),
+                "the time must not be before",
+            ),
             (replaced("\n99000 ", "\n9000 "), "the time must not be before"),
             (shorter, "was changed or is incomplete"),
         ] {

@@ -183,20 +183,23 @@ const MAX_WITHOUT_SUCCESS: f64 = 90.0;
 mod tests {
     use super::*;
 
-    fn options() -> MixOptions {
-        MixOptions {
-            groups: vec![70.0, 25.0, 5.0],
-            queries: 20.0,
-            lists: 0.5,
-            idempotent: 5.0,
-            rejected: 8.0,
-            lost_rounds: 2.0,
+    impl MixOptions {
+        /// Returns the options that the program has by default.
+        pub fn usual() -> Self {
+            Self {
+                groups: vec![70.0, 25.0, 5.0],
+                queries: 20.0,
+                lists: 0.5,
+                idempotent: 5.0,
+                rejected: 8.0,
+                lost_rounds: 2.0,
+            }
         }
     }
 
     #[test]
     fn accepts_shares_that_add_up() {
-        let mix = options().check().unwrap();
+        let mix = MixOptions::usual().check().unwrap();
 
         assert_eq!(mix.share(Group::Circulation), 0.25);
         assert_eq!(mix.pairs_for_one_copy() + mix.pairs_with_one_card(), mix.lost_rounds());
@@ -204,12 +207,12 @@ mod tests {
 
     #[test]
     fn names_the_share_that_is_wrong() {
-        let negative = MixOptions { groups: vec![80.0, 25.0, -5.0], ..options() };
-        let unknown = MixOptions { queries: f64::NAN, ..options() };
-        let two = MixOptions { groups: vec![70.0, 30.0], ..options() };
-        let more = MixOptions { groups: vec![70.0, 25.0, 6.0], ..options() };
-        let failing = MixOptions { idempotent: 50.0, rejected: 41.0, ..options() };
-        let contended = MixOptions { lost_rounds: 18.0, ..options() };
+        let negative = MixOptions { groups: vec![80.0, 25.0, -5.0], ..MixOptions::usual() };
+        let unknown = MixOptions { queries: f64::NAN, ..MixOptions::usual() };
+        let two = MixOptions { groups: vec![70.0, 30.0], ..MixOptions::usual() };
+        let more = MixOptions { groups: vec![70.0, 25.0, 6.0], ..MixOptions::usual() };
+        let failing = MixOptions { idempotent: 50.0, rejected: 41.0, ..MixOptions::usual() };
+        let contended = MixOptions { lost_rounds: 18.0, ..MixOptions::usual() };
 
         assert!(matches!(negative.check(), Err(MixError::Range { .. })));
         assert!(matches!(unknown.check(), Err(MixError::Range { option: "--queries", .. })));

@@ -108,3 +108,75 @@ impl Plan {
 
 /// The number of intentions in a hash without times.
 const HASHED_WITHOUT_TIMES: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Arrivals, MixOptions, Shape};
+
+    fn plan(shape: Shape, seed: u64) -> Plan {
+        let duration = Duration::from_secs(10);
+        let mix = MixOptions { lost_rounds: 15.0, ..MixOptions::usual() }.check().unwrap();
+        let schedule = Schedule::new(shape, 200.0, duration, Arrivals::Even, 1).unwrap();
+        Plan::Drawn { schedule, intentions: IntentionSettings { mix, readers: 1_000, seed } }
+    }
+
+    fn written_and_read(plan: &Plan) -> Plan {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan");
+        file::write(&path, &plan.header(), plan.planned()).unwrap();
+        Plan::read(&path).unwrap()
+    }
+
+    #[test]
+    fn a_plan_from_a_file_has_the_rates_of_the_plan_that_was_written() {
+        let drawn = plan(Shape::Ramp { from: 0.0 }, 1);
+
+        let read = written_and_read(&drawn);
+
+        let window = Duration::from_secs(1);
+        let (rates, counted) = (drawn.rates(window), read.rates(window));
+        assert_eq!((rates.len(), counted.len()), (10, 10));
+        for (second, (rate, counted)) in (0_u8..).zip(rates.iter().zip(&counted)) {
+            // An intention can have one operation more than the window has room for.
+            assert!((rate - counted).abs() < 3.0, "{rate} {counted}");
+            assert!((rate - (10.0 + 20.0 * f64::from(second))).abs() < 1e-6, "{rate}");
+        }
+        assert_eq!(read.duration(), drawn.duration());
+        assert_eq!(read.header(), drawn.header());
+    }
+
+    #[test]
+    fn a_rate_is_that_of_its_window() {
+        let drawn = plan(Shape::Constant, 1);
+
+        let rates = drawn.rates(Duration::from_secs(4));
+
+        assert_eq!(rates, [200.0, 200.0, 100.0]);
+    }
+
+    #[test]
+    fn the_hash_depends_on_times() {
+        let (ramp, constant) = (plan(Shape::Ramp { from: 0.0 }, 1), plan(Shape::Constant, 1));
+        let same_number =
+            Schedule::new(Shape::Constant, 100.0, Duration::from_secs(10), Arrivals::Even, 1);
+        let Plan::Drawn { intentions, .. } = constant else { panic!("it was drawn") };
+        let constant = Plan::Drawn { schedule: same_number.unwrap(), intentions };
+
+        let (ramp, constant) = (ramp.header(), constant.header());
+
+        assert!(ramp.intentions.abs_diff(constant.intentions) <= 1);
+        assert_ne!(ramp.hash, constant.hash);
+    }
+
+    #[test]
+    fn the_hash_without_times_depends_on_the_seed() {
+        let hash = |seed| match plan(Shape::Constant, seed) {
+            Plan::Drawn { intentions, .. } => intentions.hash(),
+            Plan::Read(_) => panic!("it was drawn"),
+        };
+
+        assert_eq!(hash(1), hash(1));
+        assert_ne!(hash(1), hash(2));
+    }
+}
