@@ -93,9 +93,7 @@ impl State {
         }
         self.removed.extend(operation.removed);
         self.former.extend(operation.former);
-        if !matches!(end, End::Success { .. }) {
-            return;
-        }
+        let End::Success { position } = end else { return };
         match (operation.request, operation.copy, operation.reader) {
             (Request::Add(add), ..) => {
                 self.copies.insert(Copy::new(add.book));
@@ -103,7 +101,9 @@ impl State {
             (Request::Cancel(_), _, Some(reader)) => self.end_contract(reader),
             (Request::Lend(_), Some(copy), Some(reader)) => self.lend(copy, reader),
             (Request::Register(register), ..) => {
-                self.readers.insert(Reader::new(register.reader, register.name));
+                // The reader may have had copies under an earlier contract.
+                let reader = Reader::new(register.reader, register.name);
+                self.readers.insert(Reader { position, ..reader });
             }
             (Request::Remove(_), Some(copy), _) => self.remove_copy(copy),
             (Request::Return(_), Some(copy), _) => self.give_back(copy),
