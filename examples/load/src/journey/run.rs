@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use console::error_chain;
 use eddyline::{Error, SequenceNumber};
-use library::commands::{Command, CommandError, Effort, Outcome};
+use library::commands::{Command, CommandError, Outcome};
 use library::domain::{BookId, ReaderId};
 use library::queries::{
     Answer, BooksInCirculation, BooksLentOut, CanceledReaders, FinishedLendings, Order, QueryError,
@@ -69,17 +69,7 @@ impl Runner<'_> {
         let mut ended = self.ended(C::NAME, group, began);
         let subject = Subject { command: C::NAME, book, reader };
         self.replies.command(subject, &result);
-        let (status, effort, end) = classify(&result);
-        ended.status = status;
-        if let Some(effort) = effort {
-            ended.events_read = effort.events as u64;
-            ended.lost_rounds = effort.conflicts;
-            ended.retries = effort.attempts.saturating_sub(effort.conflicts + 1);
-            ended.is_escalated = effort.is_escalated;
-        }
-        if let (Status::Error, Err(error)) = (status, &result) {
-            ended.error = Some(error_chain(error));
-        }
+        let end = record(&mut ended, &result);
         self.tally.ended(&ended);
         end
     }
@@ -163,9 +153,9 @@ impl Runner<'_> {
     }
 }
 
-/// Returns what the tally and the city must know of a result.
-fn classify(result: &Result<Outcome, CommandError>) -> (Status, Option<Effort>, End) {
-    match result {
+/// Records a result for the tally. Returns what the city must know of it.
+fn record(ended: &mut Ended, result: &Result<Outcome, CommandError>) -> End {
+    let (status, effort, end) = match result {
         Ok(Outcome::Idempotent { effort, .. }) => {
             (Status::Idempotent, Some(*effort), End::Idempotent)
         }
@@ -182,5 +172,69 @@ fn classify(result: &Result<Outcome, CommandError>) -> (Status, Option<Effort>, 
             (Status::Error, None, End::Unknown)
         }
         Err(CommandError::Decode(_) | CommandError::Store(_)) => (Status::Error, None, End::Failed),
+    };
+    ended.status = status;
+    if let Some(effort) = effort {
+        ended.events_read = effort.events as u64;
+        ended.lost_rounds = effort.conflicts;
+        ended.retries = effort.attempts.saturating_sub(effort.conflicts + 1);
+        ended.is_escalated = effort.is_escalated;
+    }
+    if let (Status::Error, Err(error)) = (status, result) {
+        ended.error = Some(error_chain(error));
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use library::commands::{Effort, Receipt};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn recorded(result: Result<Outcome, CommandError>) -> (Ended, End) {
+        let now = std::time::Instant::now();
+        let mut ended = Ended {
+            operation: "AddBookCopy",
+            group: Group::Circulation,
+            status: Status::Error,
+            intended: now,
+            began: now,
+            ended: now,
+            events_read: 0,
+            lost_rounds: 0,
+            retries: 0,
+            is_escalated: false,
+            served_by: None,
+            error: None,
+        };
+        let end = record(&mut ended, &result);
+        (ended, end)
+    }
+
+    #[test]
+    fn attempts_are_lost_rounds_and_retries() {
+        let effort = Effort { events: 7, attempts: 6, conflicts: 3, is_escalated: true };
+        let position = SequenceNumber::new(9);
+        let receipt = Receipt { event_id: Uuid::nil(), position, effort };
+
+        let (ended, end) = recorded(Ok(Outcome::Success(receipt)));
+
+        assert_eq!((ended.status, end), (Status::Success, End::Success { position }));
+        assert_eq!((ended.lost_rounds, ended.retries, ended.events_read), (3, 2, 7));
+        assert!(ended.is_escalated && ended.error.is_none());
+    }
+
+    #[test]
+    fn a_conflict_is_no_error_and_stores_nothing() {
+        let (after, position) = (SequenceNumber::new(7), SequenceNumber::new(8));
+        let event_type = "BookCopyRemovedFromCirculation".to_owned();
+        let conflict = Error::Conflict { after, position, event_type };
+
+        let (ended, end) = recorded(Err(CommandError::Store(conflict)));
+
+        assert_eq!((ended.status, end), (Status::Conflict, End::Failed));
+        assert_eq!(ended.error, None);
     }
 }
