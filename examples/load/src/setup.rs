@@ -239,3 +239,94 @@ fn mix_options(mix: &MixArguments) -> MixOptions {
 
 /// The longest goal of a search for the limit, in milliseconds.
 const MAX_GOAL_MS: f64 = 600_000.0;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Arguments;
+
+    fn setup(arguments: &str) -> Setup {
+        let arguments = ["load"].into_iter().chain(arguments.split_whitespace());
+        Setup::check(&Arguments::parse_from(arguments).load).unwrap()
+    }
+
+    #[test]
+    fn a_city_has_as_many_loans_as_readers_but_half_of_the_books_at_most() {
+        let loans = |arguments| setup(arguments).size.loans;
+
+        assert_eq!(loans("--books 1000 --readers 400"), 400);
+        assert_eq!(loans("--books 1000 --readers 900"), 500);
+        assert_eq!(loans("--books 1000 --readers 900 --loans 7"), 7);
+    }
+
+    #[test]
+    fn every_option_has_an_effect() {
+        let options =
+            "--book-skew 0.2 --reader-skew 0.3 --late-ms 7 --clients 9 --log shelf --seed 5";
+
+        let Setup { skew, servers, late_after, seed, .. } = setup(options);
+
+        assert_eq!(skew, Skew { copies: 0.2, readers: 0.3 });
+        assert_eq!((servers.clients, servers.log.as_str(), seed), (9, "shelf", 5));
+        assert_eq!(late_after, Duration::from_millis(7));
+    }
+
+    #[test]
+    fn the_shape_and_the_arrivals_are_those_of_the_options() {
+        let options = "--shape ramp --ramp-from 50 --rate 150 --seconds 10 --arrivals even";
+        let Mode::Open(plan) = setup(options).mode else { panic!("the loop is open") };
+
+        let (rates, first) = (plan.rates(Duration::from_secs(5)), plan.planned().nth(1).unwrap());
+
+        assert_eq!(rates, [75.0, 125.0]);
+        assert!((18_000..=41_000).contains(&first.at.as_micros()), "{first:?}");
+    }
+
+    #[test]
+    fn a_search_for_the_limit_has_its_options() {
+        let options = "--find-limit --goal-ms 20 --rate 300 --window-seconds 4 --rounds 6 --seed 5";
+        let setup = setup(options);
+
+        let duration = setup.mode.duration();
+
+        let Mode::Limit { settings, .. } = setup.mode else { panic!("a search was asked for") };
+        assert_eq!((settings.start_rate, settings.goal), (300.0, Duration::from_millis(20)));
+        assert_eq!((settings.rounds, settings.seed), (6, 5));
+        assert_eq!(duration, Duration::from_secs(24));
+    }
+
+    #[test]
+    fn a_search_for_the_limit_begins_with_a_rate_that_is_possible() {
+        let arguments = Arguments::parse_from(["load", "--find-limit", "--rate", "0"]);
+
+        let error = Setup::check(&arguments.load).unwrap_err();
+
+        assert!(matches!(error, LoadError::Schedule(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_plan_from_a_file_asks_for_what_it_was_drawn_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan");
+        let options = "--rate 2000 --shape constant --seconds 30 --lost-rounds 6 --rejected 9";
+        let drawn = setup(options);
+        let Mode::Open(plan) = &drawn.mode else { panic!("the loop is open") };
+        crate::plan::file::write(&path, &plan.header(), plan.planned()).unwrap();
+
+        let read = setup(&format!("--plan {}", path.display()));
+
+        let (asked, counted) = (drawn.asked(), read.asked());
+        let difference = counted.minus(&asked);
+        let Shares { success, idempotent, rejected } = difference.outcomes;
+        let Asked { lending, circulation, readers, queries, lost_rounds, .. } = difference;
+        for share in
+            [lending, circulation, readers, queries, lost_rounds, success, idempotent, rejected]
+        {
+            assert!(share.abs() < 0.01, "{asked:?} {counted:?}");
+        }
+        assert_eq!(read.hash, drawn.hash);
+        assert!((asked.outcomes.success - 0.86).abs() < 1e-9, "{asked:?}");
+    }
+}
