@@ -2,6 +2,7 @@
 
 mod browser;
 mod compare;
+mod figures;
 mod gap;
 mod json;
 mod page;
