@@ -2,21 +2,23 @@
 //!
 //! A load has these parts. Each uses only those above it.
 //!
+//! - [`clock`]: the time, which a test can pause.
 //! - [`plan`]: what people intend to do, and when. It depends on a seed and on nothing else.
 //! - [`city`]: the books and readers, and the state of each as far as the generator knows it.
-//! - [`import`]: the books, readers and loans that a log gets before the load.
 //! - [`tally`]: all counts and latencies, updated as operations end. The terminal, the report and
 //!   the pages read it; nothing else counts.
 //! - [`replies`]: what the handlers returned, for the audit.
+//! - [`import`]: the books, readers and loans that a log gets before the load.
 //! - [`service`]: the command and query handlers of the library, or a stand-in for tests.
+//! - [`engine`]: begins each intention at its time.
 //! - [`journey`]: carries out an intention: chooses a reader and a book, calls the service, and
 //!   tells the city, the tally and the replies.
-//! - [`engine`]: begins each intention at its time.
 //! - [`live`]: shows the tally on the terminal during a load.
 //! - [`servers`], [`faults`], [`observer`]: the servers, the faults at given times, and what the
 //!   servers' own statistics say.
 //! - [`audit`]: reads the log and compares it with the rules and the replies.
 //! - [`report`]: the result, as text, JSON and a page; and the comparison of two results.
+//! - [`machine`]: the machine that runs the generator, and what this process takes of it.
 //! - [`args`], [`setup`]: the options of the program, and what they say once they are checked.
 //! - [`clients`], [`run`]: a load from its beginning to its audit.
 
@@ -42,5 +44,7 @@ pub mod setup;
 pub mod tally;
 
 mod error;
+#[cfg(test)]
+mod structure;
 
 pub use crate::error::LoadError;

@@ -129,22 +129,11 @@ impl Schedule {
         })
     }
 
-    /// Returns the rate at a time since the start of the load. It is zero after the end.
-    pub fn rate_at(&self, time: Duration) -> f64 {
-        if time < self.duration { self.curve.rate(time.as_secs_f64()) } else { 0.0 }
-    }
-
     /// Returns the average rate between two times since the start of the load.
     pub fn average_rate(&self, from: Duration, until: Duration) -> f64 {
         let integral = |time: Duration| self.curve.integral(time.min(self.duration).as_secs_f64());
         let seconds = until.saturating_sub(from).as_secs_f64();
         if seconds > 0.0 { (integral(until) - integral(from)) / seconds } else { 0.0 }
-    }
-
-    /// Returns the number of operations that the rate gives in the whole duration. Even arrivals
-    /// are this many, rounded up; Poisson arrivals are this many on average.
-    pub fn operations(&self) -> f64 {
-        self.curve.total()
     }
 
     /// Returns the duration of the load.
@@ -204,7 +193,7 @@ mod tests {
 
             // Times are rounded down to microseconds.
             let rounding = 2e-6 * schedule.curve.highest() + 1e-5;
-            prop_assert_eq!(times.len() as f64, (schedule.operations() - 1e-6).ceil());
+            prop_assert_eq!(times.len() as f64, (schedule.curve.total() - 1e-6).ceil());
             for (number, time) in times.iter().enumerate() {
                 let integral = schedule.curve.integral(time.as_secs_f64());
                 prop_assert!((integral - number as f64).abs() <= rounding, "{number}: {integral}");
@@ -219,7 +208,7 @@ mod tests {
             seed: u64,
         ) {
             let schedule = Schedule::new(shape, rate, duration, Arrivals::Poisson, seed).unwrap();
-            let expected = schedule.operations();
+            let expected = schedule.curve.total();
 
             let count = schedule.times().count() as f64;
 
@@ -228,19 +217,19 @@ mod tests {
             prop_assert!((count - expected).abs() <= most, "{count} instead of {expected}");
         }
 
-        /// The integral is the sum of the rates, so that the rate that is shown is the rate that
-        /// is given.
+        /// The integral is the sum of the rates.
         #[test]
         fn the_integral_is_the_sum_of_the_rates((shape, rate, duration) in any_load()) {
             let schedule = schedule(shape, rate, duration, Arrivals::Even);
             let steps = 2_000;
 
             let rates = (0..steps).map(|step| {
-                schedule.rate_at(duration.mul_f64((f64::from(step) + 0.5) / f64::from(steps)))
+                let part = (f64::from(step) + 0.5) / f64::from(steps);
+                schedule.curve.rate(duration.as_secs_f64() * part)
             });
             let sum = rates.sum::<f64>() * duration.as_secs_f64() / f64::from(steps);
 
-            let expected = schedule.operations();
+            let expected = schedule.curve.total();
             prop_assert!((sum - expected).abs() <= 1e-3 * expected, "{sum} instead of {expected}");
         }
 
@@ -258,7 +247,7 @@ mod tests {
                 .map(|number| schedule.average_rate(window * number, window * (number + 1)));
             let sum = averages.sum::<f64>() * window.as_secs_f64();
 
-            let expected = schedule.operations();
+            let expected = schedule.curve.total();
             prop_assert!((sum - expected).abs() <= 1e-6 * expected, "{sum} instead of {expected}");
         }
 
@@ -276,7 +265,7 @@ mod tests {
             let duration = Duration::from_secs(seconds);
             let schedule = schedule(Shape::Day, rate, duration, Arrivals::Even);
 
-            let average = schedule.operations() / duration.as_secs_f64();
+            let average = schedule.curve.total() / duration.as_secs_f64();
 
             prop_assert!((average / rate - 1.0).abs() < 1e-9, "{average} instead of {rate}");
         }
@@ -299,7 +288,7 @@ mod tests {
         let schedule = schedule(Shape::Day, 100.0, duration, Arrivals::Even);
 
         let [night, morning, lunch, evening, late] = [4.0, 10.0, 13.0, 17.0, 22.0]
-            .map(|hour: f64| schedule.rate_at(Duration::from_secs_f64((hour - 3.0) * 3_600.0)));
+            .map(|hour: f64| schedule.curve.rate((hour - 3.0) * 3_600.0));
 
         assert!(night < 25.0 && late < 25.0, "{night} {late}");
         assert!(morning > 150.0, "{morning}");

@@ -7,7 +7,6 @@ mod settings;
 mod sql;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use eddyline::{Config, ReadOnly, ReadWrite, RetryPolicy, Schema, Store};
 
@@ -94,12 +93,6 @@ impl Servers {
             Location::Embedded(embedded) => Some(embedded),
             Location::Given { .. } => None,
         }
-    }
-
-    /// Returns the CPU time of the primary since its start, if the load generator started it and
-    /// the system tells it.
-    pub fn primary_cpu_time(&self) -> Option<Duration> {
-        self.embedded()?.primary().cpu_time().ok()
     }
 
     /// Returns the quoted name of the log's table.
