@@ -48,6 +48,8 @@ pub struct Inspected {
     pub findings: Findings,
     /// The errors of the events before the load.
     pub found_before: Findings,
+    /// The number of events since the start that no reply of the load explains.
+    pub unexplained: u64,
 }
 
 impl Inspection {
@@ -122,8 +124,9 @@ impl Inspection {
             ));
         }
         let Self { checked, mut findings, found_before, stored, .. } = self;
+        let unexplained = stored.unexplained();
         stored.finish(&mut findings);
-        Inspected { checked, findings, found_before }
+        Inspected { checked, findings, found_before, unexplained }
     }
 
     /// Checks the replies that stored nothing, up to a position after which the state is unchanged.

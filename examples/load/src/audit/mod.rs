@@ -42,10 +42,11 @@ pub async fn audit(stores: &AuditStores, replies: Replies) -> Result<Audit, Load
     let (primary, head) = read("primary", &stores.primary, &all, |event| inspection.check(event))
         .await
         .map_err(LoadError::Store)?;
-    let Inspected { checked, mut findings, found_before } = inspection.finish(head);
+    let Inspected { checked, mut findings, found_before, unexplained } = inspection.finish(head);
     replicas::check(stores, &all.up_to(head), head, &primary, &mut findings).await;
     let replicas = stores.replicas.len();
-    Ok(Audit { events: primary.events(), replicas, checked, findings, found_before })
+    let events = primary.events();
+    Ok(Audit { events, replicas, checked, findings, found_before, unexplained })
 }
 
 /// Reads a log. Returns its fingerprint, and the head that the read saw.

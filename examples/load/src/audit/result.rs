@@ -17,6 +17,10 @@ pub struct Audit {
     pub findings: Findings,
     /// The events before the load that break the rules or are not of the library.
     pub found_before: Findings,
+    /// The number of events since the start that no reply of the load explains. Each of them is a
+    /// finding.
+    #[serde(default)]
+    pub unexplained: u64,
 }
 
 /// The number of replies that an audit has checked.
@@ -42,7 +46,7 @@ impl Audit {
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, replicas, checked, findings, found_before } = self;
+        let Self { events, replicas, checked, findings, found_before, unexplained } = self;
         let Checked { stored, idempotent, imported, answers } = checked;
         if self.is_clean() {
             return writeln!(
@@ -60,6 +64,14 @@ impl fmt::Display for Audit {
             count => writeln!(f, "audit: {count} findings in {subject}")?,
         }
         findings.write("finding", f)?;
+        if *unexplained > 0 {
+            writeln!(
+                f,
+                "{unexplained} events since the start are not of this load. If another program has \
+                 appended to the log, the findings can be its doing: they do not prove an error of \
+                 the store. Run one load on a log at a time, or give each its own --log"
+            )?;
+        }
         if !found_before.is_empty() {
             let before = found_before.count;
             writeln!(
@@ -103,6 +115,16 @@ mod tests {
         let text = "audit: 1 finding in 9 events and the replies\nfinding: event 7 is lost\n";
         assert!(!audit.is_clean());
         assert_eq!(audit.to_string(), text);
+    }
+
+    #[test]
+    fn says_what_events_of_another_program_mean() {
+        let audit = Audit { unexplained: 3, ..with_a_finding() };
+
+        let text = audit.to_string();
+
+        assert!(text.contains("3 events since the start are not of this load"), "{text}");
+        assert!(text.contains("--log"), "{text}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub struct StoredCheck {
     imported: Imported,
     /// The number of replies and of events, by command and by whether it was rejected.
     counts: BTreeMap<(CommandName, bool), (u64, u64)>,
+    unexplained: u64,
 }
 
 /// The imported events, in the order of their ids, each with whether the log had it so far.
@@ -51,6 +52,7 @@ impl StoredCheck {
             unknown: recorded.unknown.drain(..).collect(),
             imported,
             counts,
+            unexplained: 0,
         }
     }
 
@@ -76,9 +78,15 @@ impl StoredCheck {
             None if self.imported.is_next_seen(event) => {}
             None if self.unknown.remove(&event.id()) => {}
             None => {
+                self.unexplained += 1;
                 findings.add_at(event, "no client was told that it is stored at this position");
             }
         }
+    }
+
+    /// Returns the number of events since the start that no reply of the load explains.
+    pub fn unexplained(&self) -> u64 {
+        self.unexplained
     }
 
     fn check_contents(

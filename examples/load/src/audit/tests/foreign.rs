@@ -76,6 +76,7 @@ fn reports_a_foreign_event_during_the_load_as_a_finding_of_it() {
         library.append(foreign);
 
         assert_finds_among_others(&library, text);
+        assert_eq!(library.inspect().unexplained, 1);
     }
 }
 
