@@ -1,4 +1,5 @@
 use load::engine::LimitRound;
+use load::plan::Group;
 
 use crate::sample;
 
@@ -41,6 +42,19 @@ fn a_load_without_a_store_is_labeled() {
 
     assert!(text.contains("the generator answers without a store"), "{text}");
     assert!(!text.contains("PostgreSQL"), "{text}");
+}
+
+#[test]
+fn a_load_without_commands_has_no_shares_of_them() {
+    let mut report = sample::quiet_report();
+    report.load.operations.retain(|_, operation| operation.group == Group::Queries);
+
+    let text = report.to_string();
+
+    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+    let words: Vec<_> = line("lending and returning").split_whitespace().collect();
+    assert_eq!(words.last(), Some(&"none"), "{text}");
+    assert!(line("queries, of all").ends_with("points"), "{text}");
 }
 
 #[test]

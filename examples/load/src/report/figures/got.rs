@@ -27,7 +27,7 @@ impl Report {
     }
 
     /// Returns the sum of the outcomes of the operations in some groups.
-    pub(super) fn outcomes(&self, is_counted: impl Fn(Group) -> bool) -> Outcomes {
+    pub(in crate::report) fn outcomes(&self, is_counted: impl Fn(Group) -> bool) -> Outcomes {
         let operations = self.load.operations.values();
         let counted = operations.filter(|operation| is_counted(operation.group));
         counted.fold(Outcomes::default(), |sum, operation| sum.plus(&operation.outcomes))
