@@ -19,4 +19,9 @@ async fn a_frozen_primary_shows_in_latencies_and_not_in_service_times() {
     assert!(p95("service") < p95("latency") / 2.0, "{} {}", p95("service"), p95("latency"));
     assert_eq!(report["faults"][0]["text"], "freeze primary");
     assert!(report["faults"][0]["until"].is_number(), "{}", report["faults"]);
+    assert_eq!(report["servers"]["servers"].as_array().unwrap().len(), 3);
+    assert_eq!(report["settings"]["is_embedded"], true);
+    assert_eq!(report["settings"]["rates"], serde_json::Value::from(vec![100.0; 6]));
+    assert_eq!(report["asked"]["lending"], 0.7);
+    assert_eq!(report["cpu_per_operation_us"].is_number(), cfg!(target_os = "linux"));
 }

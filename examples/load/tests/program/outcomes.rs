@@ -27,13 +27,18 @@ fn send_signal(mut load: Child, signal: Signal) -> Output {
 async fn audits_a_log_and_continues_it() {
     let servers = Servers::open().await;
 
-    for _ in 0..2 {
+    for text in ["imported 600 books", "reading the existing log, up to event"] {
         let reports = Reports::new();
         let output = reports.run_against(&servers, &[]).await;
 
         assert_clean(&output);
-        let outcomes = &reports.json()["load"]["windows"][0]["outcomes"];
-        assert_eq!(outcomes["error"], 0, "{output:?}");
+        let report = reports.json();
+        assert_eq!(report["load"]["windows"][0]["outcomes"]["error"], 0, "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(text), "{output:?}");
+        // The same plan adds copies with other ids.
+        let added = &report["load"]["operations"]["AddBookCopy"]["outcomes"];
+        assert!(added["success"].as_u64() > added["idempotent"].as_u64(), "{added}");
+        assert_eq!(report["settings"]["is_embedded"], false);
     }
 }
 
@@ -79,6 +84,8 @@ async fn reports_events_that_are_not_of_the_library() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text.contains("InvoicePaid") && text.contains("ReaderRegistered"), "{text}");
     assert!(reports.json()["load"]["ended"].as_u64() > Some(50));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("the library cannot read 2 events"), "{errors}");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ async fn has_every_command_and_query() {
     let operations = report["load"]["operations"].as_object().unwrap();
     assert!(operations.len() >= 7, "{operations:?}");
     assert_eq!(report["settings"]["model"], "closed");
+    assert_eq!(report["settings"]["shape"], "none");
+    assert_eq!(report["settings"]["rates"], serde_json::json!([]));
     assert!(report["machine"]["processors"].as_u64() > Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("closed loop"), "{output:?}");
 }
