@@ -1,3 +1,4 @@
+use load::faults::Mark;
 use load::report::{Report, ServiceGap};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,8 +15,8 @@ fn gaps(faults: &[f64], without_success: &[usize]) -> Vec<Option<ServiceGap>> {
         report.load.windows[*at].command_outcomes.success = 0;
     }
     let mark = report.faults[0].clone();
-    report.faults =
-        faults.iter().map(|at| load::faults::Mark { at: *at, ..mark.clone() }).collect();
+    let fault = |at: &f64| Mark { at: *at, until: Some(at + SHORT), ..mark.clone() };
+    report.faults = faults.iter().map(fault).collect();
     report.figures().gaps
 }
 
@@ -33,6 +34,14 @@ fn a_gap_belongs_to_the_last_fault_before_it() {
     let none = ServiceGap { from: None, seconds: 0.0, resolution: 1.0 };
     let gap = ServiceGap { from: Some(40.0), seconds: 2.0, resolution: 1.0 };
     assert_eq!(gaps, [Some(none), Some(gap)]);
+}
+
+#[test]
+fn a_gap_belongs_to_each_fault_that_is_not_undone() {
+    let gaps = gaps(&[39.5, 40.1], &[40, 41]);
+
+    let gap = ServiceGap { from: Some(40.0), seconds: 2.0, resolution: 1.0 };
+    assert_eq!(gaps, [Some(gap), Some(gap)]);
 }
 
 #[test]
@@ -75,3 +84,6 @@ proptest! {
         }
     }
 }
+
+/// The duration of each fault, in seconds.
+const SHORT: f64 = 1.0;

@@ -5,7 +5,7 @@ use crate::report::Report;
 use crate::tally::Window;
 
 /// The longest time without a successful command after a fault. A gap that begins after a later
-/// fault belongs to that one.
+/// fault belongs to that one, and to each earlier fault that has not been undone by then.
 ///
 /// It is made of whole windows. Commands may also have stopped within the window before it and
 /// the window after it, so that the true gap is longer by less than twice the resolution.
@@ -33,7 +33,9 @@ impl Report {
                 self.faults.iter().any(|other| at < other.at && other.at < run.first_end)
             };
             let none = ServiceGap { from: None, seconds: 0.0, resolution };
-            let own = runs.iter().filter(|run| run.to > at && !has_later_fault(run));
+            let is_in_force = |run: &Run| mark.until.is_none_or(|until| until > run.from);
+            let is_own = |run: &Run| is_in_force(run) || !has_later_fault(run);
+            let own = runs.iter().filter(|run| run.to > at && is_own(run));
             let gaps = own.map(|run| ServiceGap {
                 from: Some(run.from),
                 seconds: run.to - run.from,
