@@ -27,18 +27,22 @@ async fn has_every_command_and_query() {
 
 #[tokio::test]
 async fn compares_two_loads() {
-    let reports = Reports::new();
+    let (reports, later) = (Reports::new(), Reports::new());
     let arguments = [&SMALL[..], &SHORT, &["--no-store"]].concat();
     assert_eq!(reports.run(&arguments).await.status.code(), Some(0));
+    let faster = [&arguments[..], &["--rate", "90"]].concat();
+    assert_eq!(later.run(&faster).await.status.code(), Some(0));
 
     let mut compare = Command::new(env!("CARGO_BIN_EXE_load"));
-    compare.arg("compare").arg(reports.json_path()).arg(reports.json_path());
+    compare.arg("compare").arg(reports.json_path()).arg(later.json_path());
     let compared = output(compare).await;
     let mut missing = Command::new(env!("CARGO_BIN_EXE_load"));
     missing.arg("compare").arg(reports.json_path()).arg("/nowhere/report.json");
     let refused = output(missing).await;
 
     assert_eq!(compared.status.code(), Some(0), "{compared:?}");
+    let text = String::from_utf8_lossy(&compared.stdout);
+    assert!(text.contains("the option rate differs: 60.0 before, 90.0 after"), "{text}");
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("/nowhere/report.json"));
 }
