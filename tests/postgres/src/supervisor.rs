@@ -145,6 +145,9 @@ impl Drop for Supervisor {
 /// ones with each of the signals in order, kills backends that a killed server has left behind, and
 /// removes the folder if requested.
 ///
+/// A server that does not end in fast mode gets half a minute: the next start of the cluster waits a
+/// minute for the lock.
+///
 /// A zombie process can still be signaled, so the script checks for the zombie state. On systems
 /// without `/proc`, backends that are left behind end by themselves.
 const SUPERVISE: &str = r#"
@@ -191,7 +194,7 @@ for signal in $signals; do
         kill -s CONT -- "-$process"
     done
     case $signal in
-    INT) all_ended_within 3000 ;;
+    INT) all_ended_within 1500 ;;
     *) all_ended_within 400 ;;
     esac && break
 done
