@@ -1,7 +1,7 @@
 //! A load from its beginning to its audit.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use console::{Stop, print_stderr};
 use eddyline::SequenceNumber;
@@ -24,7 +24,7 @@ use crate::servers::{Servers, Stores};
 use crate::service::Service;
 use crate::setup::{Mode, Setup};
 use crate::tally::{Tally, TallySettings};
-use crate::{LoadError, audit};
+use crate::{LoadError, audit, clock};
 
 /// A load that has ended, before its audit.
 pub struct Loaded {
@@ -78,10 +78,12 @@ async fn load_with_servers(options: &LoadOptions, setup: &Setup) -> Result<Loade
             QueryHandler::new(stores.reader.clone()),
         ),
     };
-    let load = Load::new(setup, city, service, &replies);
     let interval = Observer::interval(setup.mode.duration());
-    let observer = Observer::start(&servers, load.start(), interval).await;
-    let (marks, start) = (Marks::default(), load.start());
+    let observer = Observer::start(&servers, interval).await;
+    // The load begins after the first sample: operations must not wait for the observer.
+    let start = observer.started();
+    let load = Load::new(setup, city, service, &replies, start);
+    let marks = Marks::default();
     // The director ends when the load has ended, and undoes its faults.
     let (limit, ()) = tokio::join!(
         load.run(),
@@ -122,7 +124,8 @@ async fn load_without_store(options: &LoadOptions, setup: &Setup) -> Result<Load
     let mut city = CityBuilder::new(setup.skew);
     fill_without_store(&mut city, setup.size, setup.seed, |_| {});
     let replies = Replies::after(SequenceNumber::ZERO);
-    let load = Load::new(setup, city.build(SequenceNumber::ZERO), Service::null(), &replies);
+    let (city, start) = (city.build(SequenceNumber::ZERO), clock::now());
+    let load = Load::new(setup, city, Service::null(), &replies, start);
     let limit = load.run().await?;
     let report = load.report(options, limit, Observations::default());
     Ok(Loaded { report, evidence: None })
@@ -139,8 +142,13 @@ struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn new(setup: &'a Setup, city: City, service: Service, replies: &Replies) -> Self {
-        let start = crate::clock::now();
+    fn new(
+        setup: &'a Setup,
+        city: City,
+        service: Service,
+        replies: &Replies,
+        start: Instant,
+    ) -> Self {
         let duration = setup.mode.duration();
         let tally = Arc::new(Tally::new(TallySettings {
             late_after: setup.late_after,
@@ -158,10 +166,6 @@ impl<'a> Load<'a> {
 }
 
 impl Load<'_> {
-    fn start(&self) -> std::time::Instant {
-        self.tally.settings().start
-    }
-
     async fn run(&self) -> Result<Option<Limit>, LoadError> {
         let Self { setup, journey, tally, stop, .. } = self;
         let clients = setup.servers.clients;

@@ -25,10 +25,13 @@ pub struct Observer {
     task: JoinHandle<Observations>,
     /// Dropping it ends the task.
     end: oneshot::Sender<()>,
+    start: Instant,
 }
 
 impl Observer {
     /// Takes a first sample of each server, and continues in the background. The log must exist.
+    /// Times are counted from the end of this first sample, which can take a second if a server
+    /// does not answer.
     ///
     /// Each sample costs a server three short statements on one connection, of which one reads
     /// `pg_stat_statements`.
@@ -36,19 +39,26 @@ impl Observer {
     /// # Cancel safety
     ///
     /// Can be dropped at any time.
-    pub async fn start(servers: &Servers, start: Instant, interval: Duration) -> Self {
+    pub async fn start(servers: &Servers, interval: Duration) -> Self {
         let watched = servers.sql().into_iter().map(Watched::new);
         let mut observed = Observed {
             servers: servers.clone(),
             table: servers.table(),
-            start,
+            start: Instant::now(),
             watched: watched.collect(),
             first_head: None,
         };
         observed.sample_cpu().await;
         observed.sample().await;
+        observed.start = Instant::now();
+        let start = observed.start;
         let (end, ended) = oneshot::channel();
-        Self { task: tokio::spawn(observed.run(interval, ended)), end }
+        Self { task: tokio::spawn(observed.run(interval, ended)), end, start }
+    }
+
+    /// Returns the time from which the times of samples are counted.
+    pub fn started(&self) -> Instant {
+        self.start
     }
 
     /// Returns the interval between samples of a load of this duration: a second, or longer so that
@@ -63,7 +73,7 @@ impl Observer {
     ///
     /// If dropped, the observations are lost.
     pub async fn finish(self) -> Observations {
-        let Self { task, end } = self;
+        let Self { task, end, start: _ } = self;
         drop(end);
         task.await.unwrap_or_else(|error| {
             let not_observed = vec![format!("the observer failed: {}", error_chain(&error))];

@@ -24,8 +24,8 @@ async fn each_fault_is_done_and_undone_while_clients_append() {
     )
     .await;
     let mut clients = Clients::start(&fixture.stores.writer);
-    let start = Instant::now();
-    let observer = Observer::start(&fixture.servers, start, Duration::from_millis(100)).await;
+    let observer = Observer::start(&fixture.servers, Duration::from_millis(100)).await;
+    let start = observer.started();
 
     let marks = fixture.direct(start, &Stop::default()).await;
 

@@ -42,9 +42,9 @@ async fn a_paused_replica_lags_and_one_of_an_idle_primary_does_not() {
         fixture.stores.reader.at_least(appended.last()).head().await
     };
     append_and_see().await.unwrap();
-    let start = Instant::now();
+    let observer = Observer::start(&fixture.servers, INTERVAL).await;
+    let start = observer.started();
     let now = || start.elapsed().as_secs_f64();
-    let observer = Observer::start(&fixture.servers, start, INTERVAL).await;
 
     wait_for_sample(&fixture).await;
     let idle = now();
@@ -86,7 +86,7 @@ async fn reads_and_batches_are_counted_as_they_were_made() {
     let (writer, reader) = (&fixture.stores.writer, &fixture.stores.reader);
     let seed = (0..7).map(|_| Ok::<_, Error>(lent()));
     writer.import(stream::iter(seed)).await.unwrap();
-    let observer = Observer::start(&fixture.servers, Instant::now(), INTERVAL).await;
+    let observer = Observer::start(&fixture.servers, INTERVAL).await;
 
     for events in [1, 3, 3] {
         append(&fixture, events).await;
@@ -125,7 +125,7 @@ async fn what_a_role_may_not_see_is_listed() {
     let servers = Servers::open(&settings, &Preparations::default()).await.unwrap();
     let stores = servers.connect().await.unwrap();
     let fixture = Fixture { servers, stores, script: CheckedScript::default() };
-    let observer = Observer::start(&fixture.servers, Instant::now(), INTERVAL).await;
+    let observer = Observer::start(&fixture.servers, INTERVAL).await;
     append(&fixture, 2).await;
     fixture.stores.reader.query(Filter::everything()).await.unwrap();
 

@@ -23,8 +23,8 @@ async fn promotions_lose_no_acknowledged_event() {
     )
     .await;
     // The times of the later faults come while the servers still change.
-    let start = Instant::now();
-    let observer = Observer::start(&fixture.servers, start, Duration::from_millis(100)).await;
+    let observer = Observer::start(&fixture.servers, Duration::from_millis(100)).await;
+    let start = observer.started();
     let mut clients = Clients::start(&fixture.stores.writer);
 
     let marks = fixture.direct(start, &Stop::default()).await;
