@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::{Stop, print_stderr};
+
 use crate::LoadError;
 use crate::engine::{Engine, Limit, LimitStep};
 use crate::journey::Journey;
 use crate::live;
 use crate::setup::Mode;
 use crate::tally::Tally;
-use console::{Stop, print_stderr};
 
 /// Runs the clients until the load ends or `stop` is set. Returns the highest rate, if it was
 /// looked for.

@@ -53,7 +53,7 @@ pub struct CityBuilder {
     state: State,
     copies: HashMap<BookId, u32>,
     readers: HashMap<ReaderId, u32>,
-    removed: HashMap<BookId, ()>,
+    removed: HashSet<BookId>,
     former: HashMap<ReaderId, String>,
     /// Copies and readers whose events contradict each other. They take no part in the load.
     doubtful: HashSet<(BookId, ReaderId)>,
@@ -68,7 +68,7 @@ impl CityBuilder {
             state: State::new(skew.copies, skew.readers),
             copies: HashMap::new(),
             readers: HashMap::new(),
-            removed: HashMap::new(),
+            removed: HashSet::new(),
             former: HashMap::new(),
             doubtful: HashSet::new(),
             unreadable: 0,
@@ -114,7 +114,7 @@ impl CityBuilder {
             copies.get(&book).and_then(|copy| state.forget_copy(*copy));
         }
         // Their order must not depend on the hash function.
-        state.removed = removed.into_keys().collect();
+        state.removed = removed.into_iter().collect();
         state.removed.sort_unstable();
         state.former = former.into_iter().collect();
         state.former.sort_unstable();
@@ -153,7 +153,7 @@ impl CityBuilder {
             DomainEvent::BookCopyRemovedFromCirculation(removed) => {
                 let copy = self.copies.remove(&removed.book)?;
                 self.state.forget_copy(copy);
-                self.removed.insert(removed.book, ());
+                self.removed.insert(removed.book);
             }
             DomainEvent::ReaderRegistered(registered) => {
                 self.former.remove(&registered.reader);

@@ -136,20 +136,8 @@ impl Runner<'_> {
     }
 
     fn ended(&self, operation: &'static str, group: Group, began: Instant) -> Ended {
-        Ended {
-            operation,
-            group,
-            status: Status::Error,
-            intended: self.intended,
-            began: began.into_std(),
-            ended: Instant::now().into_std(),
-            events_read: 0,
-            lost_rounds: 0,
-            retries: 0,
-            is_escalated: false,
-            served_by: None,
-            error: None,
-        }
+        let (began, ended) = (began.into_std(), Instant::now().into_std());
+        Ended::new(operation, group, Status::Error, self.intended, began, ended)
     }
 }
 

@@ -68,6 +68,33 @@ pub struct Ended {
     pub error: Option<String>,
 }
 
+impl Ended {
+    /// Returns an operation that took one attempt, was decided on no events and had no error.
+    pub fn new(
+        operation: &'static str,
+        group: Group,
+        status: Status,
+        intended: Instant,
+        began: Instant,
+        ended: Instant,
+    ) -> Self {
+        Self {
+            operation,
+            group,
+            status,
+            intended,
+            began,
+            ended,
+            events_read: 0,
+            lost_rounds: 0,
+            retries: 0,
+            is_escalated: false,
+            served_by: None,
+            error: None,
+        }
+    }
+}
+
 /// The counts and latencies of a load. Clients share it.
 pub struct Tally {
     settings: TallySettings,

@@ -53,20 +53,8 @@ impl<S: Service> Executor for Recorder<S> {
         let status = self.service.serve(intention).await;
         let ended = clock::now();
         self.runs.lock().unwrap().push(Run { intention, intended, began, ended });
-        let end = Ended {
-            operation: "LendBookCopyToReader",
-            group: intention.act.group(),
-            status,
-            intended,
-            began,
-            ended,
-            events_read: 0,
-            lost_rounds: 0,
-            retries: 0,
-            is_escalated: false,
-            served_by: None,
-            error: None,
-        };
+        let (name, group) = ("LendBookCopyToReader", intention.act.group());
+        let end = Ended::new(name, group, status, intended, began, ended);
         (0..operations).for_each(|_| self.tally.ended(&end));
     }
 }

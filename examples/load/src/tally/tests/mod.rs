@@ -12,20 +12,9 @@ fn tally() -> Tally {
 fn lending(tally: &Tally, at: u64, waited: u64, served: u64) -> Ended {
     let intended = tally.settings.start + Duration::from_millis(at);
     let began = intended + Duration::from_millis(waited);
-    Ended {
-        operation: "LendBookCopyToReader",
-        group: Group::Lending,
-        status: Status::Success,
-        intended,
-        began,
-        ended: began + Duration::from_millis(served),
-        events_read: 0,
-        lost_rounds: 0,
-        retries: 0,
-        is_escalated: false,
-        served_by: None,
-        error: None,
-    }
+    let ended = began + Duration::from_millis(served);
+    let (name, group) = ("LendBookCopyToReader", Group::Lending);
+    Ended::new(name, group, Status::Success, intended, began, ended)
 }
 
 #[test]
