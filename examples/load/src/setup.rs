@@ -86,6 +86,7 @@ impl Setup {
             clients: rate.clients,
             fsync: true,
         };
+        servers.check()?;
         let script = Script::parse(plan.faults())?.check(&servers, mode.duration())?;
         Ok(Self {
             size,

@@ -1,6 +1,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use eddyline::{Config, Schema};
+
+use crate::LoadError;
+
 /// How to find or start the servers.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
@@ -18,6 +22,20 @@ pub struct ServerSettings {
     pub clients: u32,
     /// Whether commits wait for the disk, on servers that are started.
     pub fsync: bool,
+}
+
+impl ServerSettings {
+    /// Checks the name of the log, before a server is started.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Store`] if a log cannot have the name.
+    pub fn check(&self) -> Result<(), LoadError> {
+        // The statements that create a log are only made for a valid name. No server is asked.
+        let config = Config::new("postgres://localhost/library").map_err(LoadError::Store)?;
+        let statements = Schema::new(&config.log(&self.log)).sql();
+        statements.map(drop).map_err(LoadError::Store)
+    }
 }
 
 /// What the faults of a load need from the servers that are started. Defaults to nothing.

@@ -36,6 +36,7 @@ async fn names_the_option_that_is_wrong() {
         (&["--at", "1s pause primary"], "pause"),
         (&["--at", "soon", "kill", "primary"], "soon"),
         (&["--at", "900s kill primary"], "does not end before the load"),
+        (&["--log", "bad name", "--pg-bin", "/nowhere"], "bad name"),
         (&["--json", "/nowhere/report.json"], "/nowhere/report.json"),
         (&["--html", "/nowhere/report.html"], "/nowhere/report.html"),
         (&["--write-plan", "/nowhere/plan"], "/nowhere/plan"),
