@@ -89,6 +89,9 @@
 //! - `aws-lc-rs`: TLS with the cryptography of aws-lc-rs, which takes precedence over ring. One of
 //!   the two is required.
 //! - `telemetry` (default): metrics and traces through OpenTelemetry.
+//! - `bound-instruments`: binds each series to its attributes in advance, by an experimental feature
+//!   of OpenTelemetry. Recording is cheaper, and histograms are visible with a count of 0 before the
+//!   first value. The meter must be one of `opentelemetry_sdk`.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("eddyline needs the feature `ring` or the feature `aws-lc-rs` for TLS");
@@ -117,7 +120,7 @@ mod schema;
 mod server;
 mod sql;
 mod store;
-mod telemetry;
+pub mod telemetry;
 mod tls;
 
 /// Crates whose types are part of this crate's signatures.
@@ -144,6 +147,7 @@ pub use crate::replica::{ReplicaState, ReplicaStatus, ServedBy};
 pub use crate::retry::RetryPolicy;
 pub use crate::schema::Schema;
 pub use crate::store::{EventStream, Store};
+#[doc(inline)]
 pub use crate::telemetry::Telemetry;
 
 /// Bulk import: the items of its source, its progress, and its error.

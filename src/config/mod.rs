@@ -16,7 +16,8 @@ pub use self::queue_full::QueueFull;
 pub use self::replica::Replica;
 pub use self::tls::Tls;
 use crate::address::{Address, ClientCertificate};
-use crate::{Error, RetryPolicy, Telemetry};
+use crate::telemetry::{StoreTelemetry, Telemetry};
+use crate::{Error, RetryPolicy, Role};
 
 /// The servers and the name of a log, and the settings of a store.
 ///
@@ -60,6 +61,7 @@ pub struct Config {
     pub(crate) watch_interval: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) telemetry: Option<Telemetry>,
+    name: Option<String>,
 }
 
 impl Config {
@@ -117,6 +119,7 @@ impl Config {
             watch_interval: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             telemetry: None,
+            name: None,
         }
     }
 
@@ -308,6 +311,25 @@ impl Config {
     /// they are when a store connects.
     pub fn telemetry(self, telemetry: Telemetry) -> Self {
         Self { telemetry: Some(telemetry), ..self }
+    }
+
+    /// Sets the name of the store, the attribute `store` of its metrics and spans. Defaults to the
+    /// name of the log. Name the stores of a process that work on logs of the same name.
+    ///
+    /// ```
+    /// use eddyline::Config;
+    ///
+    /// let config = Config::new("postgres://primary/library")?.log("loans").name("loans of branch 1");
+    /// # Ok::<(), eddyline::Error>(())
+    /// ```
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// Returns the telemetry of a store with this configuration.
+    pub(crate) fn store_telemetry(&self, role: Role) -> StoreTelemetry {
+        let telemetry = self.telemetry.clone().unwrap_or_default();
+        telemetry.of_store(self.name.as_ref().unwrap_or(&self.log), role)
     }
 
     /// Returns the lock timeout of append connections. It is at most three quarters of the time of

@@ -10,7 +10,8 @@ use super::hooks::{AsPlanned, ByClass, ByClassify, Hooks, RetryHooks, Silent};
 use super::state::{NextStep, RetryState};
 use super::timeout::Timeout;
 use super::{Backoff, Retried, RetryPolicy, Retrying};
-use crate::{Class, Classify, Telemetry};
+use crate::telemetry::{RetryCall, Telemetry};
+use crate::{Class, Classify};
 
 /// A future that calls an operation until it succeeds or its policy allows no more attempts.
 ///
@@ -174,8 +175,13 @@ impl<'a, O, F, E, H> Retry<'a, O, F, E, H> {
     /// Counts attempts, pauses and the outcome under a scope. Defaults to counting nothing.
     ///
     /// The scope is an attribute of metrics, so a program should use few of them.
-    pub fn telemetry(mut self, telemetry: &'a Telemetry, scope: &'static str) -> Self {
-        self.state.call = Some(telemetry.retry(scope));
+    pub fn telemetry(self, telemetry: &Telemetry, scope: &'static str) -> Self {
+        self.counted_by(telemetry.retry(scope))
+    }
+
+    /// Counts attempts, pauses and the outcome by this guard.
+    pub(crate) fn counted_by(mut self, call: RetryCall) -> Self {
+        self.state.call = Some(call);
         self
     }
 

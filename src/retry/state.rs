@@ -11,7 +11,7 @@ use crate::telemetry::RetryCall;
 pub struct RetryState<'a, E> {
     pub policy: &'a RetryPolicy,
     pub without_timeouts: bool,
-    pub call: Option<RetryCall<'a>>,
+    pub call: Option<RetryCall>,
     attempts: u32,
     delay: Duration,
     /// When the call began. It is set when a clock is first read; a call that is ready at its first

@@ -6,9 +6,10 @@ mod search;
 
 use tokio::time::Instant;
 
-pub(super) use self::call::AppendCall;
+pub(super) use self::call::{AppendCall, SCOPE};
 pub(super) use self::events::{check_events, json_bytes};
 use super::Store;
+use crate::telemetry::{OperationName, RetryCall};
 use crate::{AppendCondition, Appended, Error, Event, ReadWrite};
 
 impl Store<ReadWrite> {
@@ -93,8 +94,10 @@ impl Store<ReadWrite> {
         condition: AppendCondition,
     ) -> Result<Appended, Error> {
         let events = events.into_iter().collect();
-        let call = AppendCall::new(self, events, condition, Instant::now());
-        let appended = call.record(call.run()).await?;
+        let operation = self.operation(OperationName::Append, SCOPE);
+        let handle = operation.handle().clone();
+        let call = AppendCall::new(self, events, condition, Instant::now(), handle);
+        let appended = call.record(operation, call.run()).await?;
         self.note_appended(appended.bookmark());
         Ok(appended)
     }
@@ -107,7 +110,7 @@ impl Store<ReadWrite> {
     /// attempts if the policy allows a single attempt or has no deadline.
     pub(super) async fn retry_until_known<O, F, T>(
         &self,
-        scope: &'static str,
+        call: RetryCall,
         started: Instant,
         is_retried: impl Fn(&Error) -> bool,
         attempt: O,
@@ -118,7 +121,7 @@ impl Store<ReadWrite> {
     {
         let policy = &self.retry;
         let mut extra_pauses = policy.pauses_until_known();
-        self.retry_as(scope, attempt)
+        self.retry_as(call, attempt)
             .started_at(started)
             .when(is_retried)
             .adjust(|error, pause| {

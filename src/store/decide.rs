@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +7,9 @@ use tokio::time::{Instant, timeout};
 use super::Store;
 use super::append::AppendCall;
 use super::deadline::AttemptDeadline;
+use super::decision_counter::DecisionCounter;
 use super::keyed_mutex::{KeyedGuard, KeyedMutex};
+use crate::telemetry::OperationName;
 use crate::{
     Appended, Bookmark, Class, Decided, Decision, Error, Filter, History, Query, ReadWrite,
 };
@@ -96,19 +98,30 @@ impl Store<ReadWrite> {
         let query = query.into();
         query.check_for_decision()?;
         let started = Instant::now();
-        let state = DecisionState::new(&self.shared.boundary_locks, &query.filter);
+        let scope = self.scope_or(SCOPE);
+        let telemetry = &self.shared.telemetry;
+        let counter = DecisionCounter::new(telemetry, scope);
+        let state = DecisionState::new(&self.shared.boundary_locks, &query.filter, &counter);
         let max_conflicts = self.retry.escalate_after().unwrap_or(u32::MAX);
         let retried = self
-            .retry_as(self.scope_or("decide"), async || {
+            .retry_as(telemetry.retry(scope), async || {
                 state.lock_boundary(self.attempt_deadline(started)).await;
-                let attempt =
-                    DecideAttempt { store: self, query: &query, decide: &decide, started };
-                let result = match state.conflicts() >= max_conflicts {
-                    true => Box::pin(attempt.locked()).await,
+                let attempt = DecideAttempt {
+                    store: self,
+                    query: &query,
+                    decide: &decide,
+                    counter: &counter,
+                    started,
+                };
+                let result = match counter.conflicts() >= max_conflicts {
+                    true => {
+                        counter.escalate();
+                        Box::pin(attempt.locked()).await
+                    }
                     false => attempt.optimistic().await,
                 };
                 if result.as_ref().is_err_and(Error::is_conflict) {
-                    state.count_conflict();
+                    counter.count_conflict();
                 }
                 result
             })
@@ -128,7 +141,7 @@ impl Store<ReadWrite> {
         let (attempts, delay) = (retried.attempts(), retried.delay());
         let decided = retried.into_result().map_err(Error::from)??;
         self.note_appended(decided.bookmark());
-        Ok(Decided { attempts, conflicts: state.conflicts(), delay, ..decided })
+        Ok(Decided { attempts, conflicts: counter.conflicts(), delay, ..decided })
     }
 }
 
@@ -137,7 +150,7 @@ impl Store<ReadWrite> {
 struct DecisionState<'a> {
     boundary_locks: &'a KeyedMutex,
     filter: &'a Filter,
-    conflicts: AtomicU32,
+    counter: &'a DecisionCounter<'a>,
     /// The lock of the boundary, once the decision has it.
     guard: Mutex<Option<KeyedGuard<'a>>>,
     /// Whether the decision's wait for the boundary's lock has timed out.
@@ -145,22 +158,18 @@ struct DecisionState<'a> {
 }
 
 impl<'a> DecisionState<'a> {
-    fn new(boundary_locks: &'a KeyedMutex, filter: &'a Filter) -> Self {
+    fn new(
+        boundary_locks: &'a KeyedMutex,
+        filter: &'a Filter,
+        counter: &'a DecisionCounter<'a>,
+    ) -> Self {
         Self {
             boundary_locks,
             filter,
-            conflicts: AtomicU32::new(0),
+            counter,
             guard: Mutex::default(),
             has_timed_out: AtomicBool::new(false),
         }
-    }
-
-    fn conflicts(&self) -> u32 {
-        self.conflicts.load(Ordering::Relaxed)
-    }
-
-    fn count_conflict(&self) {
-        self.conflicts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Locks the boundary in this process if it is contended, and keeps it locked for all further
@@ -173,7 +182,7 @@ impl<'a> DecisionState<'a> {
     async fn lock_boundary(&self, deadline: AttemptDeadline) {
         let is_locked = self.guard.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let is_done = is_locked || self.has_timed_out.load(Ordering::Relaxed);
-        if is_done || self.conflicts() == 0 && !self.boundary_locks.is_locked(self.filter) {
+        if is_done || self.counter.conflicts() == 0 && !self.boundary_locks.is_locked(self.filter) {
             return;
         }
         let locking = timeout(MAX_BOUNDARY_WAIT, self.boundary_locks.lock(self.filter));
@@ -192,6 +201,7 @@ pub(super) struct DecideAttempt<'a, D> {
     pub(super) store: &'a Store<ReadWrite>,
     pub(super) query: &'a Query,
     pub(super) decide: &'a D,
+    pub(super) counter: &'a DecisionCounter<'a>,
     pub(super) started: Instant,
 }
 
@@ -206,6 +216,7 @@ impl<D> DecideAttempt<'_, D> {
             Err(error) if is_final(&error) => return Ok(Err(error.into())),
             result => result?,
         };
+        self.counter.note_events(history.events().len());
         let (events, value) = match (self.decide)(&history) {
             Ok(decision) => decision.into_parts(),
             Err(error) => return Ok(Err(error)),
@@ -214,8 +225,10 @@ impl<D> DecideAttempt<'_, D> {
             return Ok(Ok(decided(value, None, history.bookmark(), false)));
         }
         let condition = history.condition();
-        let call = AppendCall::new(self.store, events.into(), condition, self.started);
-        let appended = call.record(call.run_once()).await?;
+        let operation = self.store.operation(OperationName::Append, SCOPE);
+        let handle = operation.handle().clone();
+        let call = AppendCall::new(self.store, events.into(), condition, self.started, handle);
+        let appended = call.record(operation, call.run_once()).await?;
         Ok(Ok(decided(value, Some(appended), history.bookmark(), false)))
     }
 }
@@ -241,26 +254,30 @@ pub(super) fn decided<T>(
     Decided { value, appended, position, attempts, conflicts, delay, escalated }
 }
 
+/// The scope under which decisions are counted.
+const SCOPE: &str = "decide";
 /// The longest time that a decision waits for the lock of its boundary.
 const MAX_BOUNDARY_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RetryPolicy;
+    use crate::{RetryPolicy, Role, Telemetry};
 
     #[tokio::test(start_paused = true)]
     async fn a_decision_goes_on_without_a_lock_that_it_waited_for_too_long() {
         let (boundary_locks, filter) = (KeyedMutex::default(), Filter::everything());
         let first = boundary_locks.lock(&filter).await;
 
-        let second = DecisionState::new(&boundary_locks, &filter);
+        let telemetry = Telemetry::default().of_store("test", Role::Primary);
+        let counter = DecisionCounter::new(&telemetry, "test");
+        let second = DecisionState::new(&boundary_locks, &filter, &counter);
         second.lock_boundary(AttemptDeadline::new(&RetryPolicy::never(), Instant::now())).await;
 
         assert!(second.guard.lock().unwrap().is_none());
         // The next attempt does not wait again.
         let began = Instant::now();
-        second.count_conflict();
+        counter.count_conflict();
         second.lock_boundary(AttemptDeadline::new(&RetryPolicy::never(), began)).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         drop(first);

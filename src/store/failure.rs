@@ -5,6 +5,7 @@ use crate::error::{BoxError, Cause, cause};
 use crate::log_name::LogName;
 use crate::pool::{Lease, StatementHandle, fetch_row};
 use crate::server::{Server, ends_connection};
+use crate::telemetry::Exchange;
 use crate::{Error, Event, sql};
 
 /// The reason why an append or a batch failed. It may have been appended if the error is an unknown
@@ -14,6 +15,15 @@ pub(super) enum AppendFailure {
     Error(Error),
     /// The log holds the id of one of the events.
     IdTaken,
+}
+
+/// Ends the exchange of an append with its answer.
+pub(super) fn end_exchange<T>(exchange: Exchange, answer: &Result<T, AppendFailure>) {
+    match answer {
+        Ok(_) => exchange.answered(),
+        Err(AppendFailure::Error(error)) => exchange.failed(error),
+        Err(AppendFailure::IdTaken) => exchange.refused(UNIQUE_VIOLATION),
+    }
 }
 
 /// Returns whether an append failed because the log holds the id of one of its events.
@@ -124,3 +134,6 @@ struct LockHeld {
     holder: String,
     source: Cause,
 }
+
+/// The SQLSTATE of a row whose id another one has.
+const UNIQUE_VIOLATION: &str = "23505";

@@ -16,7 +16,7 @@ use self::chunk_call::ChunkCall;
 use super::Store;
 use crate::imported::{ImportError, Importable, Imported};
 use crate::limits::MAX_APPEND_EVENTS;
-use crate::telemetry::{Operation, OperationName};
+use crate::telemetry::{Operation, OperationName, Phase};
 use crate::{Error, ReadWrite};
 
 impl Store<ReadWrite> {
@@ -154,7 +154,7 @@ where
     P: FnMut(&Imported),
 {
     async fn run(self) -> Result<Imported, ImportError<<S::Item as Importable>::Error>> {
-        let mut operation = self.store.operation(OperationName::Import);
+        let mut operation = self.store.operation(OperationName::Import, "import");
         let mut so_far = Imported::default();
         match self.store_all(&mut operation, &mut so_far).await {
             Ok(SourceEnd::Complete) => {
@@ -191,7 +191,11 @@ where
                     return Ok(());
                 }
                 let former = so_far.bookmark();
-                let stored = ChunkCall::new(store, &events, former, expects_held).run().await;
+                let handle = operation.handle().clone();
+                handle.enter(Phase::Execute);
+                let call = ChunkCall::new(store, &handle, &events, former, expects_held);
+                let stored = call.run().await;
+                handle.enter(Phase::Queue);
                 let first = so_far.read();
                 let stored = stored.map_err(|error| (first..first + read, error))?;
                 expects_held = stored.stored < events.len() as u64;

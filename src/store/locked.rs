@@ -13,7 +13,7 @@ impl<D> DecideAttempt<'_, D> {
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
-        let mut operation = self.store.operation(OperationName::Decide);
+        let mut operation = self.store.operation(OperationName::Decide, "decide");
         let result = self.decide_under_lock(&mut operation).await;
         operation.finish(result)
     }
@@ -26,7 +26,8 @@ impl<D> DecideAttempt<'_, D> {
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
         let deadline = self.store.attempt_deadline(self.started);
-        let transaction = LockedTransaction::begin(self.store, self.query, deadline).await;
+        let transaction =
+            LockedTransaction::begin(self.store, self.query, operation.handle(), deadline).await;
         let transaction = match transaction {
             Err(error) if is_final(&error) => return Ok(Err(error.into())),
             result => result?,
@@ -34,6 +35,7 @@ impl<D> DecideAttempt<'_, D> {
         let history = transaction.history();
         let position = history.bookmark();
         operation.count_read(history.events().len() as u64);
+        self.counter.note_events(history.events().len());
 
         let decision = (self.decide)(history);
         let in_time = transaction.check_decision_time();
@@ -72,7 +74,8 @@ impl<D> DecideAttempt<'_, D> {
         // it.
         drop(transaction);
 
-        let call = AppendCall::new(self.store, events, condition, self.started);
+        let handle = operation.handle().clone();
+        let call = AppendCall::new(self.store, events, condition, self.started, handle);
         let was_lost = outcome.as_ref().is_err_and(Error::is_outcome_unknown);
         let result = match outcome {
             Ok(LockedOutcome::Appended(appended)) => Ok(appended),

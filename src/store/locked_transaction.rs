@@ -16,6 +16,7 @@ use super::shared::Shared;
 use crate::error::BoxError;
 use crate::pool::{Lease, fetch_row, send};
 use crate::sql::{self, BatchAnswer, Head, LockedTimeouts, Precondition, Reading, TransactionEnd};
+use crate::telemetry::{OperationHandle, Phase, Request};
 use crate::{Appended, Error, Event, History, Query, ReadWrite, SequencedEvent, ServedBy};
 
 /// A transaction that holds the log's lock, and has read the events of a query.
@@ -28,6 +29,7 @@ use crate::{Appended, Error, Event, History, Query, ReadWrite, SequencedEvent, S
 pub(super) struct LockedTransaction<'a> {
     shared: &'a Shared,
     lease: Lease,
+    operation: OperationHandle,
     deadline: AttemptDeadline,
     /// Its position is the log's head, which cannot move while the lock is held: a query that
     /// leaves out newer events is not allowed in a decision (`Query::check_for_decision`).
@@ -48,23 +50,28 @@ impl<'a> LockedTransaction<'a> {
     pub(super) async fn begin(
         store: &'a Store<ReadWrite>,
         query: &Query,
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<Self, Error> {
         let (shared, pool) = (&*store.shared, store.primary_pool());
         let shown = store.shown();
         let reading = store.bounded(Reading::new(&shared.log.name, query), &shown);
         let server = pool.server();
+        operation.enter(Phase::Acquire);
         let mut lease = deadline.acquire(pool).await?;
+        operation.enter(Phase::Execute);
+        let exchange = operation.exchange(Request::Decide, lease.server());
         let reading = lock_and_read(shared, query, &reading, &mut lease, deadline);
-        let history = match deadline.run(reading).await {
-            Ok(result) => result?,
-            Err(waited) => {
-                lease.discard();
-                return Err(timed_out(server, waited));
-            }
-        };
+        let read = deadline.run(reading).await.unwrap_or_else(|waited| {
+            lease.discard();
+            Err(timed_out(server, waited))
+        });
+        exchange.finish(&read);
+        let history = read?;
+        operation.enter(Phase::Decode);
         store.note_answer(&shown, history.bookmark());
-        Ok(Self { shared, lease, deadline, history, idle_since: Instant::now() })
+        let operation = operation.clone();
+        Ok(Self { shared, lease, operation, deadline, history, idle_since: Instant::now() })
     }
 
     pub(super) fn history(&self) -> &History<ReadWrite> {
@@ -92,6 +99,15 @@ impl<'a> LockedTransaction<'a> {
 
     /// Appends events and commits.
     pub(super) async fn append(&mut self, events: &[Event]) -> Result<LockedOutcome, Error> {
+        self.operation.enter(Phase::Execute);
+        let exchange = self.operation.exchange(Request::Append, self.lease.server());
+        let outcome = self.append_and_commit(events).await;
+        exchange.finish(&outcome);
+        self.operation.enter(Phase::Decode);
+        outcome
+    }
+
+    async fn append_and_commit(&mut self, events: &[Event]) -> Result<LockedOutcome, Error> {
         // Lemma 2: while the lock is held, the head is the one that was read. Its epoch may end
         // now, if it is that of a former run of the server.
         let precondition = Precondition::Head(self.history.position().into());

@@ -5,6 +5,7 @@ mod appender;
 mod connect;
 mod deadline;
 mod decide;
+mod decision_counter;
 mod failure;
 mod import;
 mod keyed_mutex;
@@ -36,7 +37,7 @@ pub use self::stream::EventStream;
 use crate::pool::Pool;
 use crate::retry::Retry;
 use crate::server::Server;
-use crate::telemetry::{Operation, OperationName};
+use crate::telemetry::{Operation, OperationName, RetryCall};
 use crate::{Bookmark, Causality, Classify, Mode, ReadWrite, RetryPolicy};
 
 /// A handle that reads a log and, if its mode is [`ReadWrite`](crate::ReadWrite), appends to it.
@@ -80,8 +81,9 @@ impl<M: Mode> Store<M> {
         Self { retry: policy, ..self.clone() }
     }
 
-    /// Returns a handle whose retries are counted under a name, for instance the name of a command
-    /// handler. The name is an attribute of metrics, so there should be few different names.
+    /// Returns a handle whose retries, conflicts and decisions are counted under a name, for
+    /// instance the name of a command handler. The name is an attribute of metrics: those of the
+    /// first 48 names of a store are counted, all others together as `other`.
     ///
     /// ```no_run
     /// # use eddyline::{ReadWrite, Store};
@@ -91,6 +93,7 @@ impl<M: Mode> Store<M> {
     /// # }
     /// ```
     pub fn with_scope(&self, name: &'static str) -> Self {
+        self.shared.telemetry.announce_scope(name);
         Self { scope: Some(name), ..self.clone() }
     }
 
@@ -173,20 +176,18 @@ impl<M: Mode> Store<M> {
         F: Future<Output = Result<T, E>>,
         E: Classify,
     {
-        let scope = self.scope_or("operation");
-        self.retry_as(scope, operation)
+        let call = self.shared.telemetry.retry(self.scope_or("operation"));
+        self.retry_as(call, operation)
     }
 
     /// Retries an operation that limits the time of its attempts itself.
-    fn retry_as<O, F, T, E>(&self, scope: &'static str, operation: O) -> Retry<'_, O, F, E>
+    fn retry_as<O, F, T, E>(&self, call: RetryCall, operation: O) -> Retry<'_, O, F, E>
     where
         O: FnMut() -> F,
         F: Future<Output = Result<T, E>>,
         E: Classify,
     {
-        Retry::new(&self.retry, operation)
-            .without_timeouts()
-            .telemetry(&self.shared.telemetry, scope)
+        Retry::new(&self.retry, operation).without_timeouts().counted_by(call)
     }
 
     /// Returns the scope under which retries are counted, which has a default for each operation.
@@ -199,8 +200,9 @@ impl<M: Mode> Store<M> {
         AttemptDeadline::new(&self.retry, started)
     }
 
-    fn operation(&self, name: OperationName) -> Operation {
-        self.shared.telemetry.operation(name, &self.first_server())
+    /// Starts an operation of a scope, which has a default for each operation.
+    fn operation(&self, name: OperationName, scope: &'static str) -> Operation {
+        self.shared.telemetry.operation(name, self.scope_or(scope), &self.first_server())
     }
 
     /// Returns the server that an operation is attributed to until a server has answered: the

@@ -10,7 +10,7 @@ use super::shared::{Servers, Writer};
 use super::stream::{EventStream, ReadAnswer};
 use crate::pool::OnFailure;
 use crate::sql::{BoundCheck, Reading};
-use crate::telemetry::OperationName;
+use crate::telemetry::{OperationName, Phase, Request};
 use crate::{Bookmark, Causality, Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
 impl<M: Mode> Store<M> {
@@ -52,9 +52,9 @@ impl<M: Mode> Store<M> {
     pub async fn query(&self, query: impl Into<Query>) -> Result<History<M>, Error> {
         let query = query.into();
         let started = Instant::now();
-        let call = ReadCall::new(self.operation(OperationName::Query));
+        let call = self.read_call(OperationName::Query, "query", Request::Query);
         let read = || self.history(&query, &call, self.attempt_deadline(started));
-        let result = self.retry_read(started, "query", read).await;
+        let result = self.retry_read(started, "query", &call, read).await;
         call.finish(result, |history| history.events().len() as u64)
     }
 
@@ -91,12 +91,17 @@ impl<M: Mode> Store<M> {
     /// As [`query`](Self::query).
     pub async fn event(&self, id: Uuid) -> Result<Option<SequencedEvent>, Error> {
         let started = Instant::now();
-        let call = ReadCall::new(self.operation(OperationName::Query));
+        let call = self.read_call(OperationName::Query, "event", Request::Query);
         let reading = Reading::of_event(&self.shared.log.name, id);
         let read = || self.ask(&reading, &call, true, self.attempt_deadline(started));
-        let result = self.retry_read(started, "event", read).await;
+        let result = self.retry_read(started, "event", &call, read).await;
         let result = result.map(|answered| answered.events.into_iter().next());
         call.finish(result, |event| u64::from(event.is_some()))
+    }
+
+    /// Starts a read, as one operation of telemetry.
+    fn read_call(&self, name: OperationName, scope: &'static str, request: Request) -> ReadCall {
+        ReadCall::new(self.operation(name, scope), request)
     }
 
     /// Makes one attempt of [`query`](Self::query).
@@ -105,7 +110,7 @@ impl<M: Mode> Store<M> {
         query: &Query,
         deadline: AttemptDeadline,
     ) -> Result<History<M>, Error> {
-        let call = ReadCall::new(self.operation(OperationName::Query));
+        let call = self.read_call(OperationName::Query, "decide", Request::Query);
         let result = self.history(query, &call, deadline).await;
         call.finish(result, |history| history.events().len() as u64)
     }
@@ -140,7 +145,7 @@ impl<M: Mode> Store<M> {
     pub async fn stream(&self, query: impl Into<Query>) -> Result<EventStream, Error> {
         let query = query.into();
         let started = Instant::now();
-        let call = ReadCall::new(self.operation(OperationName::Stream));
+        let call = self.read_call(OperationName::Stream, "stream", Request::Stream);
         let reading = Reading::new(&self.shared.log.name, &query);
         let answer = self.first_answer(started, "stream", &reading, &call).await;
         let operation = call.into_operation();
@@ -172,7 +177,7 @@ impl<M: Mode> Store<M> {
     /// As [`query`](Self::query).
     pub async fn head(&self) -> Result<SequenceNumber, Error> {
         let started = Instant::now();
-        let call = ReadCall::new(self.operation(OperationName::Head));
+        let call = self.read_call(OperationName::Head, "head", Request::Head);
         let reading = Reading::of_head(&self.shared.log.name);
         let answer = self.first_answer(started, "head", &reading, &call).await;
         call.finish(answer.map(|answer| answer.head().position()), |_| 0)
@@ -187,7 +192,7 @@ impl<M: Mode> Store<M> {
         call: &ReadCall,
     ) -> Result<ReadAnswer, Error> {
         let ask = || self.ask(reading, call, false, self.attempt_deadline(started));
-        self.retry_read(started, scope, ask).await.map(|answered| answered.answer)
+        self.retry_read(started, scope, call, ask).await.map(|answered| answered.answer)
     }
 
     /// Retries a read as the retry policy says.
@@ -195,13 +200,15 @@ impl<M: Mode> Store<M> {
         &self,
         started: Instant,
         scope: &'static str,
+        call: &ReadCall,
         read: O,
     ) -> Result<T, Error>
     where
         O: FnMut() -> F,
         F: Future<Output = Result<T, Error>>,
     {
-        let retry = self.retry_as(self.scope_or(scope), read).started_at(started);
+        let call = self.shared.telemetry.retry(self.scope_or(scope)).of_operation(&call.handle);
+        let retry = self.retry_as(call, read).started_at(started);
         retry.when(Error::is_repeatable).await.into_result().map_err(Error::from)
     }
 
@@ -268,7 +275,9 @@ impl<M: Mode> Store<M> {
             BoundCheck::Lost { position, ended: ended @ Some(_) } => return lost(position, ended),
             BoundCheck::Behind | BoundCheck::Lost { ended: None, .. } => drop(answered),
         }
-        writer.wait_for_appends(&self.shared.log, deadline).await?;
+        let operation = &request.call.handle;
+        operation.enter(Phase::Execute);
+        writer.wait_for_appends(&self.shared.log, operation, deadline).await?;
         let answered = send().await?;
         match answered.check {
             BoundCheck::Reached => Ok(answered),

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::TryStreamExt;
 
@@ -8,7 +8,7 @@ use super::stream::ReadAnswer;
 use crate::pool::{OnFailure, Pool};
 use crate::server::Server;
 use crate::sql::{BoundCheck, Head, Reading};
-use crate::telemetry::Operation;
+use crate::telemetry::{Operation, OperationHandle, Phase, Request};
 use crate::{Bookmark, Error, SequenceNumber, SequencedEvent};
 
 /// An attempt of a read, which is sent to one server or to several in turn.
@@ -64,23 +64,41 @@ impl ReadRequest<'_> {
         progress: &AtomicU64,
     ) -> Result<Answered, Error> {
         self.call.served_by(pool.server());
+        let operation = &self.call.handle;
+        operation.enter(Phase::Acquire);
         let mut lease = deadline.acquire_or(pool, on_failure).await?;
+        operation.enter(Phase::Execute);
+        let exchange = operation.exchange(self.call.request, lease.server());
         let read = deadline.run(lease.read(self.reading)).await;
-        let (row, rows) = read.unwrap_or_else(|waited| Err(timed_out(lease.server(), waited)))?;
-        let mut answer = ReadAnswer::new(lease, rows, Head::decode(&row)?);
+        let read = read.unwrap_or_else(|waited| Err(timed_out(lease.server(), waited)));
+        let (row, rows) = match read {
+            Ok(answer) => answer,
+            Err(error) => {
+                exchange.failed(&error);
+                return Err(error);
+            }
+        };
+        operation.enter(Phase::Decode);
+        let mut answer = ReadAnswer::new(lease, rows, Head::decode(&row)?, exchange);
         let check = answer.check(self.reading.bounds());
         let mut events = Vec::new();
         // Without events, the answer is read to its end so that the connection can be used again.
         if self.collects || check != BoundCheck::Reached {
-            let collected = deadline.run(async {
+            let collected = deadline.run(operation.working(async {
                 while let Some(event) = answer.try_next().await? {
                     progress.fetch_add(1, Ordering::Relaxed);
                     events.push(event);
                 }
-                Ok(())
-            });
-            let collected = collected.await;
-            collected.unwrap_or_else(|waited| Err(timed_out(answer.server(), waited)))?;
+                Ok::<_, Error>(())
+            }));
+            match collected.await {
+                Ok(collected) => collected?,
+                Err(waited) => {
+                    let error = timed_out(answer.server(), waited);
+                    answer.abandon(&error);
+                    return Err(error);
+                }
+            }
         }
         Ok(Answered { events, answer, check })
     }
@@ -105,29 +123,39 @@ pub(super) fn require_reached(
 }
 
 /// A call that reads, with all of its attempts, as telemetry sees it.
-pub(super) struct ReadCall(Mutex<Operation>);
+pub(super) struct ReadCall {
+    operation: Mutex<Operation>,
+    pub(super) handle: OperationHandle,
+    /// What it asks of servers.
+    request: Request,
+}
 
 impl ReadCall {
-    pub(super) fn new(operation: Operation) -> Self {
-        Self(Mutex::new(operation))
+    pub(super) fn new(operation: Operation, request: Request) -> Self {
+        let handle = operation.handle().clone();
+        Self { operation: Mutex::new(operation), handle, request }
     }
 
     pub(super) fn served_by(&self, server: &Server) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).served_by(server);
+        self.operation().served_by(server);
     }
 
     /// Counts that the read waited for a position.
     pub(super) fn waited(&self, outcome: &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).waited(outcome);
+        self.operation().waited(outcome);
     }
 
     /// Counts that the primary answered as the last resort.
     pub(super) fn fell_back(&self, reason: &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fell_back(reason);
+        self.operation().fell_back(reason);
     }
 
     pub(super) fn into_operation(self) -> Operation {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.operation.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn operation(&self) -> MutexGuard<'_, Operation> {
+        self.operation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn finish<T>(

@@ -16,6 +16,7 @@ use crate::pool::{Lease, Pool, StatementHandle, send};
 use crate::sql::{
     self, BoundCheck, Head, HeldEvent, Reading, SearchAnswer, SearchBatch, Statement,
 };
+use crate::telemetry::{OperationHandle, Request};
 use crate::{Bookmark, Error, Event, SequenceNumber};
 
 /// A searcher of the log for the events that decide an append, outside of the log's lock: before
@@ -89,6 +90,7 @@ struct PendingSearch {
 
 struct Search {
     request: SearchRequest,
+    operation: OperationHandle,
     deadline: AttemptDeadline,
 }
 
@@ -104,6 +106,7 @@ impl Searcher {
     pub(super) async fn find(
         self: &Arc<Self>,
         request: SearchRequest,
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<SearchResult, Error> {
         let SearchRequest { events, target } = request;
@@ -114,14 +117,14 @@ impl Searcher {
         };
         let is_batched = condition.as_ref().is_none_or(SearchBatch::supports);
         let request = SearchRequest { events, target: target.filter(|_| is_batched) };
-        let mut answer = self.find_in_batch(request, deadline).await?;
+        let mut answer = self.find_in_batch(request, operation, deadline).await?;
         let Some(condition) = condition else {
             return Ok(SearchResult::new(answer, BoundCheck::Reached, covers_own_events));
         };
         let is_complete =
             is_batched && !answer.needs_own_search && answer.check(&condition).is_some();
         if !answer.holds_event && !is_complete {
-            answer = self.find_single(&condition, deadline).await?;
+            answer = self.find_single(&condition, operation, deadline).await?;
         }
         let check = answer.check(&condition).unwrap_or(BoundCheck::Reached);
         Ok(SearchResult::new(answer, check, covers_own_events && is_complete))
@@ -130,9 +133,10 @@ impl Searcher {
     async fn find_in_batch(
         self: &Arc<Self>,
         request: SearchRequest,
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<SearchAnswer, Error> {
-        let search = Search { request, deadline };
+        let search = Search { request, operation: operation.clone(), deadline };
         let Some(task) = self.start_inline() else { return self.enqueue(search).await };
         let answers = self.run(&[&search]).await;
         drop(task);
@@ -189,7 +193,9 @@ impl Searcher {
             searches.add(&request.events, at, condition);
         }
         let statement = searches.statement(&self.log.name);
-        let (lease, rows) = run_transaction(&self.batch_pool, &statement, deadline).await?;
+        let exchange = (&batch[0].operation, Request::Search);
+        let (lease, rows) =
+            run_transaction(&self.batch_pool, &statement, exchange, deadline).await?;
         let answers = SearchAnswer::decode_batch(&rows, batch.len());
         answers.map_err(|error| lease.server().lost(error))
     }
@@ -197,10 +203,13 @@ impl Searcher {
     async fn find_single(
         &self,
         condition: &FilterPosition,
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<SearchAnswer, Error> {
+        let exchange = (operation, Request::Search);
         let statement = sql::search(&self.log.name, condition);
-        let (lease, rows) = run_transaction(&self.single_pool, &statement, deadline).await?;
+        let (lease, rows) =
+            run_transaction(&self.single_pool, &statement, exchange, deadline).await?;
         let row = rows.first().ok_or_else(|| lease.server().unversioned())?;
         SearchAnswer::decode(row, condition).map_err(|error| lease.server().lost(error))
     }
@@ -210,10 +219,13 @@ impl Searcher {
     pub(super) async fn held_events(
         &self,
         events: &[Event],
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<Vec<HeldEvent>, Error> {
+        let exchange = (operation, Request::Search);
         let statement = sql::held_events(&self.log.name, events);
-        let (lease, rows) = run_transaction(&self.single_pool, &statement, deadline).await?;
+        let (lease, rows) =
+            run_transaction(&self.single_pool, &statement, exchange, deadline).await?;
         let held = rows.iter().map(HeldEvent::decode).collect::<Result<_, _>>();
         held.map_err(|error| lease.server().lost(error))
     }
@@ -222,11 +234,14 @@ impl Searcher {
     pub(super) async fn check(
         &self,
         bookmarks: &[Bookmark],
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<(Bookmark, BoundCheck), Error> {
         let head = Reading::of_head(&self.log.name);
         let reading = bookmarks.iter().fold(head, |reading, one| reading.at_least(*one));
-        let (lease, rows) = run_transaction(&self.single_pool, &reading.head(), deadline).await?;
+        let (statement, exchange) = (reading.head(), (operation, Request::Head));
+        let (lease, rows) =
+            run_transaction(&self.single_pool, &statement, exchange, deadline).await?;
         let row = rows.first().ok_or_else(|| lease.server().unversioned())?;
         let head = Head::decode(row)?;
         Ok((head.bookmark(), head.check(reading.bounds())))
@@ -320,11 +335,23 @@ impl Drop for SearchTask {
 pub(super) async fn run_transaction(
     pool: &Pool,
     statement: &Statement<'_>,
+    (operation, request): (&OperationHandle, Request),
     deadline: AttemptDeadline,
 ) -> Result<(Lease, Vec<Row>), Error> {
-    let server = pool.server();
     let mut lease = deadline.acquire(pool).await?;
-    let handle = deadline.run_against(server, lease.prepare(&statement.text)).await?;
+    let exchange = operation.exchange(request, lease.server());
+    let rows = run_on(&mut lease, statement, deadline).await;
+    exchange.finish(&rows);
+    Ok((lease, rows?))
+}
+
+async fn run_on(
+    lease: &mut Lease,
+    statement: &Statement<'_>,
+    deadline: AttemptDeadline,
+) -> Result<Vec<Row>, Error> {
+    let server = lease.server().clone();
+    let handle = deadline.run_against(&server, lease.prepare(&statement.text)).await?;
     lease.enter_transaction();
     lease.start_clock();
     // Behind a pooler, settings apply to one transaction, so one has to be opened.
@@ -339,12 +366,11 @@ pub(super) async fn run_transaction(
         Ok((begun, rows, committed)) => begun.and(rows).and_then(|rows| committed.map(|()| rows)),
         Err(waited) => {
             lease.discard();
-            return Err(timed_out(server, waited));
+            return Err(timed_out(&server, waited));
         }
     };
     lease.leave_transaction();
-    let rows = rows.map_err(|error| lease.failed(error))?;
-    Ok((lease, rows))
+    rows.map_err(|error| lease.failed(error))
 }
 
 async fn collect_rows(

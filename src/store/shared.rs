@@ -12,7 +12,7 @@ use super::searcher::{SearchRequest, SearchTarget, Searcher, run_transaction};
 use crate::pool::{Pool, Session};
 use crate::server::Server;
 use crate::sql::{self, Precondition, TransactionEnd};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{OperationHandle, Request, StoreTelemetry};
 use crate::{AppendCondition, Config, Error, Filter, RetryPolicy, Role, schema};
 
 /// The state that the clones of a store share.
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) lock_timeout: Duration,
     pub(super) replica_timeout: Duration,
     pub(super) statement_timeout: Duration,
-    pub(super) telemetry: Telemetry,
+    pub(super) telemetry: StoreTelemetry,
 }
 
 /// The servers of a store.
@@ -48,7 +48,11 @@ impl Writer {
     /// Creates the appender and its searcher. Batches of appends and of searches use a pool of
     /// their own. So reads do not wait for a connection that waits for the log's lock, and these
     /// statements have the settings that [`Pool::for_appends`] makes.
-    fn new(config: &Config, log: &Arc<LogState>, telemetry: &Telemetry) -> Result<Self, Error> {
+    fn new(
+        config: &Config,
+        log: &Arc<LogState>,
+        telemetry: &StoreTelemetry,
+    ) -> Result<Self, Error> {
         let pool = Pool::of_primary(config, &log.name)?;
         let for_appends = pool.for_appends(config);
         let searcher = Searcher::new(log.clone(), for_appends.clone(), pool.clone());
@@ -71,22 +75,23 @@ impl Writer {
     /// Makes the server plan the statements that the first append needs, which takes several times
     /// as long as an append. If the log's lock is taken, a part of that is left to the first
     /// append.
-    async fn warm_up(&self, log: &LogState) -> Result<(), Error> {
+    async fn warm_up(&self, log: &LogState, operation: &OperationHandle) -> Result<(), Error> {
         let condition = AppendCondition::no_match(Filter::any_of([("Key", "value")]).build()?);
         let target = condition.filter_position().cloned().map(SearchTarget::Conflict);
         let search = SearchRequest { events: Arc::new([]), target };
         let deadline = AttemptDeadline::new(&RetryPolicy::never(), Instant::now());
-        self.searcher.find(search, deadline).await?;
-        self.append_nothing(log, Some(Duration::from_millis(1)), deadline).await
+        self.searcher.find(search, operation, deadline).await?;
+        self.append_nothing(log, Some(Duration::from_millis(1)), operation, deadline).await
     }
 
     /// Waits until the appends have ended that hold the log's lock or wait for it now.
     pub(super) async fn wait_for_appends(
         &self,
         log: &LogState,
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<(), Error> {
-        self.append_nothing(log, None, deadline).await
+        self.append_nothing(log, None, operation, deadline).await
     }
 
     /// Calls the append procedure without events. It takes the log's lock, and begins the epoch.
@@ -94,6 +99,7 @@ impl Writer {
         &self,
         log: &LogState,
         lock_timeout: Option<Duration>,
+        operation: &OperationHandle,
         deadline: AttemptDeadline,
     ) -> Result<(), Error> {
         let append = sql::append_batch(
@@ -104,7 +110,8 @@ impl Writer {
             None,
             [].iter(),
         );
-        run_transaction(self.appender.pool(), &append, deadline).await.map(drop)
+        let exchange = (operation, Request::Append);
+        run_transaction(self.appender.pool(), &append, exchange, deadline).await.map(drop)
     }
 }
 
@@ -112,7 +119,7 @@ impl Shared {
     pub(super) fn new(config: &Config, role: Role) -> Result<Self, Error> {
         let name = config.check()?;
         let log = Arc::new(LogState::new(name));
-        let telemetry = config.telemetry.clone().unwrap_or_default();
+        let telemetry = config.store_telemetry(role);
         let servers = match role {
             Role::Primary => Servers::Primary(Writer::new(config, &log, &telemetry)?),
             Role::Replica => {
@@ -132,6 +139,9 @@ impl Shared {
         };
         for pool in shared.pools() {
             shared.telemetry.announce(pool.server());
+        }
+        for scope in scopes(role) {
+            shared.telemetry.announce_scope(scope);
         }
         Ok(shared)
     }
@@ -196,8 +206,18 @@ impl Shared {
         }
         pool.add(session);
         // Warming up is optional: errors are ignored.
-        let _ = pool.with_connect_timeout(writer.warm_up(&self.log)).await;
+        let _ = pool
+            .with_connect_timeout(writer.warm_up(&self.log, &self.telemetry.background()))
+            .await;
         Ok(())
+    }
+}
+
+/// Returns the scopes of the operations of a store, if its handles set none.
+fn scopes(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Primary => &["append", "decide", "event", "head", "import", "query", "stream"],
+        Role::Replica => &["event", "head", "query", "stream"],
     }
 }
 

@@ -5,13 +5,14 @@ use tokio_postgres::{Client, IsolationLevel, Portal, Row, Transaction};
 
 use super::deadline::{AttemptDeadline, timed_out};
 use super::failure::{
-    AppendFailure, add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row,
-    with_event_ids,
+    AppendFailure, add_lock_holder, check_open, end_exchange, is_id_taken, outcome_unknown,
+    require_row, with_event_ids,
 };
 use super::log_state::LogState;
 use crate::error::BoxError;
 use crate::pool::{Lease, StatementHandle, fetch_row, last_row};
 use crate::sql::{self, BatchAnswer, Head, Precondition, Reading, Statement, TransactionEnd};
+use crate::telemetry::{OperationHandle, Phase, Request};
 use crate::{Error, Event, SequenceNumber};
 
 /// A large append, or the chunk of an import, in a transaction of its own.
@@ -27,6 +28,7 @@ pub(super) struct StagedAppend<'a> {
     pub(super) events: &'a [Event],
     pub(super) precondition: Precondition<'a>,
     pub(super) lock_timeout: Duration,
+    pub(super) operation: &'a OperationHandle,
 }
 
 /// The outcome of a staged append.
@@ -65,6 +67,15 @@ struct CommitAnswers {
 impl StagedAppend<'_> {
     /// Runs the transaction. If the future is dropped, all events are appended or none.
     pub(super) async fn run(&self, lease: &mut Lease, deadline: AttemptDeadline) -> StagedAnswer {
+        self.operation.enter(Phase::Execute);
+        let exchange = self.operation.exchange(Request::Append, lease.server());
+        let answer = self.exchange(lease, deadline).await;
+        self.operation.enter(Phase::Decode);
+        end_exchange(exchange, &answer.result);
+        answer
+    }
+
+    async fn exchange(&self, lease: &mut Lease, deadline: AttemptDeadline) -> StagedAnswer {
         let head = Reading::of_head(&self.log.name).head();
         let lock_timeout = deadline.lock_timeout(self.lock_timeout).or(Some(self.lock_timeout));
         let ending = match lease.own_id() {

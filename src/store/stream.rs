@@ -10,7 +10,7 @@ use super::replicas::GivenRead;
 use crate::pool::{Lease, Rows};
 use crate::server::Server;
 use crate::sql::{self, BoundCheck, Head};
-use crate::telemetry::Operation;
+use crate::telemetry::{Exchange, Operation, Phase};
 use crate::{Bookmark, Error, Query, SequenceNumber, SequencedEvent, ServedBy};
 
 /// A stream of the events of a query, all from one snapshot. Made by
@@ -41,6 +41,8 @@ pub struct EventStream {
     answer: ReadAnswer,
     /// The operation, until the stream ends.
     operation: Option<Operation>,
+    /// Whether the next event was asked for and has not arrived.
+    is_waiting: bool,
     events: u64,
     last: Option<SequenceNumber>,
     position: Option<Bookmark>,
@@ -48,7 +50,9 @@ pub struct EventStream {
 
 impl EventStream {
     pub(super) fn new(query: Query, answer: ReadAnswer, operation: Operation) -> Self {
-        Self { query, answer, operation: Some(operation), events: 0, last: None, position: None }
+        let operation = Some(operation);
+        let (is_waiting, events, last, position) = (false, 0, None, None);
+        Self { query, answer, operation, is_waiting, events, last, position }
     }
 
     /// Returns the position of the snapshot that the stream was read from, as
@@ -66,6 +70,16 @@ impl EventStream {
     /// Returns the server that answers.
     pub fn served_by(&self) -> &ServedBy {
         self.answer.served_by()
+    }
+
+    /// Notes whether the server or the caller is waited for.
+    fn note_waiting(&mut self, is_waiting: bool) {
+        if std::mem::replace(&mut self.is_waiting, is_waiting) == is_waiting {
+            return;
+        }
+        if let Some(operation) = &self.operation {
+            operation.handle().enter(if is_waiting { Phase::Execute } else { Phase::Decode });
+        }
     }
 
     fn note_event(&mut self, event: &SequencedEvent) {
@@ -99,7 +113,9 @@ impl Stream for EventStream {
         if self.operation.is_none() {
             return Poll::Ready(None);
         }
-        let next = ready!(self.answer.poll_next_unpin(cx));
+        let polled = self.answer.poll_next_unpin(cx);
+        self.note_waiting(polled.is_pending());
+        let next = ready!(polled);
         match &next {
             Some(Ok(event)) => self.note_event(event),
             Some(Err(error)) => self.fail(error),
@@ -131,14 +147,23 @@ pub(super) struct ReadAnswer {
     rows: Option<Rows>,
     head: Head,
     served_by: ServedBy,
+    /// The exchange with the server, until the last row has arrived.
+    exchange: Option<Exchange>,
     /// The read as the choice of servers counts it, in a read-only store.
     given: Option<GivenRead>,
 }
 
 impl ReadAnswer {
-    pub(super) fn new(lease: Lease, rows: Option<Rows>, head: Head) -> Self {
+    pub(super) fn new(lease: Lease, rows: Option<Rows>, head: Head, exchange: Exchange) -> Self {
         let served_by = ServedBy::new(lease.server().name.clone(), head.role());
-        Self { lease, rows, head, served_by, given: None }
+        let exchange = match &rows {
+            Some(_) => Some(exchange),
+            None => {
+                exchange.answered();
+                None
+            }
+        };
+        Self { lease, rows, head, served_by, exchange, given: None }
     }
 
     /// Counts the read as one of its server until the answer is dropped.
@@ -167,10 +192,18 @@ impl ReadAnswer {
 
     fn fail(&mut self, error: tokio_postgres::Error) -> Error {
         let error = self.lease.failed(error);
+        self.abandon(&error);
         if let Some(given) = &mut self.given {
             given.failed(&error);
         }
         error
+    }
+
+    /// Ends the exchange, because the rest of the answer is not awaited after this error.
+    pub(super) fn abandon(&mut self, error: &Error) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.failed(error);
+        }
     }
 }
 
@@ -185,6 +218,9 @@ impl Stream for ReadAnswer {
                 None => {
                     this.rows = None;
                     this.lease.finish_reading();
+                    if let Some(exchange) = this.exchange.take() {
+                        exchange.answered();
+                    }
                     return Poll::Ready(None);
                 }
                 Some(Ok(row)) => sql::decode_event(&row),

@@ -1,17 +1,32 @@
-use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::OperationName;
+use super::{OperationName, Phase, Request};
 use crate::server::Server;
-use crate::{Class, Error};
+use crate::{Class, Error, Role};
 
-/// The metrics and traces of stores. Without the feature `telemetry` there are none.
+/// Where stores send their metrics and traces. Without the feature `telemetry` there are none.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Telemetry {}
 
 impl Telemetry {
+    pub(crate) fn of_store(&self, _: &str, _: Role) -> StoreTelemetry {
+        StoreTelemetry {}
+    }
+
+    pub(crate) fn retry(&self, _: &'static str) -> RetryCall {
+        RetryCall {}
+    }
+}
+
+/// The telemetry of a store that records nothing.
+#[derive(Clone)]
+pub(crate) struct StoreTelemetry {}
+
+impl StoreTelemetry {
     pub(crate) fn announce(&self, _: &Server) {}
+
+    pub(crate) fn announce_scope(&self, _: &'static str) {}
 
     pub(crate) fn announce_replica(&self, _: &Server) {}
 
@@ -19,19 +34,33 @@ impl Telemetry {
 
     pub(crate) fn replica_fault(&self, _: &Server, _: &'static str) {}
 
-    pub(crate) fn operation(&self, _: OperationName, _: &Server) -> Operation {
-        Operation {}
+    pub(crate) fn operation(&self, _: OperationName, _: &'static str, _: &Server) -> Operation {
+        Operation { handle: OperationHandle {} }
     }
 
-    pub(crate) fn retry(&self, _: &'static str) -> RetryCall<'_> {
-        RetryCall { telemetry: PhantomData }
+    pub(crate) fn retry(&self, _: &'static str) -> RetryCall {
+        RetryCall {}
+    }
+
+    pub(crate) fn decided(&self, _: &'static str, _: u32, _: Option<u64>) {}
+
+    pub(crate) fn escalated(&self, _: &'static str) {}
+
+    pub(crate) fn background(&self) -> OperationHandle {
+        OperationHandle {}
     }
 }
 
 /// An operation that is not recorded.
-pub(crate) struct Operation {}
+pub(crate) struct Operation {
+    handle: OperationHandle,
+}
 
 impl Operation {
+    pub(crate) fn handle(&self) -> &OperationHandle {
+        &self.handle
+    }
+
     pub(crate) fn served_by(&mut self, _: &Server) {}
 
     pub(crate) fn waited(&self, _: &'static str) {}
@@ -51,12 +80,47 @@ impl Operation {
     }
 }
 
-/// A call with retries that is not recorded.
-pub(crate) struct RetryCall<'a> {
-    telemetry: PhantomData<&'a Telemetry>,
+/// A handle to an operation that is not recorded.
+#[derive(Clone)]
+pub(crate) struct OperationHandle {}
+
+impl OperationHandle {
+    pub(crate) fn enter(&self, _: Phase) {}
+
+    pub(crate) async fn working<F: Future>(&self, answer: F) -> F::Output {
+        answer.await
+    }
+
+    pub(crate) fn exchange(&self, _: Request, _: &Server) -> Exchange {
+        Exchange {}
+    }
+
+    pub(crate) fn batch_exchange(_: &[&Self], _: &Server) -> Option<Exchange> {
+        Some(Exchange {})
+    }
 }
 
-impl RetryCall<'_> {
+/// An exchange that is not recorded.
+pub(crate) struct Exchange {}
+
+impl Exchange {
+    pub(crate) fn answered(self) {}
+
+    pub(crate) fn failed(self, _: &Error) {}
+
+    pub(crate) fn refused(self, _: &'static str) {}
+
+    pub(crate) fn finish<T>(self, _: &Result<T, Error>) {}
+}
+
+/// A call with retries that is not recorded.
+pub(crate) struct RetryCall {}
+
+impl RetryCall {
+    pub(crate) fn of_operation(self, _: &OperationHandle) -> Self {
+        self
+    }
+
     pub(crate) fn begin(&mut self) {}
 
     pub(crate) fn retry(&mut self, _: u32, _: Class, _: Duration) {}

@@ -12,7 +12,7 @@ use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
 use crate::store::staged::StagedAppend;
-use crate::telemetry::OperationName;
+use crate::telemetry::{Operation, OperationHandle, Phase, RetryCall};
 use crate::{AppendCondition, Appended, Bookmark, Class, Error, Event, ReadWrite};
 
 /// A call that appends events, with all of its attempts.
@@ -26,6 +26,8 @@ pub(in crate::store) struct AppendCall<'a> {
     pub(super) events: Arc<[Event]>,
     pub(super) condition: AppendCondition,
     started: Instant,
+    /// The operation that the call is, or is a part of.
+    pub(super) operation: OperationHandle,
     /// Whether the outcome of an earlier attempt is unknown, so that it may have stored the events.
     has_unknown_attempt: AtomicBool,
 }
@@ -36,18 +38,19 @@ impl<'a> AppendCall<'a> {
         events: Arc<[Event]>,
         condition: AppendCondition,
         started: Instant,
+        operation: OperationHandle,
     ) -> Self {
         let has_unknown_attempt = AtomicBool::new(false);
-        Self { store, events, condition, started, has_unknown_attempt }
+        Self { store, events, condition, started, operation, has_unknown_attempt }
     }
 
     /// Checks the events, and makes attempts until they are stored or the retry policy allows no
     /// more (after an unknown outcome, up to the deadline).
     pub(in crate::store) async fn run(&self) -> Result<Appended, Error> {
         check_events(&self.events)?;
-        let scope = self.store.scope_or(SCOPE);
+        let call = self.retry_call(self.store.scope_or(SCOPE));
         let is_retried = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
-        self.store.retry_until_known(scope, self.started, is_retried, || self.attempt()).await
+        self.store.retry_until_known(call, self.started, is_retried, || self.attempt()).await
     }
 
     /// Checks the events, and makes one attempt. Makes more only if the outcome is unknown.
@@ -97,19 +100,23 @@ impl<'a> AppendCall<'a> {
                 self.has_unknown_attempt.store(true, Ordering::Relaxed);
                 let is_retried = Error::is_outcome_unknown;
                 // Not under the handle's scope, under which the decision is counted.
-                let attempt = || self.attempt();
-                self.store.retry_until_known(SCOPE, self.started, is_retried, attempt).await
+                let (call, attempt) = (self.retry_call(SCOPE), || self.attempt());
+                self.store.retry_until_known(call, self.started, is_retried, attempt).await
             }
             result => result,
         }
     }
 
-    /// Awaits one of the methods above, and records it as one operation of telemetry.
+    fn retry_call(&self, scope: &'static str) -> RetryCall {
+        self.store.shared.telemetry.retry(scope).of_operation(&self.operation)
+    }
+
+    /// Awaits one of the methods above, and records its result as that of the operation.
     pub(in crate::store) async fn record(
         &self,
+        mut operation: Operation,
         append: impl Future<Output = Result<Appended, Error>>,
     ) -> Result<Appended, Error> {
-        let mut operation = self.store.operation(OperationName::Append);
         let result = append.await;
         if let Ok(appended) = &result {
             operation.count_appended(self.new_events(appended));
@@ -156,7 +163,9 @@ impl<'a> AppendCall<'a> {
         counts: &mut RefusalCounts,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        let request = AppendRequest::new(self.events.clone(), self.condition.clone());
+        self.operation.enter(Phase::Queue);
+        let operation = self.operation.clone();
+        let request = AppendRequest::new(self.events.clone(), self.condition.clone(), operation);
         let request = request.with_too_old_count(counts.too_old);
         let request = match validated {
             Some(head) => request.validated_to(head),
@@ -220,6 +229,7 @@ impl<'a> AppendCall<'a> {
     ) -> Result<AppendOutcome, Error> {
         let shared = &self.store.shared;
         let pool = self.store.primary_pool();
+        self.operation.enter(Phase::Acquire);
         let mut lease = deadline.acquire(pool).await?;
         let mut probe = ConflictProbe::default();
         let condition = request.condition.filter_position();
@@ -230,6 +240,7 @@ impl<'a> AppendCall<'a> {
             events: &request.events,
             precondition: condition.map_or(Precondition::None, |_| Precondition::NoMatch(&probe)),
             lock_timeout: shared.lock_timeout,
+            operation: &self.operation,
         };
         match staged.run(&mut lease, deadline).await.result {
             Ok(answer) => Ok(AppendOutcome::of_single(&answer, request.validated)),
@@ -250,4 +261,4 @@ struct RefusalCounts {
 /// fails.
 const MAX_ENDED_EPOCHS: u32 = 2;
 /// The scope under which the attempts of appends are counted.
-const SCOPE: &str = "append";
+pub(in crate::store) const SCOPE: &str = "append";

@@ -5,6 +5,7 @@ use crate::sql::BoundCheck;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::outcome_unknown;
 use crate::store::searcher::{SearchRequest, SearchTarget};
+use crate::telemetry::Phase;
 use crate::{Appended, Bookmark, Error, SequenceNumber};
 
 /// The next step of an attempt to append.
@@ -58,13 +59,14 @@ impl AppendCall<'_> {
         request: SearchRequest,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        let shared = &self.store.shared;
+        let (shared, operation) = (&self.store.shared, &self.operation);
+        operation.enter(Phase::Execute);
         let is_lookup = matches!(request.target, Some(SearchTarget::EventAt(_)));
-        let mut found = shared.searcher().find(request.clone(), deadline).await?;
+        let mut found = shared.searcher().find(request.clone(), operation, deadline).await?;
         // An append under way may have begun the epoch. A standby may show it before the primary.
         if !found.holds_event && matches!(found.check, BoundCheck::Lost { ended: None, .. }) {
-            shared.writer().wait_for_appends(&shared.log, deadline).await?;
-            found = shared.searcher().find(request, deadline).await?;
+            shared.writer().wait_for_appends(&shared.log, operation, deadline).await?;
+            found = shared.searcher().find(request, operation, deadline).await?;
         }
         shared.log.note_newest(found.head);
         if found.holds_event {
@@ -178,8 +180,9 @@ impl AppendCall<'_> {
     /// Returns the positions of the events if the log holds all of them, and `None` if it holds
     /// none of them. Anything else is an error: the ids belong to other events.
     async fn find_stored(&self, deadline: AttemptDeadline) -> Result<Option<Appended>, Error> {
-        let shared = &self.store.shared;
-        let held = shared.searcher().held_events(&self.events, deadline).await?;
+        let (shared, operation) = (&self.store.shared, &self.operation);
+        operation.enter(Phase::Execute);
+        let held = shared.searcher().held_events(&self.events, operation, deadline).await?;
         let is_partial = held.len() < self.events.len();
         let other_contents = held.iter().find(|one| !one.is_same);
         let duplicate = other_contents.or_else(|| held.first().filter(|_| is_partial));

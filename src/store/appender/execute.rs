@@ -12,12 +12,15 @@ use super::plan::Batch;
 use crate::Error;
 use crate::error::BoxError;
 use crate::pool::{Lease, StatementHandle, fetch_row};
+use crate::server::Server;
 use crate::sql::{self, BatchAnswer, TransactionEnd};
 use crate::store::deadline::{AttemptDeadline, timed_out};
 use crate::store::failure::{
-    AppendFailure, add_lock_holder, check_open, is_id_taken, outcome_unknown, require_row,
+    AppendFailure, add_lock_holder, check_open, end_exchange, is_id_taken, outcome_unknown,
+    require_row,
 };
 use crate::store::log_state::LogState;
+use crate::telemetry::{Exchange, OperationHandle, Phase};
 
 /// The answer of the server, or how long the batch waited without an answer.
 type RawAnswer = Result<Result<Option<Row>, tokio_postgres::Error>, Duration>;
@@ -31,18 +34,22 @@ pub(super) struct SentBatch {
     pub(super) lock_timeout: Option<Duration>,
     /// When the batch was sent, to tell a statement timeout from a cancel (`Lease::restore_clock`).
     sent_at: Instant,
+    /// The exchange with the server. It begins when the server has answered the batch before.
+    exchange: Option<Exchange>,
     answer: MaybeDone<BoxFuture<'static, RawAnswer>>,
 }
 
 impl SentBatch {
     /// Sends a batch as one `CALL` of the append procedure, which is a transaction of its own.
-    /// Returns the batch if it could not be sent.
+    /// Returns the batch if it could not be sent. If it is sent behind another one, the exchange
+    /// does not begin yet.
     pub(super) async fn send(
         lease: &mut Lease,
         log: &Arc<LogState>,
         batch: Batch,
         began: tokio::time::Instant,
         lock_timeout: Option<Duration>,
+        is_behind_another: bool,
     ) -> Result<Self, (Batch, Error)> {
         let (server, deadline) = (lease.server().clone(), batch.deadline());
         let text = log.append_texts.of(batch.is_probed(), TransactionEnd::Commit);
@@ -55,16 +62,26 @@ impl SentBatch {
         let sent_at = lease.start_clock();
         let batch = Arc::new(batch);
         let client = lease.shared_client();
-        let (log, sent) = (log.clone(), batch.clone());
-        let call = Self::call_procedure(client, handle, log, sent, deadline, lock_timeout);
-        let mut answer = maybe_done(call.boxed());
+        let (log, called) = (log.clone(), batch.clone());
+        let call = Self::call_procedure(client, handle, log, called, deadline, lock_timeout);
+        let mut sent = Self {
+            batch,
+            began,
+            lock_timeout,
+            sent_at,
+            exchange: None,
+            answer: maybe_done(call.boxed()),
+        };
+        if !is_behind_another {
+            sent.begin_exchange(&server);
+        }
         // The first poll writes the whole `CALL`, before anything else is sent. SAFETY.md, G10.
         poll_fn(|cx| {
-            let _is_answered = answer.poll_unpin(cx);
+            let _is_answered = sent.answer.poll_unpin(cx);
             Poll::Ready(())
         })
         .await;
-        Ok(Self { batch, began, lock_timeout, sent_at, answer })
+        Ok(sent)
     }
 
     async fn call_procedure(
@@ -85,6 +102,17 @@ impl SentBatch {
             batch.requests.iter().flat_map(|one| one.request.events.iter()),
         );
         deadline.run(fetch_row(&client, &handle, &statement)).await
+    }
+
+    /// Begins the exchange with the server, which has nothing else to do now.
+    pub(super) fn begin_exchange(&mut self, server: &Server) {
+        let operations = self.operations();
+        operations.iter().for_each(|operation| operation.enter(Phase::Execute));
+        self.exchange = OperationHandle::batch_exchange(&operations, server);
+    }
+
+    fn operations(&self) -> Vec<&OperationHandle> {
+        self.batch.requests.iter().map(|pending| &pending.request.operation).collect()
     }
 
     /// Returns how many requests the batch has.
@@ -110,6 +138,21 @@ impl SentBatch {
         is_last: bool,
     ) -> (Batch, Result<BatchAnswer, AppendFailure>) {
         self.answered().await;
+        self.operations().iter().for_each(|operation| operation.enter(Phase::Decode));
+        let exchange = self.exchange.take();
+        let (batch, answer) = self.read_answer(lease, log, is_last).await;
+        if let Some(exchange) = exchange {
+            end_exchange(exchange, &answer);
+        }
+        (batch, answer)
+    }
+
+    async fn read_answer(
+        mut self,
+        lease: &mut Lease,
+        log: &LogState,
+        is_last: bool,
+    ) -> (Batch, Result<BatchAnswer, AppendFailure>) {
         let answer = Pin::new(&mut self.answer).take_output().expect("an answer is taken once");
         drop(self.answer);
         let batch = Arc::into_inner(self.batch).expect("only the call shares the batch");

@@ -53,7 +53,11 @@ impl PendingAppend {
         events: impl Into<std::sync::Arc<[crate::Event]>>,
         condition: crate::AppendCondition,
     ) -> Self {
-        let request = AppendRequest::new(events.into(), condition);
+        let request = AppendRequest::new(
+            events.into(),
+            condition,
+            crate::telemetry::OperationHandle::of_test(),
+        );
         let policy = crate::RetryPolicy::never();
         let deadline = AttemptDeadline::new(&policy, tokio::time::Instant::now());
         let reply = oneshot::channel().0;
@@ -191,6 +195,7 @@ mod tests {
 
     use super::super::request::{LARGE_REQUEST_BYTES, MAX_SMALL_REQUEST_EVENTS};
     use super::*;
+    use crate::telemetry::OperationHandle;
     use crate::{AppendCondition, Event, Filter, RetryPolicy};
 
     /// Creates a queue of requests, each with a number of events and a number of bytes in each
@@ -207,7 +212,7 @@ mod tests {
             let payload = format!(r#"{{"Title":"{}"}}"#, "x".repeat(bytes));
             let event = Event::from_json("BookCopyAddedToCirculation", payload).unwrap();
             let events = std::iter::repeat_n(event, events).collect();
-            let request = AppendRequest::new(events, condition.clone());
+            let request = AppendRequest::new(events, condition.clone(), OperationHandle::of_test());
             let permit = permits.clone().try_acquire_owned().unwrap();
             let _worker = queue.push(request, deadline, permit, oneshot::channel().0);
         }

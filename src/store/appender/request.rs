@@ -4,6 +4,7 @@ use super::log_tail::{hasher, terms_of};
 use crate::condition::FilterPosition;
 use crate::filter::IndexLookup;
 use crate::store::append::json_bytes;
+use crate::telemetry::OperationHandle;
 use crate::{AppendCondition, Bookmark, Event};
 
 /// A request to append events under a condition. An attempt puts it into the queue or, if it is
@@ -11,6 +12,8 @@ use crate::{AppendCondition, Bookmark, Event};
 pub(in crate::store) struct AppendRequest {
     pub(in crate::store) events: Arc<[Event]>,
     pub(in crate::store) condition: AppendCondition,
+    /// The operation that the request belongs to.
+    pub(in crate::store) operation: OperationHandle,
     /// The validated position, up to which the condition is known to hold: the condition's own
     /// position, or the head of a search that found no event which breaks it.
     pub(in crate::store) validated: Bookmark,
@@ -27,14 +30,26 @@ pub(in crate::store) struct AppendRequest {
 impl AppendRequest {
     /// Creates a request. The caller's task computes everything that depends on this request alone,
     /// because the worker does its work for all callers.
-    pub(in crate::store) fn new(events: Arc<[Event]>, condition: AppendCondition) -> Self {
+    pub(in crate::store) fn new(
+        events: Arc<[Event]>,
+        condition: AppendCondition,
+        operation: OperationHandle,
+    ) -> Self {
         let lookup = condition.filter_position().map(|condition| condition.filter.lookup(hasher()));
         let validated =
             condition.filter_position().map(|condition| condition.after).unwrap_or_default();
         let json_bytes = json_bytes(events.iter());
         let terms = Box::default();
-        let mut request =
-            Self { events, condition, validated, too_old_count: 0, json_bytes, terms, lookup };
+        let mut request = Self {
+            events,
+            condition,
+            operation,
+            validated,
+            too_old_count: 0,
+            json_bytes,
+            terms,
+            lookup,
+        };
         if !request.is_large() {
             request.terms = request.events.iter().map(terms_of).collect();
         }

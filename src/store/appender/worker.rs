@@ -18,6 +18,7 @@ use crate::Error;
 use crate::sql::TransactionEnd;
 use crate::store::failure::AppendFailure;
 use crate::store::yield_until::yield_until;
+use crate::telemetry::Phase;
 
 /// The task that takes requests from the queue and appends them in batches.
 ///
@@ -202,7 +203,8 @@ impl Worker {
         let lock_timeout = self.lock_timeout(&batch, connection);
         self.last_batch_size = batch.requests.len();
         let log = self.appender.log.clone();
-        let sending = SentBatch::send(&mut connection.lease, &log, batch, began, lock_timeout);
+        let sending =
+            SentBatch::send(&mut connection.lease, &log, batch, began, lock_timeout, false);
         match self.claim.release_if_slow(began, sending).await {
             Ok(sent) => self.settle_and_pipeline(sent, connection).await,
             Err((batch, error)) => {
@@ -278,7 +280,12 @@ impl Worker {
                 && connection.may_pipeline();
             tokio::select! {
                 biased;
-                () = sent.answered() => return next,
+                () = sent.answered() => {
+                    if let Some(next) = &mut next {
+                        next.begin_exchange(connection.lease.server());
+                    }
+                    return next;
+                }
                 () = self.wait_to_be_polled(enough), if pipelines => {
                     let requests = self.take_half(batch_size);
                     let taken = requests.len();
@@ -312,7 +319,7 @@ impl Worker {
         let validation = validation.unwrap_or(Validation::Server);
         let batch = self.accept(plan, validation)?;
         let log = self.appender.log.clone();
-        match SentBatch::send(&mut connection.lease, &log, batch, began, None).await {
+        match SentBatch::send(&mut connection.lease, &log, batch, began, None, true).await {
             Ok(sent) => Some(sent),
             Err((batch, error)) => {
                 self.fail(batch, AppendFailure::Error(error), None, connection);
@@ -361,6 +368,9 @@ impl Worker {
     }
 
     fn apply(&mut self, settlement: Settlement) {
+        for pending in settlement.requeued.iter().flatten() {
+            pending.request.operation.enter(Phase::Queue);
+        }
         self.requeued.extend(settlement.requeued);
         for (pending, result) in settlement.replies {
             pending.reply(self.appender.pool.server(), result);

@@ -11,11 +11,13 @@ use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown, with_event_ids};
 use crate::store::read_request::require_reached;
 use crate::store::staged::StagedAppend;
+use crate::telemetry::{OperationHandle, Phase};
 use crate::{Bookmark, Error, Event, ReadWrite, SequenceNumber};
 
 /// A call that stores a chunk, with all of its attempts.
 pub(super) struct ChunkCall<'a> {
     store: &'a Store<ReadWrite>,
+    operation: &'a OperationHandle,
     events: &'a [Event],
     /// The highest position of the former chunks of the import.
     former: Bookmark,
@@ -36,19 +38,21 @@ struct ChunkState {
 impl<'a> ChunkCall<'a> {
     pub(super) fn new(
         store: &'a Store<ReadWrite>,
+        operation: &'a OperationHandle,
         events: &'a [Event],
         former: Bookmark,
         expects_held: bool,
     ) -> Self {
         let state = Mutex::new(ChunkState { expects_held, floor: None });
-        Self { store, events, former, started: Instant::now(), state }
+        Self { store, operation, events, former, started: Instant::now(), state }
     }
 
     /// Makes attempts until the chunk is stored or the retry policy allows no more.
     pub(super) async fn run(&self) -> Result<ChunkStored, Error> {
         let scope = self.store.scope_or("import");
+        let call = self.store.shared.telemetry.retry(scope).of_operation(self.operation);
         let is_retried = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
-        self.store.retry_until_known(scope, self.started, is_retried, || self.attempt()).await
+        self.store.retry_until_known(call, self.started, is_retried, || self.attempt()).await
     }
 
     async fn attempt(&self) -> Result<ChunkStored, Error> {
@@ -86,12 +90,14 @@ impl<'a> ChunkCall<'a> {
                 };
                 return Ok(chunk_stored(&held, floor, &[], position));
             }
+            self.operation.enter(Phase::Acquire);
             let mut lease = deadline.acquire(pool).await?;
             let staged = StagedAppend {
                 log: &shared.log,
                 events: &events,
                 precondition: Precondition::None,
                 lock_timeout: shared.lock_timeout,
+                operation: self.operation,
             };
             let answer = staged.run(&mut lease, deadline).await;
             match answer.result {
@@ -115,7 +121,8 @@ impl<'a> ChunkCall<'a> {
 
     /// Returns the events of the chunk that the log holds. One with other contents is an error.
     async fn find_held(&self, deadline: AttemptDeadline) -> Result<Vec<HeldEvent>, Error> {
-        let held = self.store.shared.searcher().held_events(self.events, deadline).await?;
+        let held =
+            self.store.shared.searcher().held_events(self.events, self.operation, deadline).await?;
         match held.iter().find(|held| !held.is_same) {
             Some(other) => {
                 let event_id = self.events[other.index].id();
@@ -145,11 +152,11 @@ impl<'a> ChunkCall<'a> {
         // The chunk is stored. If this fails, another attempt has to find it.
         self.note_floor(Some(stored.position()));
         let searcher = self.store.shared.searcher();
-        let (head, check) = searcher.check(&[self.former], deadline).await?;
+        let (head, check) = searcher.check(&[self.former], self.operation, deadline).await?;
         let server = self.store.first_server();
         require_reached(check, &[self.former], head.position(), &server)?;
         // Lemma 8: the log has the events up to all of them, so up to the highest in its own epoch.
-        let (head, check) = searcher.check(&seen, deadline).await?;
+        let (head, check) = searcher.check(&seen, self.operation, deadline).await?;
         Ok((check == BoundCheck::Reached).then(|| head.at(highest.position())))
     }
 
@@ -178,7 +185,7 @@ impl<'a> ChunkCall<'a> {
             }
             return Err(with_event_ids(error, self.events));
         }
-        match self.store.shared.searcher().held_events(sent, deadline).await {
+        match self.store.shared.searcher().held_events(sent, self.operation, deadline).await {
             // The server has answered, so the call has ended: it has stored nothing.
             Ok(held) if held.is_empty() => Err(error),
             Ok(_) => {

@@ -7,6 +7,7 @@ use super::ReplicaSet;
 use super::server::WatchedServer;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::read_request::{Answered, ReadRequest};
+use crate::telemetry::Phase;
 use crate::{Bookmark, Error, RetryPolicy};
 
 impl ReplicaSet {
@@ -22,6 +23,7 @@ impl ReplicaSet {
     ) -> Result<Answered, Error> {
         let since = Instant::now().checked_sub(max_staleness);
         loop {
+            request.call.handle.enter(Phase::WaitReplica);
             let head = self.primary_head(since, limit).await?;
             // The wait for the primary has a limit of its own.
             deadline.restart(retry);

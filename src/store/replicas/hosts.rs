@@ -9,7 +9,7 @@ use super::server::WatchedServer;
 use super::watcher::{WatchedKind, Watcher};
 use crate::log_name::LogName;
 use crate::pool::LogIdentity;
-use crate::telemetry::Telemetry;
+use crate::telemetry::StoreTelemetry;
 use crate::{Config, Error};
 
 /// The watchers of the hosts of a read-write store, which notice a promotion.
@@ -22,7 +22,7 @@ impl HostWatchers {
         config: &Config,
         log: &LogName,
         identity: &Arc<LogIdentity>,
-        telemetry: &Telemetry,
+        telemetry: &StoreTelemetry,
     ) -> Result<Self, Error> {
         let address = &config.servers.first().expect("a configuration names a server").address;
         if address.endpoints.len() == 1 {

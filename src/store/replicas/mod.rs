@@ -32,7 +32,7 @@ use crate::address::{Address, TargetSession};
 use crate::log_name::LogName;
 use crate::pool::{LogIdentity, Pool};
 use crate::server::Server;
-use crate::telemetry::Telemetry;
+use crate::telemetry::StoreTelemetry;
 use crate::{Bookmark, Config, Error, Fallback, Replica, ReplicaStatus, SequenceNumber};
 
 /// The servers of a read-only store.
@@ -45,11 +45,15 @@ pub(super) struct ReplicaSet {
     log: LogName,
     identity: Arc<LogIdentity>,
     names: AtomicUsize,
-    telemetry: Telemetry,
+    telemetry: StoreTelemetry,
 }
 
 impl ReplicaSet {
-    pub(super) fn new(config: &Config, log: &LogName, telemetry: Telemetry) -> Result<Self, Error> {
+    pub(super) fn new(
+        config: &Config,
+        log: &LogName,
+        telemetry: StoreTelemetry,
+    ) -> Result<Self, Error> {
         let mut set = Self {
             servers: RwLock::new(Arc::new([])),
             primary: None,

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use crate::log_name::LogName;
 use crate::pool::{Session, SystemId, fetch_row};
 use crate::sql::{self, EpochList, Observation, Statement};
-use crate::telemetry::Telemetry;
+use crate::telemetry::StoreTelemetry;
 use crate::{Error, ReplicaState, Role, schema};
 
 /// The watcher of a server: asks it for its state, over a connection of its own.
@@ -29,7 +29,7 @@ pub(super) struct Watcher {
     /// The pause while no read waits.
     pub(super) interval: Duration,
     pub(super) kind: WatchedKind,
-    pub(super) telemetry: Telemetry,
+    pub(super) telemetry: StoreTelemetry,
 }
 
 /// The answer to a watcher.

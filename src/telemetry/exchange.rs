@@ -1,0 +1,198 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use opentelemetry::global::BoxedSpan;
+use opentelemetry::trace::{Link, Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue};
+
+use super::error_type::error_type;
+use super::operation::OperationHandle;
+use super::request::Request;
+use super::series::{Attributes, ValueSeries};
+use super::store::StoreSeries;
+use crate::Error;
+use crate::server::Server;
+
+/// The series of one host, by request.
+pub(super) struct EndpointSeries {
+    host: Arc<str>,
+    port: u16,
+    /// The attributes of each request, and its durations if it succeeds.
+    requests: [(Attributes, ValueSeries); Request::ALL.len()],
+}
+
+impl StoreSeries {
+    /// Returns the series of the host of a server.
+    pub(super) fn endpoint(&self, server: &Server) -> Arc<EndpointSeries> {
+        self.endpoints.find_or_add(
+            |series| series.port == server.port && *series.host == *server.host,
+            || EndpointSeries::new(self, server),
+        )
+    }
+}
+
+impl EndpointSeries {
+    fn new(store: &StoreSeries, server: &Server) -> Self {
+        let requests = Request::ALL.map(|request| {
+            let attributes = [
+                store.attribute(),
+                KeyValue::new("db.system.name", "postgresql"),
+                KeyValue::new("db.namespace", server.namespace.clone()),
+                KeyValue::new("db.collection.name", server.collection.clone()),
+                KeyValue::new("db.operation.name", request.as_str()),
+                KeyValue::new("server.address", server.host.clone()),
+                KeyValue::new("server.port", i64::from(server.port)),
+            ];
+            let series = ValueSeries::new(&store.instruments.exchange_duration, attributes.clone());
+            (Attributes::from(attributes), series)
+        });
+        Self { host: server.host.clone(), port: server.port, requests }
+    }
+}
+
+/// A request to a server and its answer. Its duration is recorded once, as a metric and as that of
+/// a span; if it is dropped before it ends, it was canceled.
+pub(crate) struct Exchange {
+    store: Arc<StoreSeries>,
+    endpoint: Arc<EndpointSeries>,
+    request: Request,
+    span: BoxedSpan,
+    started: Instant,
+    /// By the clock of the machine, which may jump.
+    started_at: SystemTime,
+    has_ended: bool,
+}
+
+impl OperationHandle {
+    /// Begins an exchange for the operation.
+    pub(crate) fn exchange(&self, request: Request, server: &Server) -> Exchange {
+        Exchange::start(self.store(), request, server, self.context(), Vec::new())
+    }
+
+    /// Begins the exchange of a batch of appends. Its span is below that of the first append that
+    /// is traced, and has links to those of all.
+    pub(crate) fn batch_exchange(batch: &[&Self], server: &Server) -> Option<Exchange> {
+        let first = batch.first()?;
+        if let Some(series) = &first.store().batch {
+            series.record(batch.len() as f64);
+        }
+        if batch.len() == 1 {
+            return Some(first.exchange(Request::Append, server));
+        }
+        let is_traced = |one: &&&Self| one.context().span().span_context().is_sampled();
+        let parent = batch.iter().find(is_traced).unwrap_or(first);
+        let traced = batch.iter().filter(is_traced);
+        let links =
+            traced.map(|one| Link::with_context(one.context().span().span_context().clone()));
+        let links: Vec<_> = links.collect();
+        let mut exchange =
+            Exchange::start(first.store(), Request::BatchAppend, server, parent.context(), links);
+        let size = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+        exchange.span.set_attribute(KeyValue::new("db.operation.batch.size", size));
+        Some(exchange)
+    }
+}
+
+impl Exchange {
+    fn start(
+        store: &Arc<StoreSeries>,
+        request: Request,
+        server: &Server,
+        parent: &Context,
+        links: Vec<Link>,
+    ) -> Self {
+        let endpoint = store.endpoint(server);
+        let started_at = SystemTime::now();
+        let tracer = &store.instruments.tracer;
+        let span = tracer
+            .span_builder(request.as_str())
+            .with_kind(SpanKind::Client)
+            .with_start_time(started_at)
+            .with_attributes(endpoint.requests[request as usize].0.iter().cloned())
+            .with_links(links)
+            .start_with_context(tracer, parent);
+        let mut exchange = Self {
+            store: store.clone(),
+            endpoint,
+            request,
+            span,
+            started: Instant::now(),
+            started_at,
+            has_ended: false,
+        };
+        if request.calls_procedure() && exchange.span.is_recording() {
+            let procedure = server.log().append_procedure();
+            exchange.span.set_attribute(KeyValue::new("db.stored_procedure.name", procedure));
+        }
+        exchange
+    }
+
+    /// Ends the exchange with the answer.
+    pub(crate) fn answered(mut self) {
+        self.end(None);
+    }
+
+    /// Ends the exchange with an error.
+    pub(crate) fn failed(mut self, error: &Error) {
+        let code = error.sqlstate().map(|code| code.as_str().to_owned());
+        self.end(Some((error_type(error), code)));
+    }
+
+    /// Ends the exchange with a code of the server that is not an error for the caller.
+    pub(crate) fn refused(mut self, code: &'static str) {
+        self.end(Some((code, Some(code.to_owned()))));
+    }
+
+    /// Ends the exchange with a result.
+    pub(crate) fn finish<T>(self, result: &Result<T, Error>) {
+        match result {
+            Ok(_) => self.answered(),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn end(&mut self, failure: Option<(&'static str, Option<String>)>) {
+        self.has_ended = true;
+        let duration = self.started.elapsed();
+        let (attributes, succeeded) = &self.endpoint.requests[self.request as usize];
+        match failure {
+            None => succeeded.record(duration.as_secs_f64()),
+            Some((kind, code)) => {
+                let mut attributes = attributes.to_vec();
+                attributes.extend(failure_attributes(kind, code));
+                let added = attributes[self.endpoint.requests[0].0.len()..].to_vec();
+                self.store
+                    .instruments
+                    .exchange_duration
+                    .record(duration.as_secs_f64(), &attributes);
+                self.span.set_attributes(added);
+                self.span.set_status(Status::error(kind));
+            }
+        }
+        self.end_span(duration);
+    }
+
+    fn end_span(&mut self, duration: Duration) {
+        // The clock of the machine may have jumped.
+        self.span.end_with_timestamp(self.started_at + duration);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.end(Some(("canceled", None)));
+        }
+    }
+}
+
+/// Returns the attributes of a failed exchange: the SQLSTATE, or else the name of the error.
+fn failure_attributes(kind: &'static str, code: Option<String>) -> Vec<KeyValue> {
+    match code {
+        Some(code) => vec![
+            KeyValue::new("error.type", code.clone()),
+            KeyValue::new("db.response.status_code", code),
+        ],
+        None => vec![KeyValue::new("error.type", kind)],
+    }
+}
