@@ -1,0 +1,3 @@
+//! The tests of the dashboards, the alerts and their files.
+
+mod files;
