@@ -79,8 +79,8 @@ const OPERATIONS: [Alert; 5] = [
             (job, store, operation) (rate(eventstore_operation_outcomes_total[5m])) > 0.01",
         duration: "5m",
         severity: Severity::Critical,
-        summary: "{{ $value | humanizePercentage }} of {{ $labels.operation }} fail in \
-            {{ $labels.store }}",
+        summary: "{{ $value | humanizePercentage }} of {{ $labels.operation }} fail in {{ \
+            $labels.store }}",
         description: "Operations fail or time out after all of their attempts. The panel \"Errors \
             by class per second\" tells the class: transient is the server, timeout is load, any \
             other class needs a change.",
@@ -104,8 +104,8 @@ const OPERATIONS: [Alert; 5] = [
             > 0.5",
         duration: "10m",
         severity: Severity::Warning,
-        summary: "P99 of {{ $labels.operation }} in {{ $labels.store }} is \
-            {{ $value | humanizeDuration }}",
+        summary: "P99 of {{ $labels.operation }} in {{ $labels.store }} is {{ $value | \
+            humanizeDuration }}",
         description: "One write in a hundred takes longer than half a second. The panels \"Phases \
             of append\" and \"Phases of decide\" tell where the time goes.",
     },
@@ -129,13 +129,13 @@ const CONTENTION: [Alert; 3] = [
         expression: "sum by (job, store, operation) \
             (rate(eventstore_operation_outcomes_total{operation=~\"append|decide\", \
             outcome=\"conflict\"}[5m])) / sum by (job, store, operation) \
-            (rate(eventstore_operation_outcomes_total{operation=~\"append|decide\"}[5m])) > 0.1",
+            (rate(eventstore_operation_outcomes_total{operation=~\"append|decide\"}[5m])) > 0.2",
         duration: "10m",
         severity: Severity::Warning,
-        summary: "{{ $value | humanizePercentage }} of {{ $labels.operation }} in \
-            {{ $labels.store }} conflict",
-        description: "Writers contend for a boundary, and their callers see it. The panel \
-            \"Conflicts per second\" tells the scope: narrow its filter, or use `Store::decide`.",
+        summary: "{{ $value | humanizePercentage }} of {{ $labels.operation }} in {{ $labels.store \
+            }} conflict",
+        description: "Writers contend for a boundary, and one write in five is done again or \
+            fails. The panel \"Conflicts per second\" tells the scope: narrow its filter.",
     },
     Alert {
         name: "EventStoreRetriesExhausted",
@@ -175,8 +175,8 @@ const REPLICAS: [Alert; 4] = [
         expression: "max by (job, store, server) (eventstore_replica_delay_seconds) > 30",
         duration: "2m",
         severity: Severity::Warning,
-        summary: "{{ $labels.server }} of {{ $labels.store }} shows the log as it was \
-            {{ $value | humanizeDuration }} ago",
+        summary: "{{ $labels.server }} of {{ $labels.store }} is {{ $value | humanizeDuration }} \
+            behind",
         description: "Reads from it are old. Reads with a bound on the staleness fail or go to the \
             primary. Look at replication: `pg_stat_replication` on the primary, \
             `pg_stat_wal_receiver` on the replica.",
@@ -187,8 +187,8 @@ const REPLICAS: [Alert; 4] = [
             (increase(eventstore_replica_faults_total[10m])) > 0",
         duration: "1m",
         severity: Severity::Critical,
-        summary: "{{ $labels.server }} of {{ $labels.store }} is not read from: \
-            {{ $labels.reason }}",
+        summary: "{{ $labels.server }} of {{ $labels.store }} is not read from: {{ $labels.reason \
+            }}",
         description: "diverged, backwards: a failover lost events that this server has, or the \
             other way round. promoted: it is a primary now. other_log, duplicate: the \
             configuration names a wrong server. Decide which server is right before anything else.",
@@ -199,8 +199,8 @@ const REPLICAS: [Alert; 4] = [
             1",
         duration: "5m",
         severity: Severity::Warning,
-        summary: "The primary answers reads of {{ $labels.store }}, because replicas are \
-            {{ $labels.reason }}",
+        summary: "The primary answers reads of {{ $labels.store }}, because replicas are {{ \
+            $labels.reason }}",
         description: "More than one read per second goes to the primary as the last resort, and \
             takes capacity from writes. Repair the replicas.",
     },
@@ -213,8 +213,8 @@ const CONNECTIONS: [Alert; 3] = [
             (rate(db_client_connection_timeouts_total[5m])) > 0",
         duration: "2m",
         severity: Severity::Critical,
-        summary: "Operations of {{ $labels.instance }} get no connection to \
-            {{ $labels.db_client_connection_pool_name }}",
+        summary: "Operations of {{ $labels.instance }} get no connection to {{ \
+            $labels.db_client_connection_pool_name }}",
         description: "The pool has no connection left within `Config::acquire_timeout`, and \
             callers see errors. If the server is up, raise `Config::max_connections` or reduce the \
             load.",
@@ -224,8 +224,8 @@ const CONNECTIONS: [Alert; 3] = [
         expression: "min_over_time(db_client_connection_pending_requests[2m]) > 0",
         duration: "3m",
         severity: Severity::Warning,
-        summary: "Operations of {{ $labels.instance }} wait for connections to \
-            {{ $labels.db_client_connection_pool_name }}",
+        summary: "Operations of {{ $labels.instance }} wait for connections to {{ \
+            $labels.db_client_connection_pool_name }}",
         description: "At each scrape some operation waited for a connection. The pool is too small \
             for the load, or the server is too slow: look at \"Time that a connection is used\".",
     },
@@ -235,8 +235,8 @@ const CONNECTIONS: [Alert; 3] = [
             (rate(eventstore_connection_failures_total[5m])) > 0",
         duration: "3m",
         severity: Severity::Warning,
-        summary: "{{ $labels.instance }} cannot connect to \
-            {{ $labels.db_client_connection_pool_name }}: {{ $labels.class }}",
+        summary: "{{ $labels.instance }} cannot connect to {{ \
+            $labels.db_client_connection_pool_name }}: {{ $labels.class }}",
         description: "transient: the server is down or unreachable. authentication: credentials or \
             certificates are wrong. Callers may not see it yet, because connections that exist go \
             on.",

@@ -82,8 +82,8 @@ fn failed_operations() -> Vec<Panel> {
         Panel::new(
             "Failed statements per second",
             Unit::OperationsPerSecond,
-            "Requests to PostgreSQL that failed, with the SQLSTATE of the server, or with the \
-             class of the error if there was no answer. A retry may have succeeded later.",
+            "Requests to PostgreSQL that failed, with the SQLSTATE of the server, or with the name \
+             of the error if there was no answer. A retry may have succeeded later.",
             "Look the SQLSTATE up in PostgreSQL's manual (appendix A). 57P01 to 57P03: the server \
              restarts. 53300: it has no connection left. 40001 on a replica: replay canceled the \
              read.",
@@ -103,9 +103,8 @@ fn conflicts() -> Vec<Panel> {
         Panel::new(
             "Conflicts per second",
             Unit::CountsPerSecond,
-            "Appends that were refused because a matching event had been appended since the caller \
-             read, by scope. Rounds of decisions that are lost are in \"Lost rounds per \
-             decision\".",
+            "Appends and decisions whose condition did not hold, by scope: a matching event had \
+             been appended since they read. Each lost round of a decision counts.",
             "Some are normal. If they grow faster than the writes, writers contend for a boundary: \
              narrow the filter of that scope.",
         )
@@ -113,10 +112,11 @@ fn conflicts() -> Vec<Panel> {
         Panel::new(
             "Conflict share",
             Unit::Share,
-            "Appends and decisions that ended with a conflict after all attempts, as a share of \
-             all that ended.",
-            "Above 10 percent for ten minutes, the alert EventStoreConflicts fires. Use \
-             `Store::decide`, which reads and decides again, or narrow the filter.",
+            "Appends, and decisions under the log's lock, that ended with a conflict, as a share \
+             of all that ended. The lost rounds of decisions are among them.",
+            "Above 20 percent for ten minutes, the alert EventStoreConflicts fires. Each conflict \
+             is work that is done again: narrow the filter of the scope that \"Conflicts per \
+             second\" names.",
         )
         .series(
             "{{operation}}",

@@ -8,8 +8,8 @@ pub fn core() -> Vec<Panel> {
         Panel::new(
             "Successful writes per second",
             Unit::OperationsPerSecond,
-            "Appends, decisions and imports that succeeded, counted when they end. An append \
-             inside a decision is not counted again.",
+            "Appends, decisions under the log's lock, and imports that succeeded, counted when \
+             they end. Any other decision is a query and an append.",
             "If it falls and the callers still send writes, look at the rows Errors and \
              Performance. If it falls without errors, fewer writes arrive.",
         )
@@ -46,8 +46,8 @@ pub fn business_logic() -> Vec<Panel> {
         Panel::new(
             "Success share of writes",
             Unit::Share,
-            "Appends and decisions that succeeded, as a share of all that ended, whatever the \
-             outcome.",
+            "Appends, and decisions under the log's lock, that succeeded, as a share of all that \
+             ended. A round of a decision that ends with a conflict is an append without success.",
             "If it falls, the panels of the rows Errors and Context tell which other outcome \
              grows.",
         )

@@ -14,8 +14,8 @@ fn freshness() -> Vec<Panel> {
         Panel::new(
             "Replica lag",
             Unit::Count,
-            "Events that the primary has committed and the replica has not replayed yet. The \
-             highest value that any process saw.",
+            "Events that the store knows of and that the replica did not show in its last answer. \
+             The highest value of all processes.",
             "Above 10,000 for two minutes, the alert EventStoreReplicaLag fires. Look at the \
              replica's disks, at long queries on it (`max_standby_streaming_delay`) and at the \
              network.",
@@ -24,7 +24,8 @@ fn freshness() -> Vec<Panel> {
         Panel::new(
             "Replica delay",
             Unit::Seconds,
-            "The age of what the replica shows. The highest value that any process saw.",
+            "How long the store has known of events that the replica does not show yet. The \
+             highest value of all processes.",
             "Above 30 s for two minutes, the alert EventStoreReplicaDelay fires. Reads that ask \
              for a maximal staleness fail or go to the primary until it is lower.",
         )

@@ -96,10 +96,10 @@ fn contention() -> Vec<Panel> {
         )
         .series(SCOPE, mean("scope", Selected::new("eventstore_retry_delay_seconds", ""))),
         Panel::new(
-            "Refused appends per second",
+            "Conflicts by scope per second",
             Unit::CountsPerSecond,
-            "Appends that were refused because a matching event had been appended since the caller \
-             read, by scope.",
+            "Appends and decisions whose condition did not hold, by scope: a matching event had \
+             been appended since they read. Each lost round of a decision counts.",
             "If one scope stands out, narrow its filter: it contains events that do not matter for \
              its decision.",
         )

@@ -15,14 +15,7 @@ pub fn core() -> Vec<Panel> {
         )
         .series(
             "{{name}}",
-            rate(
-                "name",
-                Selected::new(
-                    HANDLERS,
-                    "kind=\"command\", \
-            outcome=\"success\"",
-                ),
-            ),
+            rate("name", Selected::new(HANDLERS, "kind=\"command\", outcome=\"success\"")),
         ),
         Panel::new(
             "Successful queries per second",
@@ -33,14 +26,7 @@ pub fn core() -> Vec<Panel> {
         )
         .series(
             "{{name}}",
-            rate(
-                "name",
-                Selected::new(
-                    HANDLERS,
-                    "kind=\"query\", \
-            outcome=\"success\"",
-                ),
-            ),
+            rate("name", Selected::new(HANDLERS, "kind=\"query\", outcome=\"success\"")),
         ),
     ]
 }
@@ -57,14 +43,7 @@ pub fn errors() -> Vec<Panel> {
         )
         .series(
             "{{name}}",
-            rate(
-                "name",
-                Selected::new(
-                    HANDLERS,
-                    "kind=\"command\", \
-            outcome=\"rejected\"",
-                ),
-            ),
+            rate("name", Selected::new(HANDLERS, "kind=\"command\", outcome=\"rejected\"")),
         ),
         Panel::new(
             "Errors per second",
@@ -86,14 +65,7 @@ pub fn errors() -> Vec<Panel> {
         )
         .series(
             "{{name}}",
-            rate(
-                "name",
-                Selected::new(
-                    HANDLERS,
-                    "kind=\"command\", \
-            outcome=\"conflict\"",
-                ),
-            ),
+            rate("name", Selected::new(HANDLERS, "kind=\"command\", outcome=\"conflict\"")),
         ),
         Panel::new(
             "Error share",
@@ -154,14 +126,7 @@ pub fn business_logic() -> Vec<Panel> {
         )
         .series(
             "{{name}}",
-            rate(
-                "name",
-                Selected::new(
-                    HANDLERS,
-                    "kind=\"command\", \
-            outcome=\"idempotent\"",
-                ),
-            ),
+            rate("name", Selected::new(HANDLERS, "kind=\"command\", outcome=\"idempotent\"")),
         ),
         outcome_share(
             "Idempotent share",

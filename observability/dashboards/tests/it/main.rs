@@ -1,3 +1,9 @@
 //! The tests of the dashboards, the alerts and their files.
 
+mod alerts;
+mod broken;
+mod dashboard;
+mod expression;
 mod files;
+mod metrics;
+mod rules;
