@@ -4,11 +4,11 @@
 
 /// A rule that fires while its expression has a result for some time.
 #[derive(Clone, Copy, Debug)]
-pub struct Alert {
+pub struct Alert<'a> {
     /// The name.
     pub name: &'static str,
     /// The condition in PromQL.
-    pub expression: &'static str,
+    pub expression: &'a str,
     /// How long the condition must hold.
     pub duration: &'static str,
     /// How soon a person must look.
@@ -39,17 +39,17 @@ impl Severity {
 }
 
 /// Returns all alerts.
-pub fn alerts() -> Vec<Alert> {
+pub fn alerts() -> Vec<Alert<'static>> {
     [OPERATIONS.as_slice(), &CONTENTION, &REPLICAS, &CONNECTIONS].concat()
 }
 
-/// Returns the file of rules that Prometheus reads.
-pub fn rules() -> String {
+/// Returns a file of rules that Prometheus reads.
+pub fn rules(alerts: &[Alert<'_>]) -> String {
     let mut file = String::from(
         "# Written by `cargo run -p dashboards`: change observability/dashboards/src/alerts.rs.\n\
          groups:\n  - name: eddyline\n    rules:\n",
     );
-    for alert in alerts() {
+    for alert in alerts {
         let Alert { name, expression, duration, severity, summary, description } = alert;
         let severity = severity.as_str();
         file.push_str(&format!(
@@ -62,7 +62,7 @@ pub fn rules() -> String {
     file
 }
 
-const OPERATIONS: [Alert; 5] = [
+const OPERATIONS: [Alert<'static>; 5] = [
     Alert {
         name: "EventStoreTargetDown",
         expression: "up{job=\"eddyline\"} == 0",
@@ -123,7 +123,7 @@ const OPERATIONS: [Alert; 5] = [
     },
 ];
 
-const CONTENTION: [Alert; 3] = [
+const CONTENTION: [Alert<'static>; 3] = [
     Alert {
         name: "EventStoreConflicts",
         expression: "sum by (job, store, operation) \
@@ -160,7 +160,7 @@ const CONTENTION: [Alert; 3] = [
     },
 ];
 
-const REPLICAS: [Alert; 4] = [
+const REPLICAS: [Alert<'static>; 4] = [
     Alert {
         name: "EventStoreReplicaLag",
         expression: "max by (job, store, server) (eventstore_replica_lag) > 10000",
@@ -206,7 +206,7 @@ const REPLICAS: [Alert; 4] = [
     },
 ];
 
-const CONNECTIONS: [Alert; 3] = [
+const CONNECTIONS: [Alert<'static>; 3] = [
     Alert {
         name: "EventStorePoolTimeouts",
         expression: "sum by (job, instance, store, db_client_connection_pool_name) \

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::queries::dashboards;
-use crate::{alerts, json};
+use crate::{alert_tests, alerts, json};
 
 /// A generated file.
 #[derive(Clone, Debug)]
@@ -27,7 +27,15 @@ pub fn generated() -> Vec<Generated> {
             content: format!("{:#}\n", json::dashboard(&dashboard)),
         })
         .collect();
-    files.push(Generated { path: folder.join("prometheus/alerts.yml"), content: alerts::rules() });
+    let prometheus = folder.join("prometheus");
+    files.push(Generated {
+        path: prometheus.join("alerts.yml"),
+        content: alerts::rules(&alerts::alerts()),
+    });
+    files.push(Generated {
+        path: prometheus.join("alerts_test.yml"),
+        content: alert_tests::file(alert_tests::TESTS),
+    });
     files
 }
 

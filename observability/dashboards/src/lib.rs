@@ -10,9 +10,10 @@
 //! - [`colors`], [`grid`], [`json`]: the JSON that Grafana reads.
 //! - [`event_store`], [`library`]: the content of the two dashboards.
 //! - [`queries`]: the expressions of all panels, with values for their variables.
-//! - [`alerts`]: the rules of Prometheus.
+//! - [`alerts`], [`alert_tests`]: the rules of Prometheus, and series to test them with.
 //! - [`files`]: the generated files.
 
+pub mod alert_tests;
 pub mod alerts;
 pub mod colors;
 pub mod event_store;

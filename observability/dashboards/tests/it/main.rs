@@ -6,4 +6,5 @@ mod dashboard;
 mod expression;
 mod files;
 mod metrics;
+mod promtool;
 mod rules;
