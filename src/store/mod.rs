@@ -37,7 +37,7 @@ pub use self::stream::EventStream;
 use crate::pool::Pool;
 use crate::retry::Retry;
 use crate::server::Server;
-use crate::telemetry::{Operation, OperationName, RetryCall};
+use crate::telemetry::{Handler, HandlerKind, Operation, OperationName, RetryCall};
 use crate::{Bookmark, Causality, Classify, Mode, ReadWrite, RetryPolicy};
 
 /// A handle that reads a log and, if its mode is [`ReadWrite`](crate::ReadWrite), appends to it.
@@ -95,6 +95,41 @@ impl<M: Mode> Store<M> {
     pub fn with_scope(&self, name: &'static str) -> Self {
         self.shared.telemetry.announce_scope(name);
         Self { scope: Some(name), ..self.clone() }
+    }
+
+    /// Returns a handle with the scope `name`, and a [`Handler`] of this name, which measures and
+    /// traces the calls of a command or query handler of the application.
+    ///
+    /// The handler sends to the same [`Telemetry`](crate::Telemetry) as the store.
+    ///
+    /// ```no_run
+    /// use eddyline::telemetry::{HandlerKind, HandlerOutcome};
+    /// use eddyline::{Decision, Error, Event, Filter, ReadWrite, Store};
+    ///
+    /// # async fn lend(writer: Store<ReadWrite>) -> Result<(), Error> {
+    /// let (store, handler) = writer.handler(HandlerKind::Command, "LendBookCopyToReader");
+    /// let loans = Filter::types(["BookCopyLentToReader", "BookCopyReturnedByReader"])
+    ///     .any_of([("BookID", "b-7")])
+    ///     .build()?;
+    /// let lending = store.decide(&loans, |history| {
+    ///     let last = history.events().last();
+    ///     if last.is_some_and(|last| last.event_type() == "BookCopyLentToReader") {
+    ///         return Ok::<_, Error>(Decision::nothing());
+    ///     }
+    ///     let loan = serde_json::json!({ "BookID": "b-7", "ReaderID": "r-1" });
+    ///     Ok(Decision::append([Event::new("BookCopyLentToReader", &loan)?]))
+    /// });
+    /// handler
+    ///     .run(lending, |result| match result {
+    ///         Ok(decided) if decided.appended().is_none() => HandlerOutcome::Idempotent,
+    ///         result => HandlerOutcome::of_result(result),
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handler(&self, kind: HandlerKind, name: &'static str) -> (Self, Handler) {
+        (self.with_scope(name), self.shared.telemetry.handler(kind, name))
     }
 
     /// Returns a handle that adds the positions of its appends and reads to this causality. Its

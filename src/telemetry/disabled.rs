@@ -1,6 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{OperationName, Phase, Request};
+use super::{HandlerKind, HandlerOutcome, OperationName, Phase, Request};
 use crate::server::Server;
 use crate::{Class, Error, Role};
 
@@ -10,6 +11,11 @@ use crate::{Class, Error, Role};
 pub struct Telemetry {}
 
 impl Telemetry {
+    /// Makes a handler whose calls are not recorded.
+    pub fn handler(&self, kind: HandlerKind, name: &str) -> Handler {
+        Handler { kind, name: name.into() }
+    }
+
     pub(crate) fn of_store(&self, _: &str, _: Role) -> StoreTelemetry {
         StoreTelemetry {}
     }
@@ -19,12 +25,40 @@ impl Telemetry {
     }
 }
 
+/// A handler of commands or of queries. Without the feature `telemetry` its calls are not recorded.
+#[derive(Clone, Debug)]
+pub struct Handler {
+    #[expect(dead_code, reason = "shown by Debug")]
+    kind: HandlerKind,
+    #[expect(dead_code, reason = "shown by Debug")]
+    name: Arc<str>,
+}
+
+impl Handler {
+    /// Awaits a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the future, with the effects that this has on it.
+    pub async fn run<F: Future>(
+        &self,
+        future: F,
+        _: impl FnOnce(&F::Output) -> HandlerOutcome,
+    ) -> F::Output {
+        future.await
+    }
+}
+
 /// The telemetry of a store that records nothing.
 #[derive(Clone)]
 pub(crate) struct StoreTelemetry {}
 
 impl StoreTelemetry {
     pub(crate) fn announce(&self, _: &Server) {}
+
+    pub(crate) fn handler(&self, kind: HandlerKind, name: &str) -> Handler {
+        Handler { kind, name: name.into() }
+    }
 
     pub(crate) fn announce_scope(&self, _: &'static str) {}
 

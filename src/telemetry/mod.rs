@@ -4,6 +4,8 @@
 //! it leaves out.
 
 mod catalog;
+mod handler_kind;
+mod handler_outcome;
 mod operation_name;
 mod phase;
 mod request;
@@ -41,16 +43,20 @@ mod shared_list;
 mod store;
 
 pub use self::catalog::{INSTRUMENTS, Instrument, InstrumentKind};
+pub use self::handler_kind::HandlerKind;
+pub use self::handler_outcome::HandlerOutcome;
 pub(crate) use self::operation_name::OperationName;
 pub(crate) use self::phase::Phase;
 pub(crate) use self::request::Request;
 
 #[cfg(not(feature = "telemetry"))]
-pub use self::disabled::Telemetry;
-#[cfg(not(feature = "telemetry"))]
 pub(crate) use self::disabled::{Exchange, Operation, OperationHandle, RetryCall, StoreTelemetry};
+#[cfg(not(feature = "telemetry"))]
+pub use self::disabled::{Handler, Telemetry};
 #[cfg(feature = "telemetry")]
 pub(crate) use self::exchange::Exchange;
+#[cfg(feature = "telemetry")]
+pub use self::handler::Handler;
 #[cfg(feature = "telemetry")]
 pub(crate) use self::operation::{Operation, OperationHandle};
 #[cfg(feature = "telemetry")]

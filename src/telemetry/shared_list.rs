@@ -15,17 +15,30 @@ impl<T> SharedList<T> {
         is_searched: impl Fn(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
+        let found = self.find_or_add_up_to(usize::MAX, is_searched, make);
+        found.expect("no list has so many elements")
+    }
+
+    /// Finds an element, or adds it unless there are `max` elements.
+    pub(super) fn find_or_add_up_to(
+        &self,
+        max: usize,
+        is_searched: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> T,
+    ) -> Option<Arc<T>> {
         if let Some(found) = self.find(&is_searched) {
-            return found;
+            return Some(found);
         }
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have added it.
         if let Some(found) = list.iter().find(|one| is_searched(one)) {
-            return found.clone();
+            return Some(found.clone());
         }
-        let made = Arc::new(make());
-        list.push(made.clone());
-        made
+        (list.len() < max).then(|| {
+            let made = Arc::new(make());
+            list.push(made.clone());
+            made
+        })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -28,6 +28,7 @@ mod every_operation;
 mod failover;
 mod failures;
 mod generate;
+mod handlers;
 mod hosts;
 mod import;
 mod late_answers;
