@@ -8,3 +8,4 @@ mod files;
 mod metrics;
 mod promtool;
 mod rules;
+mod truth;
