@@ -89,9 +89,9 @@
 //! - `aws-lc-rs`: TLS with the cryptography of aws-lc-rs, which takes precedence over ring. One of
 //!   the two is required.
 //! - `telemetry` (default): metrics and traces through OpenTelemetry.
-//! - `bound-instruments`: binds each series to its attributes in advance, by an experimental feature
-//!   of OpenTelemetry. Recording is cheaper, and histograms are visible with a count of 0 before the
-//!   first value. The meter must be one of `opentelemetry_sdk`.
+//! - `bound-instruments`: binds each series to its attributes in advance, by an experimental
+//!   feature of OpenTelemetry. Recording is cheaper, and histograms are visible with a count of 0
+//!   before the first value. The meter must be one of `opentelemetry_sdk`.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("eddyline needs the feature `ring` or the feature `aws-lc-rs` for TLS");

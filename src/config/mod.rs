@@ -319,7 +319,7 @@ impl Config {
     /// ```
     /// use eddyline::Config;
     ///
-    /// let config = Config::new("postgres://primary/library")?.log("loans").name("loans of branch 1");
+    /// let config = Config::new("postgres://primary/branch_1")?.log("loans").name("branch 1");
     /// # Ok::<(), eddyline::Error>(())
     /// ```
     pub fn name(self, name: impl Into<String>) -> Self {

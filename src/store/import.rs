@@ -16,7 +16,7 @@ use self::chunk_call::ChunkCall;
 use super::Store;
 use crate::imported::{ImportError, Importable, Imported};
 use crate::limits::MAX_APPEND_EVENTS;
-use crate::telemetry::{Operation, OperationName, Phase};
+use crate::telemetry::{Operation, OperationName, OperationPhase};
 use crate::{Error, ReadWrite};
 
 impl Store<ReadWrite> {
@@ -192,10 +192,10 @@ where
                 }
                 let former = so_far.bookmark();
                 let handle = operation.handle().clone();
-                handle.enter(Phase::Execute);
+                handle.enter(OperationPhase::Execute);
                 let call = ChunkCall::new(store, &handle, &events, former, expects_held);
                 let stored = call.run().await;
-                handle.enter(Phase::Queue);
+                handle.enter(OperationPhase::Queue);
                 let first = so_far.read();
                 let stored = stored.map_err(|error| (first..first + read, error))?;
                 expects_held = stored.stored < events.len() as u64;

@@ -16,7 +16,7 @@ use super::shared::Shared;
 use crate::error::BoxError;
 use crate::pool::{Lease, fetch_row, send};
 use crate::sql::{self, BatchAnswer, Head, LockedTimeouts, Precondition, Reading, TransactionEnd};
-use crate::telemetry::{OperationHandle, Phase, Request};
+use crate::telemetry::{OperationHandle, OperationPhase, Request};
 use crate::{Appended, Error, Event, History, Query, ReadWrite, SequencedEvent, ServedBy};
 
 /// A transaction that holds the log's lock, and has read the events of a query.
@@ -57,9 +57,9 @@ impl<'a> LockedTransaction<'a> {
         let shown = store.shown();
         let reading = store.bounded(Reading::new(&shared.log.name, query), &shown);
         let server = pool.server();
-        operation.enter(Phase::Acquire);
+        operation.enter(OperationPhase::Acquire);
         let mut lease = deadline.acquire(pool).await?;
-        operation.enter(Phase::Execute);
+        operation.enter(OperationPhase::Execute);
         let exchange = operation.exchange(Request::Decide, lease.server());
         let reading = lock_and_read(shared, query, &reading, &mut lease, deadline);
         let read = deadline.run(reading).await.unwrap_or_else(|waited| {
@@ -68,7 +68,7 @@ impl<'a> LockedTransaction<'a> {
         });
         exchange.finish(&read);
         let history = read?;
-        operation.enter(Phase::Decode);
+        operation.enter(OperationPhase::Decode);
         store.note_answer(&shown, history.bookmark());
         let operation = operation.clone();
         Ok(Self { shared, lease, operation, deadline, history, idle_since: Instant::now() })
@@ -99,11 +99,11 @@ impl<'a> LockedTransaction<'a> {
 
     /// Appends events and commits.
     pub(super) async fn append(&mut self, events: &[Event]) -> Result<LockedOutcome, Error> {
-        self.operation.enter(Phase::Execute);
+        self.operation.enter(OperationPhase::Execute);
         let exchange = self.operation.exchange(Request::Append, self.lease.server());
         let outcome = self.append_and_commit(events).await;
         exchange.finish(&outcome);
-        self.operation.enter(Phase::Decode);
+        self.operation.enter(OperationPhase::Decode);
         outcome
     }
 

@@ -10,7 +10,7 @@ use super::shared::{Servers, Writer};
 use super::stream::{EventStream, ReadAnswer};
 use crate::pool::OnFailure;
 use crate::sql::{BoundCheck, Reading};
-use crate::telemetry::{OperationName, Phase, Request};
+use crate::telemetry::{OperationName, OperationPhase, Request};
 use crate::{Bookmark, Causality, Error, History, Mode, Query, SequenceNumber, SequencedEvent};
 
 impl<M: Mode> Store<M> {
@@ -276,7 +276,7 @@ impl<M: Mode> Store<M> {
             BoundCheck::Behind | BoundCheck::Lost { ended: None, .. } => drop(answered),
         }
         let operation = &request.call.handle;
-        operation.enter(Phase::Execute);
+        operation.enter(OperationPhase::Execute);
         writer.wait_for_appends(&self.shared.log, operation, deadline).await?;
         let answered = send().await?;
         match answered.check {

@@ -8,7 +8,7 @@ use super::stream::ReadAnswer;
 use crate::pool::{OnFailure, Pool};
 use crate::server::Server;
 use crate::sql::{BoundCheck, Head, Reading};
-use crate::telemetry::{Operation, OperationHandle, Phase, Request};
+use crate::telemetry::{Operation, OperationHandle, OperationPhase, Request};
 use crate::{Bookmark, Error, SequenceNumber, SequencedEvent};
 
 /// An attempt of a read, which is sent to one server or to several in turn.
@@ -65,9 +65,9 @@ impl ReadRequest<'_> {
     ) -> Result<Answered, Error> {
         self.call.served_by(pool.server());
         let operation = &self.call.handle;
-        operation.enter(Phase::Acquire);
+        operation.enter(OperationPhase::Acquire);
         let mut lease = deadline.acquire_or(pool, on_failure).await?;
-        operation.enter(Phase::Execute);
+        operation.enter(OperationPhase::Execute);
         let exchange = operation.exchange(self.call.request, lease.server());
         let read = deadline.run(lease.read(self.reading)).await;
         let read = read.unwrap_or_else(|waited| Err(timed_out(lease.server(), waited)));
@@ -78,7 +78,7 @@ impl ReadRequest<'_> {
                 return Err(error);
             }
         };
-        operation.enter(Phase::Decode);
+        operation.enter(OperationPhase::Decode);
         let mut answer = ReadAnswer::new(lease, rows, Head::decode(&row)?, exchange);
         let check = answer.check(self.reading.bounds());
         let mut events = Vec::new();

@@ -216,8 +216,10 @@ impl Shared {
 /// Returns the scopes of the operations of a store, if its handles set none.
 fn scopes(role: Role) -> &'static [&'static str] {
     match role {
-        Role::Primary => &["append", "decide", "event", "head", "import", "query", "stream"],
-        Role::Replica => &["event", "head", "query", "stream"],
+        Role::Primary => {
+            &["append", "decide", "event", "head", "import", "operation", "query", "stream"]
+        }
+        Role::Replica => &["event", "head", "operation", "query", "stream"],
     }
 }
 

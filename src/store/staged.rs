@@ -12,7 +12,7 @@ use super::log_state::LogState;
 use crate::error::BoxError;
 use crate::pool::{Lease, StatementHandle, fetch_row, last_row};
 use crate::sql::{self, BatchAnswer, Head, Precondition, Reading, Statement, TransactionEnd};
-use crate::telemetry::{OperationHandle, Phase, Request};
+use crate::telemetry::{OperationHandle, OperationPhase, Request};
 use crate::{Error, Event, SequenceNumber};
 
 /// A large append, or the chunk of an import, in a transaction of its own.
@@ -67,10 +67,10 @@ struct CommitAnswers {
 impl StagedAppend<'_> {
     /// Runs the transaction. If the future is dropped, all events are appended or none.
     pub(super) async fn run(&self, lease: &mut Lease, deadline: AttemptDeadline) -> StagedAnswer {
-        self.operation.enter(Phase::Execute);
+        self.operation.enter(OperationPhase::Execute);
         let exchange = self.operation.exchange(Request::Append, lease.server());
         let answer = self.exchange(lease, deadline).await;
-        self.operation.enter(Phase::Decode);
+        self.operation.enter(OperationPhase::Decode);
         end_exchange(exchange, &answer.result);
         answer
     }

@@ -10,7 +10,7 @@ use super::replicas::GivenRead;
 use crate::pool::{Lease, Rows};
 use crate::server::Server;
 use crate::sql::{self, BoundCheck, Head};
-use crate::telemetry::{Exchange, Operation, Phase};
+use crate::telemetry::{Exchange, Operation, OperationPhase};
 use crate::{Bookmark, Error, Query, SequenceNumber, SequencedEvent, ServedBy};
 
 /// A stream of the events of a query, all from one snapshot. Made by
@@ -78,7 +78,11 @@ impl EventStream {
             return;
         }
         if let Some(operation) = &self.operation {
-            operation.handle().enter(if is_waiting { Phase::Execute } else { Phase::Decode });
+            operation.handle().enter(if is_waiting {
+                OperationPhase::Execute
+            } else {
+                OperationPhase::Decode
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HandlerKind, HandlerOutcome, OperationName, Phase, Request};
+use super::{HandlerKind, HandlerOutcome, OperationName, OperationPhase, Request};
 use crate::server::Server;
 use crate::{Class, Error, Role};
 
@@ -119,7 +119,7 @@ impl Operation {
 pub(crate) struct OperationHandle {}
 
 impl OperationHandle {
-    pub(crate) fn enter(&self, _: Phase) {}
+    pub(crate) fn enter(&self, _: OperationPhase) {}
 
     pub(crate) async fn working<F: Future>(&self, answer: F) -> F::Output {
         answer.await

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use opentelemetry::global::BoxedSpan;
 use opentelemetry::trace::{Link, Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
@@ -58,7 +58,7 @@ pub(crate) struct Exchange {
     request: Request,
     span: BoxedSpan,
     started: Instant,
-    /// By the clock of the machine, which may jump.
+    /// The time of the span.
     started_at: SystemTime,
     has_ended: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Exchange {
 impl OperationHandle {
     /// Begins an exchange for the operation.
     pub(crate) fn exchange(&self, request: Request, server: &Server) -> Exchange {
-        Exchange::start(self.store(), request, server, self.context(), Vec::new())
+        Exchange::start(self, request, server, self.context(), Vec::new())
     }
 
     /// Begins the exchange of a batch of appends. Its span is below that of the first append that
@@ -86,7 +86,7 @@ impl OperationHandle {
             traced.map(|one| Link::with_context(one.context().span().span_context().clone()));
         let links: Vec<_> = links.collect();
         let mut exchange =
-            Exchange::start(first.store(), Request::BatchAppend, server, parent.context(), links);
+            Exchange::start(first, Request::BatchAppend, server, parent.context(), links);
         let size = i64::try_from(batch.len()).unwrap_or(i64::MAX);
         exchange.span.set_attribute(KeyValue::new("db.operation.batch.size", size));
         Some(exchange)
@@ -95,14 +95,15 @@ impl OperationHandle {
 
 impl Exchange {
     fn start(
-        store: &Arc<StoreSeries>,
+        operation: &OperationHandle,
         request: Request,
         server: &Server,
         parent: &Context,
         links: Vec<Link>,
     ) -> Self {
+        let (started, store) = (Instant::now(), operation.store());
+        let started_at = operation.time_at(started);
         let endpoint = store.endpoint(server);
-        let started_at = SystemTime::now();
         let tracer = &store.instruments.tracer;
         let span = tracer
             .span_builder(request.as_str())
@@ -116,7 +117,7 @@ impl Exchange {
             endpoint,
             request,
             span,
-            started: Instant::now(),
+            started,
             started_at,
             has_ended: false,
         };
@@ -169,11 +170,6 @@ impl Exchange {
                 self.span.set_status(Status::error(kind));
             }
         }
-        self.end_span(duration);
-    }
-
-    fn end_span(&mut self, duration: Duration) {
-        // The clock of the machine may have jumped.
         self.span.end_with_timestamp(self.started_at + duration);
     }
 }

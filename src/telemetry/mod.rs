@@ -46,7 +46,7 @@ pub use self::catalog::{INSTRUMENTS, Instrument, InstrumentKind};
 pub use self::handler_kind::HandlerKind;
 pub use self::handler_outcome::HandlerOutcome;
 pub(crate) use self::operation_name::OperationName;
-pub(crate) use self::phase::Phase;
+pub(crate) use self::phase::OperationPhase;
 pub(crate) use self::request::Request;
 
 #[cfg(not(feature = "telemetry"))]

@@ -1,13 +1,13 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 
 use super::OperationName;
-use super::phase::Phase;
+use super::phase::OperationPhase;
 use super::phase_clock::PhaseClock;
 use super::server_series::{ServerSeries, server_attribute};
 use super::store::StoreSeries;
@@ -56,8 +56,6 @@ pub(crate) struct Operation {
     read: u64,
     appended: u64,
     handle: OperationHandle,
-    /// By the clock of the machine, which may jump.
-    started_at: SystemTime,
     has_ended: bool,
 }
 
@@ -67,6 +65,10 @@ pub(crate) struct OperationHandle(Arc<OperationState>);
 
 struct OperationState {
     store: Arc<StoreSeries>,
+    /// By the clock of the machine, which may jump. All times of the operation's spans are this one
+    /// plus a time of the monotonic clock.
+    started_at: SystemTime,
+    started: Instant,
     phases: Mutex<PhaseClock>,
     /// The context of the operation's span.
     context: Context,
@@ -80,6 +82,7 @@ impl Operation {
         server: Arc<ServerSeries>,
     ) -> Self {
         let started_at = SystemTime::now();
+        let phases = PhaseClock::start(name.first_phase());
         let tracer = &store.instruments.tracer;
         let span = tracer
             .span_builder(name.span())
@@ -87,9 +90,8 @@ impl Operation {
             .with_start_time(started_at)
             .start(tracer);
         let context = Context::current_with_span(span);
-        let phases = Mutex::new(PhaseClock::start(name.first_phase()));
-        let handle = OperationHandle(Arc::new(OperationState { store, phases, context }));
-        Self { name, scope, server, read: 0, appended: 0, handle, started_at, has_ended: false }
+        let handle = OperationHandle::new(store, started_at, phases, context);
+        Self { name, scope, server, read: 0, appended: 0, handle, has_ended: false }
     }
 
     /// Returns a handle to the operation.
@@ -188,8 +190,7 @@ impl Operation {
         if let Some(error) = error.filter(|_| outcome != Outcome::Conflict) {
             span.set_status(Status::error(error.class().as_str()));
         }
-        // The clock of the machine may have jumped.
-        span.end_with_timestamp(self.started_at + duration);
+        span.end_with_timestamp(self.handle.0.started_at + duration);
     }
 }
 
@@ -202,10 +203,20 @@ impl Drop for Operation {
 }
 
 impl OperationHandle {
+    fn new(
+        store: Arc<StoreSeries>,
+        started_at: SystemTime,
+        phases: PhaseClock,
+        context: Context,
+    ) -> Self {
+        let (started, phases) = (phases.started(), Mutex::new(phases));
+        Self(Arc::new(OperationState { store, started_at, started, phases, context }))
+    }
+
     /// Makes a handle for what is done for no operation: nobody reads its phases.
     pub(super) fn background(store: Arc<StoreSeries>) -> Self {
-        let phases = Mutex::new(PhaseClock::start(Phase::Execute));
-        Self(Arc::new(OperationState { store, phases, context: Context::new() }))
+        let phases = PhaseClock::start(OperationPhase::Execute);
+        Self::new(store, SystemTime::now(), phases, Context::new())
     }
 
     /// Makes a handle that nobody reads.
@@ -216,19 +227,19 @@ impl OperationHandle {
     }
 
     /// Begins another phase of the operation.
-    pub(crate) fn enter(&self, phase: Phase) {
+    pub(crate) fn enter(&self, phase: OperationPhase) {
         self.phases().enter(phase);
     }
 
-    /// Awaits an answer that arrives piece by piece. The time in which this task works on the pieces
-    /// counts as [`Phase::Decode`], the time in which it waits for them as [`Phase::Execute`].
+    /// Awaits an answer that arrives piece by piece. The time in which this task works on the
+    /// pieces counts as decoding, the time in which it waits for them as execution.
     pub(crate) async fn working<F: Future>(&self, answer: F) -> F::Output {
         let mut answer = pin!(answer);
         let working = poll_fn(|cx| {
-            self.enter(Phase::Decode);
+            self.enter(OperationPhase::Decode);
             let polled = answer.as_mut().poll(cx);
             if polled.is_pending() {
-                self.enter(Phase::Execute);
+                self.enter(OperationPhase::Execute);
             }
             polled
         });
@@ -237,6 +248,11 @@ impl OperationHandle {
 
     pub(super) fn store(&self) -> &Arc<StoreSeries> {
         &self.0.store
+    }
+
+    /// Returns the time of spans at a time of the monotonic clock.
+    pub(super) fn time_at(&self, time: Instant) -> SystemTime {
+        self.0.started_at + time.saturating_duration_since(self.0.started)
     }
 
     /// Returns the context of the operation's span.

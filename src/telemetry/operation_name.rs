@@ -1,4 +1,4 @@
-use super::phase::Phase;
+use super::phase::OperationPhase;
 use crate::Role;
 
 /// The name of an operation of a store.
@@ -26,23 +26,36 @@ impl OperationName {
     }
 
     /// Returns the phase that the operation begins with.
-    pub(super) fn first_phase(self) -> Phase {
+    pub(super) fn first_phase(self) -> OperationPhase {
         match self {
-            Self::Append | Self::Import => Phase::Queue,
-            Self::Decide | Self::Head | Self::Query | Self::Stream => Phase::Acquire,
+            Self::Append | Self::Import => OperationPhase::Queue,
+            Self::Decide | Self::Head | Self::Query | Self::Stream => OperationPhase::Acquire,
         }
     }
 
     /// Returns the phases that the operation may have on a server of this role.
-    pub(super) fn phases(self, role: Role) -> &'static [Phase] {
+    pub(super) fn phases(self, role: Role) -> &'static [OperationPhase] {
         match (self, role) {
-            (Self::Append | Self::Decide | Self::Import, _) => {
-                &[Phase::Queue, Phase::Acquire, Phase::Execute, Phase::Decode, Phase::Pause]
-            }
-            (_, Role::Primary) => &[Phase::Acquire, Phase::Execute, Phase::Decode, Phase::Pause],
-            (_, Role::Replica) => {
-                &[Phase::Acquire, Phase::WaitReplica, Phase::Execute, Phase::Decode, Phase::Pause]
-            }
+            (Self::Append | Self::Decide | Self::Import, _) => &[
+                OperationPhase::Queue,
+                OperationPhase::Acquire,
+                OperationPhase::Execute,
+                OperationPhase::Decode,
+                OperationPhase::Pause,
+            ],
+            (_, Role::Primary) => &[
+                OperationPhase::Acquire,
+                OperationPhase::Execute,
+                OperationPhase::Decode,
+                OperationPhase::Pause,
+            ],
+            (_, Role::Replica) => &[
+                OperationPhase::Acquire,
+                OperationPhase::WaitReplica,
+                OperationPhase::Execute,
+                OperationPhase::Decode,
+                OperationPhase::Pause,
+            ],
         }
     }
 

@@ -1,7 +1,7 @@
 /// What an operation is doing. At any time it is in exactly one phase, so that the times of its
 /// phases add up to its duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
+pub(crate) enum OperationPhase {
     /// An append waits for its batch to be sent; an import, for events of its source.
     Queue,
     /// It waits for a connection.
@@ -18,7 +18,7 @@ pub(crate) enum Phase {
 }
 
 #[cfg(feature = "telemetry")]
-impl Phase {
+impl OperationPhase {
     pub(super) const ALL: [Self; 6] =
         [Self::Queue, Self::Acquire, Self::WaitReplica, Self::Execute, Self::Decode, Self::Pause];
 

@@ -14,8 +14,8 @@ use super::scope::Scopes;
 /// of one `Telemetry`, and each a [name](crate::Config::name) of its own: the name is an attribute
 /// of every metric.
 ///
-/// Each operation is a span (`eventstore.query`, `eventstore.append`, …). Each request that it sends
-/// to a server is a span of kind client below it, with the attributes of OpenTelemetry's
+/// Each operation is a span (`eventstore.query`, `eventstore.append`, …). Each request that it
+/// sends to a server is a span of kind client below it, with the attributes of OpenTelemetry's
 /// conventions for PostgreSQL and the duration of the metric `db.client.operation.duration`. The
 /// span of a batch of appends (`BATCH append`) has links to all of them. A retry is an event
 /// (`eventstore.retry`) of the caller's span.

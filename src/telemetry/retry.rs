@@ -6,7 +6,7 @@ use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 use super::operation::OperationHandle;
-use super::phase::Phase;
+use super::phase::OperationPhase;
 use super::scope::ScopeSeries;
 use crate::Class;
 
@@ -50,7 +50,7 @@ impl RetryCall {
             context.span().add_event("eventstore.retry", event);
         });
         if let Some(operation) = &self.operation {
-            operation.enter(Phase::Pause);
+            operation.enter(OperationPhase::Pause);
         }
         self.pause = Some((Instant::now(), pause));
     }

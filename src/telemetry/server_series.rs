@@ -4,7 +4,7 @@ use opentelemetry::{KeyValue, StringValue, Value};
 
 use super::OperationName;
 use super::operation::Outcome;
-use super::phase::Phase;
+use super::phase::OperationPhase;
 use super::series::{CountSeries, ValueSeries};
 use super::store::StoreSeries;
 
@@ -20,7 +20,7 @@ pub(super) struct ServerSeries {
 pub(super) struct OperationSeries {
     name: OperationName,
     outcomes: [(CountSeries, ValueSeries); Outcome::ALL.len()],
-    phases: Vec<(Phase, ValueSeries)>,
+    phases: Vec<(OperationPhase, ValueSeries)>,
 }
 
 impl ServerSeries {
@@ -74,7 +74,7 @@ impl OperationSeries {
     }
 
     /// Records the time of a phase of an operation that has ended.
-    pub(super) fn phase(&self, phase: Phase, seconds: f64) {
+    pub(super) fn phase(&self, phase: OperationPhase, seconds: f64) {
         if let Some((_, series)) = self.phases.iter().find(|(one, _)| *one == phase) {
             series.record(seconds);
         }

@@ -334,7 +334,12 @@ async fn metrics_count_the_events_and_attempts_of_a_decision() {
             ("direction=read server=primary", 1 + 2 + 3),
         ])
     );
-    assert_eq!(observer.counter("eventstore.conflicts"), series([("", 2)]));
+    let scope = "scope=LendBookCopy";
+    assert_eq!(observer.counted("eventstore.conflicts"), series([(scope, 2)]));
+    assert_eq!(observer.counted("eventstore.decide.escalations"), series([(scope, 1)]));
+    // The first decision lost two rounds, the second one none. They read 2 and 3 events at last.
+    assert_eq!(observer.histogram("eventstore.decide.rounds")[scope], (2, 2.0));
+    assert_eq!(observer.histogram("eventstore.decide.events")[scope], (2, 5.0));
     let outcomes = observer.counted("eventstore.retry.outcomes");
     assert_eq!(
         outcomes,

@@ -12,7 +12,7 @@ use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown};
 use crate::store::outcome::AppendOutcome;
 use crate::store::staged::StagedAppend;
-use crate::telemetry::{Operation, OperationHandle, Phase, RetryCall};
+use crate::telemetry::{Operation, OperationHandle, OperationPhase, RetryCall};
 use crate::{AppendCondition, Appended, Bookmark, Class, Error, Event, ReadWrite};
 
 /// A call that appends events, with all of its attempts.
@@ -163,7 +163,7 @@ impl<'a> AppendCall<'a> {
         counts: &mut RefusalCounts,
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
-        self.operation.enter(Phase::Queue);
+        self.operation.enter(OperationPhase::Queue);
         let operation = self.operation.clone();
         let request = AppendRequest::new(self.events.clone(), self.condition.clone(), operation);
         let request = request.with_too_old_count(counts.too_old);
@@ -229,7 +229,7 @@ impl<'a> AppendCall<'a> {
     ) -> Result<AppendOutcome, Error> {
         let shared = &self.store.shared;
         let pool = self.store.primary_pool();
-        self.operation.enter(Phase::Acquire);
+        self.operation.enter(OperationPhase::Acquire);
         let mut lease = deadline.acquire(pool).await?;
         let mut probe = ConflictProbe::default();
         let condition = request.condition.filter_position();

@@ -5,7 +5,7 @@ use crate::sql::BoundCheck;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::outcome_unknown;
 use crate::store::searcher::{SearchRequest, SearchTarget};
-use crate::telemetry::Phase;
+use crate::telemetry::OperationPhase;
 use crate::{Appended, Bookmark, Error, SequenceNumber};
 
 /// The next step of an attempt to append.
@@ -60,7 +60,7 @@ impl AppendCall<'_> {
         deadline: AttemptDeadline,
     ) -> Result<AttemptStep, Error> {
         let (shared, operation) = (&self.store.shared, &self.operation);
-        operation.enter(Phase::Execute);
+        operation.enter(OperationPhase::Execute);
         let is_lookup = matches!(request.target, Some(SearchTarget::EventAt(_)));
         let mut found = shared.searcher().find(request.clone(), operation, deadline).await?;
         // An append under way may have begun the epoch. A standby may show it before the primary.
@@ -181,7 +181,7 @@ impl AppendCall<'_> {
     /// none of them. Anything else is an error: the ids belong to other events.
     async fn find_stored(&self, deadline: AttemptDeadline) -> Result<Option<Appended>, Error> {
         let (shared, operation) = (&self.store.shared, &self.operation);
-        operation.enter(Phase::Execute);
+        operation.enter(OperationPhase::Execute);
         let held = shared.searcher().held_events(&self.events, operation, deadline).await?;
         let is_partial = held.len() < self.events.len();
         let other_contents = held.iter().find(|one| !one.is_same);

@@ -20,7 +20,7 @@ use crate::store::failure::{
     require_row,
 };
 use crate::store::log_state::LogState;
-use crate::telemetry::{Exchange, OperationHandle, Phase};
+use crate::telemetry::{Exchange, OperationHandle, OperationPhase};
 
 /// The answer of the server, or how long the batch waited without an answer.
 type RawAnswer = Result<Result<Option<Row>, tokio_postgres::Error>, Duration>;
@@ -107,7 +107,7 @@ impl SentBatch {
     /// Begins the exchange with the server, which has nothing else to do now.
     pub(super) fn begin_exchange(&mut self, server: &Server) {
         let operations = self.operations();
-        operations.iter().for_each(|operation| operation.enter(Phase::Execute));
+        operations.iter().for_each(|operation| operation.enter(OperationPhase::Execute));
         self.exchange = OperationHandle::batch_exchange(&operations, server);
     }
 
@@ -138,7 +138,7 @@ impl SentBatch {
         is_last: bool,
     ) -> (Batch, Result<BatchAnswer, AppendFailure>) {
         self.answered().await;
-        self.operations().iter().for_each(|operation| operation.enter(Phase::Decode));
+        self.operations().iter().for_each(|operation| operation.enter(OperationPhase::Decode));
         let exchange = self.exchange.take();
         let (batch, answer) = self.read_answer(lease, log, is_last).await;
         if let Some(exchange) = exchange {

@@ -18,7 +18,7 @@ use crate::Error;
 use crate::sql::TransactionEnd;
 use crate::store::failure::AppendFailure;
 use crate::store::yield_until::yield_until;
-use crate::telemetry::Phase;
+use crate::telemetry::OperationPhase;
 
 /// The task that takes requests from the queue and appends them in batches.
 ///
@@ -369,7 +369,7 @@ impl Worker {
 
     fn apply(&mut self, settlement: Settlement) {
         for pending in settlement.requeued.iter().flatten() {
-            pending.request.operation.enter(Phase::Queue);
+            pending.request.operation.enter(OperationPhase::Queue);
         }
         self.requeued.extend(settlement.requeued);
         for (pending, result) in settlement.replies {

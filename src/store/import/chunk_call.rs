@@ -11,7 +11,7 @@ use crate::store::deadline::AttemptDeadline;
 use crate::store::failure::{AppendFailure, may_follow_commit, outcome_unknown, with_event_ids};
 use crate::store::read_request::require_reached;
 use crate::store::staged::StagedAppend;
-use crate::telemetry::{OperationHandle, Phase};
+use crate::telemetry::{OperationHandle, OperationPhase};
 use crate::{Bookmark, Error, Event, ReadWrite, SequenceNumber};
 
 /// A call that stores a chunk, with all of its attempts.
@@ -90,7 +90,7 @@ impl<'a> ChunkCall<'a> {
                 };
                 return Ok(chunk_stored(&held, floor, &[], position));
             }
-            self.operation.enter(Phase::Acquire);
+            self.operation.enter(OperationPhase::Acquire);
             let mut lease = deadline.acquire(pool).await?;
             let staged = StagedAppend {
                 log: &shared.log,

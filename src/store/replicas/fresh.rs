@@ -7,7 +7,7 @@ use super::ReplicaSet;
 use super::server::WatchedServer;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::read_request::{Answered, ReadRequest};
-use crate::telemetry::Phase;
+use crate::telemetry::OperationPhase;
 use crate::{Bookmark, Error, RetryPolicy};
 
 impl ReplicaSet {
@@ -23,7 +23,7 @@ impl ReplicaSet {
     ) -> Result<Answered, Error> {
         let since = Instant::now().checked_sub(max_staleness);
         loop {
-            request.call.handle.enter(Phase::WaitReplica);
+            request.call.handle.enter(OperationPhase::WaitReplica);
             let head = self.primary_head(since, limit).await?;
             // The wait for the primary has a limit of its own.
             deadline.restart(retry);

@@ -12,7 +12,7 @@ use crate::pool::OnFailure;
 use crate::sql::BoundCheck;
 use crate::store::deadline::AttemptDeadline;
 use crate::store::read_request::{Answered, ReadRequest};
-use crate::telemetry::Phase;
+use crate::telemetry::OperationPhase;
 use crate::{Error, RetryPolicy, SequenceNumber};
 
 impl ReplicaSet {
@@ -83,7 +83,7 @@ impl ReplicaSet {
                 let (waited, replicas) = (began.elapsed(), self.statuses());
                 return Err(Error::ReplicaBehind { position, waited, replicas });
             }
-            request.call.handle.enter(Phase::WaitReplica);
+            request.call.handle.enter(OperationPhase::WaitReplica);
             tokio::select! {
                 () = wait.reached() => {}
                 _ = changes.changed() => tried = Tried::default(),

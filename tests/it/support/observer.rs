@@ -35,6 +35,11 @@ impl Observer {
 
     /// Exports the metrics and passes the one with `name` to `look`.
     pub fn instrument<T>(&self, name: &str, look: impl FnOnce(&Metric) -> T) -> T {
+        self.find_instrument(name, look).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    /// Exports the metrics and passes the one with `name` to `look`, if it has values.
+    fn find_instrument<T>(&self, name: &str, look: impl FnOnce(&Metric) -> T) -> Option<T> {
         self.metrics.reset();
         self.meters.force_flush().unwrap();
         let exported = self.metrics.get_finished_metrics().unwrap();
@@ -42,7 +47,7 @@ impl Observer {
             .iter()
             .flat_map(|resource| resource.scope_metrics())
             .flat_map(|scope| scope.metrics());
-        look(metrics.find(|metric| metric.name() == name).unwrap_or_else(|| panic!("no {name}")))
+        metrics.find(|metric| metric.name() == name).map(look)
     }
 
     /// Returns the values of a counter by its attributes.
@@ -71,6 +76,21 @@ impl Observer {
         })
     }
 
+    /// Returns the series of an instrument, with the store's name. There are none if the instrument
+    /// has no values.
+    pub fn series_of(&self, name: &str) -> Vec<String> {
+        let series = self.find_instrument(name, |metric| match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                sum.data_points().map(|point| full_text(point.attributes())).collect()
+            }
+            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
+                histogram.data_points().map(|point| full_text(point.attributes())).collect()
+            }
+            other => panic!("{name}: {other:?}"),
+        });
+        series.unwrap_or_default()
+    }
+
     /// Returns the values above zero of a counter by its attributes.
     pub fn counted(&self, name: &str) -> BTreeMap<String, u64> {
         let mut counted = self.counter(name);
@@ -80,7 +100,14 @@ impl Observer {
 
     /// Returns the number of operations by their attributes.
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        self.durations().into_iter().map(|(series, (count, _))| (series, count)).collect()
+        self.counts_of("eventstore.operation.duration")
+    }
+
+    /// Returns the counts above zero of a histogram by its attributes.
+    pub fn counts_of(&self, name: &str) -> BTreeMap<String, u64> {
+        let histogram = self.histogram(name).into_iter();
+        let counts = histogram.map(|(series, (count, _))| (series, count));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 
     pub fn spans(&self) -> Vec<SpanData> {
@@ -88,8 +115,14 @@ impl Observer {
     }
 }
 
-/// Renders attributes as `key=value`, sorted.
+/// Renders attributes as `key=value`, sorted. The store's name is left out, which is usually the
+/// name of a log that the test has chosen at random.
 fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
+    full_text(attributes.filter(|pair| pair.key.as_str() != "store"))
+}
+
+/// Renders all attributes as `key=value`, sorted.
+fn full_text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
     let mut pairs: Vec<_> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
     pairs.sort();
     pairs.join(" ")
