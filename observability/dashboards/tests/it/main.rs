@@ -3,6 +3,7 @@
 mod alerts;
 mod broken;
 mod dashboard;
+mod document;
 mod expression;
 mod files;
 mod metrics;

@@ -1,6 +1,9 @@
 //! The metrics in Prometheus, derived from the catalog of instruments.
 
-use eddyline::telemetry::{INSTRUMENTS, Instrument, InstrumentKind};
+use eddyline::Class;
+use eddyline::error::Reason;
+use eddyline::retry::RetryOutcome;
+use eddyline::telemetry::{HandlerKind, HandlerOutcome, INSTRUMENTS, Instrument, InstrumentKind};
 
 /// A metric that an instrument becomes.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +61,7 @@ impl Metric {
 
     /// Returns whether a label can have a value.
     pub fn has_value(self, label: &str, value: &str) -> bool {
-        let name = self.instrument.name;
-        let is_known = |(prefix, labels, values): &(&str, &str, &[&str])| {
-            name.starts_with(prefix) && *labels == label && values.contains(&value)
-        };
-        VALUES.iter().any(is_known)
+        values(self.instrument.name, label).contains(&value)
     }
 }
 
@@ -72,39 +71,61 @@ pub fn base_name(instrument: &Instrument) -> String {
     format!("{}{unit}", instrument.name.replace('.', "_"))
 }
 
-/// The values of labels that expressions select: of instruments whose names begin like that.
-const VALUES: [(&str, &str, &[&str]); 13] = [
-    ("db.client.connection", "db_client_connection_state", &["idle", "used"]),
-    // No error.
-    ("db.client.operation", "error_type", &[""]),
-    ("eventstore.errors", "class", CLASSES),
-    ("eventstore.events", "direction", &["appended", "read"]),
-    ("eventstore.handler", "kind", &["command", "query"]),
-    ("eventstore.handler", "outcome", HANDLER_OUTCOMES),
-    ("eventstore.operation", "operation", OPERATIONS),
-    ("eventstore.operation", "outcome", OUTCOMES),
-    ("eventstore.phase", "operation", OPERATIONS),
-    ("eventstore.replica.fallbacks", "reason", &["behind", "unreachable"]),
-    ("eventstore.replica.waits", "outcome", &["behind", "reached"]),
-    ("eventstore.retry.attempts", "reason", CLASSES),
-    ("eventstore.retry.outcomes", "outcome", RETRY_OUTCOMES),
+/// Returns the values of an instrument's label, if expressions select by them.
+fn values(instrument: &str, label: &str) -> Vec<&'static str> {
+    match (instrument, label) {
+        ("db.client.connection.count", "db_client_connection_state") => vec!["idle", "used"],
+        // A request without an error has no such label.
+        ("db.client.operation.duration", "error_type") => vec![""],
+        ("eventstore.errors", "class") => classes(),
+        ("eventstore.handler.duration" | "eventstore.handler.outcomes", "kind") => {
+            [HandlerKind::Command, HandlerKind::Query].map(HandlerKind::as_str).to_vec()
+        }
+        ("eventstore.handler.duration" | "eventstore.handler.outcomes", "outcome") => {
+            HANDLER_OUTCOMES.map(HandlerOutcome::as_str).to_vec()
+        }
+        ("eventstore.operation.duration" | "eventstore.operation.outcomes", "outcome") => {
+            vec!["canceled", "conflict", "error", "success", "timeout"]
+        }
+        (_, "operation") => vec!["append", "decide", "head", "import", "query", "stream"],
+        ("eventstore.retry.outcomes", "outcome") => {
+            let mut outcomes = RETRY_OUTCOMES.map(RetryOutcome::as_str).to_vec();
+            // The call was dropped.
+            outcomes.push("canceled");
+            outcomes
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn classes() -> Vec<&'static str> {
+    let permanent = [
+        Reason::Authentication,
+        Reason::Bug,
+        Reason::Invalid,
+        Reason::Permission,
+        Reason::Resource,
+        Reason::Schema,
+    ];
+    let others =
+        [Class::Canceled, Class::Conflict, Class::OutcomeUnknown, Class::Timeout, Class::Transient];
+    others.into_iter().chain(permanent.map(Class::Permanent)).map(Class::as_str).collect()
+}
+
+const HANDLER_OUTCOMES: [HandlerOutcome; 7] = [
+    HandlerOutcome::Canceled,
+    HandlerOutcome::Conflict,
+    HandlerOutcome::Error,
+    HandlerOutcome::Idempotent,
+    HandlerOutcome::Rejected,
+    HandlerOutcome::Success,
+    HandlerOutcome::Timeout,
 ];
-const CLASSES: &[&str] = &[
-    "authentication",
-    "bug",
-    "canceled",
-    "conflict",
-    "invalid",
-    "outcome_unknown",
-    "permission",
-    "resource",
-    "schema",
-    "timeout",
-    "transient",
+const RETRY_OUTCOMES: [RetryOutcome; 6] = [
+    RetryOutcome::Budget,
+    RetryOutcome::Deadline,
+    RetryOutcome::Exhausted,
+    RetryOutcome::FirstTry,
+    RetryOutcome::Permanent,
+    RetryOutcome::Recovered,
 ];
-const HANDLER_OUTCOMES: &[&str] =
-    &["canceled", "conflict", "error", "idempotent", "rejected", "success", "timeout"];
-const OPERATIONS: &[&str] = &["append", "decide", "head", "import", "query", "stream"];
-const OUTCOMES: &[&str] = &["canceled", "conflict", "error", "success", "timeout"];
-const RETRY_OUTCOMES: &[&str] =
-    &["budget", "canceled", "deadline", "exhausted", "first_try", "permanent", "recovered"];
