@@ -177,3 +177,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/tags.md")]
 struct Tags;
+
+/// Compiles the example of the page on metrics.
+#[cfg(all(doctest, feature = "telemetry"))]
+#[doc = include_str!("../docs/metrics.md")]
+struct Metrics;

@@ -32,6 +32,7 @@ mod soak;
 mod standby;
 mod stream;
 mod table;
+mod telemetry;
 
 use std::time::Instant;
 
@@ -77,6 +78,7 @@ async fn main() {
     import::run(&mut bench).await;
     decide::run(&mut bench).await;
     retry::run(&mut bench);
+    telemetry::run(&mut bench).await;
     schema::run(&mut bench).await;
     soak::run(&mut bench).await;
     profile::run(&mut bench).await;

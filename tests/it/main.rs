@@ -35,6 +35,7 @@ mod late_answers;
 mod limited_queries;
 mod limits;
 mod locked;
+mod metrics_document;
 mod operation;
 mod passwords;
 mod plans;
