@@ -1,9 +1,11 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::telemetry::{Observable, PoolLevels, PoolTelemetry};
 
 /// The limit of a pool's connections, with the numbers of open connections, of attempts to connect,
 /// and of callers that wait for a connection.
@@ -13,7 +15,10 @@ use crate::Error;
 pub(super) struct Capacity {
     max: u32,
     counts: Mutex<Counts>,
+    /// The number of open connections that callers have.
+    leased: AtomicU32,
     changes: watch::Sender<Change>,
+    telemetry: PoolTelemetry,
 }
 
 #[derive(Default)]
@@ -35,9 +40,14 @@ struct Change {
 }
 
 impl Capacity {
-    pub(super) fn new(max: u32) -> Arc<Self> {
+    pub(super) fn new(max: u32, telemetry: PoolTelemetry) -> Arc<Self> {
         let changes = watch::Sender::new(Change::default());
-        Arc::new(Self { max, counts: Mutex::default(), changes })
+        let (counts, leased) = (Mutex::default(), AtomicU32::new(0));
+        Arc::new(Self { max, counts, leased, changes, telemetry })
+    }
+
+    pub(super) fn telemetry(&self) -> &PoolTelemetry {
+        &self.telemetry
     }
 
     /// Counts a caller that waits for a connection, until the guard is dropped.
@@ -49,12 +59,21 @@ impl Capacity {
     /// Reserves a slot for an attempt to connect. Returns `None` if no slot is free, or if there
     /// are as many attempts as waiting callers.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
+        self.reserve_if(|counts| counts.pending < counts.waiting)
+    }
+
+    /// Reserves a slot for a connection that no caller has asked for.
+    pub(super) fn reserve_unasked(self: &Arc<Self>) -> Option<Slot> {
+        self.reserve_if(|_| true)
+    }
+
+    fn reserve_if(self: &Arc<Self>, is_wanted: impl Fn(&Counts) -> bool) -> Option<Slot> {
         let mut counts = self.counts();
-        if counts.pending >= counts.waiting || counts.open + counts.pending >= self.max {
+        if !is_wanted(&counts) || counts.open + counts.pending >= self.max {
             return None;
         }
         counts.pending += 1;
-        Some(Slot { capacity: self.clone(), is_open: false, failure: None })
+        Some(Slot { capacity: self.clone(), is_open: false, leased_at: None, failure: None })
     }
 
     /// Returns whether the number of open connections has reached the limit.
@@ -92,6 +111,15 @@ impl Capacity {
     }
 }
 
+impl Observable<PoolLevels> for Capacity {
+    fn state(&self) -> PoolLevels {
+        let Counts { open, waiting, .. } = *self.counts();
+        // A connection may have been leased, or closed, since the others were counted.
+        let used = self.leased.load(Ordering::Relaxed).min(open);
+        PoolLevels { max: self.max, idle: open - used, used, waiting }
+    }
+}
+
 /// A caller that waits for a connection.
 pub(super) struct Waiter<'a>(&'a Capacity);
 
@@ -105,6 +133,8 @@ impl Drop for Waiter<'_> {
 pub(super) struct Slot {
     capacity: Arc<Capacity>,
     is_open: bool,
+    /// Since when a caller has the connection, if one has it.
+    leased_at: Option<Instant>,
     failure: Option<Error>,
 }
 
@@ -122,6 +152,20 @@ impl Slot {
             false
         });
         self
+    }
+
+    /// Counts the connection as used by a caller.
+    pub(super) fn lease(&mut self) {
+        self.leased_at = Some(Instant::now());
+        self.capacity.leased.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the connection as used by no caller any more.
+    pub(super) fn release(&mut self) {
+        if let Some(leased_at) = self.leased_at.take() {
+            self.capacity.leased.fetch_sub(1, Ordering::Relaxed);
+            self.capacity.telemetry.released(leased_at.elapsed());
+        }
     }
 
     /// Frees the slot of a failed attempt.

@@ -15,12 +15,12 @@ pub(super) struct Pooled {
     session: Session,
     opened_at: Instant,
     /// Dropped after the connection.
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Pooled {
     pub(super) fn new(session: Session, slot: Slot) -> Self {
-        Self { session, opened_at: Instant::now(), _slot: slot }
+        Self { session, opened_at: Instant::now(), slot }
     }
 
     /// Returns whether to close the connection instead of reusing it.
@@ -127,6 +127,18 @@ impl Deref for CheckedOut {
 impl DerefMut for CheckedOut {
     fn deref_mut(&mut self) -> &mut Session {
         &mut self.connection
+    }
+}
+
+impl CheckedOut {
+    /// Begins the use of the connection by a caller.
+    pub(super) fn lease(&mut self) {
+        self.connection.slot.lease();
+    }
+
+    /// Ends the use of the connection.
+    pub(super) fn release(&mut self) {
+        self.connection.slot.release();
     }
 }
 

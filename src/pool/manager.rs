@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use bb8::ManageConnection;
 
@@ -10,6 +11,7 @@ use super::session::Session;
 use super::session_settings::SessionSettings;
 use crate::address::Address;
 use crate::server::Server;
+use crate::telemetry::PoolTelemetry;
 use crate::{Config, Error};
 
 /// The dialer and the capacity of a pool, and bb8's interface to them.
@@ -28,19 +30,20 @@ impl Manager {
         address: &Address,
         server: Arc<Server>,
         identity: Arc<LogIdentity>,
+        telemetry: PoolTelemetry,
     ) -> Result<Self, Error> {
         let settings = Arc::new(SessionSettings::new(config, server.role));
         let dialer = Dialer::new(config, address, server.clone(), settings, identity)?;
-        let capacity = Capacity::new(config.max_connections);
+        let capacity = Capacity::new(config.max_connections, telemetry);
         Ok(Self { server, dialer: Arc::new(dialer), capacity, only_appends: false })
     }
 
     /// Returns a manager of connections to the same server that only append. Their statements have
     /// generic plans.
-    pub(super) fn for_appends(&self, config: &Config) -> Self {
+    pub(super) fn for_appends(&self, config: &Config, telemetry: PoolTelemetry) -> Self {
         let settings = Arc::new(SessionSettings::for_appends(config));
         let dialer = Arc::new(self.dialer.with_settings(settings));
-        let capacity = Capacity::new(super::MAX_APPEND_CONNECTIONS);
+        let capacity = Capacity::new(super::MAX_APPEND_CONNECTIONS, telemetry);
         Self { server: self.server.clone(), dialer, capacity, only_appends: true }
     }
 
@@ -48,9 +51,16 @@ impl Manager {
         &self.server
     }
 
-    /// Opens a connection outside of the pool.
+    /// Opens a connection. It records each attempt that ends.
     pub(super) async fn open(&self) -> Result<Session, Error> {
-        self.dialer.connect().await
+        let began = Instant::now();
+        let opened = self.dialer.connect().await;
+        let telemetry = self.capacity.telemetry();
+        match &opened {
+            Ok(_) => telemetry.opened(began.elapsed()),
+            Err(error) => telemetry.failed(error.class()),
+        }
+        opened
     }
 }
 

@@ -30,6 +30,7 @@ use crate::address::Address;
 use crate::error::BoxError;
 use crate::log_name::LogName;
 use crate::server::Server;
+use crate::telemetry::PoolTelemetry;
 use crate::{Class, Config, Error, Role};
 
 /// A pool of connections to one server.
@@ -57,16 +58,28 @@ impl Pool {
         address: &Address,
         server: Arc<Server>,
         identity: Arc<LogIdentity>,
+        telemetry: PoolTelemetry,
     ) -> Result<Self, Error> {
-        let manager = Manager::new(config, address, server, identity)?;
+        let manager = Manager::new(config, address, server, identity, telemetry)?;
         Ok(Self::new(config, manager, bb8::Pool::builder()))
     }
 
-    /// Creates the pool of the server that a configuration names first, as the primary.
-    pub(crate) fn of_primary(config: &Config, log: &LogName) -> Result<Self, Error> {
+    /// Creates the pool of the server that a configuration names first, as the primary. Without
+    /// telemetry, it belongs to no store.
+    pub(crate) fn of_primary(
+        config: &Config,
+        log: &LogName,
+        telemetry: Option<PoolTelemetry>,
+    ) -> Result<Self, Error> {
         let address = &config.servers.first().expect("a configuration names a server").address;
         let server = Server::new(Role::Primary, "primary", address, log);
-        Self::of_server(config, address, Arc::new(server), Arc::default())
+        Self::of_server(
+            config,
+            address,
+            Arc::new(server),
+            Arc::default(),
+            telemetry.unwrap_or_else(PoolTelemetry::none),
+        )
     }
 
     /// Creates the pool of the connections that only append. No connection is opened yet.
@@ -74,9 +87,9 @@ impl Pool {
     /// They are separate from the store's other connections, so that appends which wait for the
     /// log's lock do not block reads. Usually one connection is in use, and always the same one,
     /// because the store knows which events that connection has seen.
-    pub(crate) fn for_appends(&self, config: &Config) -> Self {
+    pub(crate) fn for_appends(&self, config: &Config, telemetry: PoolTelemetry) -> Self {
         let builder = bb8::Pool::builder().queue_strategy(QueueStrategy::Lifo);
-        Self::new(config, self.manager.for_appends(config), builder)
+        Self::new(config, self.manager.for_appends(config, telemetry), builder)
     }
 
     fn new(config: &Config, manager: Manager, builder: bb8::Builder<Manager>) -> Self {
@@ -99,6 +112,17 @@ impl Pool {
 
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    /// Shows the connections and the waiting callers in metrics, as long as the pool exists or one
+    /// of its connections is in use.
+    pub(crate) fn observe(&self) {
+        let capacity = Arc::downgrade(&self.manager.capacity);
+        self.telemetry().observe(capacity);
+    }
+
+    fn telemetry(&self) -> &PoolTelemetry {
+        self.manager.capacity.telemetry()
     }
 
     /// Refuses a log with another identity than the store's. The first server that is asked tells
@@ -124,9 +148,7 @@ impl Pool {
 
     /// Adds a connection that was opened outside of the pool, if there is capacity for it.
     pub(crate) fn add(&self, session: Session) {
-        let capacity = &self.manager.capacity;
-        let _waiting = capacity.wait();
-        if let Some(slot) = capacity.reserve() {
+        if let Some(slot) = self.manager.capacity.reserve_unasked() {
             self.idle.add(Pooled::new(session, slot.opened()));
         }
     }
@@ -148,8 +170,16 @@ impl Pool {
     pub(crate) async fn acquire_or(&self, on_failure: OnFailure) -> Result<Lease, Error> {
         let began = Instant::now();
         match timeout(self.acquire_timeout, self.wait(on_failure)).await {
-            Ok(acquired) => acquired,
-            Err(elapsed) => Err(self.timed_out(began, elapsed)),
+            Ok(acquired) => {
+                if acquired.is_ok() {
+                    self.telemetry().acquired(began.elapsed());
+                }
+                acquired
+            }
+            Err(elapsed) => {
+                self.telemetry().timed_out();
+                Err(self.timed_out(began, elapsed))
+            }
         }
     }
 
@@ -204,9 +234,9 @@ impl Pool {
     /// is free for attempts on other runtimes.
     fn start_attempt(&self) {
         let Some(slot) = self.manager.capacity.reserve() else { return };
-        let (dialer, idle) = (self.manager.dialer.clone(), self.idle.clone());
+        let (manager, idle) = (self.manager.clone(), self.idle.clone());
         tokio::spawn(async move {
-            match dialer.connect().await {
+            match manager.open().await {
                 Ok(session) => idle.add(Pooled::new(session, slot.opened())),
                 Err(error) => slot.fail(error),
             }
@@ -222,9 +252,13 @@ impl Pool {
     }
 
     /// Leases a connection, unless it is known to be unusable. No request is sent to find out.
-    fn lease(&self, connection: CheckedOut) -> Option<Lease> {
+    fn lease(&self, mut connection: CheckedOut) -> Option<Lease> {
         // Dropping a spent connection frees its slot.
-        (!connection.is_spent()).then_some(Lease(connection))
+        if connection.is_spent() {
+            return None;
+        }
+        connection.lease();
+        Some(Lease(connection))
     }
 
     /// Returns whether to fail with this error instead of waiting for another connection.
@@ -283,6 +317,12 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Session {
         &mut self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 

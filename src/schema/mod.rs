@@ -94,7 +94,7 @@ impl Schema {
     pub async fn migrate(self) -> Result<(), Error> {
         let log = self.config.check()?;
         let grants = self.grants(&log)?;
-        let primary = Pool::of_primary(&self.config, &log)?;
+        let primary = Pool::of_primary(&self.config, &log, None)?;
         let mut session = primary.connect().await?;
         migration::migrate(&mut session, &log, &grants).await
     }

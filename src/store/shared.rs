@@ -53,10 +53,14 @@ impl Writer {
         log: &Arc<LogState>,
         telemetry: &StoreTelemetry,
     ) -> Result<Self, Error> {
-        let pool = Pool::of_primary(config, &log.name)?;
-        let for_appends = pool.for_appends(config);
+        let pool = Pool::of_primary(config, &log.name, Some(telemetry.pool("primary")))?;
+        let for_appends = pool.for_appends(config, telemetry.pool("primary-appends"));
+        pool.observe();
+        for_appends.observe();
         let searcher = Searcher::new(log.clone(), for_appends.clone(), pool.clone());
         let appender = Appender::new(config, for_appends, log.clone());
+        let queue = Arc::downgrade(&appender);
+        telemetry.observe_queue(queue);
         let hosts = HostWatchers::new(config, &log.name, pool.identity(), telemetry)?;
         Ok(Self { pool, appender, searcher, hosts })
     }

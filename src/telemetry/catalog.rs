@@ -140,21 +140,21 @@ pub(super) const CONNECTION_TIMEOUTS: Instrument = Instrument::counter(
     "db.client.connection.timeouts",
     "{timeout}",
     &["store", POOL_NAME],
-    "callers that got no connection in time",
+    "callers that got no connection within the acquire timeout",
 );
 pub(super) const CONNECTION_CREATE_TIME: Instrument = Instrument::histogram(
     "db.client.connection.create_time",
     "s",
     SECONDS,
     &["store", POOL_NAME],
-    "time to open a connection, from the look-up of the host to the end of the login",
+    "time to open a connection, from the look-up of the first host to the end of the login",
 );
 pub(super) const CONNECTION_WAIT_TIME: Instrument = Instrument::histogram(
     "db.client.connection.wait_time",
     "s",
     SECONDS,
     &["store", POOL_NAME],
-    "time until a caller got a connection",
+    "time from the call until a caller got a connection; 0 or nearly 0 if one was idle",
 );
 pub(super) const CONNECTION_USE_TIME: Instrument = Instrument::histogram(
     "db.client.connection.use_time",
@@ -167,7 +167,8 @@ pub(super) const CONNECTION_FAILURES: Instrument = Instrument::counter(
     "eventstore.connection.failures",
     "{failure}",
     &["store", POOL_NAME, "class"],
-    "attempts to open a connection that failed, also those after which a caller waited on",
+    "attempts to open a connection that failed on all hosts, also those that no caller sees: \
+     those after which a caller waited on, and those of watchers",
 );
 pub(super) const OPERATION_DURATION: Instrument = Instrument::histogram(
     "eventstore.operation.duration",
@@ -206,7 +207,7 @@ pub(super) const APPEND_QUEUE: Instrument = Instrument::level(
     "eventstore.append.queue",
     "{append}",
     &["store"],
-    "appends that wait now to be sent",
+    "appends that wait now for their batch to be sent",
 );
 pub(super) const CONFLICTS: Instrument = Instrument::counter(
     "eventstore.conflicts",
@@ -247,13 +248,13 @@ pub(super) const REPLICA_LAG: Instrument = Instrument::gauge(
     "eventstore.replica.lag",
     "{event}",
     &["store", "server"],
-    "events that the store knows of, and that a replica has not shown in its last answer",
+    "positions that the store knows of, and that a replica has not shown in its last answer",
 );
 pub(super) const REPLICA_DELAY: Instrument = Instrument::gauge(
     "eventstore.replica.delay",
     "s",
     &["store", "server"],
-    "how long the store has known of events that a replica has not shown yet",
+    "how long the store has known of the first position that a replica has not shown; 0 if none",
 );
 pub(super) const REPLICA_FALLBACKS: Instrument = Instrument::counter(
     "eventstore.replica.fallbacks",

@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::levels::{Observable, PoolLevels, QueueLevel, ReplicaLevels};
 use super::{HandlerKind, HandlerOutcome, OperationName, OperationPhase, Request};
 use crate::server::Server;
 use crate::{Class, Error, Role};
@@ -83,6 +84,36 @@ impl StoreTelemetry {
     pub(crate) fn background(&self) -> OperationHandle {
         OperationHandle {}
     }
+
+    pub(crate) fn pool(&self, _: &str) -> PoolTelemetry {
+        PoolTelemetry {}
+    }
+
+    pub(crate) fn observe_queue(&self, _: Weak<dyn Observable<QueueLevel>>) {}
+
+    pub(crate) fn observe_replicas(&self, _: Weak<dyn Observable<Vec<ReplicaLevels>>>) {}
+}
+
+/// The telemetry of a pool that records nothing.
+#[derive(Clone)]
+pub(crate) struct PoolTelemetry {}
+
+impl PoolTelemetry {
+    pub(crate) fn none() -> Self {
+        Self {}
+    }
+
+    pub(crate) fn observe(&self, _: Weak<dyn Observable<PoolLevels>>) {}
+
+    pub(crate) fn opened(&self, _: Duration) {}
+
+    pub(crate) fn failed(&self, _: Class) {}
+
+    pub(crate) fn acquired(&self, _: Duration) {}
+
+    pub(crate) fn timed_out(&self) {}
+
+    pub(crate) fn released(&self, _: Duration) {}
 }
 
 /// An operation that is not recorded.

@@ -6,6 +6,7 @@
 mod catalog;
 mod handler_kind;
 mod handler_outcome;
+mod levels;
 mod operation_name;
 mod phase;
 mod request;
@@ -28,6 +29,8 @@ mod operation;
 #[cfg(feature = "telemetry")]
 mod phase_clock;
 #[cfg(feature = "telemetry")]
+mod pool;
+#[cfg(feature = "telemetry")]
 mod providers;
 #[cfg(feature = "telemetry")]
 mod retry;
@@ -45,12 +48,15 @@ mod store;
 pub use self::catalog::{INSTRUMENTS, Instrument, InstrumentKind};
 pub use self::handler_kind::HandlerKind;
 pub use self::handler_outcome::HandlerOutcome;
+pub(crate) use self::levels::{Observable, PoolLevels, QueueLevel, ReplicaLevels};
 pub(crate) use self::operation_name::OperationName;
 pub(crate) use self::phase::OperationPhase;
 pub(crate) use self::request::Request;
 
 #[cfg(not(feature = "telemetry"))]
-pub(crate) use self::disabled::{Exchange, Operation, OperationHandle, RetryCall, StoreTelemetry};
+pub(crate) use self::disabled::{
+    Exchange, Operation, OperationHandle, PoolTelemetry, RetryCall, StoreTelemetry,
+};
 #[cfg(not(feature = "telemetry"))]
 pub use self::disabled::{Handler, Telemetry};
 #[cfg(feature = "telemetry")]
@@ -59,6 +65,8 @@ pub(crate) use self::exchange::Exchange;
 pub use self::handler::Handler;
 #[cfg(feature = "telemetry")]
 pub(crate) use self::operation::{Operation, OperationHandle};
+#[cfg(feature = "telemetry")]
+pub(crate) use self::pool::PoolTelemetry;
 #[cfg(feature = "telemetry")]
 pub use self::providers::Telemetry;
 #[cfg(feature = "telemetry")]

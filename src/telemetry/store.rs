@@ -189,7 +189,7 @@ impl StoreSeries {
 }
 
 /// The classes of failed operations. A conflict is counted as such, not as an error.
-const ERROR_CLASSES: [Class; 10] = [
+pub(super) const ERROR_CLASSES: [Class; 10] = [
     Class::Canceled,
     Class::OutcomeUnknown,
     Class::Permanent(Reason::Authentication),

@@ -29,7 +29,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("address", &[]),
     ("config", &["address", "log_name", "retry", "telemetry"]),
     ("log_name", &[]),
-    ("pool", &["address", "config", "log_name", "server", "sql", "tls"]),
+    ("pool", &["address", "config", "log_name", "server", "sql", "telemetry", "tls"]),
     ("retry", &["telemetry"]),
     ("schema", &["config", "log_name", "pool", "server", "sql"]),
     ("server", &["address", "log_name"]),

@@ -57,6 +57,8 @@ mod sequence;
 mod sequence_numbers;
 mod support;
 mod telemetry;
+mod telemetry_pool;
+mod telemetry_replicas;
 mod union;
 mod unknown;
 mod values;

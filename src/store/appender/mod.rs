@@ -12,10 +12,11 @@ mod plan;
 mod queue;
 mod queue_claim;
 mod request;
+mod requeued;
 mod settle;
 mod worker;
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use super::outcome::AppendOutcome;
 use crate::config::QueueFull;
 use crate::pool::Pool;
 use crate::server::Server;
+use crate::telemetry::{Observable, QueueLevel};
 use crate::{Config, Error, Event};
 
 /// The appender to a log, which all clones of a store share.
@@ -43,6 +45,8 @@ pub(super) struct Appender {
     log: Arc<LogState>,
     pool: Pool,
     queue: Mutex<Queue>,
+    /// How many requests the workers send again before those in the queue.
+    requeued: AtomicUsize,
     /// One permit for each request that may wait.
     permits: Arc<Semaphore>,
     next_batch_number: AtomicI64,
@@ -62,6 +66,7 @@ impl Appender {
             log,
             pool,
             queue: Mutex::default(),
+            requeued: AtomicUsize::new(0),
             permits: Arc::new(Semaphore::new(config.append_queue)),
             next_batch_number: AtomicI64::new(0),
             cached_tail: Mutex::default(),
@@ -181,6 +186,13 @@ impl Appender {
 
     fn cached_tail(&self) -> MutexGuard<'_, Option<CachedTail>> {
         self.cached_tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observable<QueueLevel> for Appender {
+    fn state(&self) -> QueueLevel {
+        let requeued = self.requeued.load(Ordering::Relaxed);
+        QueueLevel { waiting: self.queue().len() + requeued }
     }
 }
 

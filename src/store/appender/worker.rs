@@ -13,12 +13,12 @@ use super::inline_task::{InlineTask, WakeHandle};
 use super::plan::{self, Batch, Plan, Validation};
 use super::queue::PendingAppend;
 use super::queue_claim::{MAX_BATCH_TIME, QueueClaim};
+use super::requeued::Requeued;
 use super::settle::{Settlement, settle, settle_failure};
 use crate::Error;
 use crate::sql::TransactionEnd;
 use crate::store::failure::AppendFailure;
 use crate::store::yield_until::yield_until;
-use crate::telemetry::OperationPhase;
 
 /// The task that takes requests from the queue and appends them in batches.
 ///
@@ -29,10 +29,7 @@ use crate::telemetry::OperationPhase;
 pub(super) struct Worker {
     appender: Arc<Appender>,
     task: Weak<InlineTask>,
-    /// Requests to send before those in the queue, each group as a batch. The last group is sent
-    /// first. Groups of a batch and of the batch that was pipelined behind it may be in any order:
-    /// the later batch does not depend on the earlier one.
-    requeued: Vec<Vec<PendingAppend>>,
+    requeued: Requeued,
     claim: QueueClaim,
     /// How many requests the last batch had.
     last_batch_size: usize,
@@ -43,7 +40,8 @@ impl Worker {
     pub(super) fn start(appender: Arc<Appender>) {
         InlineTask::start(|task| {
             let claim = QueueClaim::new(appender.clone());
-            Self { appender, task, requeued: Vec::new(), claim, last_batch_size: 0 }.run()
+            let requeued = Requeued::new(appender.clone());
+            Self { appender, task, requeued, claim, last_batch_size: 0 }.run()
         });
     }
 
@@ -368,9 +366,6 @@ impl Worker {
     }
 
     fn apply(&mut self, settlement: Settlement) {
-        for pending in settlement.requeued.iter().flatten() {
-            pending.request.operation.enter(OperationPhase::Queue);
-        }
         self.requeued.extend(settlement.requeued);
         for (pending, result) in settlement.replies {
             pending.reply(self.appender.pool.server(), result);

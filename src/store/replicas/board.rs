@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::ledger::Ledger;
+use super::progress::Progress;
 use super::waiters::Waiters;
 
 /// What the servers of a store, their watchers and the reads have in common.
 pub(super) struct Board {
     pub(super) waiters: Arc<Waiters>,
+    pub(super) progress: Arc<Progress>,
     changes: watch::Sender<()>,
     ledger: Mutex<Ledger>,
     /// What the server that was chosen last had been given before.
@@ -19,6 +21,7 @@ impl Board {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             waiters: Arc::default(),
+            progress: Arc::default(),
             changes: watch::Sender::new(()),
             ledger: Mutex::default(),
             given: AtomicU64::new(0),

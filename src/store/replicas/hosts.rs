@@ -33,8 +33,10 @@ impl HostWatchers {
             if host.driver.get_application_name().is_none() {
                 host.driver.application_name("eddyline primary");
             }
+            // No caller gets one of its connections, so only attempts to connect are counted.
+            let pool = telemetry.pool("primary");
             // A host may be a standby, and its watcher writes nothing.
-            let server = WatchedServer::new(config, log, identity, "primary", host.into())?;
+            let server = WatchedServer::new(config, log, identity, "primary", host.into(), pool)?;
             Ok(Watcher {
                 server,
                 board: board.clone(),

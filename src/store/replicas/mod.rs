@@ -2,11 +2,13 @@
 
 mod board;
 mod choice;
+mod first_seen;
 mod fresh;
 mod health;
 mod hosts;
 mod ledger;
 mod patience;
+mod progress;
 mod route;
 mod select;
 mod server;
@@ -64,12 +66,16 @@ impl ReplicaSet {
             names: AtomicUsize::new(0),
             telemetry,
         };
+        let progress = Arc::downgrade(&set.board.progress);
+        set.telemetry.observe_replicas(progress);
         for replica in &config.servers {
             let server = set.server(replica)?;
             set.insert(server)?;
         }
         if let Some((address, fallback)) = &config.primary {
-            set.primary = Some((set.primary_server(address)?, *fallback));
+            let primary = set.primary_server(address)?;
+            set.board.progress.add(&primary.pool.server().name, false);
+            set.primary = Some((primary, *fallback));
             if *fallback != Fallback::Never {
                 set.telemetry.announce_fallbacks();
             }
@@ -89,13 +95,21 @@ impl ReplicaSet {
                 return Err(Error::invalid_config("primary", reason));
             }
         };
-        WatchedServer::new(&self.config, &self.log, &self.identity, "primary", address.into())
+        self.watched("primary".into(), address.into())
     }
 
     /// Makes a server with a name that no other one had.
     fn server(&self, replica: &Replica) -> Result<Arc<WatchedServer>, Error> {
         let name = format!("replica-{}", self.names.fetch_add(1, Ordering::Relaxed));
-        WatchedServer::new(&self.config, &self.log, &self.identity, name, replica.clone())
+        self.watched(name, replica.clone())
+    }
+
+    fn watched(&self, name: String, replica: Replica) -> Result<Arc<WatchedServer>, Error> {
+        let telemetry = self.telemetry.pool(&name);
+        let (config, log, identity) = (&self.config, &self.log, &self.identity);
+        let server = WatchedServer::new(config, log, identity, name, replica, telemetry)?;
+        server.pool.observe();
+        Ok(server)
     }
 
     fn servers(&self) -> Arc<[Arc<WatchedServer>]> {
@@ -156,6 +170,7 @@ impl ReplicaSet {
         let mut servers = self.write();
         check_new(&server, &servers)?;
         self.telemetry.announce_replica(server.pool.server());
+        self.board.progress.add(&server.pool.server().name, true);
         *servers = servers.iter().cloned().chain([server]).collect();
         Ok(())
     }
@@ -177,6 +192,7 @@ impl ReplicaSet {
         drop(servers);
         removed.watch.stop();
         self.board.ledger().remove(&removed.pool.server().name);
+        self.board.progress.remove(&removed.pool.server().name);
         self.board.announce_change();
         Ok(())
     }
@@ -220,6 +236,8 @@ impl Drop for ReplicaSet {
         for server in self.servers().iter().chain(self.primary()) {
             server.watch.stop();
         }
+        // Reads in flight keep what is known of the servers, which grows old.
+        self.board.progress.clear();
     }
 }
 

@@ -14,6 +14,7 @@ use crate::log_name::LogName;
 use crate::pool::{LogIdentity, Pool};
 use crate::server::Server;
 use crate::sql::EpochList;
+use crate::telemetry::PoolTelemetry;
 use crate::{Bookmark, Config, Error, Replica, ReplicaState, ReplicaStatus, Role, SequenceNumber};
 
 /// A server of a read-only store, with what the store knows of it.
@@ -63,9 +64,10 @@ impl WatchedServer {
         identity: &Arc<LogIdentity>,
         name: impl Into<Arc<str>>,
         replica: Replica,
+        telemetry: PoolTelemetry,
     ) -> Result<Arc<Self>, Error> {
         let server = Arc::new(Server::new(Role::Replica, name, &replica.address, log));
-        let pool = Pool::of_server(config, &replica.address, server, identity.clone())?;
+        let pool = Pool::of_server(config, &replica.address, server, identity.clone(), telemetry)?;
         let known = Known {
             health: Health::up(Instant::now()),
             patience: Patience::default(),
@@ -154,9 +156,14 @@ impl WatchedServer {
             let epoch = known.head().and_then(Bookmark::epoch);
             (known.health.is_up(), known.health.is_out(), known.fault, epoch)
         };
-        let before = state(&known);
-        update(&mut known, Instant::now());
+        let (before, shown) = (state(&known), known.shown());
+        let now = Instant::now();
+        update(&mut known, now);
         let has_changed = before != state(&known);
+        if shown != known.shown() {
+            // While `known` is locked, so that a later answer is recorded later.
+            board.progress.set(&self.pool.server().name, known.shown(), now);
+        }
         let head = known.usable_head();
         drop(known);
         if has_changed {
@@ -226,6 +233,13 @@ impl Known {
     /// Returns the position that the server is known to have reached.
     pub(super) fn head(&self) -> Option<Bookmark> {
         self.last.map(|last| last.state.head)
+    }
+
+    /// Returns the position that the server is known to have reached in the history of the store's
+    /// log.
+    fn shown(&self) -> Option<SequenceNumber> {
+        let is_other = matches!(self.fault, Some(ReplicaState::Diverged | ReplicaState::OtherLog));
+        self.head().map(Bookmark::position).filter(|_| !is_other)
     }
 
     /// Returns the position that reads may find at the server now.

@@ -3,6 +3,7 @@
 mod connection_pooler;
 mod fragile;
 mod observer;
+mod points;
 mod replicated;
 mod secure;
 mod triggers;
@@ -20,6 +21,7 @@ use tokio_postgres::{Client, NoTls};
 pub use self::connection_pooler::ConnectionPooler;
 pub use self::fragile::Fragile;
 pub use self::observer::{Observer, attribute, series};
+pub use self::points::Point;
 pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};
 pub use self::triggers::{
