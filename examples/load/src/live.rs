@@ -30,12 +30,12 @@ pub async fn show(
 /// Returns the line that describes the state of a load.
 fn line(totals: &Totals, asked: Option<f64>) -> String {
     let Totals { elapsed, due: _, begun: _, late, outcomes, lost_rounds, recent } = totals;
-    let done = recent.last().map_or(0, |second| second.ended);
+    let done = recent.last().map_or(0, Second::ended);
     let rate = match asked {
         Some(asked) => format!("{done} of {asked:.0}/s"),
         None => format!("{done}/s"),
     };
-    let p99 = match recent.iter().rev().find_map(|second| second.p99) {
+    let p99 = match recent.iter().rev().find_map(Second::p99) {
         Some(p99) => format!("p99 {p99:.1} ms {}", sparkline(recent)),
         None => "p99 unknown".to_owned(),
     };
@@ -68,7 +68,7 @@ fn shares(outcomes: &Outcomes) -> String {
 /// The lowest bar stands for the lowest value. Each step up doubles the value, or is larger if the
 /// values differ by more than the bars can show.
 fn sparkline(seconds: &[Second]) -> String {
-    let values = seconds.iter().filter_map(|second| second.p99).map(|p99| p99.max(SMALLEST));
+    let values = seconds.iter().filter_map(Second::p99).map(|p99| p99.max(SMALLEST));
     let (low, high) = values
         .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let highest_bar = (BARS.len() - 1) as f64;
@@ -77,7 +77,7 @@ fn sparkline(seconds: &[Second]) -> String {
         let doublings = (p99.max(SMALLEST) / low).log2();
         BARS[(doublings / doublings_per_bar).round() as usize]
     };
-    seconds.iter().map(|second| second.p99.map_or(' ', bar)).collect()
+    seconds.iter().map(|second| second.p99().map_or(' ', bar)).collect()
 }
 
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -88,9 +88,15 @@ const SMALLEST: f64 = 0.001;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Distribution;
 
     fn second(p99: impl Into<Option<f64>>) -> Second {
-        Second { ended: 250, p99: p99.into() }
+        let p99 = p99.into();
+        let count = u64::from(p99.is_some());
+        let commands = Distribution { count, p99: p99.unwrap_or(0.0), ..Distribution::default() };
+        let outcomes = Outcomes { success: 250, ..Outcomes::default() };
+        let operations = [("AddBookCopy", outcomes)].into();
+        Second { operations, commands, ..Second::default() }
     }
 
     #[test]

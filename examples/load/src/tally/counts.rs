@@ -92,6 +92,7 @@ impl Counts {
     pub fn due(&mut self, intended: Duration, operations: u64) {
         self.due += operations;
         self.windows.due(intended, operations);
+        self.recent.due(operations);
         self.lap.due(operations);
     }
 
@@ -102,6 +103,7 @@ impl Counts {
         if is_late {
             self.late += 1;
             self.windows.late();
+            self.recent.late();
         }
     }
 
@@ -110,6 +112,7 @@ impl Counts {
         self.advance(now);
         self.impossible += 1;
         self.windows.impossible();
+        self.recent.impossible();
         self.lap.impossible();
     }
 
@@ -154,8 +157,13 @@ impl Counts {
             late: self.late,
             outcomes: self.outcomes(),
             lost_rounds: self.lost_rounds,
-            recent: self.recent.seconds(),
+            recent: self.recent.last(SECONDS_OF_TOTALS),
         }
+    }
+
+    /// Returns the complete seconds of the last minutes that began after another one.
+    pub fn seconds(&self, after: Option<u64>) -> Vec<Second> {
+        self.recent.after(after)
     }
 
     /// Returns all counts and latencies.
@@ -245,3 +253,5 @@ pub fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
 
 /// The maximum number of different error texts.
 const MAX_ERRORS: usize = 10;
+/// The number of seconds in [`Totals::recent`].
+const SECONDS_OF_TOTALS: usize = 30;

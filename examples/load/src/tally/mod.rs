@@ -145,6 +145,12 @@ impl Tally {
         self.counts_now().totals()
     }
 
+    /// Returns the complete seconds of the last five minutes, the newest one last. With `after`,
+    /// those that began later than this second of the load.
+    pub fn seconds(&self, after: Option<u64>) -> Vec<Second> {
+        self.counts_now().seconds(after)
+    }
+
     /// Returns the counts since the last call, or since the start of the load.
     pub fn lap(&self) -> Lap {
         self.counts_now().lap()

@@ -26,6 +26,17 @@ struct Drawn {
 }
 
 impl Drawn {
+    /// A command that ends at the time of the last complete second.
+    const LAST: Self = Self {
+        operation: 0,
+        status: 0,
+        at: 60_000,
+        waited: 0,
+        served: 0,
+        lost_rounds: 0,
+        retries: 0,
+    };
+
     fn ended(&self, tally: &Tally) -> Ended {
         let (operation, group) = OPERATIONS[self.operation];
         let status = STATUSES[self.status];
@@ -111,6 +122,46 @@ proptest! {
         prop_assert_eq!(&reads, &all.reads_by_server);
         let length: f64 = windows.iter().map(|window| window.seconds).sum();
         prop_assert!((length - seconds).abs() < 1e-6);
+    }
+
+    /// The sums of the seconds are the totals, and seconds that are asked for in parts are the same.
+    #[test]
+    fn seconds_add_up_to_the_totals(drawn in any_operations(), part in 0..30_u64) {
+        let tally = counted(&drawn);
+        // All seconds are complete a minute later.
+        tally.due(tally.settings().start + Duration::from_secs(60), 0);
+        tally.ended(&Drawn::LAST.ended(&tally));
+        let all = tally.snapshot();
+
+        let seconds = tally.seconds(None);
+
+        let mut operations: BTreeMap<String, Outcomes> = BTreeMap::new();
+        for (name, outcomes) in seconds.iter().flat_map(|second| &second.operations) {
+            operations.entry((*name).to_owned()).or_default().merge(*outcomes);
+        }
+        let mut reads = BTreeMap::new();
+        for (server, count) in seconds.iter().flat_map(|second| &second.reads_by_server) {
+            *reads.entry(server.clone()).or_default() += count;
+        }
+        let mut expected = all.operations;
+        let last = expected.get_mut(OPERATIONS[Drawn::LAST.operation].0).unwrap();
+        last.outcomes.success -= 1;
+        prop_assert_eq!(sum(&seconds, |second| second.due), drawn.len() as u64);
+        for (name, figures) in expected {
+            let counted = operations.remove(&name).unwrap_or_default();
+            prop_assert_eq!(counted, figures.outcomes, "{}", name);
+        }
+        prop_assert!(operations.is_empty());
+        prop_assert_eq!(sum(&seconds, |second| second.commands.count), all.commands.latency.count - 1);
+        prop_assert_eq!(sum(&seconds, |second| second.queries.count), all.queries.latency.count);
+        prop_assert_eq!(sum(&seconds, |second| second.events_read), all.events_read);
+        prop_assert_eq!(sum(&seconds, |second| second.lost_rounds), all.lost_rounds);
+        prop_assert_eq!(sum(&seconds, |second| second.escalations), all.escalations);
+        prop_assert_eq!(sum(&seconds, |second| second.retries), all.retries);
+        prop_assert_eq!(reads, all.reads_by_server);
+        prop_assert_eq!(seconds.last().unwrap().waiting, 0);
+        let (before, after) = seconds.split_at(part as usize + 1);
+        prop_assert_eq!(tally.seconds(Some(before.last().unwrap().at)), after);
     }
 
     /// The sums of the operations are the totals, and each operation ends in one way.

@@ -203,8 +203,8 @@ async fn totals_show_the_last_seconds() {
 
     let totals = tally.totals();
 
-    let ended: Vec<u64> = totals.recent.iter().map(|second| second.ended).collect();
-    let has_p99: Vec<bool> = totals.recent.iter().map(|second| second.p99.is_some()).collect();
+    let ended: Vec<u64> = totals.recent.iter().map(Second::ended).collect();
+    let has_p99: Vec<bool> = totals.recent.iter().map(|second| second.p99().is_some()).collect();
     assert_eq!(ended, [1, 0, 2]);
     assert_eq!(has_p99, [true, false, true]);
     assert_eq!(totals.outcomes.success, 3);
@@ -218,5 +218,5 @@ async fn seconds_before_the_last_thirty_are_not_kept() {
 
     let recent = tally.totals().recent;
 
-    assert!(recent.len() <= 30 && recent.iter().all(|second| second.ended == 0));
+    assert!(recent.len() <= 30 && recent.iter().all(|second| second.ended() == 0));
 }
