@@ -17,6 +17,7 @@
 //! - [`servers`], [`faults`], [`observer`]: the servers, the faults at given times, and what the
 //!   servers' own statistics say.
 //! - [`audit`]: reads the log and compares it with the rules and the replies.
+//! - [`charts`]: the code for charts, which the pages share.
 //! - [`report`]: the result, as text, JSON and a page; and the comparison of two results.
 //! - [`machine`]: the machine that runs the generator, and what this process takes of it.
 //! - [`args`], [`setup`]: the options of the program, and what they say once they are checked.
@@ -24,6 +25,7 @@
 
 pub mod args;
 pub mod audit;
+pub mod charts;
 pub mod city;
 pub mod clients;
 pub mod clock;

@@ -1,24 +1,19 @@
 //! The page of a report.
 
 use super::Report;
+use crate::charts::assembled;
 
 /// Returns the report as a page that needs no other file and no network.
 pub fn page(report: &Report) -> String {
-    let parts = [
-        ("/* uplot.css */", include_str!("page/uplot/uPlot.min.css")),
-        ("/* page.css */", include_str!("page/page.css")),
-        ("/* uplot.js */", include_str!("page/uplot/uPlot.iife.min.js")),
-        ("/* value.js */", include_str!("page/value.js")),
-        ("/* chart.js */", include_str!("page/chart.js")),
-        ("/* bars.js */", include_str!("page/bars.js")),
-        ("/* tables.js */", include_str!("page/tables.js")),
-        ("/* charts.js */", include_str!("page/charts.js")),
-        ("/* page.js */", include_str!("page/page.js")),
-    ];
-    let page = parts.into_iter().fold(TEMPLATE.to_owned(), |page, (name, text)| {
-        debug_assert!(page.contains(name), "{name} is not in the page");
-        page.replacen(name, text, 1)
-    });
+    let page = assembled(
+        include_str!("page/page.html"),
+        &[
+            ("/* page.css */", include_str!("page/page.css")),
+            ("/* tables.js */", include_str!("page/tables.js")),
+            ("/* charts.js */", include_str!("page/charts.js")),
+            ("/* page.js */", include_str!("page/page.js")),
+        ],
+    );
     // The report comes last, since its texts may contain the name of a part.
     page.replacen("/* report.json */", &inlined(&report.to_compact_json()), 1)
 }
@@ -28,8 +23,6 @@ pub fn page(report: &Report) -> String {
 fn inlined(json: &str) -> String {
     json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
-
-const TEMPLATE: &str = include_str!("page/page.html");
 
 #[cfg(test)]
 mod tests {

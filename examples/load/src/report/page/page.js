@@ -21,16 +21,6 @@ function showSummary(report) {
   );
 }
 
-function tile(name, number, detail) {
-  return element(
-    "div",
-    {},
-    element("div", { class: "name" }, name),
-    element("div", { class: "number" }, ...number),
-    element("div", { class: "detail" }, ...detail),
-  );
-}
-
 function showVerdict(report) {
   const { is_clean: isClean } = report.figures;
   const audit =

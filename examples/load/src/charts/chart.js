@@ -4,6 +4,9 @@
 
 const charts = [];
 
+// The time axis of a load that has just begun ends here, in seconds.
+const SHORTEST_SPAN = 20;
+
 /**
  * Draws a chart into an element and returns an object with `update(x, series)`.
  *
@@ -12,34 +15,57 @@ const charts = [];
  * - `isLog`, or `linearBelow` for a logarithmic axis with zero that is linear below this value,
  * - `isStacked`, if each series is an area on top of the next one,
  * - `isTime`, `end` (of the time axis), `marks` (objects with `at`, `until`, `text`),
+ * - `span`, if the time axis shows the last so many seconds, and the legend the last values,
+ * - `meaning` (a sentence below the title), `height` (in pixels),
  * - `xTicks` (pairs of a position and a label), `xText` (a function that formats a value of `x`).
  */
 function drawChart(container, chart) {
   const drawn = { container, chart, plot: null };
   const plotElement = element("div");
-  container.replaceChildren(caption(chart), plotElement);
+  container.replaceChildren(...heading(chart), plotElement);
   container.dataset.chart = chart.name;
   container.dataset.points = 0;
   drawn.build = () => {
     drawn.plot?.destroy();
     drawn.plot = new uPlot(plotOptions(drawn), plotData(chart), plotElement);
+    showLast(drawn);
   };
   drawn.build();
   charts.push(drawn);
   observeWidth(drawn);
   return {
     update(x, series) {
+      const labels = (list) => JSON.stringify(list.map(({ label }) => label));
+      const isOther = labels(series) !== labels(chart.series);
       Object.assign(chart, { x, series });
-      drawn.plot.setData(plotData(chart));
+      if (isOther) {
+        drawn.build();
+      } else {
+        drawn.plot.setData(plotData(chart));
+        showLast(drawn);
+      }
     },
   };
 }
 
+/** Shows the last values in the legend of a chart of the last seconds, unless it is pointed at. */
+function showLast({ chart, plot }) {
+  if (chart.span && (plot.cursor.idx === null || plot.cursor.idx === undefined)) {
+    plot.setLegend({ idx: chart.x.length - 1 }, false);
+  }
+}
+
 /** Shows the title of a chart and, instead of a chart, the reason why there is none. */
-function explain(container, { name, title, unit }, reason) {
-  container.dataset.chart = name;
+function explain(container, chart, reason) {
+  container.dataset.chart = chart.name;
   container.dataset.points = 0;
-  container.replaceChildren(caption({ title, unit }), element("p", { class: "note" }, reason));
+  container.replaceChildren(...heading(chart), element("p", { class: "note" }, reason));
+}
+
+/** Returns the title of a chart, and the sentence about its meaning if it has one. */
+function heading(chart) {
+  const meaning = chart.meaning ? [element("p", { class: "meaning" }, chart.meaning)] : [];
+  return [caption(chart), ...meaning];
 }
 
 function caption({ title, unit }) {
@@ -57,7 +83,7 @@ function plotOptions(drawn) {
   const last = chart.x.at(-1) ?? 0;
   return {
     width: Math.max(container.clientWidth, 200),
-    height: container.clientWidth < 480 ? 210 : 260,
+    height: chart.height ?? (container.clientWidth < 480 ? 210 : 260),
     padding: [chart.marks?.length ? 26 : 12, 30, 0, 0],
     scales: {
       x: { time: false, range: xRange(chart) },
@@ -75,9 +101,11 @@ function plotOptions(drawn) {
   };
 }
 
-/** Records in the element how many points were drawn, so that a test can see it. */
+/** Records in the element what was drawn, so that a test can see it. */
 function countPoints(container) {
   return (plot) => {
+    const last = plot.series.slice(1).map(({ label }, at) => [label, plot.data[at + 1].at(-1)]);
+    container.dataset.last = JSON.stringify(Object.fromEntries(last));
     const isDrawn = (value) => value !== null && value !== undefined;
     const counts = plot.data.slice(1).map((values) => values.filter(isDrawn).length);
     container.dataset.points = counts.reduce((sum, count) => sum + count, 0);
@@ -89,6 +117,9 @@ function xRange(chart) {
   return (_, low, high) => {
     if (isBars) {
       return [low - 0.6, high + 0.6];
+    }
+    if (chart.span) {
+      return [Math.max(0, high - chart.span), Math.max(high, SHORTEST_SPAN)];
     }
     return chart.isTime ? [0, Math.max(high, chart.end ?? 0)] : [low, high > low ? high : low + 1];
   };
@@ -166,7 +197,7 @@ function xSeries(chart, last) {
 
 function plotSeries(chart) {
   return (series, at) => {
-    const name = series.color ?? `--series-${(at % 6) + 1}`;
+    const name = series.color ?? `--series-${(at % 8) + 1}`;
     const number = (_, value) => (value === null || value === undefined ? "" : decimal(value));
     return {
       label: series.label,
@@ -176,7 +207,8 @@ function plotSeries(chart) {
       dash: series.dash ? [5, 4] : undefined,
       paths: series.isBars ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
       points: { show: chart.x.length === 1, size: 6, fill: () => color(name) },
-      value: series.text ? (_, __, ___, index) => series.text(index) : number,
+      // An update replaces the series.
+      value: (plot, value, _, index) => chart.series[at]?.text?.(index) ?? number(plot, value),
     };
   };
 }

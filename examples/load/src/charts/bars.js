@@ -5,10 +5,10 @@
 /**
  * Draws rows of shares into an element.
  *
- * `kinds` are the labels of the bars of a row. A row has a `label` and `pointers`, one for each
- * kind.
+ * `kinds` are the labels of the bars of a row, for the legend. Without any, there is no legend. A
+ * row has a `label` and `pointers`, one for each kind.
  */
-function drawBars(container, report, { name, title, unit, kinds, rows }) {
+function drawBars(container, report, { name, title, unit, meaning, kinds, rows }) {
   const shares = rows.flatMap((row) => row.pointers.map((pointer) => at(report, pointer) ?? 0));
   const largest = Math.max(...shares, Number.MIN_VALUE);
   const bars = element("div", { class: "bars" });
@@ -18,7 +18,10 @@ function drawBars(container, report, { name, title, unit, kinds, rows }) {
   }
   const legend = element("div", { class: "legend" });
   kinds.forEach((kind, number) => legend.append(element("span", {}, swatch(number), kind)));
-  container.replaceChildren(caption({ title, unit }), bars, legend);
+  container.replaceChildren(...heading({ title, unit, meaning }), bars);
+  if (kinds.length > 0) {
+    container.append(legend);
+  }
   container.dataset.chart = name;
   container.dataset.points = bars.querySelectorAll(".fill").length;
 }
