@@ -37,11 +37,7 @@ pub async fn run_clients(
         shown_until.set();
         limit
     };
-    let duration = match mode {
-        Mode::Closed { .. } | Mode::Open(_) => Some(mode.duration()),
-        // The number of rates that will be tried is not known.
-        Mode::Limit { .. } => None,
-    };
+    let duration = mode.planned_duration();
     let (limit, ()) = tokio::join!(load, live::show(tally, duration, asked, &shown_until));
     limit
 }

@@ -7,10 +7,16 @@ use crate::import::SizeError;
 use crate::plan::file::PlanFileError;
 use crate::plan::{MixError, ScheduleError};
 use crate::servers::ServerName;
+use crate::telemetry::{ExportError, TelemetryError};
+use crate::web::AddressError;
 
 /// An error that ends the load generator.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The address for the metrics cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+
     /// The task of a client panicked or was aborted.
     #[error("a client of the load failed")]
     Client(#[source] tokio::task::JoinError),
@@ -18,6 +24,10 @@ pub enum LoadError {
     /// The PostgreSQL cluster of the load generator could not be started.
     #[error(transparent)]
     Cluster(local_postgres::Error),
+
+    /// Metrics and traces cannot be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 
     /// The goal of a search for the limit is not allowed.
     #[error("--goal-ms must be above 0 and at most 600000, not {goal}")]
@@ -88,4 +98,8 @@ pub enum LoadError {
     /// The event store failed.
     #[error(transparent)]
     Store(eddyline::Error),
+
+    /// Metrics and traces cannot be collected.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
 }

@@ -14,11 +14,14 @@
 //! - [`journey`]: carries out an intention: chooses a reader and a book, calls the service, and
 //!   tells the city, the tally and the replies.
 //! - [`live`]: shows the tally on the terminal during a load.
+//! - [`telemetry`]: the metrics and traces of the stores, for Prometheus and for a collector.
+//! - [`web`]: a small HTTP server.
 //! - [`servers`], [`faults`], [`observer`]: the servers, the faults at given times, and what the
 //!   servers' own statistics say.
 //! - [`audit`]: reads the log and compares it with the rules and the replies.
 //! - [`charts`]: the code for charts, which the pages share.
 //! - [`report`]: the result, as text, JSON and a page; and the comparison of two results.
+//! - [`live_page`]: what a load does now, for a browser, and the metrics for Prometheus.
 //! - [`machine`]: the machine that runs the generator, and what this process takes of it.
 //! - [`args`], [`setup`]: the options of the program, and what they say once they are checked.
 //! - [`clients`], [`run`]: a load from its beginning to its audit.
@@ -34,6 +37,7 @@ pub mod faults;
 pub mod import;
 pub mod journey;
 pub mod live;
+pub mod live_page;
 pub mod machine;
 pub mod observer;
 pub mod plan;
@@ -44,6 +48,8 @@ pub mod servers;
 pub mod service;
 pub mod setup;
 pub mod tally;
+pub mod telemetry;
+pub mod web;
 
 mod error;
 #[cfg(test)]

@@ -4,14 +4,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use console::{OutcomeFile, error_chain, parse_arguments, print_stderr, print_stdout};
 use load::LoadError;
 use load::args::{Action, Arguments, LoadOptions, ReportOptions};
+use load::live_page::{Live, Phase};
 use load::plan::file;
 use load::report::{Report, compare, page};
 use load::run::{Loaded, load};
 use load::setup::{Mode, Setup};
+use load::telemetry::Instrumentation;
+use load::web::{Server, Serving};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -41,7 +45,20 @@ async fn run(options: &LoadOptions) -> Result<bool, LoadError> {
         file::write(path, &plan.header(), plan.planned())?;
     }
     print_stderr(&format!("plan {}", setup.hash));
-    let Loaded { mut report, evidence } = load(options, &setup).await?;
+    let observable = Observable::start(&setup).await?;
+    let result = load_and_audit(options, &setup, &files, &observable.live).await;
+    observable.end(result.is_ok()).await;
+    result
+}
+
+/// Runs the load and the audit, and writes the report.
+async fn load_and_audit(
+    options: &LoadOptions,
+    setup: &Setup,
+    files: &ReportFiles,
+    live: &Live,
+) -> Result<bool, LoadError> {
+    let Loaded { mut report, evidence } = load(options, setup, live).await?;
     // These files remain if the program is killed during the audit. Their error is ignored: the
     // audit runs in any case, and the second write reports an error that persists.
     let _ = files.write(&report);
@@ -59,6 +76,48 @@ async fn run(options: &LoadOptions) -> Result<bool, LoadError> {
     written?;
     files.announce();
     Ok(report.audit.is_none_or(|audit| audit.is_clean()))
+}
+
+/// What others can see of a load while it runs.
+struct Observable {
+    live: Live,
+    serving: Option<Serving>,
+    instrumentation: Option<Arc<Instrumentation>>,
+}
+
+impl Observable {
+    /// Starts to serve the live page and the metrics, and to export, as the options say.
+    async fn start(setup: &Setup) -> Result<Self, LoadError> {
+        let server = Server::bind(setup.address).await?;
+        let is_measured = server.is_some() || setup.export.is_some();
+        let instrumentation =
+            is_measured.then(|| Instrumentation::start(setup.export.as_ref())).transpose()?;
+        let instrumentation = instrumentation.map(Arc::new);
+        let live = Live::new(instrumentation.clone());
+        let serving = server.map(|server| {
+            let address = server.address();
+            if let Some(usual) = server.instead_of() {
+                print_stderr(&format!("{usual} is taken, a free port is used instead"));
+            }
+            print_stderr(&format!("live page at http://{address}/"));
+            print_stderr(&format!("metrics at http://{address}/metrics"));
+            live.serve(server)
+        });
+        Ok(Self { live, serving, instrumentation })
+    }
+
+    /// Tells open pages that the load has ended, and ends.
+    async fn end(self, is_ok: bool) {
+        let Self { live, serving, instrumentation } = self;
+        live.enter(if is_ok { Phase::Ended } else { Phase::Failed });
+        if let Some(serving) = serving {
+            live.until_told().await;
+            serving.shut_down().await;
+        }
+        if let Some(instrumentation) = instrumentation {
+            instrumentation.shut_down().await;
+        }
+    }
 }
 
 /// Compares two reports.

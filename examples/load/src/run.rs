@@ -16,6 +16,7 @@ use crate::engine::Limit;
 use crate::faults::{Director, Marks};
 use crate::import::{fill, fill_without_store};
 use crate::journey::Journey;
+use crate::live_page::{Live, Phase};
 use crate::machine::{cpu_time, eddyline_version, machine};
 use crate::observer::{Observations, Observer};
 use crate::replies::Replies;
@@ -40,16 +41,16 @@ pub struct Evidence {
     replies: Replies,
 }
 
-/// Runs a load.
+/// Runs a load, and shows it on the live page.
 ///
 /// # Errors
 ///
 /// [`LoadError`]: an option is wrong, or the servers cannot be started or reached. Errors of
 /// operations during the load are counted, and are no errors of the load.
-pub async fn load(options: &LoadOptions, setup: &Setup) -> Result<Loaded, LoadError> {
+pub async fn load(options: &LoadOptions, setup: &Setup, live: &Live) -> Result<Loaded, LoadError> {
     match options.servers.no_store {
-        true => load_without_store(options, setup).await,
-        false => load_with_servers(options, setup).await,
+        true => load_without_store(options, setup, live).await,
+        false => load_with_servers(options, setup, live).await,
     }
 }
 
@@ -65,8 +66,13 @@ impl Evidence {
     }
 }
 
-async fn load_with_servers(options: &LoadOptions, setup: &Setup) -> Result<Loaded, LoadError> {
+async fn load_with_servers(
+    options: &LoadOptions,
+    setup: &Setup,
+    live: &Live,
+) -> Result<Loaded, LoadError> {
     let servers = Servers::open(&setup.servers, &setup.script.preparations()).await?;
+    let servers = servers.telemetry(live.telemetry());
     let stores = servers.connect().await?;
     let before = stores.writer.head().await.map_err(LoadError::Store)?;
     let replies = Replies::after(before);
@@ -86,7 +92,7 @@ async fn load_with_servers(options: &LoadOptions, setup: &Setup) -> Result<Loade
     let marks = Marks::default();
     // The director ends when the load has ended, and undoes its faults.
     let (limit, ()) = tokio::join!(
-        load.run(),
+        load.run(live),
         Director::run(&setup.script, &servers, &stores.reader, start, &marks, &load.stop),
     );
     let limit = limit?;
@@ -120,13 +126,17 @@ async fn prepare(
     Ok(city.build(start))
 }
 
-async fn load_without_store(options: &LoadOptions, setup: &Setup) -> Result<Loaded, LoadError> {
+async fn load_without_store(
+    options: &LoadOptions,
+    setup: &Setup,
+    live: &Live,
+) -> Result<Loaded, LoadError> {
     let mut city = CityBuilder::new(setup.skew);
     fill_without_store(&mut city, setup.size, setup.seed, |_| {});
     let replies = Replies::after(SequenceNumber::ZERO);
     let (city, start) = (city.build(SequenceNumber::ZERO), clock::now());
     let load = Load::new(setup, city, Service::null(), &replies, start);
-    let limit = load.run().await?;
+    let limit = load.run(live).await?;
     let report = load.report(options, limit, Observations::default());
     Ok(Loaded { report, evidence: None })
 }
@@ -166,11 +176,13 @@ impl<'a> Load<'a> {
 }
 
 impl Load<'_> {
-    async fn run(&self) -> Result<Option<Limit>, LoadError> {
+    async fn run(&self, live: &Live) -> Result<Option<Limit>, LoadError> {
         let Self { setup, journey, tally, stop, .. } = self;
+        live.begin(tally, setup.mode.planned_duration());
         let clients = setup.servers.clients;
         let limit = run_clients(&setup.mode, journey.clone(), clients, tally, stop).await;
         stop.set();
+        live.enter(Phase::Auditing);
         limit
     }
 

@@ -13,6 +13,8 @@ use crate::plan::{
 };
 use crate::report::{Asked, Shares};
 use crate::servers::ServerSettings;
+use crate::telemetry::Export;
+use crate::web::Address;
 
 /// Everything that the options say, checked.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub struct Setup {
     pub hash: String,
     /// When an operation is late.
     pub late_after: Duration,
+    /// The address of the live page and of the metrics.
+    pub address: Address,
+    /// Where metrics and traces are sent. `None` if they are not.
+    pub export: Option<Export>,
 }
 
 /// How operations begin.
@@ -65,7 +71,9 @@ impl Setup {
     ///
     /// [`LoadError`] names the option that is wrong.
     pub fn check(options: &LoadOptions) -> Result<Self, LoadError> {
-        let LoadOptions { city, rate, mix, plan, servers, .. } = options;
+        let LoadOptions { city, rate, mix, plan, servers, telemetry, .. } = options;
+        let address = Address::parse(telemetry.metrics.as_deref())?;
+        let export = telemetry.export.as_deref().map(Export::parse).transpose()?;
         let loans = city.loans.unwrap_or_else(|| city.readers.min(city.books / 2));
         let size = CitySize { books: city.books, readers: city.readers, loans }.check()?;
         let skew = Skew { copies: city.book_skew, readers: city.reader_skew }.check()?;
@@ -98,6 +106,8 @@ impl Setup {
             servers,
             seed: plan.seed,
             late_after: Duration::from_millis(rate.late_ms),
+            address,
+            export,
         })
     }
 }
@@ -207,6 +217,15 @@ impl Mode {
             Self::Closed { duration, .. } => *duration,
             Self::Limit { settings, .. } => settings.window * settings.rounds,
             Self::Open(plan) => plan.duration(),
+        }
+    }
+
+    /// Returns the duration of the load, or `None` if it is not known.
+    pub fn planned_duration(&self) -> Option<Duration> {
+        match self {
+            Self::Closed { .. } | Self::Open(_) => Some(self.duration()),
+            // The number of rates that will be tried is not known.
+            Self::Limit { .. } => None,
         }
     }
 

@@ -6,6 +6,7 @@ mod plan;
 mod rate;
 mod report;
 mod servers;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use self::plan::PlanOptions;
 pub use self::rate::{RateOptions, RateShape, Spacing};
 pub use self::report::ReportOptions;
 pub use self::servers::ServerOptions;
+pub use self::telemetry::TelemetryOptions;
 
 /// Runs a lending library under load on eddyline, reports what came of it, and audits the log.
 ///
@@ -85,6 +87,10 @@ pub struct LoadOptions {
     /// The options of the report.
     #[command(flatten)]
     pub report: ReportOptions,
+
+    /// The options of the telemetry.
+    #[command(flatten)]
+    pub telemetry: TelemetryOptions,
 }
 
 impl LoadOptions {

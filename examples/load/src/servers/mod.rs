@@ -8,7 +8,7 @@ mod sql;
 
 use std::sync::Arc;
 
-use eddyline::{Config, ReadOnly, ReadWrite, RetryPolicy, Schema, Store};
+use eddyline::{Config, ReadOnly, ReadWrite, RetryPolicy, Schema, Store, Telemetry};
 
 pub use self::embedded::{Embedded, READER};
 pub use self::roles::{Roles, ServerName, UnknownName};
@@ -28,6 +28,7 @@ pub struct Servers {
     log: String,
     clients: u32,
     retry: RetryPolicy,
+    telemetry: Option<Telemetry>,
 }
 
 /// Where the servers are.
@@ -81,10 +82,16 @@ impl Servers {
             None => Location::Embedded(Arc::new(Embedded::start(settings, preparations).await?)),
         };
         let (log, clients) = (settings.log.clone(), settings.clients);
-        let servers = Self { location, log, clients, retry };
+        let servers = Self { location, log, clients, retry, telemetry: None };
         // An address or a name that stores refuse is reported before a log is created.
         drop((servers.writer_config()?, servers.reader_config()?));
         Ok(servers)
+    }
+
+    /// Sets the instruments of the stores of the clients. Defaults to none. The stores of the audit
+    /// have none: what they read is not part of the load.
+    pub fn telemetry(self, telemetry: Option<Telemetry>) -> Self {
+        Self { telemetry, ..self }
     }
 
     /// Returns the servers that the load generator started.
@@ -184,10 +191,11 @@ impl Servers {
     }
 
     fn writer_config(&self) -> Result<Config, LoadError> {
-        match &self.location {
+        let config = match &self.location {
             Location::Embedded(embedded) => self.config(&embedded.writer_url()),
             Location::Given { primary, .. } => self.config(primary),
-        }
+        };
+        config.map(|config| self.with_telemetry(config, WRITER_STORE))
     }
 
     /// Returns the configuration of a store that reads from all replicas, or from the primary if
@@ -200,17 +208,23 @@ impl Servers {
             }
             Location::Given { replicas, .. } => replicas.clone(),
         };
-        let Some((first, others)) = urls.split_first() else {
-            return match &self.location {
-                Location::Embedded(embedded) => {
-                    self.config(&embedded.reader_url(embedded.roles().primary()))
-                }
-                Location::Given { primary, .. } => self.config(primary),
-            };
+        let first = match (urls.first(), &self.location) {
+            (Some(first), _) => first.clone(),
+            (None, Location::Embedded(embedded)) => embedded.reader_url(embedded.roles().primary()),
+            (None, Location::Given { primary, .. }) => primary.clone(),
         };
-        let mut others = others.iter();
-        let config = self.config(first)?;
+        let mut others = urls.iter().skip(1);
+        let config = self.with_telemetry(self.config(&first)?, READER_STORE);
         others.try_fold(config, |config, url| config.replica(url)).map_err(LoadError::Store)
+    }
+
+    /// Adds the instruments, which tell stores apart by their names.
+    fn with_telemetry(&self, config: Config, store: &str) -> Config {
+        let config = config.name(store);
+        match &self.telemetry {
+            Some(telemetry) => config.telemetry(telemetry.clone()),
+            None => config,
+        }
     }
 
     fn config(&self, url: &str) -> Result<Config, LoadError> {
@@ -218,3 +232,7 @@ impl Servers {
         Ok(config.log(&self.log).max_connections(self.clients).retry(self.retry.clone()))
     }
 }
+
+/// The names of the stores of the clients in metrics.
+const WRITER_STORE: &str = "commands";
+const READER_STORE: &str = "queries";
