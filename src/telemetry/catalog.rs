@@ -154,7 +154,7 @@ pub(super) const CONNECTION_WAIT_TIME: Instrument = Instrument::histogram(
     "s",
     SECONDS,
     &["store", POOL_NAME],
-    "time from the call until a caller got a connection; 0 or nearly 0 if one was idle",
+    "time from the call until a caller got a connection",
 );
 pub(super) const CONNECTION_USE_TIME: Instrument = Instrument::histogram(
     "db.client.connection.use_time",
@@ -167,8 +167,7 @@ pub(super) const CONNECTION_FAILURES: Instrument = Instrument::counter(
     "eventstore.connection.failures",
     "{failure}",
     &["store", POOL_NAME, "class"],
-    "attempts to open a connection that failed on all hosts, also those that no caller sees: \
-     those after which a caller waited on, and those of watchers",
+    "attempts to open a connection that failed on all hosts, also those that no caller sees",
 );
 pub(super) const OPERATION_DURATION: Instrument = Instrument::histogram(
     "eventstore.operation.duration",
