@@ -82,6 +82,9 @@
 //! # Telemetry
 //!
 //! Operations are measured and traced through the API of OpenTelemetry; see [`Telemetry`].
+//! [`Store::handler`] does so for the command and query handlers of the application. With the
+//! feature `tracing`, failures are log records as well. `docs/traces.md` in the repository
+//! describes spans and records.
 //!
 //! # Features
 //!
@@ -92,6 +95,8 @@
 //! - `bound-instruments`: binds each series to its attributes in advance, by an experimental
 //!   feature of OpenTelemetry. Recording is cheaper, and histograms are visible with a count of 0
 //!   before the first value. The meter must be one of `opentelemetry_sdk`.
+//! - `tracing`: log records through [tracing](https://docs.rs/tracing), with the target `eddyline`.
+//!   Enables `telemetry`.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("eddyline needs the feature `ring` or the feature `aws-lc-rs` for TLS");

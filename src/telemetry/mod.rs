@@ -22,6 +22,8 @@ mod exchange;
 mod handler;
 #[cfg(feature = "telemetry")]
 mod instruments;
+#[cfg(feature = "tracing")]
+mod logs;
 #[cfg(feature = "telemetry")]
 mod observed;
 #[cfg(feature = "telemetry")]

@@ -167,6 +167,24 @@ impl Operation {
             (_, None) => {}
         }
         self.end_span(outcome, error, duration);
+        #[cfg(feature = "tracing")]
+        self.log(outcome, error, duration);
+    }
+
+    #[cfg(feature = "tracing")]
+    fn log(&self, outcome: Outcome, error: Option<&Error>, duration: Duration) {
+        let OperationState { store, context, .. } = &*self.handle.0;
+        super::logs::OperationRecord {
+            store: &store.store,
+            server: &self.server.name,
+            operation: self.name.as_str(),
+            scope: self.scope,
+            outcome,
+            duration,
+            context,
+            error,
+        }
+        .log();
     }
 
     fn end_span(&self, outcome: Outcome, error: Option<&Error>, duration: Duration) {

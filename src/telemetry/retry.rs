@@ -40,6 +40,8 @@ impl RetryCall {
     /// Counts the next attempt, and starts the pause before it.
     pub(crate) fn retry(&mut self, attempt: u32, reason: Class, pause: Duration) {
         self.series.retried(attempt, reason);
+        #[cfg(feature = "tracing")]
+        super::logs::retry(self.series.store(), self.series.name, reason, attempt, pause);
         Context::map_current(|context| {
             let event = vec![
                 KeyValue::new("scope", self.series.name),

@@ -86,6 +86,12 @@ impl ScopeSeries {
         Self { name, instruments, of_scope, attempts, delay, outcomes, decisions }
     }
 
+    /// Returns the attribute that names the store, if there is one.
+    #[cfg(feature = "tracing")]
+    pub(super) fn store(&self) -> Option<&KeyValue> {
+        self.of_scope.iter().find(|attribute| attribute.key.as_str() == "store")
+    }
+
     /// Counts an attempt after the first, by the class of the error before it.
     pub(super) fn retried(&self, attempt: u32, reason: Class) {
         let index = usize::try_from(attempt.saturating_sub(2)).unwrap_or(usize::MAX);

@@ -98,6 +98,8 @@ impl StoreTelemetry {
     /// Counts that a replica was found unfit to be read from.
     pub(crate) fn replica_fault(&self, server: &Server, reason: &'static str) {
         self.count_fault(server, reason, 1);
+        #[cfg(feature = "tracing")]
+        super::logs::replica_fault(&self.0.store, &server.name, reason);
     }
 
     fn count_fault(&self, server: &Server, reason: &'static str, count: u64) {
@@ -136,6 +138,8 @@ impl StoreTelemetry {
     /// Counts that a decision takes the log's lock.
     pub(crate) fn escalated(&self, scope: &'static str) {
         self.0.scope(scope).escalated();
+        #[cfg(feature = "tracing")]
+        super::logs::escalation(&self.0.store, scope);
     }
 
     /// Makes the handle of something that is done for no operation.

@@ -35,6 +35,8 @@ mod late_answers;
 mod limited_queries;
 mod limits;
 mod locked;
+#[cfg(feature = "tracing")]
+mod log_records;
 mod metrics_document;
 mod operation;
 mod passwords;

@@ -4,6 +4,8 @@ mod connection_pooler;
 mod fragile;
 mod observer;
 mod points;
+#[cfg(feature = "tracing")]
+mod records;
 mod replicated;
 mod secure;
 mod triggers;
@@ -22,6 +24,8 @@ pub use self::connection_pooler::ConnectionPooler;
 pub use self::fragile::Fragile;
 pub use self::observer::{Observer, attribute, series};
 pub use self::points::Point;
+#[cfg(feature = "tracing")]
+pub use self::records::{LogRecord, LogRecords};
 pub use self::replicated::Replicated;
 pub use self::secure::{MEMBER, PASSWORD, secure_server};
 pub use self::triggers::{
