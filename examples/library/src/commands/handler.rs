@@ -1,10 +1,17 @@
+use eddyline::telemetry::{HandlerKind, HandlerOutcome};
 use eddyline::{Error, ReadWrite, SequenceNumber, Store};
 use uuid::Uuid;
 
-use crate::commands::{Command, Decision, Reason, decide};
+use crate::commands::{
+    AddBookCopy, CancelReaderContract, Command, Decision, LendBookCopyToReader, Reason,
+    RegisterReader, RemoveBookCopy, ReturnBookCopyFromReader, decide,
+};
 use crate::domain::{DecodeError, DomainEvent};
 
 /// A handler that runs commands: it reads the history of a command, decides and appends.
+///
+/// Each call is counted, timed and traced under the name of its command, as
+/// [`Handler`](eddyline::telemetry::Handler) describes.
 #[derive(Clone, Debug)]
 pub struct CommandHandler {
     store: Store<ReadWrite>,
@@ -13,6 +20,10 @@ pub struct CommandHandler {
 impl CommandHandler {
     /// Creates a handler for the log of a store.
     pub fn new(store: Store<ReadWrite>) -> Self {
+        // Makes the series of all commands visible before there is anything to count.
+        for name in NAMES {
+            store.handler(HandlerKind::Command, name);
+        }
         Self { store }
     }
 
@@ -33,43 +44,59 @@ impl CommandHandler {
     ///
     /// If the future is dropped, the command's event is stored or not: the outcome is unknown.
     pub async fn handle<C: Command>(&self, command: &C) -> Result<Outcome, CommandError> {
-        let filter = command.filter()?;
-        let store = self.store.with_scope(C::NAME);
-        let decided = store
-            .decide(&filter, |history| {
-                let read = history.events().len();
-                let events = history.events().iter().map(DomainEvent::try_from);
-                let events: Vec<_> = events.collect::<Result<_, _>>()?;
-                let (event, rejection) = match decide(command, events) {
-                    Decision::Idempotent => {
-                        return Ok(eddyline::Decision::nothing().with_value((read, None)));
-                    }
-                    Decision::Rejected(failure, reason) => {
-                        let rejection = (failure.event_type(), reason);
-                        (failure, Some(rejection))
-                    }
-                    Decision::Success(event) => (event, None),
-                };
-                let event = event.to_event(Uuid::now_v7())?;
-                let stored = (read, Some((event.id(), rejection)));
-                Ok::<_, CommandError>(eddyline::Decision::append([event]).with_value(stored))
-            })
-            .await?;
-        let position = decided.position();
-        let effort = Effort {
-            events: decided.value().0,
-            attempts: decided.attempts(),
-            conflicts: decided.conflicts(),
-            is_escalated: decided.is_escalated(),
-        };
-        match decided.into_value().1 {
-            None => Ok(Outcome::Idempotent { position, effort }),
-            Some((event_id, None)) => Ok(Outcome::Success(Receipt { event_id, position, effort })),
-            Some((event_id, Some((event_type, reason)))) => {
-                let receipt = Receipt { event_id, position, effort };
-                Err(CommandError::Rejected { event_type, reason, receipt })
-            }
+        let (store, handler) = self.store.handler(HandlerKind::Command, C::NAME);
+        handler.run(run(&store, command), observed).await
+    }
+}
+
+/// Reads the history of a command, decides and appends.
+async fn run<C: Command>(store: &Store<ReadWrite>, command: &C) -> Result<Outcome, CommandError> {
+    let filter = command.filter()?;
+    let decided = store
+        .decide(&filter, |history| {
+            let read = history.events().len();
+            let events = history.events().iter().map(DomainEvent::try_from);
+            let events: Vec<_> = events.collect::<Result<_, _>>()?;
+            let (event, rejection) = match decide(command, events) {
+                Decision::Idempotent => {
+                    return Ok(eddyline::Decision::nothing().with_value((read, None)));
+                }
+                Decision::Rejected(failure, reason) => {
+                    let rejection = (failure.event_type(), reason);
+                    (failure, Some(rejection))
+                }
+                Decision::Success(event) => (event, None),
+            };
+            let event = event.to_event(Uuid::now_v7())?;
+            let stored = (read, Some((event.id(), rejection)));
+            Ok::<_, CommandError>(eddyline::Decision::append([event]).with_value(stored))
+        })
+        .await?;
+    let position = decided.position();
+    let effort = Effort {
+        events: decided.value().0,
+        attempts: decided.attempts(),
+        conflicts: decided.conflicts(),
+        is_escalated: decided.is_escalated(),
+    };
+    match decided.into_value().1 {
+        None => Ok(Outcome::Idempotent { position, effort }),
+        Some((event_id, None)) => Ok(Outcome::Success(Receipt { event_id, position, effort })),
+        Some((event_id, Some((event_type, reason)))) => {
+            let receipt = Receipt { event_id, position, effort };
+            Err(CommandError::Rejected { event_type, reason, receipt })
         }
+    }
+}
+
+/// Returns the outcome of a command in metrics and traces.
+fn observed(result: &Result<Outcome, CommandError>) -> HandlerOutcome {
+    match result {
+        Ok(Outcome::Idempotent { .. }) => HandlerOutcome::Idempotent,
+        Ok(Outcome::Success(_)) => HandlerOutcome::Success,
+        Err(CommandError::Decode(_)) => HandlerOutcome::Error,
+        Err(CommandError::Rejected { .. }) => HandlerOutcome::Rejected,
+        Err(CommandError::Store(error)) => HandlerOutcome::of_error(error),
     }
 }
 
@@ -152,3 +179,13 @@ impl CommandError {
         matches!(self, Self::Store(error) if error.is_conflict())
     }
 }
+
+/// The names of all commands.
+const NAMES: [&str; 6] = [
+    AddBookCopy::NAME,
+    CancelReaderContract::NAME,
+    LendBookCopyToReader::NAME,
+    RegisterReader::NAME,
+    RemoveBookCopy::NAME,
+    ReturnBookCopyFromReader::NAME,
+];

@@ -1,12 +1,19 @@
 use eddyline::error::Reason;
 use eddyline::retry::AttemptError;
+use eddyline::telemetry::{HandlerKind, HandlerOutcome};
 use eddyline::{Class, Classify, Error, Filter, ReadOnly, RetryPolicy, SequenceNumber, Store};
 use futures_util::TryStreamExt;
 
 use crate::domain::DecodeError;
-use crate::queries::{Projection, Query, SequencedDomainEvent};
+use crate::queries::{
+    BooksInCirculation, BooksLentByReader, BooksLentOut, CanceledReaders, FinishedLendings,
+    Projection, Query, RegisteredReaders, RemovedBooks, SequencedDomainEvent,
+};
 
 /// A handler that answers queries. It cannot append.
+///
+/// Each call is counted, timed and traced under the name of its query, as
+/// [`Handler`](eddyline::telemetry::Handler) describes.
 #[derive(Clone, Debug)]
 pub struct QueryHandler {
     store: Store<ReadOnly>,
@@ -15,12 +22,16 @@ pub struct QueryHandler {
 impl QueryHandler {
     /// Creates a handler for the log of a store.
     pub fn new(store: Store<ReadOnly>) -> Self {
+        // Makes the series of all queries visible before there is anything to count.
+        for name in NAMES {
+            store.handler(HandlerKind::Query, name);
+        }
         Self { store }
     }
 
     /// Returns a handler whose answers are true at this position or later.
     pub fn at_least(&self, position: SequenceNumber) -> Self {
-        Self::new(self.store.at_least(position))
+        Self { store: self.store.at_least(position) }
     }
 
     /// Answers a query.
@@ -39,17 +50,37 @@ impl QueryHandler {
     ///
     /// The future can be dropped at any time: a query changes nothing.
     pub async fn handle<Q: Query>(&self, query: &Q) -> Result<Answer<Q::Answer>, QueryError> {
-        let filter = query.filter()?;
-        let without_retry = self.store.with_retry_policy(RetryPolicy::never());
-        // An attempt has no timeout of its own; the server's statement timeout limits it.
-        let fold = || fold(&without_retry, &filter, query);
-        let answered = self.store.with_scope(Q::NAME).retry(fold).await;
-        let attempts = answered.attempts();
-        let answer = answered.into_result().map_err(|failed| match failed {
-            AttemptError::Error(error) => error,
-            AttemptError::TimedOut(waited) => Error::from(AttemptError::TimedOut(waited)).into(),
-        })?;
-        Ok(Answer { attempts, ..answer })
+        let (scoped, handler) = self.store.handler(HandlerKind::Query, Q::NAME);
+        handler.run(answer(&scoped, &self.store, query), observed).await
+    }
+}
+
+/// Answers a query. `scoped` retries the answer as a whole, `store` makes the single attempts, so
+/// that only retries of the answer are counted under the query's name.
+async fn answer<Q: Query>(
+    scoped: &Store<ReadOnly>,
+    store: &Store<ReadOnly>,
+    query: &Q,
+) -> Result<Answer<Q::Answer>, QueryError> {
+    let filter = query.filter()?;
+    let without_retry = store.with_retry_policy(RetryPolicy::never());
+    // An attempt has no timeout of its own; the server's statement timeout limits it.
+    let fold = || fold(&without_retry, &filter, query);
+    let answered = scoped.retry(fold).await;
+    let attempts = answered.attempts();
+    let answer = answered.into_result().map_err(|failed| match failed {
+        AttemptError::Error(error) => error,
+        AttemptError::TimedOut(waited) => Error::from(AttemptError::TimedOut(waited)).into(),
+    })?;
+    Ok(Answer { attempts, ..answer })
+}
+
+/// Returns the outcome of a query in metrics and traces.
+fn observed<T>(result: &Result<Answer<T>, QueryError>) -> HandlerOutcome {
+    match result {
+        Ok(_) => HandlerOutcome::Success,
+        Err(QueryError::Decode(_)) => HandlerOutcome::Error,
+        Err(QueryError::Store(error)) => HandlerOutcome::of_error(error),
     }
 }
 
@@ -105,3 +136,14 @@ impl Classify for QueryError {
         }
     }
 }
+
+/// The names of all queries.
+const NAMES: [&str; 7] = [
+    BooksInCirculation::NAME,
+    BooksLentByReader::NAME,
+    BooksLentOut::NAME,
+    CanceledReaders::NAME,
+    FinishedLendings::NAME,
+    RegisteredReaders::NAME,
+    RemovedBooks::NAME,
+];

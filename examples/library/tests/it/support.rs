@@ -1,7 +1,7 @@
 //! One cluster for all tests, with a database for each test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddyline::{Config, Filter, ReadOnly, ReadWrite, Schema, SequencedEvent, Store};
 use jiff::{SignedDuration, Timestamp};
@@ -26,17 +26,12 @@ pub(crate) struct Library {
 
 impl Library {
     pub(crate) async fn open() -> Self {
-        let cluster = cluster().await;
-        let database = format!("library_{}", next_number());
-        cluster.create_database(&database).await.unwrap();
-        let (primary, replica) =
-            (cluster.primary().url(&database), cluster.standbys()[0].url(&database));
-        let config = Config::new(&primary).unwrap();
-        Schema::new(&config).migrate().await.unwrap();
-        cluster.wait_for_replay().await.unwrap();
+        let urls = create_log().await;
+        cluster().await.wait_for_replay().await.unwrap();
 
+        let config = Config::new(&urls.primary).unwrap();
         let store = Store::<ReadWrite>::connect(config).await.unwrap();
-        let config = Config::new(&replica).unwrap().replica_timeout(Duration::from_secs(60));
+        let config = Config::new(&urls.replica).unwrap().replica_timeout(Duration::from_secs(60));
         let reader = Store::<ReadOnly>::connect(config).await.unwrap();
         Self {
             commands: CommandHandler::new(store.clone()),
@@ -157,6 +152,31 @@ pub(crate) fn give_back(
 ) -> ReturnBookCopyFromReader {
     let (book, reader) = (book(book_number), reader(reader_number));
     ReturnBookCopyFromReader { book, reader, occurred_at: at(minute) }
+}
+
+/// The addresses of a log.
+pub(crate) struct Urls {
+    pub(crate) primary: String,
+    pub(crate) replica: String,
+}
+
+/// Creates a log in a database of its own.
+pub(crate) async fn create_log() -> Urls {
+    let cluster = cluster().await;
+    let database = format!("library_{}", next_number());
+    cluster.create_database(&database).await.unwrap();
+    let primary = cluster.primary().url(&database);
+    Schema::new(&Config::new(&primary).unwrap()).migrate().await.unwrap();
+    Urls { primary, replica: cluster.standbys()[0].url(&database) }
+}
+
+/// Polls a condition until it holds, and fails the test after 30 seconds.
+pub(crate) async fn wait_until(condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "the condition did not hold within 30 seconds");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Returns the cluster. The first test starts it; it stops when the process ends.
