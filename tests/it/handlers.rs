@@ -278,7 +278,7 @@ async fn the_operations_and_retries_of_a_call_are_below_its_span() {
 #[tokio::test]
 async fn a_handler_of_a_store_gives_its_name_to_the_scope() {
     let (log, observer) = (Log::new().await, Observer::new());
-    let config = log.config().telemetry(observer.telemetry()).name("lending");
+    let config = log.config().telemetry(observer.telemetry());
     let store = Store::<ReadWrite>::connect(config).await.unwrap();
 
     let (store, handler) = store.handler(HandlerKind::Query, "BooksLentOut");
@@ -286,7 +286,7 @@ async fn a_handler_of_a_store_gives_its_name_to_the_scope() {
 
     assert_eq!(
         observer.counted("eventstore.retry.outcomes"),
-        series([("outcome=first_try scope=BooksLentOut store=lending", 1)])
+        series([("outcome=first_try scope=BooksLentOut", 1)])
     );
     assert_eq!(outcomes(&observer), series([("kind=query name=BooksLentOut outcome=success", 1)]));
 }
