@@ -160,7 +160,10 @@ impl OperationHandle {
         Exchange {}
     }
 
-    pub(crate) fn batch_exchange(_: &[&Self], _: &Server) -> Option<Exchange> {
+    pub(crate) fn batch_exchange<'a>(
+        _: impl Iterator<Item = &'a Self> + Clone,
+        _: &Server,
+    ) -> Option<Exchange> {
         Some(Exchange {})
     }
 }

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use opentelemetry::KeyValue;
 use opentelemetry::global::BoxedSpan;
 use opentelemetry::trace::{Link, Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
-use opentelemetry::{Context, KeyValue};
 
 use super::error_type::error_type;
 use super::operation::OperationHandle;
@@ -56,7 +56,8 @@ pub(crate) struct Exchange {
     store: Arc<StoreSeries>,
     endpoint: Arc<EndpointSeries>,
     request: Request,
-    span: BoxedSpan,
+    /// None if the operation has none.
+    span: Option<BoxedSpan>,
     started: Instant,
     /// The time of the span.
     started_at: SystemTime,
@@ -66,30 +67,36 @@ pub(crate) struct Exchange {
 impl OperationHandle {
     /// Begins an exchange for the operation.
     pub(crate) fn exchange(&self, request: Request, server: &Server) -> Exchange {
-        Exchange::start(self, request, server, self.context(), Vec::new())
+        Exchange::start(self, request, server, Vec::new())
     }
 
     /// Begins the exchange of a batch of appends. Its span is below that of the first append that
-    /// is traced, and has links to those of all.
-    pub(crate) fn batch_exchange(batch: &[&Self], server: &Server) -> Option<Exchange> {
-        let first = batch.first()?;
+    /// is sampled, and has links to those of all.
+    pub(crate) fn batch_exchange<'a>(
+        batch: impl Iterator<Item = &'a Self> + Clone,
+        server: &Server,
+    ) -> Option<Exchange> {
+        let (first, size) = (batch.clone().next()?, batch.clone().count());
         if let Some(series) = &first.store().batch {
-            series.record(batch.len() as f64);
+            series.record(size as f64);
         }
-        if batch.len() == 1 {
+        if size == 1 {
             return Some(first.exchange(Request::Append, server));
         }
-        let is_traced = |one: &&&Self| one.context().span().span_context().is_sampled();
-        let parent = batch.iter().find(is_traced).unwrap_or(first);
-        let traced = batch.iter().filter(is_traced);
+        let parent = batch.clone().find(|one| one.is_sampled()).unwrap_or(first);
+        let sampled = batch.filter(|one| one.is_sampled());
         let links =
-            traced.map(|one| Link::with_context(one.context().span().span_context().clone()));
-        let links: Vec<_> = links.collect();
-        let mut exchange =
-            Exchange::start(first, Request::BatchAppend, server, parent.context(), links);
-        let size = i64::try_from(batch.len()).unwrap_or(i64::MAX);
-        exchange.span.set_attribute(KeyValue::new("db.operation.batch.size", size));
+            sampled.map(|one| Link::with_context(one.context().span().span_context().clone()));
+        let mut exchange = Exchange::start(parent, Request::BatchAppend, server, links.collect());
+        if let Some(span) = &mut exchange.span {
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            span.set_attribute(KeyValue::new("db.operation.batch.size", size));
+        }
         Some(exchange)
+    }
+
+    fn is_sampled(&self) -> bool {
+        self.context().span().span_context().is_sampled()
     }
 }
 
@@ -98,34 +105,28 @@ impl Exchange {
         operation: &OperationHandle,
         request: Request,
         server: &Server,
-        parent: &Context,
         links: Vec<Link>,
     ) -> Self {
         let (started, store) = (Instant::now(), operation.store());
-        let started_at = operation.time_at(started);
         let endpoint = store.endpoint(server);
-        let tracer = &store.instruments.tracer;
-        let span = tracer
-            .span_builder(request.as_str())
-            .with_kind(SpanKind::Client)
-            .with_start_time(started_at)
-            .with_attributes(endpoint.requests[request as usize].0.iter().cloned())
-            .with_links(links)
-            .start_with_context(tracer, parent);
-        let mut exchange = Self {
-            store: store.clone(),
-            endpoint,
-            request,
-            span,
-            started,
-            started_at,
-            has_ended: false,
-        };
-        if request.calls_procedure() && exchange.span.is_recording() {
-            let procedure = server.log().append_procedure();
-            exchange.span.set_attribute(KeyValue::new("db.stored_procedure.name", procedure));
-        }
-        exchange
+        let started_at = operation.time_at(started);
+        let span = operation.is_traced().then(|| {
+            let tracer = &store.instruments.tracer;
+            let mut attributes = endpoint.requests[request as usize].0.to_vec();
+            if request.calls_procedure() {
+                let procedure = server.log().append_procedure();
+                attributes.push(KeyValue::new("db.stored_procedure.name", procedure));
+            }
+            tracer
+                .span_builder(request.as_str())
+                .with_kind(SpanKind::Client)
+                .with_start_time(started_at)
+                .with_attributes(attributes)
+                .with_links(links)
+                .start_with_context(tracer, operation.context())
+        });
+        let store = store.clone();
+        Self { store, endpoint, request, span, started, started_at, has_ended: false }
     }
 
     /// Ends the exchange with the answer.
@@ -156,21 +157,24 @@ impl Exchange {
         self.has_ended = true;
         let duration = self.started.elapsed();
         let (attributes, succeeded) = &self.endpoint.requests[self.request as usize];
-        match failure {
+        let failed = failure.map(|(kind, code)| (kind, failure_attributes(kind, code)));
+        match &failed {
             None => succeeded.record(duration.as_secs_f64()),
-            Some((kind, code)) => {
-                let mut attributes = attributes.to_vec();
-                attributes.extend(failure_attributes(kind, code));
-                let added = attributes[self.endpoint.requests[0].0.len()..].to_vec();
+            Some((_, failed)) => {
+                let attributes = [attributes, &failed[..]].concat();
                 self.store
                     .instruments
                     .exchange_duration
                     .record(duration.as_secs_f64(), &attributes);
-                self.span.set_attributes(added);
-                self.span.set_status(Status::error(kind));
             }
         }
-        self.span.end_with_timestamp(self.started_at + duration);
+        if let Some(span) = &mut self.span {
+            if let Some((kind, attributes)) = failed {
+                span.set_attributes(attributes);
+                span.set_status(Status::error(kind));
+            }
+            span.end_with_timestamp(self.started_at + duration);
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 
 use super::OperationName;
@@ -89,7 +89,11 @@ impl Operation {
             .with_kind(SpanKind::Internal)
             .with_start_time(started_at)
             .start(tracer);
-        let context = Context::current_with_span(span);
+        // Without a provider of traces, spans are not valid, and none is kept.
+        let context = match span.span_context().is_valid() {
+            true => Context::current_with_span(span),
+            false => Context::new(),
+        };
         let handle = OperationHandle::new(store, started_at, phases, context);
         Self { name, scope, server, read: 0, appended: 0, handle, has_ended: false }
     }
@@ -188,6 +192,9 @@ impl Operation {
     }
 
     fn end_span(&self, outcome: Outcome, error: Option<&Error>, duration: Duration) {
+        if !self.handle.is_traced() {
+            return;
+        }
         let span = self.handle.0.context.span();
         if span.is_recording() {
             let store = &self.handle.0.store;
@@ -271,6 +278,11 @@ impl OperationHandle {
     /// Returns the time of spans at a time of the monotonic clock.
     pub(super) fn time_at(&self, time: Instant) -> SystemTime {
         self.0.started_at + time.saturating_duration_since(self.0.started)
+    }
+
+    /// Returns whether the operation has a span.
+    pub(super) fn is_traced(&self) -> bool {
+        self.0.context.has_active_span()
     }
 
     /// Returns the context of the operation's span.

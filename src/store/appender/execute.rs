@@ -106,13 +106,12 @@ impl SentBatch {
 
     /// Begins the exchange with the server, which has nothing else to do now.
     pub(super) fn begin_exchange(&mut self, server: &Server) {
-        let operations = self.operations();
-        operations.iter().for_each(|operation| operation.enter(OperationPhase::Execute));
-        self.exchange = OperationHandle::batch_exchange(&operations, server);
+        self.operations().for_each(|operation| operation.enter(OperationPhase::Execute));
+        self.exchange = OperationHandle::batch_exchange(self.operations(), server);
     }
 
-    fn operations(&self) -> Vec<&OperationHandle> {
-        self.batch.requests.iter().map(|pending| &pending.request.operation).collect()
+    fn operations(&self) -> impl Iterator<Item = &OperationHandle> + Clone {
+        self.batch.requests.iter().map(|pending| &pending.request.operation)
     }
 
     /// Returns how many requests the batch has.
@@ -138,7 +137,7 @@ impl SentBatch {
         is_last: bool,
     ) -> (Batch, Result<BatchAnswer, AppendFailure>) {
         self.answered().await;
-        self.operations().iter().for_each(|operation| operation.enter(OperationPhase::Decode));
+        self.operations().for_each(|operation| operation.enter(OperationPhase::Decode));
         let exchange = self.exchange.take();
         let (batch, answer) = self.read_answer(lease, log, is_last).await;
         if let Some(exchange) = exchange {

@@ -1,6 +1,7 @@
 //! Metrics and spans, compared with the operations of the caller.
 
 mod announced;
+mod blocked;
 mod exponential;
 mod outcomes;
 mod spans;
