@@ -68,8 +68,9 @@ enum Operation {
 }
 
 /// The methods of a store that do not call the server.
-const LOCAL_METHODS: [&str; 8] = [
+const LOCAL_METHODS: [&str; 9] = [
     "add_replica",
+    "handler",
     "max_staleness",
     "remove_replica",
     "replicas",
