@@ -58,7 +58,7 @@ impl Manager {
         let telemetry = self.capacity.telemetry();
         match &opened {
             Ok(_) => telemetry.opened(began.elapsed()),
-            Err(error) => telemetry.failed(error.class()),
+            Err(error) => telemetry.failed(error),
         }
         opened
     }

@@ -107,7 +107,7 @@ impl PoolTelemetry {
 
     pub(crate) fn opened(&self, _: Duration) {}
 
-    pub(crate) fn failed(&self, _: Class) {}
+    pub(crate) fn failed(&self, _: &Error) {}
 
     pub(crate) fn acquired(&self, _: Duration) {}
 

@@ -98,6 +98,18 @@ pub(super) fn replica_fault(store: &KeyValue, server: &str, reason: &str) {
     );
 }
 
+/// Logs that a connection could not be opened.
+pub(super) fn connection_failed([store, pool]: &[KeyValue; 2], error: &Error) {
+    tracing::warn!(
+        target: TARGET,
+        store = &*store.value.as_str(),
+        pool = &*pool.value.as_str(),
+        class = error.class().as_str(),
+        error = display(error),
+        "connection failed"
+    );
+}
+
 fn trace_id(context: &Context) -> Option<DisplayValue<TraceId>> {
     valid(context).map(|span| display(span.trace_id()))
 }

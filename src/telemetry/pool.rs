@@ -8,7 +8,7 @@ use super::instruments::Instruments;
 use super::levels::{Observable, PoolLevels, QueueLevel, ReplicaLevels};
 use super::series::{CountSeries, ValueSeries};
 use super::store::{ERROR_CLASSES, StoreTelemetry};
-use crate::Class;
+use crate::{Class, Error};
 
 /// The telemetry of a pool of connections.
 #[derive(Clone)]
@@ -75,8 +75,9 @@ impl PoolTelemetry {
     }
 
     /// Counts a failed attempt to open a connection.
-    pub(crate) fn failed(&self, class: Class) {
+    pub(crate) fn failed(&self, error: &Error) {
         let Some(series) = &self.0 else { return };
+        let class = error.class();
         match series.failures.iter().find(|(one, _)| *one == class) {
             Some((_, count)) => count.add(1),
             None => {
@@ -84,6 +85,8 @@ impl PoolTelemetry {
                 series.instruments.connection_failures.add(1, &attributes);
             }
         }
+        #[cfg(feature = "tracing")]
+        super::logs::connection_failed(&series.of_pool, error);
     }
 
     /// Records that a caller got a connection.

@@ -16,8 +16,8 @@ use tokio_postgres::Client;
 use tracing::Level;
 
 use crate::support::{
-    Log, LogRecord, LogRecords, Observer, PASSWORD, as_user, lent, loans_of, wait,
-    wait_for_lock_waiter, wait_until,
+    Log, LogRecord, LogRecords, MEMBER, Observer, PASSWORD, as_user, lent, loans_of, secure_server,
+    wait, wait_for_lock_waiter, wait_until,
 };
 
 async fn connect(config: Config, observer: &Observer) -> Store<ReadWrite> {
@@ -210,6 +210,28 @@ async fn a_replica_that_is_found_unfit_is_one_warning() {
     assert_eq!(fault.level, Level::WARN);
     assert_eq!((fault.field("server"), fault.field("reason")), ("replica-0", "other_log"));
     assert_eq!(fault.field("store"), "lending");
+}
+
+#[tokio::test]
+async fn each_failed_connection_is_one_warning() {
+    let (server, observer) = (secure_server().await, Observer::new());
+    let url = as_user(&server.url(), &format!("{MEMBER}:wrong-secret"));
+    let config = Config::new(&url).unwrap().name("lending").telemetry(observer.telemetry());
+    let (records, _guard) = LogRecords::collect();
+
+    let error = Store::<ReadWrite>::connect(config).await.unwrap_err();
+
+    let records = records.of("connection failed");
+    let counted = observer.counted("eventstore.connection.failures");
+    assert!(!records.is_empty());
+    assert_eq!(records.len() as u64, counted.values().sum::<u64>());
+    for record in records {
+        assert_eq!((record.level, record.field("store")), (Level::WARN, "lending"));
+        assert_eq!(record.field("class"), "authentication");
+        assert_eq!(record.field("error"), error.to_string());
+        assert!(record.field("pool").starts_with("primary"), "{record:?}");
+        assert!(!format!("{record:?}").contains("secret"), "{record:?}");
+    }
 }
 
 /// Messages of the server quote values of parameters, and those of decoders quote payloads.
