@@ -129,12 +129,15 @@ fn time_series(id: usize, panel: &Panel, place: Place) -> Value {
         "fieldConfig": { "defaults": defaults(panel), "overrides": overrides(panel) },
         "options": {
             "legend": {
-                "displayMode": "list",
+                "displayMode": "table",
                 "placement": "bottom",
                 "showLegend": true,
-                "calcs": [],
+                "calcs": ["lastNotNull", "max"],
+                // Many series are announced with 0: the highest ones are on top.
+                "sortBy": "Max",
+                "sortDesc": true,
             },
-            "tooltip": { "mode": "multi", "sort": "desc" },
+            "tooltip": { "mode": "multi", "sort": "desc", "hideZeros": true },
         },
     })
 }

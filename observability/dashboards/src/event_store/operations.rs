@@ -64,7 +64,8 @@ pub fn business_logic() -> Vec<Panel> {
                 "Lost rounds per decision",
                 Unit::Count,
                 "Rounds of a decision that ended with a conflict, so that it read and decided \
-                 again. 0 means that the first round succeeded.",
+                 again. 0 means that the first round succeeded. Quantiles are interpolated in \
+                 their bucket.",
                 "If the mean is above 1, many writers contend for one boundary. Narrow the filter \
                  of the command that the dashboard \"Library\" names, or let one process write.",
             ),

@@ -136,7 +136,8 @@ fn batches() -> Vec<Panel> {
         Panel::new(
             "Appends per batch",
             Unit::Count,
-            "Appends that shared a transaction and a flush of the WAL.",
+            "Appends that were sent to the server together. P95 is interpolated in its bucket: if \
+             all batches have one append, it is below 1.",
             "It grows with the load and makes appends cheap. If it is near `Config::max_batch`, \
              appends wait: look at \"Appends in the queue\".",
         )

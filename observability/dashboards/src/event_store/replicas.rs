@@ -54,9 +54,10 @@ fn routes() -> Vec<Panel> {
             "Share of reads by server",
             Unit::Share,
             "Queries, streams and requests for the head, by the server that answered, as a share \
-             of all. The shares add up to 100 percent.",
+             of all. The shares add up to 100 percent. Decisions read from the primary.",
             "If a replica gets nothing, it is left out: look at \"Replica faults per second\" and \
-             at `Store::replicas`. If the primary's share grows, look at the fallbacks.",
+             at `Store::replicas`. If the primary's share grows and the writes do not, look at the \
+             fallbacks.",
         )
         .series(
             "{{server}}",
