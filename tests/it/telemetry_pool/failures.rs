@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use eddyline::{Config, ReadOnly, Schema, Store};
 
 use super::{
-    CREATE_TIME, READS, TIMEOUTS, WAIT_TIME, branch, end, failures, hold, of_class, point,
+    CREATE_TIME, MAX, READS, TIMEOUTS, WAIT_TIME, branch, connections, end, failures, hold,
+    of_class, point,
 };
 use crate::support::{
-    Log, Observer, as_user, cluster, connect, next, promptly, secure_server, unreachable_url,
-    wait_until,
+    Log, Observer, as_user, closed_port, cluster, connect, next, promptly, secure_server,
+    unreachable_url, wait_until,
 };
 
 /// The server refuses each new connection, and the caller waits for the one that exists.
@@ -83,4 +84,45 @@ async fn a_replica_that_refuses_connections_is_a_failure_of_its_pool() {
     assert_eq!(refused().len(), 1, "{:?}", refused());
     assert_eq!(failures(&observer, "store=branch pool=replica-1"), BTreeMap::new());
     assert_eq!(failures(&observer, "store=branch pool=replica-2"), of_class("transient", 1));
+}
+
+fn address(ports: [u16; 2]) -> String {
+    format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/library", ports[0], ports[1])
+}
+
+/// The attempt succeeds with the second host, and leaves nobody without a connection.
+#[tokio::test]
+async fn a_host_that_fails_before_another_one_succeeds_is_no_failure() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    log.reader().await;
+    let replica = cluster().await.standbys()[0].port();
+    let config = Config::new(&address([closed_port(), replica])).unwrap().log(&log.name);
+    let config = config.name("branch").telemetry(observer.telemetry());
+
+    let reader = Store::<ReadOnly>::connect(config).await.unwrap();
+    reader.head().await.unwrap();
+
+    let pool = "store=branch pool=replica-0";
+    assert_eq!(failures(&observer, pool), BTreeMap::new());
+    // The watcher has one of its own.
+    assert_eq!(point(&observer, CREATE_TIME, pool).count, 2);
+}
+
+/// A read-write store watches each host of its address. No caller gets one of these connections.
+#[tokio::test]
+async fn the_watchers_of_hosts_are_counted_in_the_pool_of_the_primary() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let primary = cluster().await.primary().port();
+    let config = Config::new(&address([primary, closed_port()])).unwrap().log(&log.name);
+
+    let store = branch(config.max_connections(3), &observer).await;
+
+    let refused = || failures(&observer, READS).get("class=transient").copied();
+    wait_until(async || refused().is_some_and(|count| count > 1.0)).await;
+    let limits = observer.values(MAX, "store=branch");
+    let expected = [("pool=primary".to_owned(), 3.0), ("pool=primary-appends".to_owned(), 4.0)];
+    assert_eq!(limits, BTreeMap::from(expected));
+    assert_eq!(point(&observer, CREATE_TIME, READS).count, 1);
+    assert_eq!(connections(&observer, READS), [Some(0.0), Some(0.0)]);
+    drop(store);
 }
