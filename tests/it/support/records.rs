@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// The log records of a test.
 #[derive(Clone, Default)]
@@ -24,6 +24,10 @@ pub struct LogRecord {
 impl LogRecords {
     /// Collects the records of this thread until the guard is dropped.
     pub fn collect() -> (Self, DefaultGuard) {
+        // As long as there is one subscriber only, `tracing` disables a record for all threads if
+        // a thread without the subscriber is the first one that writes it.
+        static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(LogRecords::default()));
+        LazyLock::force(&OTHER);
         let records = Self::default();
         let guard = tracing::subscriber::set_default(records.clone());
         (records, guard)
