@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use opentelemetry::metrics::{Counter, Histogram};
-use opentelemetry::trace::{FutureExt as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{
+    FutureExt as _, Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _,
+};
 use opentelemetry::{Context, KeyValue};
 
 use super::instruments::Instruments;
@@ -110,8 +112,9 @@ impl StoreTelemetry {
 /// A call of a handler. Its outcome is recorded when it is dropped.
 struct HandlerCall<'a> {
     handler: &'a Handler,
-    /// The context of the call's span.
+    /// The context of the call's span or, without a provider of traces, that of the caller.
     context: Context,
+    has_span: bool,
     started: Instant,
     /// By the clock of the machine, which may jump.
     started_at: SystemTime,
@@ -128,9 +131,12 @@ impl<'a> HandlerCall<'a> {
             .with_start_time(started_at)
             .with_attributes([KeyValue::new("kind", handler.kind.as_str())])
             .start(tracer);
-        let context = Context::current_with_span(span);
+        let caller = Context::current();
+        // Without a provider of traces, the tracer returns a span with the caller's identity.
+        let has_span = span.span_context() != caller.span().span_context();
+        let context = if has_span { caller.with_span(span) } else { caller };
         let outcome = HandlerOutcome::Canceled;
-        Self { handler, context, started: Instant::now(), started_at, outcome }
+        Self { handler, context, has_span, started: Instant::now(), started_at, outcome }
     }
 }
 
@@ -138,6 +144,9 @@ impl Drop for HandlerCall<'_> {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         self.handler.series.end(self.outcome, duration.as_secs_f64());
+        if !self.has_span {
+            return;
+        }
         let span = self.context.span();
         span.set_attribute(KeyValue::new("outcome", self.outcome.as_str()));
         if matches!(self.outcome, HandlerOutcome::Error | HandlerOutcome::Timeout) {

@@ -6,11 +6,15 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use eddyline::retry::Retry;
 use eddyline::telemetry::{HandlerKind, HandlerOutcome};
-use eddyline::{AppendCondition, Decision, Error, ReadWrite, RetryPolicy, Store};
+use eddyline::{AppendCondition, Decision, Error, ReadWrite, RetryPolicy, Store, Telemetry};
 use futures_util::FutureExt as _;
 use futures_util::future::{pending, ready};
 use opentelemetry::Context;
+use opentelemetry::global::BoxedTracer;
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry::trace::noop::NoopTracer;
 use opentelemetry::trace::{
     FutureExt as _, SpanId, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
 };
@@ -227,6 +231,32 @@ async fn a_call_is_a_span_below_that_of_the_caller() {
         let is_failure = matches!(outcome, HandlerOutcome::Error | HandlerOutcome::Timeout);
         assert_eq!(matches!(span.status, Status::Error { .. }), is_failure, "{span:?}");
     }
+}
+
+/// The span of the caller has another tracer, which has a provider.
+#[tokio::test(start_paused = true)]
+async fn without_a_provider_of_traces_the_span_of_the_caller_stays_current() {
+    let observer = Observer::new();
+    let tracer = BoxedTracer::new(Box::new(NoopTracer::new()));
+    let telemetry = Telemetry::new(&observer.meters.meter("eddyline"), tracer);
+    let handler = telemetry.handler(HandlerKind::Command, "LendBookCopyToReader");
+    let policy = RetryPolicy::builder().attempts(2).build().unwrap();
+    let context = Context::current_with_span(observer.tracers.tracer("library").start("request"));
+
+    let mut replies = [Err(Error::QueueFull { waiting: 8 }), Ok(())].into_iter();
+    let retry = Retry::new(&policy, || ready(replies.next().unwrap()));
+    let call = handler.run(retry.telemetry(&telemetry, "lend"), |_| HandlerOutcome::Error);
+    let _ = call.with_context(context.clone()).await;
+
+    assert_eq!(observer.spans().len(), 0);
+    drop(context);
+    let spans = observer.spans();
+    let [request] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!(
+        request.events.iter().map(|event| &event.name).collect::<Vec<_>>(),
+        ["eventstore.retry"]
+    );
+    assert_eq!((attribute(request, "outcome"), &request.status), (None, &Status::Unset));
 }
 
 /// The conflicts and retries of a decision are inside of one call.
