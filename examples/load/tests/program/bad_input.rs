@@ -36,6 +36,8 @@ async fn names_the_option_that_is_wrong() {
         (&["--at", "1s pause primary"], "pause"),
         (&["--at", "soon", "kill", "primary"], "soon"),
         (&["--at", "900s kill primary"], "does not end before the load"),
+        (&["--metrics", "here", "--pg-bin", "/nowhere"], "--metrics must be off, HOST:PORT"),
+        (&["--export", "http://localhost", "--pg-bin", "/nowhere"], "otlp://HOST:PORT"),
         (&["--log", "bad name", "--pg-bin", "/nowhere"], "bad name"),
         (&["--json", "/nowhere/report.json"], "/nowhere/report.json"),
         (&["--html", "/nowhere/report.html"], "/nowhere/report.html"),

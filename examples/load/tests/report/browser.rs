@@ -26,12 +26,19 @@ pub fn elements(html: &str) -> Vec<Element> {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("report.html");
     std::fs::write(&page, html).unwrap();
+    elements_at(&format!("file://{}", page.display()))
+}
+
+/// Opens an address in a browser and returns the elements of its page after ten seconds, in which
+/// the browser's clock does not wait.
+pub fn elements_at(url: &str) -> Vec<Element> {
+    let folder = tempfile::tempdir().unwrap();
     let output = Command::new(browser())
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
         .args(["--virtual-time-budget=10000", "--dump-dom"])
-        .arg(format!("file://{}", page.display()))
+        .arg(url)
         .output()
         .unwrap();
     let dom = String::from_utf8(output.stdout).unwrap();
