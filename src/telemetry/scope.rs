@@ -21,15 +21,15 @@ impl Scopes {
         name: &'static str,
     ) -> Arc<ScopeSeries> {
         let is_named = |name: &'static str| move |series: &ScopeSeries| series.name == name;
-        if let Some(series) = self.0.find(is_named(name)) {
-            return series;
-        }
-        let name = if self.0.len() < MAX_SCOPES { name } else { OTHER_SCOPES };
-        self.0.find_or_add(is_named(name), || ScopeSeries::new(instruments, store, name))
+        let make = |name| ScopeSeries::new(instruments, store, name);
+        self.0
+            .find_or_add_up_to(MAX_SCOPES, is_named(name), || make(name))
+            .unwrap_or_else(|| self.0.find_or_add(is_named(OTHER_SCOPES), || make(OTHER_SCOPES)))
     }
 }
 
 /// The store of a scope.
+#[derive(Clone, Copy)]
 pub(super) struct ScopedStore<'a> {
     pub(super) attribute: &'a KeyValue,
     /// Whether it appends and decides.

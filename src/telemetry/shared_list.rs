@@ -40,10 +40,6 @@ impl<T> SharedList<T> {
             made
         })
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
-    }
 }
 
 impl<T> Default for SharedList<T> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use eddyline::telemetry::{INSTRUMENTS, InstrumentKind};
-use eddyline::{Config, ReadOnly, Store};
+use eddyline::{Config, Error, ReadOnly, Store};
 
 use super::connect;
 use crate::support::{Log, Observer, unreachable_url};
@@ -64,6 +64,24 @@ async fn bound_histograms_are_exported_with_a_count_of_zero() {
         let expected = if cfg!(feature = "bound-instruments") { announced } else { 0 };
         assert_eq!(series.len(), expected, "{name}: {series:#?}");
     }
+}
+
+/// An SDK keeps 2,000 series of an instrument, and mixes all others with those of other stores.
+#[tokio::test]
+async fn the_scopes_of_a_store_beyond_48_are_counted_together() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config(), &observer).await;
+    let names = (0..60).map(|n| -> &'static str { Box::leak(format!("Scope{n}").into()) });
+
+    for name in names {
+        store.with_scope(name).retry(async || Ok::<_, Error>(())).await.into_result().unwrap();
+    }
+
+    // The store has 8 scopes of its own.
+    let outcomes = observer.counted("eventstore.retry.outcomes");
+    assert_eq!(outcomes.len(), 48 - 8 + 1);
+    assert_eq!(outcomes["outcome=first_try scope=Scope39"], 1);
+    assert_eq!(outcomes["outcome=first_try scope=other"], 20);
 }
 
 #[test]
