@@ -51,8 +51,13 @@ function drawChart(container, chart) {
 /** Shows the last values in the legend of a chart of the last seconds, unless it is pointed at. */
 function showLast({ chart, plot }) {
   if (chart.span && (plot.cursor.idx === null || plot.cursor.idx === undefined)) {
-    plot.setLegend({ idx: chart.x.length - 1 }, false);
+    const isKnown = (_, at) => chart.series.some(({ values }) => isValue(values[at]));
+    plot.setLegend({ idx: chart.x.findLastIndex(isKnown) }, false);
   }
+}
+
+function isValue(value) {
+  return value !== null && value !== undefined;
 }
 
 /** Shows the title of a chart and, instead of a chart, the reason why there is none. */
@@ -106,8 +111,7 @@ function countPoints(container) {
   return (plot) => {
     const last = plot.series.slice(1).map(({ label }, at) => [label, plot.data[at + 1].at(-1)]);
     container.dataset.last = JSON.stringify(Object.fromEntries(last));
-    const isDrawn = (value) => value !== null && value !== undefined;
-    const counts = plot.data.slice(1).map((values) => values.filter(isDrawn).length);
+    const counts = plot.data.slice(1).map((values) => values.filter(isValue).length);
     container.dataset.points = counts.reduce((sum, count) => sum + count, 0);
   };
 }

@@ -42,11 +42,18 @@ class LoadHistory {
     return this.ordered.map((second) => figure(second) ?? null);
   }
 
-  /** Returns the increase of a counter in each second. */
+  /** Returns the increase of a counter per second, in each second. */
   increases(name, labels = {}) {
+    const sampled = [...this.samples.keys()].sort((one, other) => one - other);
     return this.ordered.map(({ at }) => {
-      const [before, after] = [at - 1, at].map((time) => this.sum(time, name, labels) ?? 0);
-      return this.samples.has(at - 1) && this.samples.has(at) ? after - before : null;
+      // A busy process takes no sample in some seconds. Then it is the mean of several seconds.
+      const from = sampled.findLast((time) => time < at);
+      const until = sampled.find((time) => time >= at);
+      if (from === undefined || until === undefined) {
+        return null;
+      }
+      const [before, after] = [from, until].map((time) => this.sum(time, name, labels) ?? 0);
+      return (after - before) / (until - from);
     });
   }
 
