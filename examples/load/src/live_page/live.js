@@ -8,7 +8,16 @@ const CHART_HEIGHT = 180;
 // The most charts of a group that are beside each other before the group takes a row of its own.
 const MOST_IN_A_ROW = 5;
 
-const page = { history: new LoadHistory(), report: null, run: null, drawn: new Map(), lostAt: null };
+const page = {
+  history: new LoadHistory(),
+  report: null,
+  run: null,
+  drawn: new Map(),
+  lostAt: null,
+  // The names of commands and queries, in the order in which they have appeared. So the colors of
+  // their lines stay the same when another name appears.
+  names: new Set(),
+};
 
 function build() {
   const sections = GROUPS.map(({ title, charts, table: name }) => {
@@ -25,9 +34,10 @@ function build() {
   }
 }
 
-/** Returns the names of what the load has, in the order in which they are shown. */
+/** Returns the names of what the load has. */
 function namesOf({ operations, reads_by_server: reads }) {
-  const all = Object.keys(operations);
+  Object.keys(operations).forEach((name) => page.names.add(name));
+  const all = [...page.names];
   const queries = all.filter((name) => operations[name].group === "queries");
   const commands = all.filter((name) => !queries.includes(name));
   return { all: [...commands, ...queries], commands, queries, servers: Object.keys(reads) };
