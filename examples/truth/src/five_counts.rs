@@ -29,8 +29,6 @@ pub enum Subject {
     CommandRequests,
     /// The reads of queries, on the replicas.
     QueryReads,
-    /// The requests of these reads. A read that has to wait for a replica asks again.
-    QueryRequests,
 }
 
 /// The counts of one subject. Not everyone counts everything.
@@ -91,10 +89,9 @@ impl Counted {
         add(&mut self.of(Subject::LostRounds).tally, rounds);
     }
 
-    /// Adds the reads that the servers counted.
-    pub fn server_reads(&mut self, primary: u64, replicas: u64) {
+    /// Adds the reads of commands that the primary counted.
+    pub fn server_reads(&mut self, primary: u64) {
         add(&mut self.of(Subject::CommandRequests).postgres, primary);
-        add(&mut self.of(Subject::QueryRequests).postgres, replicas);
     }
 
     /// Adds the events that the log holds.
@@ -128,29 +125,27 @@ impl Counted {
 }
 
 impl Subject {
-    /// Returns the sample of Prometheus and the labels that count it.
-    pub fn series(&self) -> (&'static str, Vec<(&str, &str)>) {
+    /// Returns the sample of Prometheus that counts it, and the labels of its series.
+    pub fn series(&self) -> (&'static str, Vec<Vec<(&str, &str)>>) {
         const OUTCOMES: &str = "eventstore_operation_outcomes_total";
         const REQUESTS: &str = "db_client_operation_duration_seconds_count";
-        let requests = |store, operation| {
-            vec![("store", store), ("db_operation_name", operation), ("error_type", "")]
-        };
+        let answered = |operation| vec![COMMANDS_STORE, ("db_operation_name", operation), NO_ERROR];
+        let ended = |store, operation| vec![store, ("operation", operation), SUCCESS];
         match self {
             Self::Handled { name, outcome } => {
-                ("eventstore_handler_outcomes_total", vec![("name", name), ("outcome", outcome)])
+                let labels = vec![("name", name.as_str()), ("outcome", outcome.as_str())];
+                ("eventstore_handler_outcomes_total", vec![labels])
             }
             Self::Stored => {
-                ("eventstore_events_total", vec![("store", "commands"), ("direction", "appended")])
+                ("eventstore_events_total", vec![vec![COMMANDS_STORE, ("direction", "appended")]])
             }
-            Self::LostRounds => ("eventstore_conflicts_total", vec![("store", "commands")]),
+            Self::LostRounds => ("eventstore_conflicts_total", vec![vec![COMMANDS_STORE]]),
+            // The last round of some decisions reads under the log's lock.
             Self::CommandReads => {
-                (OUTCOMES, vec![("store", "commands"), ("operation", "query"), SUCCESS])
+                (OUTCOMES, vec![ended(COMMANDS_STORE, "query"), ended(COMMANDS_STORE, "decide")])
             }
-            Self::CommandRequests => (REQUESTS, requests("commands", "query")),
-            Self::QueryRequests => (REQUESTS, requests("queries", "stream")),
-            Self::QueryReads => {
-                (OUTCOMES, vec![("store", "queries"), ("operation", "stream"), SUCCESS])
-            }
+            Self::CommandRequests => (REQUESTS, vec![answered("query"), answered("decide")]),
+            Self::QueryReads => (OUTCOMES, vec![ended(("store", "queries"), "stream")]),
         }
     }
 }
@@ -164,7 +159,6 @@ impl fmt::Display for Subject {
             Self::CommandReads => f.write_str("reads of commands"),
             Self::CommandRequests => f.write_str("requests of commands to read"),
             Self::QueryReads => f.write_str("reads of queries"),
-            Self::QueryRequests => f.write_str("requests of queries"),
         }
     }
 }
@@ -190,6 +184,8 @@ fn add(count: &mut Option<u64>, number: u64) {
     *count.get_or_insert(0) += number;
 }
 
+const COMMANDS_STORE: (&str, &str) = ("store", "commands");
+const NO_ERROR: (&str, &str) = ("error_type", "");
 const SUCCESS: (&str, &str) = ("outcome", "success");
 const COMMANDS: [&str; 6] = [
     "AddBookCopy",

@@ -54,7 +54,7 @@ pub async fn run(
     let city = read_city(testbed).await?;
     let primary = testbed.sql(testbed.primary()).await?;
     let events_before = stored_events(&primary).await?;
-    let reads_before = Reads::now(testbed).await?;
+    let reads_before = counted_reads(&primary).await?;
     let tally = Arc::new(Tally::default());
     let replies = Replies::after(SequenceNumber::ZERO);
     let commands = CommandHandler::new(stores.commands.clone());
@@ -66,9 +66,8 @@ pub async fn run(
     let mix = mix().check().map_err(|error| Failure::Malformed(error.to_string()))?;
     engine.closed(Visits::new(mix, READERS, SEED + u64::from(clients)), length).await?;
 
-    let reads = Reads::now(testbed).await?;
-    counted
-        .server_reads(reads.primary - reads_before.primary, reads.replicas - reads_before.replicas);
+    let reads = counted_reads(&primary).await?;
+    counted.server_reads(reads - reads_before);
     counted.stored(stored_events(&primary).await? - events_before);
     let snapshot = tally.snapshot();
     count_tally(counted, &snapshot);
@@ -87,22 +86,11 @@ async fn read_city(testbed: &Testbed) -> Result<City, Failure> {
     Ok(city.map_err(Failure::store("read the library"))?.build(head))
 }
 
-/// The reads of the library's log that the servers have counted.
-struct Reads {
-    primary: u64,
-    replicas: u64,
-}
-
-impl Reads {
-    async fn now(testbed: &Testbed) -> Result<Self, Failure> {
-        let mut counts = Vec::new();
-        for server in [testbed.primary()].into_iter().chain(testbed.replicas()) {
-            let statements = Statements::of(&testbed.sql(server).await?, Log::Library).await?;
-            let kinds = [StatementKind::Few, StatementKind::Many];
-            counts.push(kinds.map(|kind| statements.of_kind(kind).calls).iter().sum());
-        }
-        Ok(Self { primary: counts[0], replicas: counts[1..].iter().sum() })
-    }
+/// Returns the reads of the library's log that the primary has counted.
+async fn counted_reads(primary: &tokio_postgres::Client) -> Result<u64, Failure> {
+    let statements = Statements::of(primary, Log::Library).await?;
+    let kinds = [StatementKind::Few, StatementKind::Many];
+    Ok(kinds.map(|kind| statements.of_kind(kind).calls).iter().sum())
 }
 
 async fn stored_events(client: &tokio_postgres::Client) -> Result<u64, Failure> {

@@ -222,7 +222,7 @@ impl MixClient {
         let (appends, loses) = (self.random.bool(), self.random.u8(0..8) == 0);
         let rounds_to_lose = if loses { ROUNDS_BEFORE_LOCK } else { 0 };
         let (rounds, read) = (AtomicU64::new(0), AtomicU64::new(0));
-        let store = self.stores.decisions.with_scope(SCOPE);
+        let store = self.stores.decisions.with_scope(DECISION_SCOPE);
         let filter = loans_of(book)?;
         let decided = store.decide(&filter, |history| {
             read.fetch_add(history.events().len() as u64, Ordering::Relaxed);
@@ -279,7 +279,7 @@ impl MixClient {
     async fn retry(&self, book: u32) -> Result<(), Error> {
         let filter = loans_of(book)?;
         let attempts = AtomicU64::new(0);
-        let patient = self.patient.with_scope("patient");
+        let patient = self.patient.with_scope(RETRY_SCOPE);
         let attempt = async || {
             attempts.fetch_add(1, Ordering::Relaxed);
             self.calls.observe(names::UNSTEADY, "query", self.once.query(&filter)).await
@@ -294,7 +294,7 @@ impl MixClient {
             (Ok(_), _) => "recovered",
             (Err(_), _) => "exhausted",
         };
-        let scope = [("store", names::UNSTEADY), ("scope", "patient")];
+        let scope = [("store", names::UNSTEADY), ("scope", RETRY_SCOPE)];
         let labels = [scope[0], scope[1], ("outcome", outcome)];
         self.calls.count("eventstore_retry_outcomes_total", &labels, 1);
         self.calls.count("eventstore_retry_attempts_total", &scope, attempts.saturating_sub(1));
@@ -305,7 +305,7 @@ impl MixClient {
 /// Counts a decision, the rounds in which it read, and the events that it read in them.
 fn count_decision(calls: &Calls, decided: &Result<Decided, Error>, rounds: u64, read: u64) {
     const STORE: &str = names::DECISIONS;
-    let labels = [("store", STORE), ("scope", SCOPE)];
+    let labels = [("store", STORE), ("scope", DECISION_SCOPE)];
     calls.count("eventstore_decide_rounds_count", &labels, 1);
     count_events(calls, STORE, "read", read);
     let Ok(decided) = decided else { return };
@@ -346,7 +346,9 @@ fn note_server(calls: &Calls, store: &'static str, read: &Result<History<ReadOnl
 }
 
 /// The scope of the decisions.
-const SCOPE: &str = "lend";
+pub const DECISION_SCOPE: &str = "lend";
+/// The scope of the program's own retries.
+pub const RETRY_SCOPE: &str = "patient";
 const BOOKS: u32 = 200;
 /// The books that decisions are about.
 const HOT_BOOKS: u32 = 4;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use console::{Progress, print_stderr};
+use library::commands::CommandHandler;
+use library::queries::QueryHandler;
 
 use crate::args::Args;
 use crate::calls::Ended;
@@ -17,7 +19,7 @@ use crate::steps::{STEPS, Steps};
 use crate::stores::Stores;
 use crate::testbed::Testbed;
 use crate::whole_way::{compare_names, compare_with_prometheus, complete_counts, last_scrape};
-use crate::{Failure, generator};
+use crate::{Failure, generator, mix};
 
 /// Runs all steps and makes all comparisons.
 ///
@@ -39,6 +41,7 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     RepeatedCall::fill(&stores.repeated).await.map_err(Failure::store("fill a log"))?;
     testbed.wait_for_replay().await?;
 
+    announce(&stores);
     let panels = match &prometheus {
         Some(prometheus) => Some(PanelStart::now(prometheus, exporter.scrape()?).await?),
         None => None,
@@ -74,6 +77,14 @@ async fn start_prometheus(
         return Ok(None);
     }
     Ok(Some(PrometheusServer::start(endpoint.address()).await?))
+}
+
+/// Makes the series of handlers and scopes visible before the panels' time begins.
+fn announce(stores: &Stores) {
+    CommandHandler::new(stores.commands.clone());
+    QueryHandler::new(stores.queries.clone());
+    stores.decisions.with_scope(mix::DECISION_SCOPE);
+    stores.unsteady.with_scope(mix::RETRY_SCOPE);
 }
 
 /// Runs the steps for each number of clients. Returns all calls of the mixes.

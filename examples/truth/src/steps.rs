@@ -95,6 +95,7 @@ impl Steps<'_> {
     ) -> Result<(), Failure> {
         let call = RepeatedCall::new(&self.stores.repeated, operation);
         let (mut of_loop, mut of_engine) = (Vec::new(), Vec::new());
+        let (mut served, mut whole) = (0.0, 0.0);
         run_loop(&call, self.clients, WARM_UP).await?;
         // In turn, so that what else the machine does meets both.
         for round in 0..ROUNDS {
@@ -110,17 +111,23 @@ impl Steps<'_> {
                 let labels = [("store", names::REPEATED), ("operation", operation.name())];
                 let durations = scrape.histogram("eventstore_operation_duration_seconds", &labels);
                 if is_loop { &mut of_loop } else { &mut of_engine }.push(durations.mean());
+                let execute = [labels[0], labels[1], ("phase", "execute")];
+                let execute = scrape.histogram("eventstore_phase_duration_seconds", &execute);
+                served += execute.sum;
+                whole += durations.sum;
             }
         }
         let name = format!("{} clients, {}: mean", self.clients, operation.name());
         rows.close(name, median(&mut of_loop), median(&mut of_engine), BOUND);
         let all = |means: &[f64]| means.iter().map(|mean| seconds(*mean)).collect::<Vec<_>>();
         rows.note(format!(
-            "{} clients, {}: rounds of the loop {}; of the load generator {}",
+            "{} clients, {}: rounds of the loop {}; of the load generator {}; {:.0} % of the time in \
+             the phase execute",
             self.clients,
             operation.name(),
             all(&of_loop).join(", "),
-            all(&of_engine).join(", ")
+            all(&of_engine).join(", "),
+            served / whole * 100.0
         ));
         Ok(())
     }

@@ -85,9 +85,10 @@ pub fn compare_names(rows: &mut Comparisons, text: &Scrape) {
 /// Adds what `/metrics` and Prometheus have of the load generator's operations.
 pub fn complete_counts(counted: &mut Counted, text: &Scrape, stored: Option<&Scrape>) {
     for (subject, counts) in counted.iter_mut() {
-        let (sample, labels) = subject.series();
-        counts.metrics = Some(text.count(sample, &labels));
-        counts.prometheus = stored.map(|stored| stored.count(sample, &labels));
+        let (sample, series) = subject.series();
+        let sum = |scrape: &Scrape| series.iter().map(|labels| scrape.count(sample, labels)).sum();
+        counts.metrics = Some(sum(text));
+        counts.prometheus = stored.map(sum);
     }
 }
 
