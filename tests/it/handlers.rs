@@ -363,6 +363,7 @@ async fn errors_of_a_store_are_conflicts_timeouts_or_errors() {
     let invalid = store.append([], AppendCondition::none()).await.unwrap_err();
 
     assert_eq!(HandlerOutcome::of_error(&conflict), HandlerOutcome::Conflict);
+    assert_eq!(HandlerOutcome::of_result::<()>(&Err(conflict)), HandlerOutcome::Conflict);
     assert_eq!(HandlerOutcome::of_error(&timeout), HandlerOutcome::Timeout);
     assert_eq!(HandlerOutcome::of_error(&invalid), HandlerOutcome::Error);
 }

@@ -1,17 +1,19 @@
 //! Metrics of replicas and of the append queue, compared with what the test has appended.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use eddyline::{
-    AppendCondition, Config, Error, Fallback, ReadOnly, ReadWrite, RetryPolicy, Schema, Store,
+    AppendCondition, Config, Error, Fallback, Filter, ReadOnly, ReadWrite, RetryPolicy, Schema,
+    Store,
 };
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
 use crate::replica::append;
 use crate::support::{
-    FOREVER, Log, Observer, Replicated, as_user, lent, next, promptly, unreachable_url,
+    FOREVER, Log, Observer, Replicated, as_user, lent, next, promptly, series, unreachable_url,
     wait_for_lock_waiter, wait_until,
 };
 
@@ -142,6 +144,67 @@ async fn the_series_of_a_replica_begin_and_end_with_it() {
     wait_until(async || names.iter().all(|name| replicas(&observer, name).is_empty())).await;
 }
 
+/// Returns how many operations of a name were in a phase.
+fn entered(observer: &Observer, operation: &str, phase: &str) -> u64 {
+    let begin = format!("operation={operation} phase={phase} server=replica-");
+    let phases = observer.histogram("eventstore.phase.duration").into_iter();
+    phases.filter(|(series, _)| series.starts_with(&begin)).map(|(_, (count, _))| count).sum()
+}
+
+#[tokio::test]
+async fn reads_that_wait_for_a_replica_are_counted_with_their_end() {
+    let (replicated, observer) = (Replicated::new().await, Observer::new());
+    let writer = replicated.writer().await;
+    let config = replicated.replica_config().retry(RetryPolicy::never());
+    let patient = branch(&replicated, config.clone(), &observer).await;
+    let hasty = config.replica_timeout(Duration::from_millis(100));
+    let hasty = branch(&replicated, hasty, &observer).await;
+    let waits = || observer.counter("eventstore.replica.waits");
+    replicated.pause_replay().await;
+    let last = append(&writer, "b-0").await;
+
+    // On a busy machine, both replicas may be left out for a moment.
+    let behind = Cell::new(0);
+    wait_until(async || {
+        let is_behind =
+            matches!(hasty.at_least(last).head().await, Err(Error::ReplicaBehind { .. }));
+        behind.set(behind.get() + u64::from(is_behind));
+        is_behind
+    })
+    .await;
+    let of_hasty = (waits()["outcome=behind"], entered(&observer, "head", "wait_replica"));
+    let resume = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        replicated.resume_replay().await;
+    };
+    let patient = patient.at_least(last);
+    let read = patient.query(Filter::everything());
+    let (history, ()) = promptly(async { tokio::join!(read, resume) }).await;
+
+    assert_eq!(of_hasty.0, behind.get());
+    assert!(of_hasty.1 >= behind.get(), "{of_hasty:?}");
+    assert_eq!(history.unwrap().position(), last);
+    // The first answer may arrive after the replay has resumed, if the machine is busy.
+    let reached = entered(&observer, "query", "wait_replica");
+    let expected = [("outcome=behind", behind.get()), ("outcome=reached", reached)];
+    assert_eq!(waits(), series(expected));
+}
+
+/// The store asks the primary first how fresh an answer has to be.
+#[tokio::test]
+async fn a_read_that_asks_for_the_head_of_the_primary_waits_for_a_replica() {
+    let (replicated, observer) = (Replicated::new().await, Observer::new());
+    append(&replicated.writer().await, "b-0").await;
+    replicated.cluster.wait_for_replay().await.unwrap();
+    let reader = branch(&replicated, replicated.replica_config(), &observer).await;
+    wait_until(async || replicas(&observer, LAG) == both(0.0)).await;
+
+    let fresh = reader.max_staleness(Duration::ZERO).unwrap();
+    promptly(fresh.query(Filter::everything())).await.unwrap();
+
+    assert_eq!(entered(&observer, "query", "wait_replica"), 1);
+}
+
 type Appending = JoinHandle<Result<(), Error>>;
 
 fn start_append(store: &Store<ReadWrite>, book: &str) -> Appending {
@@ -176,6 +239,9 @@ async fn appends_that_wait_for_their_batch_are_counted_exactly() {
     wait_until(async || waiting() == Some(5.0)).await;
     others[2].abort();
     wait_until(async || waiting() == Some(4.0)).await;
+    let queued = Instant::now();
+    wait_until(async || queued.elapsed() > Duration::from_millis(50)).await;
+    let queued = 4.0 * queued.elapsed().as_secs_f64();
     holder.batch_execute("COMMIT").await.unwrap();
     first.await.unwrap().unwrap();
     let outcomes = promptly(join_all(others)).await;
@@ -183,4 +249,7 @@ async fn appends_that_wait_for_their_batch_are_counted_exactly() {
     assert_eq!((before, sent, waiting()), (Some(0.0), Some(0.0), Some(0.0)));
     let appended = outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(Ok(()))));
     assert_eq!(appended.count(), 4);
+    let phases = observer.histogram("eventstore.phase.duration");
+    let (_, seconds) = phases["operation=append phase=queue server=primary"];
+    assert!(seconds >= queued, "{seconds} of {queued}");
 }

@@ -1,13 +1,14 @@
 //! Pipelining: appends that are sent before their predecessors are answered.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddyline::{AppendCondition, Error, Event, Filter, RetryPolicy, SequenceNumber};
 use futures_util::future::join_all;
+use opentelemetry_sdk::trace::SpanData;
 
 use super::{Append, Fixture, Outcome};
-use crate::support::{cancel_after_commits, lent, loans_of};
+use crate::support::{Observer, cancel_after_commits, lent, loans_of, wait_until};
 
 /// The number of successors: enough that some are pipelined and others stay in the queue.
 const SUCCESSORS: usize = 40;
@@ -76,6 +77,33 @@ async fn waiting_appends_are_sent_before_their_predecessor_is_answered() {
     assert!(predecessor.unwrap().last() < positions[0] && positions.is_sorted(), "{positions:?}");
     // Without pipelining, all successors would share one transaction.
     assert!(fixture.transactions_after(known).await > 2);
+}
+
+/// A batch that is sent behind another one waits in this process until that one is answered.
+#[tokio::test]
+async fn the_request_of_a_pipelined_batch_begins_after_its_predecessor() {
+    let observer = Observer::new();
+    let fixture = Fixture::with(|config| config.telemetry(observer.telemetry())).await;
+    let (known, predecessor) =
+        fixture.begin_predecessor(lent("b-predecessor", "r-1"), Some(loans_of("b-0"))).await;
+    let successors = fixture.begin_successors(known).await;
+    let begun = Instant::now();
+    wait_until(async || begun.elapsed() > Duration::from_millis(50)).await;
+
+    let waited = begun.elapsed();
+    let (predecessor, successors) = fixture.release_lock_and_join(predecessor, successors).await;
+
+    predecessor.unwrap();
+    assert!(successors.iter().all(Result::is_ok), "{successors:?}");
+    let spans = observer.spans();
+    let batches: Vec<_> = spans.iter().filter(|span| span.name == "BATCH append").collect();
+    assert!(!batches.is_empty(), "{spans:?}");
+    for batch in batches {
+        let is_parent = |span: &&SpanData| span.span_context.span_id() == batch.parent_span_id;
+        let append = spans.iter().find(is_parent).unwrap();
+        let queued = batch.start_time.duration_since(append.start_time).unwrap();
+        assert!(queued >= waited, "{queued:?} of {waited:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 //! counter, so counters have to start at zero.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use eddyline::telemetry::{INSTRUMENTS, InstrumentKind};
-use eddyline::{Config, Error, ReadOnly, Store};
+use eddyline::{AppendCondition, Config, Decision, Error, ReadOnly, RetryPolicy, Store};
 
-use super::connect;
-use crate::support::{Log, Observer, unreachable_url};
+use super::{connect, hold};
+use crate::support::{Log, Observer, lent, loans_of, unreachable_url};
 
 /// The counters of the catalog, with how many series a read-write store, a read-only store with two
 /// replicas, or both announce.
@@ -82,6 +83,31 @@ async fn the_scopes_of_a_store_beyond_48_are_counted_together() {
     assert_eq!(outcomes.len(), 48 - 8 + 1);
     assert_eq!(outcomes["outcome=first_try scope=Scope39"], 1);
     assert_eq!(outcomes["outcome=first_try scope=other"], 20);
+}
+
+/// Stores are told apart by their name in each metric but those of handlers, which have no store.
+#[tokio::test]
+async fn every_value_of_a_store_has_its_name() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let policy = RetryPolicy::builder().attempts(2).build().unwrap();
+    let config = log.config().name("branch").lock_timeout(Duration::from_millis(50));
+    let store = connect(config.retry(policy), &observer).await;
+    let lend = |_: &_| Ok::<_, Error>(Decision::append([lent("b-1", "r-1")]));
+    store.decide(loans_of("b-1"), lend).await.unwrap();
+    let _holder = hold(&log).await;
+    store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap_err();
+
+    for instrument in INSTRUMENTS.iter().filter(|one| one.attributes.contains(&"store")) {
+        let (name, is_level) = (instrument.name, instrument.kind == InstrumentKind::UpDownCounter);
+        let is_of_replicas = name.starts_with("eventstore.replica.");
+        let series = if is_level || is_of_replicas {
+            observer.points(name).into_keys().collect()
+        } else {
+            observer.series_of(name)
+        };
+        assert_eq!(series.is_empty(), is_of_replicas, "{name}");
+        assert!(series.iter().all(|one| one.contains("store=branch")), "{name}: {series:?}");
+    }
 }
 
 #[test]

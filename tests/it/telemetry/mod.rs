@@ -4,6 +4,7 @@ mod announced;
 mod blocked;
 mod exponential;
 mod outcomes;
+mod phases;
 mod spans;
 
 use std::time::{Duration, Instant};
@@ -40,17 +41,21 @@ async fn cancel_append(store: &Store<ReadWrite>, log: &Log) {
     }
 }
 
+/// Returns how many sessions wait for a lock of the log.
+async fn lock_waiters(log: &Log, sql: &Client) -> usize {
+    let waiting = "SELECT FROM pg_locks WHERE NOT granted AND (relation = $1::text::regclass
+        OR locktype = 'advisory' AND objid = $1::text::regclass)";
+    sql.query(waiting, &[&log.name]).await.unwrap().len()
+}
+
 /// Starts a call and drops it when one more session waits for a lock of the log.
 async fn until_waiting<T>(log: &Log, call: impl Future<Output = T>) {
-    let (sql, key) = (log.sql().await, log.lock_key().await);
-    let waiting = "SELECT FROM pg_locks WHERE NOT granted AND (relation = $1::text::regclass
-        OR locktype = 'advisory' AND (classid::bigint << 32 | objid::bigint) = $2)";
-    let waiters = async || sql.query(waiting, &[&log.name, &key]).await.unwrap().len();
-    let before = waiters().await;
+    let sql = log.sql().await;
+    let before = lock_waiters(log, &sql).await;
     tokio::select! {
         biased;
         _ = call => panic!("the call did not wait"),
-        () = wait_until(async || waiters().await > before) => {}
+        () = wait_until(async || lock_waiters(log, &sql).await > before) => {}
     }
 }
 

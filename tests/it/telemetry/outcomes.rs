@@ -204,6 +204,40 @@ fn assert_counts(observer: &Observer) {
     assert_eq!(observer.counted("eventstore.decide.escalations"), series([("scope=decide", 5)]));
 }
 
+/// A decision has its rounds even if none of them has read anything.
+#[tokio::test]
+async fn a_decision_that_cannot_read_is_counted_with_its_rounds() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config().retry(RetryPolicy::never()), &observer).await;
+    log.sql().await.batch_execute(&format!("DROP TABLE {}", log.name)).await.unwrap();
+
+    let decide = |_: &_| Ok::<_, Error>(Decision::append([lent("b-1", "r-1")]));
+    store.decide(loans_of("b-1"), decide).await.unwrap_err();
+
+    assert_eq!(observer.histogram("eventstore.decide.rounds")["scope=decide"], (1, 0.0));
+    let events = observer.points("eventstore.decide.events");
+    assert!(events.values().all(|point| point.count == 0), "{events:?}");
+}
+
+/// Both attempts under the lock run into its timeout.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_escalation_is_counted_once_for_all_attempts() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config().lock_timeout(Duration::from_millis(250)), &observer).await;
+    let policy = RetryPolicy::builder().attempts(3).escalate_after(1).build().unwrap();
+    let mut contest = Contest::new(&log, &store, true);
+    contest.store = store.with_retry_policy(policy);
+
+    contest.decide(Vec::new()).await.unwrap_err();
+
+    assert_eq!(
+        observer.counted("eventstore.operation.outcomes")["operation=decide outcome=timeout server=primary"],
+        2
+    );
+    assert_eq!(observer.counted("eventstore.decide.escalations"), series([("scope=decide", 1)]));
+    contest.release().await;
+}
+
 /// Returns the sums of a histogram's seconds by operation.
 fn seconds(observer: &Observer, name: &str) -> BTreeMap<String, f64> {
     let mut sums = BTreeMap::new();

@@ -3,13 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use eddyline::{AppendCondition, Config, Decision, Error, Filter, ReadOnly, RetryPolicy, Store};
+use eddyline::{
+    AppendCondition, Config, Decision, Error, Filter, ReadOnly, ReadWrite, RetryPolicy, Store,
+    Telemetry,
+};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use opentelemetry::Context;
-use opentelemetry::trace::TracerProvider;
-use opentelemetry::trace::{FutureExt, SpanId, SpanKind, Status, TraceContextExt, Tracer};
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry::global::BoxedTracer;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::{
+    FutureExt, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+    TraceState, Tracer, TracerProvider,
+};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 
 use super::{cancel_append, connect, hold};
 use crate::support::{
@@ -153,6 +160,25 @@ async fn the_duration_of_requests_is_that_of_their_spans() {
     }
 }
 
+#[tokio::test]
+async fn the_duration_of_operations_is_that_of_their_spans() {
+    let (log, observer) = (Log::new().await, Observer::new());
+    let store = connect(log.config(), &observer).await;
+    for _ in 0..5 {
+        store.append([lent("b-1", "r-1")], AppendCondition::none()).await.unwrap();
+        store.query(Filter::everything()).await.unwrap();
+    }
+
+    let spans = observer.spans();
+    for name in ["append", "query"] {
+        let named = spans.iter().filter(|span| span.name == format!("eventstore.{name}"));
+        let of_spans: f64 = named.map(seconds).sum();
+        let series = format!("operation={name} outcome=success server=primary");
+        let (_, of_metric) = observer.durations()[&series];
+        assert!((of_metric - of_spans).abs() < 1e-6, "{name}: {of_metric} and {of_spans}");
+    }
+}
+
 /// Appends that share a batch are each a trace of their own. The batch is in one of them, and has
 /// links to all.
 #[tokio::test]
@@ -190,6 +216,45 @@ async fn a_batch_has_links_to_its_appends() {
     assert!(linked.contains(&batch.parent_span_id));
     let sizes = observer.histogram("eventstore.append.batch");
     assert_eq!(sizes[""], (3, 1.0 + 1.0 + 3.0));
+}
+
+/// The caller decides which traces are kept. A batch is kept with any of its appends.
+#[tokio::test]
+async fn a_batch_is_below_the_first_of_its_appends_that_is_sampled() {
+    let (log, exporter) = (Log::new().await, InMemorySpanExporter::default());
+    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+    let tracers = SdkTracerProvider::builder().with_simple_exporter(exporter.clone());
+    let tracers = tracers.with_sampler(sampler).build();
+    let tracer = BoxedTracer::new(Box::new(tracers.tracer("eddyline")));
+    let telemetry = Telemetry::new(&Observer::new().meters.meter("eddyline"), tracer);
+    let config = log.config().telemetry(telemetry);
+    let store = Store::<ReadWrite>::connect(config).await.unwrap();
+    store.append([lent("b-0", "r-1")], AppendCondition::none()).await.unwrap();
+    let (holder, sql, key) = (hold(&log).await, log.sql().await, log.lock_key().await);
+    let caller = |number: u32, flags| {
+        let (trace, span) = (TraceId::from(u128::from(number)), SpanId::from(u64::from(number)));
+        let caller = SpanContext::new(trace, span, flags, true, TraceState::default());
+        Context::new().with_remote_span_context(caller)
+    };
+    let append = async |number: u32| {
+        let flags = TraceFlags::default().with_sampled(number == 3);
+        let append = store.append([lent("b-1", "r-1")], AppendCondition::none());
+        append.with_context(caller(number, flags)).await.unwrap();
+    };
+
+    let others = async {
+        wait_for_lock_waiter(&sql, key).await;
+        let release = async { holder.batch_execute("ROLLBACK").await.unwrap() };
+        futures_util::future::join(join_all((2..5).map(append)), release).await;
+    };
+    futures_util::future::join(append(1), others).await;
+
+    let spans = exporter.get_finished_spans().unwrap();
+    let names: Vec<_> = spans.iter().map(|span| span.name.as_ref()).collect();
+    assert_eq!(names, ["BATCH append", "eventstore.append"]);
+    assert_eq!(spans[0].parent_span_id, spans[1].span_context.span_id());
+    assert_eq!(spans[0].links.links.len(), 1);
+    assert_eq!(spans[1].parent_span_id, SpanId::from(3));
 }
 
 /// A collector may keep any one of several attributes with the same key.
