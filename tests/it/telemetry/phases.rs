@@ -123,7 +123,6 @@ async fn a_wait_for_the_server_is_execute() {
         holder
     };
 
-    let before = phase(&observer, "append", "execute");
     let everything = Filter::everything;
     let query = while_locked(&log, lock_table().await, store.query(everything())).await;
     let head = while_locked(&log, lock_table().await, store.head()).await;
@@ -131,21 +130,24 @@ async fn a_wait_for_the_server_is_execute() {
     let stream = while_locked(&log, lock_table().await, stream).await;
     let import = async { store.import(stream::iter([lent("b-1", "r-1")])).await.unwrap() };
     let import = while_locked(&log, hold(&log).await, import).await;
-    let mut appends = 0.0;
     for events in [vec![lent("b-1", "r-1")], many()] {
+        let before = phase(&observer, "append", "execute");
         let append = store.append(events, AppendCondition::none());
-        appends += while_locked(&log, hold(&log).await, append).await;
+        let held = while_locked(&log, hold(&log).await, append).await;
+        let execute = phase(&observer, "append", "execute") - before;
+        assert!(execute >= held, "{execute} of {held}");
     }
     // A search validates the condition first.
+    let before = phase(&observer, "append", "execute");
     let append = store.append([lent("b-old", "r-1")], old);
-    appends += while_locked(&log, lock_table().await, append).await;
+    let append = while_locked(&log, lock_table().await, append).await;
 
     for (operation, held) in [
         ("query", query),
         ("head", head),
         ("stream", stream),
         ("import", import),
-        ("append", before + appends),
+        ("append", before + append),
     ] {
         let execute = phase(&observer, operation, "execute");
         assert!(execute >= held, "{operation}: {execute} of {held}");
@@ -199,7 +201,7 @@ async fn a_stream_decodes_while_its_caller_works_and_executes_while_it_waits() {
     stream.try_next().await.unwrap();
     let mut working = block();
     while stream.try_next().now_or_never().is_some() {}
-    let waiting = block();
+    let waiting = block() + block();
     stream.try_next().await.unwrap();
     working += block();
     drop(stream);
