@@ -1,4 +1,5 @@
-//! The cost of metrics and traces: an append and a query with and without them.
+//! The cost of metrics and traces: an append and a query with and without them, on a short log, on
+//! which they are cheapest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub async fn run(bench: &mut Bench) {
     if !bench.starts_part(&["telemetry/"], "telemetry: what metrics and traces cost") {
         return;
     }
-    Seed::USUAL.prepare(&bench.url).await;
+    Seed::SMALL.prepare(&bench.url).await;
     let stores = Stores::open(bench).await;
     for clients in [1, 64] {
         compare(bench, &stores, "append", clients, append).await;
@@ -53,7 +54,7 @@ impl Stores {
         let processor = BatchSpanProcessor::builder(Discard).build();
         let tracers = SdkTracerProvider::builder().with_span_processor(processor).build();
         let connect = async |telemetry: Telemetry| {
-            let config = Seed::USUAL.config(&bench.url).telemetry(telemetry);
+            let config = Seed::SMALL.config(&bench.url).telemetry(telemetry);
             Store::<ReadWrite>::connect(config).await.expect("a store")
         };
         let meter = meters.meter("eddyline");
@@ -117,7 +118,7 @@ async fn append(store: Store<ReadWrite>, count: u64) {
 }
 
 async fn query(store: Store<ReadWrite>, count: u64) {
-    let (book, reader) = Seed::USUAL.draw(count);
+    let (book, reader) = Seed::SMALL.draw(count);
     let filter = Filter::types(LENDING).any_of([("BookID", book), ("ReaderID", reader)]);
     store.query(Query::from(filter.build().expect("a filter"))).await.expect("a query");
 }
