@@ -83,6 +83,8 @@ async fn a_replica_that_replays_nothing_lags_by_what_is_appended() {
 async fn a_replica_lags_behind_another_one_if_no_primary_is_named() {
     let (replicated, observer) = (Replicated::new().await, Observer::new());
     let writer = replicated.writer().await;
+    // Both replicas have to know the log when the store connects.
+    replicated.cluster.wait_for_replay().await.unwrap();
     let config = replicated.replica_config().watch_interval(Duration::from_millis(20));
     let config = config.name("branch").telemetry(observer.telemetry());
     let reader = Store::<ReadOnly>::connect(config).await.unwrap();

@@ -23,8 +23,10 @@ pub struct MeasuredExchange {
     clients: u32,
     /// The mean time of an empty statement, in seconds.
     round_trip: f64,
-    /// What the server measured.
+    /// What the server wrote to its log.
     server: Times,
+    /// What `pg_stat_statements` has of queries: the planning and the run of their plans.
+    plan: Times,
     /// What the store exported of its requests.
     exchanges: Histogram,
     /// What the store exported of the phase `execute` of its operations.
@@ -52,16 +54,11 @@ impl MeasuredExchange {
         for _ in 0..clients {
             probes.push(Arc::new(Probe::open(testbed).await?));
         }
-        let mut of_log = match operation {
-            RepeatedOperation::Append => Some(ServerTimes::begin(testbed.primary()).await?),
-            RepeatedOperation::Query => None,
-        };
+        let mut times = ServerTimes::begin(testbed.primary()).await?;
         // First calls prepare their statements.
         alternate(&call, &probes, &Calls::default(), length.min(WARM_UP)).await?;
         probes.iter().for_each(|probe| drop(probe.take()));
-        if let Some(times) = &mut of_log {
-            times.skip()?;
-        }
+        times.skip()?;
         let client = testbed.sql(testbed.primary()).await?;
         let statements = Statements::of(&client, Log::Repeated).await?;
         let (before, calls) = (exporter.scrape()?, Calls::default());
@@ -70,10 +67,7 @@ impl MeasuredExchange {
         let statements = Statements::of(&client, Log::Repeated).await?.since(&statements);
 
         let round_trips: Vec<_> = probes.iter().flat_map(|probe| probe.take()).collect();
-        let server = match of_log {
-            Some(times) => times.end(Log::Repeated).await?,
-            None => statements.of_kind(StatementKind::Few),
-        };
+        let server = times.end(operation, Log::Repeated).await?;
         let of_store = [("store", names::REPEATED)];
         let of_phase = [of_store[0], ("operation", operation.name()), ("phase", "execute")];
         Ok(Self {
@@ -81,6 +75,7 @@ impl MeasuredExchange {
             clients,
             round_trip: round_trips.iter().sum::<f64>() / round_trips.len() as f64,
             server,
+            plan: statements.of_kind(StatementKind::Few),
             exchanges: scrape.histogram("db_client_operation_duration_seconds", &of_store),
             execute: scrape.histogram("eventstore_phase_duration_seconds", &of_phase),
             calls: calls.take().durations.values().map(|times| times.len() as u64).sum(),
@@ -97,6 +92,15 @@ impl MeasuredExchange {
             self.server.calls,
             self.exchanges.count,
         );
+        if *operation == RepeatedOperation::Query {
+            rows.equal(
+                format!("{name}: requests, pg_stat_statements"),
+                self.plan.calls,
+                self.exchanges.count,
+            );
+            let plan = crate::comparison::seconds(self.plan.mean());
+            rows.note(format!("{name}: by pg_stat_statements, the plan took {plan}"));
+        }
         rows.equal(format!("{name}: operations, calls"), self.calls, self.execute.count);
         rows.close(format!("{name}: mean request"), expected, self.exchanges.mean(), BOUND);
         rows.close(format!("{name}: mean phase execute"), expected, self.execute.mean(), BOUND);

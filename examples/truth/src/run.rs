@@ -97,7 +97,7 @@ async fn all_steps(
 ) -> Result<Ended, Failure> {
     let length = Duration::from_secs(args.seconds);
     let (mut exchanges, mut ways) = (Comparisons::default(), Comparisons::default());
-    exchanges.begin("Requests, by pg_stat_statements and an empty round trip");
+    exchanges.begin("Requests, by the server's log and an empty round trip");
     ways.begin("The same call in a closed loop and under the load generator");
     let (mut ended, mut done) = (Ended::default(), 0);
     let mut progress = Progress::toward("truth", STEPS * args.clients.len() as u64);

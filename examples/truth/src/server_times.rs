@@ -1,15 +1,17 @@
-//! How long the primary worked on the calls of a log's procedure.
+//! How long the primary worked on a repeated statement.
 
 use local_postgres::{Server, ServerLog};
 
 use crate::Failure;
+use crate::repeated::RepeatedOperation;
 use crate::statements::Times;
 use crate::testbed::Log;
 
 /// The durations that the server writes to its log.
 ///
-/// They replace `pg_stat_statements` for the calls of a procedure: up to PostgreSQL 15, it counts
-/// only the first execution of a prepared `CALL`.
+/// `pg_stat_statements` measures the run of a plan. The server's log has the binding of parameters
+/// and the start of the plan as well, which take longer than the run of a short one. And up to
+/// PostgreSQL 15, `pg_stat_statements` counts only the first execution of a prepared `CALL`.
 #[derive(Debug)]
 pub struct ServerTimes<'a> {
     server: &'a Server,
@@ -39,51 +41,58 @@ impl<'a> ServerTimes<'a> {
         Ok(())
     }
 
-    /// Returns the calls of the procedure that appends to a log, and lets the server write no more
-    /// durations.
+    /// Returns the times of the statements of an operation on a log, and lets the server write no
+    /// more durations.
     ///
     /// # Errors
     ///
     /// [`Failure::Cluster`].
-    pub async fn end(mut self, log: Log) -> Result<Times, Failure> {
+    pub async fn end(mut self, operation: RepeatedOperation, log: Log) -> Result<Times, Failure> {
         let lines = self.log.take_lines()?;
         self.server.set("log_min_duration_statement", -1).await?;
-        let procedure = format!("\"{}_append\"(", log.name());
-        let times = lines.lines().filter_map(|line| duration_of_call(line, &procedure));
-        Ok(times.fold(Times::default(), |sum, seconds| Times {
-            calls: sum.calls + 1,
+        let statement = match operation {
+            RepeatedOperation::Append => format!("\"{}_append\"(", log.name()),
+            RepeatedOperation::Query => FEW.to_owned(),
+        };
+        let steps = lines.lines().filter_map(|line| step_of(line, &statement));
+        Ok(steps.fold(Times::default(), |sum, (step, seconds)| Times {
+            calls: sum.calls + u64::from(step == "execute"),
             seconds: sum.seconds + seconds,
         }))
     }
 }
 
-/// Returns the duration in a line about a call of a procedure, in seconds.
-fn duration_of_call(line: &str, procedure: &str) -> Option<f64> {
+/// Returns the step and its duration in seconds, if a line is about a step of a statement: the
+/// binding of its parameters or its execution.
+fn step_of<'l>(line: &'l str, statement: &str) -> Option<(&'l str, f64)> {
     let (_, rest) = line.split_once("duration: ")?;
     let (milliseconds, rest) = rest.split_once(" ms")?;
-    let is_call = rest.trim_start().starts_with("execute ")
-        && rest.contains(": CALL ")
-        && rest.contains(procedure);
-    if !is_call { None } else { Some(milliseconds.parse::<f64>().ok()? / 1e3) }
+    let (step, text) = rest.trim_start().split_once(' ')?;
+    let is_of_statement = ["bind", "execute"].contains(&step) && text.contains(statement);
+    if !is_of_statement { None } else { Some((step, milliseconds.parse::<f64>().ok()? / 1e3)) }
 }
+
+/// The beginning of the statement that reads few events.
+const FEW: &str = "WITH candidate AS";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_executed_calls_of_the_procedure_count() {
+    fn only_steps_of_the_statement_count() {
         let call = "CALL \"public\".\"repeated_append\"(NULL, NULL, $1)";
         let line = |step: &str, statement: &str| {
             format!("2026-12-01 00:00:00 UTC [7] LOG:  duration: 1.250 ms  {step} s1: {statement}")
         };
         let other = call.replace("repeated", "calls");
+        let procedure = "\"repeated_append\"(";
 
-        let executed = duration_of_call(&line("execute", call), "\"repeated_append\"(");
-
-        assert_eq!(executed, Some(0.001_25));
-        for line in [line("bind", call), line("execute", &other), line("execute", "SELECT 1")] {
-            assert_eq!(duration_of_call(&line, "\"repeated_append\"("), None, "{line}");
+        for step in ["bind", "execute"] {
+            assert_eq!(step_of(&line(step, call), procedure), Some((step, 0.001_25)));
+        }
+        for line in [line("parse", call), line("execute", &other), line("execute", "SELECT 1")] {
+            assert_eq!(step_of(&line, procedure), None, "{line}");
         }
     }
 }
