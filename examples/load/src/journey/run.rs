@@ -183,20 +183,8 @@ mod tests {
 
     fn recorded(result: Result<Outcome, CommandError>) -> (Ended, End) {
         let now = std::time::Instant::now();
-        let mut ended = Ended {
-            operation: "AddBookCopy",
-            group: Group::Circulation,
-            status: Status::Error,
-            intended: now,
-            began: now,
-            ended: now,
-            events_read: 0,
-            lost_rounds: 0,
-            retries: 0,
-            is_escalated: false,
-            served_by: None,
-            error: None,
-        };
+        let (name, group) = ("AddBookCopy", Group::Circulation);
+        let mut ended = Ended::new(name, group, Status::Error, now, now, now);
         let end = record(&mut ended, &result);
         (ended, end)
     }
