@@ -255,7 +255,7 @@ pub(super) fn decided<T>(
 }
 
 /// The scope under which decisions are counted.
-const SCOPE: &str = "decide";
+pub(super) const SCOPE: &str = "decide";
 /// The longest time that a decision waits for the lock of its boundary.
 const MAX_BOUNDARY_WAIT: Duration = Duration::from_secs(10);
 

@@ -154,7 +154,7 @@ where
     P: FnMut(&Imported),
 {
     async fn run(self) -> Result<Imported, ImportError<<S::Item as Importable>::Error>> {
-        let mut operation = self.store.operation(OperationName::Import, "import");
+        let mut operation = self.store.operation(OperationName::Import, SCOPE);
         let mut so_far = Imported::default();
         match self.store_all(&mut operation, &mut so_far).await {
             Ok(SourceEnd::Complete) => {
@@ -222,5 +222,7 @@ impl<S, P> fmt::Debug for Import<'_, S, P> {
     }
 }
 
+/// The scope under which imports are counted.
+const SCOPE: &str = "import";
 /// The number of events of a chunk.
 const DEFAULT_CHUNK_SIZE: usize = 1_000;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::append::{AppendCall, check_events};
-use super::decide::{DecideAttempt, decided, is_final};
+use super::decide::{DecideAttempt, SCOPE, decided, is_final};
 use super::locked_transaction::{LockedOutcome, LockedTransaction};
 use crate::telemetry::{Operation, OperationName};
 use crate::{Appended, Decided, Decision, Error, Event, History, ReadWrite};
@@ -13,7 +13,7 @@ impl<D> DecideAttempt<'_, D> {
     where
         D: Fn(&History<ReadWrite>) -> Result<Decision<T>, E>,
     {
-        let mut operation = self.store.operation(OperationName::Decide, "decide");
+        let mut operation = self.store.operation(OperationName::Decide, SCOPE);
         let result = self.decide_under_lock(&mut operation).await;
         operation.finish(result)
     }

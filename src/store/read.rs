@@ -3,11 +3,11 @@ use std::sync::atomic::AtomicU64;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Store;
 use super::deadline::AttemptDeadline;
 use super::read_request::{Answered, ReadCall, ReadRequest};
 use super::shared::{Servers, Writer};
 use super::stream::{EventStream, ReadAnswer};
+use super::{Store, decide};
 use crate::pool::OnFailure;
 use crate::sql::{BoundCheck, Reading};
 use crate::telemetry::{OperationName, OperationPhase, Request};
@@ -54,7 +54,7 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let call = self.read_call(OperationName::Query, "query", Request::Query);
         let read = || self.history(&query, &call, self.attempt_deadline(started));
-        let result = self.retry_read(started, "query", &call, read).await;
+        let result = self.retry_read(started, &call, read).await;
         call.finish(result, |history| history.events().len() as u64)
     }
 
@@ -94,7 +94,7 @@ impl<M: Mode> Store<M> {
         let call = self.read_call(OperationName::Query, "event", Request::Query);
         let reading = Reading::of_event(&self.shared.log.name, id);
         let read = || self.ask(&reading, &call, true, self.attempt_deadline(started));
-        let result = self.retry_read(started, "event", &call, read).await;
+        let result = self.retry_read(started, &call, read).await;
         let result = result.map(|answered| answered.events.into_iter().next());
         call.finish(result, |event| u64::from(event.is_some()))
     }
@@ -110,7 +110,7 @@ impl<M: Mode> Store<M> {
         query: &Query,
         deadline: AttemptDeadline,
     ) -> Result<History<M>, Error> {
-        let call = self.read_call(OperationName::Query, "decide", Request::Query);
+        let call = self.read_call(OperationName::Query, decide::SCOPE, Request::Query);
         let result = self.history(query, &call, deadline).await;
         call.finish(result, |history| history.events().len() as u64)
     }
@@ -147,7 +147,7 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let call = self.read_call(OperationName::Stream, "stream", Request::Stream);
         let reading = Reading::new(&self.shared.log.name, &query);
-        let answer = self.first_answer(started, "stream", &reading, &call).await;
+        let answer = self.first_answer(started, &reading, &call).await;
         let operation = call.into_operation();
         match answer {
             Ok(answer) => Ok(EventStream::new(query, answer, operation)),
@@ -179,7 +179,7 @@ impl<M: Mode> Store<M> {
         let started = Instant::now();
         let call = self.read_call(OperationName::Head, "head", Request::Head);
         let reading = Reading::of_head(&self.shared.log.name);
-        let answer = self.first_answer(started, "head", &reading, &call).await;
+        let answer = self.first_answer(started, &reading, &call).await;
         call.finish(answer.map(|answer| answer.head().position()), |_| 0)
     }
 
@@ -187,19 +187,17 @@ impl<M: Mode> Store<M> {
     async fn first_answer(
         &self,
         started: Instant,
-        scope: &'static str,
         reading: &Reading<'_>,
         call: &ReadCall,
     ) -> Result<ReadAnswer, Error> {
         let ask = || self.ask(reading, call, false, self.attempt_deadline(started));
-        self.retry_read(started, scope, call, ask).await.map(|answered| answered.answer)
+        self.retry_read(started, call, ask).await.map(|answered| answered.answer)
     }
 
     /// Retries a read as the retry policy says.
     async fn retry_read<O, F, T>(
         &self,
         started: Instant,
-        scope: &'static str,
         call: &ReadCall,
         read: O,
     ) -> Result<T, Error>
@@ -207,8 +205,7 @@ impl<M: Mode> Store<M> {
         O: FnMut() -> F,
         F: Future<Output = Result<T, Error>>,
     {
-        let call = self.shared.telemetry.retry(self.scope_or(scope)).of_operation(&call.handle);
-        let retry = self.retry_as(call, read).started_at(started);
+        let retry = self.retry_as(call.retry(), read).started_at(started);
         retry.when(Error::is_repeatable).await.into_result().map_err(Error::from)
     }
 

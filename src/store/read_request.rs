@@ -8,7 +8,7 @@ use super::stream::ReadAnswer;
 use crate::pool::{OnFailure, Pool};
 use crate::server::Server;
 use crate::sql::{BoundCheck, Head, Reading};
-use crate::telemetry::{Operation, OperationHandle, OperationPhase, Request};
+use crate::telemetry::{Operation, OperationHandle, OperationPhase, Request, RetryCall};
 use crate::{Bookmark, Error, SequenceNumber, SequencedEvent};
 
 /// An attempt of a read, which is sent to one server or to several in turn.
@@ -134,6 +134,11 @@ impl ReadCall {
     pub(super) fn new(operation: Operation, request: Request) -> Self {
         let handle = operation.handle().clone();
         Self { operation: Mutex::new(operation), handle, request }
+    }
+
+    /// Makes a guard that counts the retries of the call.
+    pub(super) fn retry(&self) -> RetryCall {
+        self.operation().retry()
     }
 
     pub(super) fn served_by(&self, server: &Server) {

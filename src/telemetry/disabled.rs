@@ -126,6 +126,10 @@ impl Operation {
         &self.handle
     }
 
+    pub(crate) fn retry(&self) -> RetryCall {
+        RetryCall {}
+    }
+
     pub(crate) fn served_by(&mut self, _: &Server) {}
 
     pub(crate) fn waited(&self, _: &'static str) {}

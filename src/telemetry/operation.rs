@@ -9,6 +9,7 @@ use opentelemetry::{Context, KeyValue};
 use super::OperationName;
 use super::phase::OperationPhase;
 use super::phase_clock::PhaseClock;
+use super::retry::RetryCall;
 use super::server_series::{ServerSeries, server_attribute};
 use super::store::StoreSeries;
 use crate::Error;
@@ -103,6 +104,11 @@ impl Operation {
         &self.handle
     }
 
+    /// Makes a guard that counts the retries of the operation under its scope.
+    pub(crate) fn retry(&self) -> RetryCall {
+        RetryCall::new(self.handle.0.store.scope(self.scope)).of_operation(&self.handle)
+    }
+
     /// Sets the server that answers, if it is not the first of the store.
     pub(crate) fn served_by(&mut self, server: &Server) {
         if *self.server.name != *server.name {
@@ -152,13 +158,15 @@ impl Operation {
     fn end(&mut self, outcome: Outcome, error: Option<&Error>) {
         self.has_ended = true;
         let store = &self.handle.0.store;
-        let duration = self.handle.phases().stop();
+        let mut phases = self.handle.phases();
+        let duration = phases.stop();
         if let Some(series) = self.server.operation(self.name) {
             series.end(outcome, duration.as_secs_f64());
-            for (phase, time) in self.handle.phases().times() {
+            for (phase, time) in phases.times() {
                 series.phase(phase, time.as_secs_f64());
             }
         }
+        drop(phases);
         if self.read > 0 {
             self.server.read.add(self.read);
         }

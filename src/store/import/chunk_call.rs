@@ -49,7 +49,7 @@ impl<'a> ChunkCall<'a> {
 
     /// Makes attempts until the chunk is stored or the retry policy allows no more.
     pub(super) async fn run(&self) -> Result<ChunkStored, Error> {
-        let scope = self.store.scope_or("import");
+        let scope = self.store.scope_or(super::SCOPE);
         let call = self.store.shared.telemetry.retry(scope).of_operation(self.operation);
         let is_retried = |error: &Error| error.is_outcome_unknown() || error.is_repeatable();
         self.store.retry_until_known(call, self.started, is_retried, || self.attempt()).await
