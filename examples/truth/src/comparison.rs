@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::rounds::{Round, median};
+
 /// A list of comparisons, printed as tables.
 #[derive(Clone, Debug, Default)]
 pub struct Comparisons {
@@ -73,24 +75,45 @@ impl Comparisons {
         });
     }
 
-    /// Compares the sums of the durations of calls, in seconds. They may differ by so many per cent,
-    /// by the time between two readings of the clock for each call, and by a slice of time that
-    /// another program had in between.
+    /// Compares times of several rounds. The median of their errors may be so many per cent, and two
+    /// of its standard errors.
+    pub fn close_rounds(&mut self, what: impl Into<String>, rounds: &[Round], bound: f64) {
+        let (error, noise) = median(rounds.iter().map(Round::error));
+        let of = |time: fn(&Round) -> f64| seconds(median(rounds.iter().map(time)).0);
+        let (least, greatest) = (of(|round| round.independent.0), of(|round| round.independent.1));
+        self.add(Row {
+            what: what.into(),
+            independent: match least == greatest {
+                true => least,
+                false => format!("{least} to {greatest}"),
+            },
+            exported: of(|round| round.exported),
+            error: Some(error),
+            bound: format!("{bound} % + {:.1} %", 2.0 * noise),
+            holds: error.abs() <= bound + 2.0 * noise,
+        });
+    }
+
+    /// Compares the sums of the durations of calls, in seconds. They may differ by so many per cent.
+    /// The caller's clock runs around that of the metric. So the exported sum may also be lower: by
+    /// the time between two readings of the clock for each call, and by a slice of time for each
+    /// client, in which the processor did something else between two readings.
     pub fn close_sums(
         &mut self,
         what: impl Into<String>,
-        (calls, independent): (u64, f64),
+        (clients, calls, independent): (u32, u64, f64),
         exported: f64,
         bound: f64,
     ) {
-        let allowed = independent * bound / 100.0 + calls as f64 * BETWEEN_CLOCKS + SLICE;
+        let part = independent * bound / 100.0;
+        let lower = part + calls as f64 * BETWEEN_CLOCKS + f64::from(clients) * SLICE;
         self.add(Row {
             what: what.into(),
             independent: seconds(independent),
             exported: seconds(exported),
             error: Some(percent(independent, exported)),
-            bound: format!("{bound} % + 2 µs a call + 5 ms"),
-            holds: (exported - independent).abs() <= allowed,
+            bound: format!("{bound} % + 2 µs a call + 5 ms a client"),
+            holds: (-lower..=part).contains(&(exported - independent)),
         });
     }
 
@@ -219,7 +242,7 @@ const EXACT: &str = "exact";
 /// The longest time from when a metric's clock is read until the caller's clock is, in seconds. It
 /// matters for calls that fail before anything is sent.
 const BETWEEN_CLOCKS: f64 = 2e-6;
-/// How long another program runs before this one goes on, in seconds.
+/// How long the processor does something else before a client goes on, in seconds.
 const SLICE: f64 = 5e-3;
 
 /// Writes a table of Markdown with columns of equal width.
@@ -288,6 +311,29 @@ mod tests {
             assert!(!verdict(|rows| rows.close("sum", 10.0, exported, 2.0)), "{exported}");
         }
         assert!(!verdict(|rows| rows.close("sum", 0.0, 1.0, 2.0)));
+    }
+
+    #[test]
+    fn rounds_beyond_their_bound_fail() {
+        let holds = |exported: [f64; 5]| {
+            let rounds = exported.map(|exported| Round { independent: (3.0, 4.0), exported });
+            verdict(|rows| rows.close_rounds("mean", &rounds, 10.0))
+        };
+
+        assert!(holds([2.75, 3.0, 3.5, 4.0, 4.35]));
+        assert!(holds([2.75, 2.75, 2.75, 90.0, 90.0]));
+        assert!(!holds([2.65; 5]) && !holds([4.45; 5]) && !holds([f64::NAN; 5]));
+    }
+
+    #[test]
+    fn exported_sums_may_be_a_slice_lower_for_each_client() {
+        let holds = |clients, exported| {
+            verdict(|rows| rows.close_sums("sum", (clients, 100, 1.0), exported, 2.0))
+        };
+
+        assert!(holds(1, 1.019) && holds(1, 0.976));
+        assert!(!holds(1, 1.021) && !holds(16, 1.021) && !holds(1, 0.974));
+        assert!(holds(16, 0.901) && !holds(16, 0.899) && !holds(16, f64::NAN));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Requests to a server, measured by the server and by the program.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::{Client, Statement};
 
 use crate::calls::Calls;
+use crate::comparison::seconds;
 use crate::exporter::Exporter;
+use crate::probe::{self, Probe};
 use crate::repeated::{RepeatedCall, RepeatedOperation, run_clients};
+use crate::rounds::{Round, median, rounds_in};
 use crate::scrape::Histogram;
 use crate::server_times::ServerTimes;
 use crate::statements::{StatementKind, Statements, Times};
@@ -21,23 +23,28 @@ use crate::{Comparisons, Failure};
 pub struct MeasuredExchange {
     operation: RepeatedOperation,
     clients: u32,
-    /// The mean time of an empty statement, in seconds.
-    round_trip: f64,
-    /// What the server wrote to its log.
-    server: Times,
+    rounds: Vec<MeasuredRound>,
     /// What `pg_stat_statements` has of queries: the planning and the run of their plans.
     plan: Times,
-    /// What the store exported of its requests.
-    exchanges: Histogram,
-    /// What the store exported of the phase `execute` of its operations.
-    execute: Histogram,
     /// The calls of the program.
     calls: u64,
 }
 
+/// What was measured in a part of the time.
+#[derive(Clone, Debug)]
+struct MeasuredRound {
+    /// The mean time of the way to the server and back, in seconds.
+    round_trip: f64,
+    /// What the server wrote to its log.
+    server: Times,
+    /// What the store exported of its requests.
+    exchanges: Histogram,
+    /// What the store exported of the phase `execute` of its operations.
+    execute: Histogram,
+}
+
 impl MeasuredExchange {
-    /// Lets each client make the call and an empty round trip in turn, so that both find the same
-    /// load.
+    /// Lets clients make the call and a probe in turn, so that both find the same load.
     ///
     /// # Errors
     ///
@@ -50,116 +57,127 @@ impl MeasuredExchange {
         (clients, length): (u32, Duration),
     ) -> Result<Self, Failure> {
         let call = RepeatedCall::new(&stores.repeated, operation);
+        // A store has one request with appends at a time.
+        let at_once = if operation == RepeatedOperation::Query { clients } else { 1 };
         let mut probes = Vec::new();
-        for _ in 0..clients {
-            probes.push(Arc::new(Probe::open(testbed).await?));
+        for _ in 0..at_once {
+            probes.push(Arc::new(Probe::open(testbed, operation).await?));
         }
         let mut times = ServerTimes::begin(testbed.primary()).await?;
         // First calls prepare their statements.
-        alternate(&call, &probes, &Calls::default(), length.min(WARM_UP)).await?;
+        let warm_up = (clients, length.min(WARM_UP));
+        alternate(&call, &probes, &Calls::default(), warm_up).await?;
         probes.iter().for_each(|probe| drop(probe.take()));
-        times.skip()?;
+        times.take()?;
         let client = testbed.sql(testbed.primary()).await?;
         let statements = Statements::of(&client, Log::Repeated).await?;
-        let (before, calls) = (exporter.scrape()?, Calls::default());
-        alternate(&call, &probes, &calls, length).await?;
-        let scrape = exporter.scrape()?.since(&before);
+        let (calls, mut rounds) = (Calls::default(), Vec::new());
+        let number = rounds_in(length, ROUNDS);
+        for _ in 0..number {
+            let before = exporter.scrape()?;
+            alternate(&call, &probes, &calls, (clients, length / number)).await?;
+            let scrape = exporter.scrape()?.since(&before);
+            let probed: Vec<_> = probes.iter().flat_map(|probe| probe.take()).collect();
+            let written = times.take()?;
+            let of_store = [("store", names::REPEATED)];
+            let of_phase = [of_store[0], ("operation", operation.name()), ("phase", "execute")];
+            rounds.push(MeasuredRound {
+                round_trip: mean(&probed) - written.of(probe::beginning(operation)).mean(),
+                server: written.of(statement(operation)),
+                exchanges: scrape.histogram("db_client_operation_duration_seconds", &of_store),
+                execute: scrape.histogram("eventstore_phase_duration_seconds", &of_phase),
+            });
+        }
+        times.end().await?;
         let statements = Statements::of(&client, Log::Repeated).await?.since(&statements);
-
-        let round_trips: Vec<_> = probes.iter().flat_map(|probe| probe.take()).collect();
-        let server = times.end(operation, Log::Repeated).await?;
-        let of_store = [("store", names::REPEATED)];
-        let of_phase = [of_store[0], ("operation", operation.name()), ("phase", "execute")];
         Ok(Self {
             operation,
             clients,
-            round_trip: round_trips.iter().sum::<f64>() / round_trips.len() as f64,
-            server,
+            rounds,
             plan: statements.of_kind(StatementKind::Few),
-            exchanges: scrape.histogram("db_client_operation_duration_seconds", &of_store),
-            execute: scrape.histogram("eventstore_phase_duration_seconds", &of_phase),
             calls: calls.take().durations.values().map(|times| times.len() as u64).sum(),
         })
     }
 
     /// Compares the measurements.
     pub fn compare(&self, rows: &mut Comparisons) {
-        let Self { operation, clients, .. } = self;
+        let Self { operation, clients, rounds, .. } = self;
         let name = format!("{clients} clients, {}", operation.name());
-        let expected = self.server.mean() + self.round_trip;
-        rows.equal(
-            format!("{name}: requests, statements of the server"),
-            self.server.calls,
-            self.exchanges.count,
-        );
+        let sum = |count: fn(&MeasuredRound) -> u64| rounds.iter().map(count).sum::<u64>();
+        let exchanges = sum(|round| round.exchanges.count);
+        let statements = sum(|round| round.server.calls);
+        rows.equal(format!("{name}: requests, statements of the server"), statements, exchanges);
         if *operation == RepeatedOperation::Query {
-            rows.equal(
-                format!("{name}: requests, pg_stat_statements"),
-                self.plan.calls,
-                self.exchanges.count,
-            );
-            let plan = crate::comparison::seconds(self.plan.mean());
-            rows.note(format!("{name}: by pg_stat_statements, the plan took {plan}"));
+            let what = format!("{name}: requests, pg_stat_statements");
+            rows.equal(what, self.plan.calls, exchanges);
         }
-        rows.equal(format!("{name}: operations, calls"), self.calls, self.execute.count);
-        rows.close(format!("{name}: mean request"), expected, self.exchanges.mean(), BOUND);
-        rows.close(format!("{name}: mean phase execute"), expected, self.execute.mean(), BOUND);
-        rows.note(format!(
-            "{name}: the server worked {}, an empty round trip took {}",
-            crate::comparison::seconds(self.server.mean()),
-            crate::comparison::seconds(self.round_trip)
-        ));
+        let executed = sum(|round| round.execute.count);
+        rows.equal(format!("{name}: operations, calls"), self.calls, executed);
+        let requests: Vec<_> =
+            rounds.iter().map(|round| self.round(round, &round.exchanges)).collect();
+        rows.close_rounds(format!("{name}: mean request"), &requests, BOUND);
+        let phases: Vec<_> = rounds.iter().map(|round| self.round(round, &round.execute)).collect();
+        rows.close_rounds(format!("{name}: mean phase execute"), &phases, BOUND);
+        let of = |time: fn(&MeasuredRound) -> f64| seconds(median(rounds.iter().map(time)).0);
+        let (worked, way) = (of(|round| round.server.mean()), of(|round| round.round_trip));
+        let plan = match operation {
+            RepeatedOperation::Query => {
+                format!("; the run of the plan {}", seconds(self.plan.mean()))
+            }
+            RepeatedOperation::Append => String::new(),
+        };
+        rows.note(format!("{name}: the server worked {worked}, a round trip took {way}{plan}"));
+    }
+
+    fn round(&self, round: &MeasuredRound, exported: &Histogram) -> Round {
+        let (server, expected) = (round.server.mean(), round.server.mean() + round.round_trip);
+        // Of several clients' appends, a batch may wait on the server while it works on the batch
+        // before. Then the request begins when the server begins with it, and has no way to go.
+        let is_pipelined = self.operation == RepeatedOperation::Append && self.clients > 1;
+        let least = if is_pipelined { server.min(expected) } else { expected };
+        Round { independent: (least, expected), exported: exported.mean() }
     }
 }
 
-/// A connection on which empty statements are timed.
-struct Probe {
-    client: Client,
-    statement: Statement,
-    times: Mutex<Vec<f64>>,
-}
-
-impl Probe {
-    async fn open(testbed: &Testbed) -> Result<Self, Failure> {
-        let client = testbed.sql(testbed.primary()).await?;
-        let prepared = client.prepare("").await;
-        let statement = prepared.map_err(Failure::sql("prepare an empty statement"))?;
-        Ok(Self { client, statement, times: Mutex::default() })
-    }
-
-    async fn round_trip(&self) -> Result<(), Failure> {
-        let started = Instant::now();
-        let answered = self.client.query(&self.statement, &[]).await;
-        answered.map_err(Failure::sql("send an empty statement"))?;
-        let time = started.elapsed().as_secs_f64();
-        self.times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
-        Ok(())
-    }
-
-    /// Returns the times since the last call of this method.
-    fn take(&self) -> Vec<f64> {
-        std::mem::take(&mut *self.times.lock().unwrap_or_else(PoisonError::into_inner))
+/// Returns a part of the text of the statement with which a store does an operation.
+fn statement(operation: RepeatedOperation) -> &'static str {
+    match operation {
+        RepeatedOperation::Query => "WITH candidate AS",
+        RepeatedOperation::Append => "\"repeated_append\"(",
     }
 }
 
-/// Lets each client make a round trip and the call in turn.
+fn mean(times: &[f64]) -> f64 {
+    times.iter().sum::<f64>() / times.len() as f64
+}
+
+/// Lets as many clients as there are probes make a probe and the call in turn, and the other ones
+/// the call only.
 async fn alternate(
     call: &RepeatedCall,
     probes: &[Arc<Probe>],
     calls: &Calls,
-    length: Duration,
+    (clients, length): (u32, Duration),
 ) -> Result<(), Failure> {
     let end = Instant::now() + length;
-    run_clients(probes.len() as u32, |client| {
-        let (call, calls, probe) = (call.clone(), calls.clone(), probes[client as usize].clone());
+    run_clients(clients, |client| {
+        let (call, calls) = (call.clone(), calls.clone());
+        let probe = probes.get(client as usize).cloned();
         async move {
             for number in client.. {
                 if Instant::now() >= end {
                     break;
                 }
-                probe.round_trip().await?;
-                let called = calls.observe(names::REPEATED, "", call.call(number)).await;
-                called.map_err(Failure::store("repeat a call"))?;
+                // Half of the clients begin with the call, so that probes do not meet only probes.
+                let is_probed_first = client % 2 == 0;
+                for probes in [is_probed_first, !is_probed_first] {
+                    if !probes {
+                        let called = calls.observe(names::REPEATED, "", call.call(number)).await;
+                        called.map_err(Failure::store("repeat a call"))?;
+                    } else if let Some(probe) = &probe {
+                        probe.execute(number).await?;
+                    }
+                }
             }
             Ok(())
         }
@@ -168,5 +186,7 @@ async fn alternate(
 }
 
 const WARM_UP: Duration = Duration::from_millis(700);
+/// The greatest number of rounds.
+const ROUNDS: u32 = 10;
 /// How much the measurements may differ, in per cent.
 const BOUND: f64 = 10.0;

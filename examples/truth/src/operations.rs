@@ -8,7 +8,7 @@ use crate::scrape::{Scrape, rank};
 use crate::stores::names;
 
 /// Compares the number and the durations of all calls with the metrics of the operations.
-pub fn compare_calls(rows: &mut Comparisons, ended: &Ended, scrape: &Scrape) {
+pub fn compare_calls(rows: &mut Comparisons, clients: u32, ended: &Ended, scrape: &Scrape) {
     for (kind, durations) in &ended.durations {
         let name = format!("{} {} {}", kind.store, kind.operation, kind.outcome);
         let labels =
@@ -16,7 +16,7 @@ pub fn compare_calls(rows: &mut Comparisons, ended: &Ended, scrape: &Scrape) {
         let (count, sum) = (durations.len() as u64, durations.iter().sum());
         let histogram = scrape.histogram(OPERATION_DURATION, &labels);
         rows.equal(format!("{name}: calls"), count, histogram.count);
-        rows.close_sums(format!("{name}: time"), (count, sum), histogram.sum, CLOCKS);
+        rows.close_sums(format!("{name}: time"), (clients, count, sum), histogram.sum, CLOCKS);
     }
     compare_absent(rows, ended, scrape);
 }
@@ -58,14 +58,15 @@ pub fn compare_phases(rows: &mut Comparisons, scrape: &Scrape) {
 
 /// Compares the number and the durations of the handlers' calls with the load generator's tally,
 /// whose times are in milliseconds.
-pub fn compare_handlers(rows: &mut Comparisons, tally: &Snapshot, scrape: &Scrape) {
+pub fn compare_handlers(rows: &mut Comparisons, clients: u32, tally: &Snapshot, scrape: &Scrape) {
     for (name, figures) in &tally.operations {
         let service = &figures.latencies.service;
         let labels = [("name", name.as_str())];
         let handled = scrape.histogram("eventstore_handler_duration_seconds", &labels);
         rows.equal(format!("{name}: calls"), service.count, handled.count);
         let sum = service.mean * service.count as f64 / 1e3;
-        rows.close_sums(format!("{name}: time"), (service.count, sum), handled.sum, CLOCKS);
+        let called = (clients, service.count, sum);
+        rows.close_sums(format!("{name}: time"), called, handled.sum, CLOCKS);
     }
 }
 
@@ -82,7 +83,7 @@ pub fn compare_quantiles(rows: &mut Comparisons, ended: &Ended, scrape: &Scrape)
             let Some(rank) = rank(sorted.len() as u64, quantile) else { continue };
             let what = format!("{} {} {name}", kind.store, kind.operation);
             let measured = sorted[rank as usize - 1];
-            rows.within(what, measured, histogram.bucket(quantile), CLOCKS);
+            rows.within(what, measured, histogram.bucket(quantile), EDGES);
         }
     }
 }
@@ -90,3 +91,46 @@ pub fn compare_quantiles(rows: &mut Comparisons, ended: &Ended, scrape: &Scrape)
 const OPERATION_DURATION: &str = "eventstore_operation_duration_seconds";
 /// How much two clocks of one call may differ, in per cent.
 const CLOCKS: f64 = 2.0;
+/// How far outside of its bucket a quantile may be, in per cent: of a fast call, the two clocks differ
+/// by more than of the sum.
+const EDGES: f64 = 5.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::CallKind;
+
+    const TEXT: &str = "eventstore_operation_duration_seconds_bucket{store=\"calls\",\
+         operation=\"query\",outcome=\"success\",le=\"+Inf\"} 2\n\
+         eventstore_operation_duration_seconds_sum{store=\"calls\",operation=\"query\",\
+         outcome=\"success\"} 1\n\
+         eventstore_operation_duration_seconds_count{store=\"calls\",operation=\"query\",\
+         outcome=\"success\"} 2\n\
+         eventstore_operation_outcomes_total{store=\"calls\",operation=\"query\",\
+         outcome=\"success\"} 2\n";
+
+    fn failed(durations: &[f64], text: &str) -> usize {
+        let kind = CallKind { store: names::CALLS, operation: "query", outcome: "success" };
+        let durations = [(kind, durations.to_vec())].into();
+        let mut rows = Comparisons::default();
+        let ended = Ended { durations, ..Ended::default() };
+        compare_calls(&mut rows, 1, &ended, &Scrape::parse(text).unwrap());
+        rows.failed()
+    }
+
+    #[test]
+    fn a_call_that_is_not_exported_fails() {
+        assert_eq!(failed(&[0.5, 0.5], TEXT), 0);
+        // The count of this kind, and that of all calls.
+        assert_eq!(failed(&[0.5, 0.5, 0.0], TEXT), 2);
+        assert_eq!(failed(&[0.5, 0.6], TEXT), 1);
+    }
+
+    #[test]
+    fn an_exported_call_that_was_not_made_fails() {
+        let other = "eventstore_operation_outcomes_total{store=\"replicas\",operation=\"head\",\
+             outcome=\"error\"} 1\n";
+
+        assert_eq!(failed(&[0.5, 0.5], &format!("{TEXT}{other}")), 1);
+    }
+}

@@ -116,9 +116,10 @@ impl PrometheusServer {
     pub async fn wait_for_scrape(&self) -> Result<(), Failure> {
         let now = self.now().await?;
         // The time of a sample of `up` is that of the beginning of its scrape. The value becomes
-        // visible when the scrape has ended.
+        // visible when the scrape has ended. Of any expression but the name of a metric,
+        // `timestamp` returns the time of the evaluation.
         self.wait_for("scrape", async || {
-            let up = self.query("timestamp(up == 1)").await?;
+            let up = self.query("timestamp(up) and up == 1").await?;
             Ok(up.iter().any(|sample| sample.value > now))
         })
         .await

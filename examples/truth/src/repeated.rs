@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Failure;
-use crate::boundary::{loan, loans_of};
+use crate::boundary::{loan, loans_of, note};
 
 /// A call that is repeated.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct RepeatedCall {
 pub enum RepeatedOperation {
     /// An append of one event without a condition.
     Append,
-    /// A query for the 20 events of a book.
+    /// A query for the 20 loans of a book, among its 620 events.
     Query,
 }
 
@@ -56,8 +56,11 @@ impl RepeatedCall {
     ///
     /// Those of [`Store::import`].
     pub async fn fill(store: &Store<ReadWrite>) -> Result<(), Error> {
-        let books = (0..BOOKS).flat_map(|book| std::iter::repeat_n(book, EVENTS_OF_A_BOOK));
-        store.import(stream::iter(books.map(loan))).await.map_err(Error::from)?;
+        let events = (0..BOOKS).flat_map(|book| {
+            let loans = (0..LOANS_OF_A_BOOK).map(move |_| loan(book));
+            loans.chain((0..NOTES_OF_A_BOOK).map(move |_| note(book)))
+        });
+        store.import(stream::iter(events)).await.map_err(Error::from)?;
         Ok(())
     }
 
@@ -112,9 +115,9 @@ pub async fn run_engine(
     call: &RepeatedCall,
     clients: u32,
     length: Duration,
+    tally: &Arc<Tally>,
 ) -> Result<(), Failure> {
-    let tally = Arc::new(Tally::default());
-    let engine = Engine::new(call.clone(), clients, tally, Stop::default());
+    let engine = Engine::new(call.clone(), clients, Arc::clone(tally), Stop::default());
     engine.closed((0..).map(intention), length).await?;
     Ok(())
 }
@@ -154,5 +157,8 @@ fn intention(number: u32) -> Intention {
     }
 }
 
-const BOOKS: u32 = 1_000;
-const EVENTS_OF_A_BOOK: usize = 20;
+/// The number of books, each of which a query may ask for.
+pub const BOOKS: u32 = 100;
+const LOANS_OF_A_BOOK: u32 = 20;
+/// The events of a book that the server looks at for a query, and that are of another type.
+const NOTES_OF_A_BOOK: u32 = 600;

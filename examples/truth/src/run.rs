@@ -12,6 +12,7 @@ use crate::comparison::Comparisons;
 use crate::exporter::Exporter;
 use crate::http::Endpoint;
 use crate::panels::PanelStart;
+use crate::probe::Probe;
 use crate::prometheus_server::PrometheusServer;
 use crate::repeated::{RepeatedCall, RepeatedOperation};
 use crate::report::Report;
@@ -39,6 +40,7 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     generator::prepare(&testbed).await?;
     let stores = Stores::connect(&testbed, &exporter.telemetry(), most_clients).await?;
     RepeatedCall::fill(&stores.repeated).await.map_err(Failure::store("fill a log"))?;
+    Probe::prepare(&testbed).await?;
     testbed.wait_for_replay().await?;
 
     announce(&stores);
@@ -59,7 +61,8 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
         None => None,
     };
     if let Some(stored) = &stored {
-        compare_with_prometheus(&mut report.comparisons, &exporter, stored, &ended)?;
+        let ended = (most_clients, &ended);
+        compare_with_prometheus(&mut report.comparisons, &exporter, stored, ended)?;
     }
     complete_counts(&mut report.counted, &exporter.scrape()?, stored.as_ref());
     Ok(report)
@@ -97,7 +100,7 @@ async fn all_steps(
 ) -> Result<Ended, Failure> {
     let length = Duration::from_secs(args.seconds);
     let (mut exchanges, mut ways) = (Comparisons::default(), Comparisons::default());
-    exchanges.begin("Requests, by the server's log and an empty round trip");
+    exchanges.begin("Requests, by the server's log and a round trip");
     ways.begin("The same call in a closed loop and under the load generator");
     let (mut ended, mut done) = (Ended::default(), 0);
     let mut progress = Progress::toward("truth", STEPS * args.clients.len() as u64);

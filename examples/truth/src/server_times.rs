@@ -1,11 +1,9 @@
-//! How long the primary worked on a repeated statement.
+//! How long the primary worked on statements.
 
 use local_postgres::{Server, ServerLog};
 
 use crate::Failure;
-use crate::repeated::RepeatedOperation;
 use crate::statements::Times;
-use crate::testbed::Log;
 
 /// The durations that the server writes to its log.
 ///
@@ -31,34 +29,37 @@ impl<'a> ServerTimes<'a> {
         Ok(Self { server, log: ServerLog::from_now(server)? })
     }
 
-    /// Leaves out what was written so far.
+    /// Returns what was written since the last call of this method.
     ///
     /// # Errors
     ///
     /// [`Failure::Cluster`].
-    pub fn skip(&mut self) -> Result<(), Failure> {
-        self.log.take_lines()?;
-        Ok(())
+    pub fn take(&mut self) -> Result<WrittenTimes, Failure> {
+        Ok(WrittenTimes(self.log.take_lines()?))
     }
 
-    /// Returns the times of the statements of an operation on a log, and lets the server write no
-    /// more durations.
+    /// Lets the server write no more durations.
     ///
     /// # Errors
     ///
     /// [`Failure::Cluster`].
-    pub async fn end(mut self, operation: RepeatedOperation, log: Log) -> Result<Times, Failure> {
-        let lines = self.log.take_lines()?;
-        self.server.set("log_min_duration_statement", -1).await?;
-        let statement = match operation {
-            RepeatedOperation::Append => format!("\"{}_append\"(", log.name()),
-            RepeatedOperation::Query => FEW.to_owned(),
-        };
-        let steps = lines.lines().filter_map(|line| step_of(line, &statement));
-        Ok(steps.fold(Times::default(), |sum, (step, seconds)| Times {
+    pub async fn end(self) -> Result<(), Failure> {
+        Ok(self.server.set("log_min_duration_statement", -1).await?)
+    }
+}
+
+/// The durations that a server wrote.
+#[derive(Clone, Debug)]
+pub struct WrittenTimes(String);
+
+impl WrittenTimes {
+    /// Returns the times of the statements that contain a text.
+    pub fn of(&self, statement: &str) -> Times {
+        let steps = self.0.lines().filter_map(|line| step_of(line, statement));
+        steps.fold(Times::default(), |sum, (step, seconds)| Times {
             calls: sum.calls + u64::from(step == "execute"),
             seconds: sum.seconds + seconds,
-        }))
+        })
     }
 }
 
@@ -71,9 +72,6 @@ fn step_of<'l>(line: &'l str, statement: &str) -> Option<(&'l str, f64)> {
     let is_of_statement = ["bind", "execute"].contains(&step) && text.contains(statement);
     if !is_of_statement { None } else { Some((step, milliseconds.parse::<f64>().ok()? / 1e3)) }
 }
-
-/// The beginning of the statement that reads few events.
-const FEW: &str = "WITH candidate AS";
 
 #[cfg(test)]
 mod tests {
@@ -91,8 +89,12 @@ mod tests {
         for step in ["bind", "execute"] {
             assert_eq!(step_of(&line(step, call), procedure), Some((step, 0.001_25)));
         }
-        for line in [line("parse", call), line("execute", &other), line("execute", "SELECT 1")] {
+        let others = [line("parse", call), line("execute", &other), line("execute", "SELECT 1")];
+        for line in others {
             assert_eq!(step_of(&line, procedure), None, "{line}");
         }
+        let written = [line("bind", call), line("execute", call), line("execute", &other)];
+        let times = WrittenTimes(written.join("\n")).of(procedure);
+        assert_eq!(times, Times { calls: 1, seconds: 0.002_5 });
     }
 }

@@ -1,5 +1,7 @@
 //! The steps of a run, for one number of clients.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::calls::{Calls, Ended};
@@ -13,6 +15,8 @@ use crate::operations::{
     compare_calls, compare_counts, compare_handlers, compare_phases, compare_quantiles,
 };
 use crate::repeated::{RepeatedCall, RepeatedOperation, run_clients, run_engine, run_loop};
+use crate::rounds::{Round, rounds_in};
+use crate::scrape::Histogram;
 use crate::stores::{Stores, names};
 use crate::testbed::Testbed;
 use crate::{Failure, generator};
@@ -56,7 +60,7 @@ impl Steps<'_> {
         let ended = calls.take();
 
         rows.begin(format!("{}: operations, by the caller's clock and count", self.title()));
-        compare_calls(rows, &ended, &scrape);
+        compare_calls(rows, self.clients, &ended, &scrape);
         rows.begin(format!("{}: counters, by the caller's count", self.title()));
         compare_counts(rows, &ended, &scrape);
         rows.begin(format!("{}: phases, by the duration of the operation", self.title()));
@@ -94,41 +98,33 @@ impl Steps<'_> {
         rows: &mut Comparisons,
     ) -> Result<(), Failure> {
         let call = RepeatedCall::new(&self.stores.repeated, operation);
-        let (mut of_loop, mut of_engine) = (Vec::new(), Vec::new());
-        let (mut served, mut whole) = (0.0, 0.0);
         run_loop(&call, self.clients, WARM_UP).await?;
+        // Its histograms take longer to make than many calls.
+        let tally = Arc::default();
+        let (mut of_loop, mut of_engine) = (Way::default(), Way::default());
         // In turn, so that what else the machine does meets both.
-        for round in 0..ROUNDS {
+        let rounds = rounds_in(self.length, ROUNDS);
+        for round in 0..rounds {
             for is_first in [true, false] {
-                let before = self.exporter.scrape()?;
-                let length = self.length / (2 * ROUNDS);
+                let (before, worked) = (self.exporter.scrape()?, cpu_time());
+                let length = self.length / (2 * rounds);
                 let is_loop = is_first == (round % 2 == 0);
                 match is_loop {
                     true => run_loop(&call, self.clients, length).await?,
-                    false => run_engine(&call, self.clients, length).await?,
+                    false => run_engine(&call, self.clients, length, &tally).await?,
                 }
+                let worked = cpu_time().saturating_sub(worked);
                 let scrape = self.exporter.scrape()?.since(&before);
                 let labels = [("store", names::REPEATED), ("operation", operation.name())];
                 let durations = scrape.histogram("eventstore_operation_duration_seconds", &labels);
-                if is_loop { &mut of_loop } else { &mut of_engine }.push(durations.mean());
-                let execute = [labels[0], labels[1], ("phase", "execute")];
-                let execute = scrape.histogram("eventstore_phase_duration_seconds", &execute);
-                served += execute.sum;
-                whole += durations.sum;
+                if is_loop { &mut of_loop } else { &mut of_engine }.add(&durations, worked);
             }
         }
         let name = format!("{} clients, {}: mean", self.clients, operation.name());
-        rows.close(name, median(&mut of_loop), median(&mut of_engine), BOUND);
-        let all = |means: &[f64]| means.iter().map(|mean| seconds(*mean)).collect::<Vec<_>>();
-        rows.note(format!(
-            "{} clients, {}: rounds of the loop {}; of the load generator {}; {:.0} % of the time in \
-             the phase execute",
-            self.clients,
-            operation.name(),
-            all(&of_loop).join(", "),
-            all(&of_engine).join(", "),
-            served / whole * 100.0
-        ));
+        let rounds = of_loop.means.iter().zip(&of_engine.means);
+        let rounds: Vec<_> = rounds.map(|(one, other)| Round::new(*one, *other)).collect();
+        rows.close_rounds(&name, &rounds, BOUND);
+        rows.note(format!("{name}: {of_loop} in the loop; {of_engine} under the load generator"));
         Ok(())
     }
 
@@ -146,7 +142,8 @@ impl Steps<'_> {
         let how = (self.clients, self.length);
         let tally = generator::run(self.testbed, self.stores, how, counted).await?;
         rows.begin(format!("{}: handlers, by the load generator's clock", self.title()));
-        compare_handlers(rows, &tally, &self.exporter.scrape()?.since(&before));
+        let scrape = self.exporter.scrape()?.since(&before);
+        compare_handlers(rows, self.clients, &tally, &scrape);
         Ok(())
     }
 
@@ -158,13 +155,41 @@ impl Steps<'_> {
     }
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    f64::midpoint(values[low], values[high])
+/// One way to repeat a call.
+#[derive(Debug, Default)]
+struct Way {
+    /// The mean duration in each round, in seconds.
+    means: Vec<f64>,
+    calls: u64,
+    /// The CPU time of this process.
+    worked: Duration,
 }
 
-const ROUNDS: u32 = 4;
+impl Way {
+    fn add(&mut self, durations: &Histogram, worked: Duration) {
+        self.means.push(durations.mean());
+        self.calls += durations.count;
+        self.worked += worked;
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = self.means.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.means.iter().copied().fold(0.0, f64::max);
+        let (least, most) = (seconds(least), seconds(most));
+        let worked = seconds(self.worked.as_secs_f64() / self.calls as f64);
+        write!(f, "rounds from {least} to {most} and {worked} of CPU time for each call")
+    }
+}
+
+/// Returns the CPU time of this process, or zero if the system does not tell it.
+fn cpu_time() -> Duration {
+    load::machine::cpu_time().unwrap_or_default()
+}
+
+/// The greatest number of rounds.
+const ROUNDS: u32 = 20;
 const WARM_UP: Duration = Duration::from_millis(300);
 /// How much the means may differ, in per cent.
 const BOUND: f64 = 10.0;

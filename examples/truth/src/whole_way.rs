@@ -38,7 +38,7 @@ pub async fn last_scrape(
 }
 
 /// Compares the last text of `/metrics` with what Prometheus has, and both with what the program
-/// counted.
+/// counted with at most so many clients.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub fn compare_with_prometheus(
     rows: &mut Comparisons,
     exporter: &Exporter,
     stored: &Scrape,
-    ended: &Ended,
+    (clients, ended): (u32, &Ended),
 ) -> Result<(), Failure> {
     let text = exporter.scrape()?;
     rows.begin("Prometheus and the text of /metrics");
@@ -63,7 +63,7 @@ pub fn compare_with_prometheus(
         rows.equal(format!("{name}: series"), all, equal);
     }
     rows.begin("Prometheus and the program's own counts, over the whole run");
-    compare_calls(rows, ended, stored);
+    compare_calls(rows, clients, ended, stored);
     compare_counts(rows, ended, stored);
     Ok(())
 }

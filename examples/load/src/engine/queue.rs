@@ -76,11 +76,11 @@ impl Queue {
         next
     }
 
-    /// Waits until one more step has been taken out.
-    pub async fn one_taken(&self) {
+    /// Waits until so many more steps have been taken out.
+    pub async fn taken(&self, steps: u32) {
         // The semaphore is never closed.
-        if let Ok(permit) = self.taken.acquire().await {
-            permit.forget();
+        if let Ok(permits) = self.taken.acquire_many(steps).await {
+            permits.forget();
         }
     }
 
