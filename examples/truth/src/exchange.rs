@@ -74,9 +74,9 @@ impl MeasuredExchange {
         let (calls, mut rounds) = (Calls::default(), Vec::new());
         let number = rounds_in(length, ROUNDS);
         for _ in 0..number {
-            let before = exporter.scrape()?;
+            let before = exporter.scrape_of(names::REPEATED)?;
             alternate(&call, &probes, &calls, (clients, length / number)).await?;
-            let scrape = exporter.scrape()?.since(&before);
+            let scrape = exporter.scrape_of(names::REPEATED)?.since(&before);
             let probed: Vec<_> = probes.iter().flat_map(|probe| probe.take()).collect();
             let written = times.take()?;
             let of_store = [("store", names::REPEATED)];

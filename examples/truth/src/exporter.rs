@@ -45,4 +45,15 @@ impl Exporter {
     pub fn scrape(&self) -> Result<Scrape, Failure> {
         Scrape::parse(&self.text())
     }
+
+    /// Returns the current values of a store.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Malformed`].
+    pub fn scrape_of(&self, store: &str) -> Result<Scrape, Failure> {
+        let (text, label) = (self.text(), format!("store=\"{store}\""));
+        let lines: Vec<_> = text.lines().filter(|line| line.contains(&label)).collect();
+        Scrape::parse(&lines.join("\n"))
+    }
 }

@@ -48,7 +48,7 @@ impl PanelStart {
         let (Some(first), Some(last)) = (times.first(), times.last()) else {
             return Err(Failure::Prometheus("has no scrapes".to_owned()));
         };
-        let seconds = last - first;
+        let (seconds, growth) = (last - first, text.since(&self.text));
         rows.begin("Panels of the dashboards, by the text of /metrics");
         for panel in panels() {
             let variables = Variables { job: JOB, rate_interval: &range, ..Variables::default() };
@@ -60,7 +60,7 @@ impl PanelStart {
             let own = own.ok_or_else(|| {
                 Failure::Malformed(format!("{} has an expression of another form", panel.title))
             })?;
-            self.compare_panel(&panel, &own, text, seconds, &samples, rows);
+            self.compare_panel(&panel, &own, (text, &growth), seconds, &samples, rows);
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl PanelStart {
         &self,
         panel: &PanelQuery,
         expression: &Expression,
-        text: &Scrape,
+        (text, growth): (&Scrape, &Scrape),
         seconds: f64,
         samples: &[Sample],
         rows: &mut Comparisons,
@@ -87,7 +87,7 @@ impl PanelStart {
                 if is_rate { "has series of events that had not happened" } else { "a level" };
             return rows.holds(what, format!("some series ({why})"), shown, numbers > 0);
         }
-        let values = expression.evaluate(&text.since(&self.text), seconds);
+        let values = expression.evaluate(growth, seconds);
         let expected = values.values().filter(|value| !value.is_nan()).count();
         let equal = samples.iter().filter(|sample| is_equal(&values, sample)).count();
         rows.holds(

@@ -158,7 +158,7 @@ fn intention(number: u32) -> Intention {
 }
 
 /// The number of books, each of which a query may ask for.
-pub const BOOKS: u32 = 100;
+pub const BOOKS: u32 = 40;
 const LOANS_OF_A_BOOK: u32 = 20;
 /// The events of a book that the server looks at for a query, and that are of another type.
 const NOTES_OF_A_BOOK: u32 = 600;
