@@ -71,15 +71,18 @@ impl ReadRequest<'_> {
         let exchange = operation.exchange(self.call.request, lease.server());
         let read = deadline.run(lease.read(self.reading)).await;
         let read = read.unwrap_or_else(|waited| Err(timed_out(lease.server(), waited)));
-        let (row, rows) = match read {
+        let read = read.and_then(|(row, rows)| {
+            operation.enter(OperationPhase::Decode);
+            Ok((Head::decode(&row)?, rows))
+        });
+        let (head, rows) = match read {
             Ok(answer) => answer,
             Err(error) => {
                 exchange.failed(&error);
                 return Err(error);
             }
         };
-        operation.enter(OperationPhase::Decode);
-        let mut answer = ReadAnswer::new(lease, rows, Head::decode(&row)?, exchange);
+        let mut answer = ReadAnswer::new(lease, rows, head, exchange);
         let check = answer.check(self.reading.bounds());
         let mut events = Vec::new();
         // Without events, the answer is read to its end so that the connection can be used again.

@@ -17,8 +17,16 @@ use crate::server::Server;
 pub(super) struct EndpointSeries {
     host: Arc<str>,
     port: u16,
-    /// The attributes of each request, and its durations if it succeeds.
-    requests: [(Attributes, ValueSeries); Request::ALL.len()],
+    requests: [RequestSeries; Request::ALL.len()],
+}
+
+/// The series of a request.
+struct RequestSeries {
+    attributes: Attributes,
+    /// The durations of those that succeed.
+    succeeded: ValueSeries,
+    /// The attributes of spans: those of the durations, and the procedure that is called.
+    of_span: Attributes,
 }
 
 impl StoreSeries {
@@ -43,8 +51,20 @@ impl EndpointSeries {
                 KeyValue::new("server.address", server.host.clone()),
                 KeyValue::new("server.port", i64::from(server.port)),
             ];
-            let series = ValueSeries::new(&store.instruments.exchange_duration, attributes.clone());
-            (Attributes::from(attributes), series)
+            let mut of_span = attributes.to_vec();
+            if request.calls_procedure() {
+                let procedure = server.log().append_procedure();
+                of_span
+                    .push(KeyValue::new("db.stored_procedure.name", Arc::<str>::from(procedure)));
+            }
+            RequestSeries {
+                succeeded: ValueSeries::new(
+                    &store.instruments.exchange_duration,
+                    attributes.clone(),
+                ),
+                attributes: Attributes::from(attributes),
+                of_span: of_span.into(),
+            }
         });
         Self { host: server.host.clone(), port: server.port, requests }
     }
@@ -85,9 +105,11 @@ impl OperationHandle {
         }
         let parent = batch.clone().find(|one| one.is_sampled()).unwrap_or(first);
         let sampled = batch.filter(|one| one.is_sampled());
-        let links =
-            sampled.map(|one| Link::with_context(one.context().span().span_context().clone()));
-        let mut exchange = Exchange::start(parent, Request::BatchAppend, server, links.collect());
+        let mut links = Vec::with_capacity(if parent.is_sampled() { size } else { 0 });
+        links.extend(
+            sampled.map(|one| Link::with_context(one.context().span().span_context().clone())),
+        );
+        let mut exchange = Exchange::start(parent, Request::BatchAppend, server, links);
         if let Some(span) = &mut exchange.span {
             let size = i64::try_from(size).unwrap_or(i64::MAX);
             span.set_attribute(KeyValue::new("db.operation.batch.size", size));
@@ -112,11 +134,9 @@ impl Exchange {
         let started_at = operation.time_at(started);
         let span = operation.is_traced().then(|| {
             let tracer = &store.instruments.tracer;
-            let mut attributes = endpoint.requests[request as usize].0.to_vec();
-            if request.calls_procedure() {
-                let procedure = server.log().append_procedure();
-                attributes.push(KeyValue::new("db.stored_procedure.name", procedure));
-            }
+            let known = &endpoint.requests[request as usize].of_span;
+            let mut attributes = Vec::with_capacity(known.len() + FURTHER_ATTRIBUTES);
+            attributes.extend_from_slice(known);
             tracer
                 .span_builder(request.as_str())
                 .with_kind(SpanKind::Client)
@@ -156,7 +176,8 @@ impl Exchange {
     fn end(&mut self, failure: Option<(&'static str, Option<String>)>) {
         self.has_ended = true;
         let duration = self.started.elapsed();
-        let (attributes, succeeded) = &self.endpoint.requests[self.request as usize];
+        let RequestSeries { attributes, succeeded, .. } =
+            &self.endpoint.requests[self.request as usize];
         let failed = failure.map(|(kind, code)| (kind, failure_attributes(kind, code)));
         match &failed {
             None => succeeded.record(duration.as_secs_f64()),
@@ -196,3 +217,6 @@ fn failure_attributes(kind: &'static str, code: Option<String>) -> Vec<KeyValue>
         None => vec![KeyValue::new("error.type", kind)],
     }
 }
+
+/// The attributes that a span gets after its start: the size of a batch, or those of a failure.
+const FURTHER_ATTRIBUTES: usize = 2;

@@ -1,9 +1,12 @@
 //! The metrics of this process.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use eddyline::Telemetry;
+use load::LoadError;
 use load::telemetry::Instrumentation;
+use load::web::{Address, Answer, Limits, Server, Serving};
 
 use crate::{Failure, Scrape};
 
@@ -56,4 +59,23 @@ impl Exporter {
         let lines: Vec<_> = text.lines().filter(|line| line.contains(&label)).collect();
         Scrape::parse(&lines.join("\n"))
     }
+}
+
+/// Answers requests for `/metrics` with a text, on a free port of this machine. Returns the address,
+/// and what has to be kept for so long.
+///
+/// # Errors
+///
+/// [`Failure::Load`].
+pub async fn serve(
+    text: impl Fn() -> String + Send + Sync + 'static,
+) -> Result<(SocketAddr, Serving), Failure> {
+    let free = Address::Given(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let bound = Server::bind(free).await.map_err(LoadError::from)?;
+    let Some(server) = bound else { unreachable!("an address was given") };
+    let address = server.address();
+    let serving = server.serve(Limits::default(), move |request| {
+        (request.path == "/metrics").then(|| Answer::new("text/plain; version=0.0.4", text()))
+    });
+    Ok((address, serving))
 }

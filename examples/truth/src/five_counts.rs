@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use load::replies::CommandName;
+
 use crate::comparison::write_table;
 
 /// What was counted of the load generator's operations, in five ways.
@@ -65,7 +67,7 @@ impl Counted {
     /// Adds calls that a handler returned from.
     pub fn returned(&mut self, name: &str, outcome: &str, number: u64) {
         add(&mut self.handled(name, outcome).returned, number);
-        if outcome != "idempotent" && COMMANDS.contains(&name) {
+        if outcome != "idempotent" && CommandName::from_name(name).is_some() {
             add(&mut self.of(Subject::Stored).returned, number);
         }
     }
@@ -73,7 +75,7 @@ impl Counted {
     /// Adds calls of a handler that the load generator counted.
     pub fn tallied(&mut self, name: &str, outcome: &str, number: u64) {
         add(&mut self.handled(name, outcome).tally, number);
-        if ["success", "rejected"].contains(&outcome) && COMMANDS.contains(&name) {
+        if ["success", "rejected"].contains(&outcome) && CommandName::from_name(name).is_some() {
             add(&mut self.of(Subject::Stored).tally, number);
         }
     }
@@ -187,14 +189,6 @@ fn add(count: &mut Option<u64>, number: u64) {
 const COMMANDS_STORE: (&str, &str) = ("store", "commands");
 const NO_ERROR: (&str, &str) = ("error_type", "");
 const SUCCESS: (&str, &str) = ("outcome", "success");
-const COMMANDS: [&str; 6] = [
-    "AddBookCopy",
-    "CancelReaderContract",
-    "LendBookCopyToReader",
-    "RegisterReader",
-    "RemoveBookCopy",
-    "ReturnBookCopyFromReader",
-];
 
 #[cfg(test)]
 mod tests {

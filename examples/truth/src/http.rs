@@ -1,70 +1,12 @@
-//! As much HTTP as a scrape and a question to Prometheus need.
+//! As much HTTP as a question to Prometheus needs.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-/// An endpoint that answers each request with the metrics. It ends when it is dropped.
-#[derive(Debug)]
-pub struct Endpoint {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Endpoint {
-    /// Listens on a free port of this machine.
-    ///
-    /// # Errors
-    ///
-    /// Those of the network.
-    pub async fn serve(text: impl Fn() -> String + Send + Sync + 'static) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let text: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(text);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let text = text.clone();
-                // A client that sends no request is left after a while.
-                tokio::spawn(timeout(LONGEST, async move { answer(stream, &*text).await }));
-            }
-        });
-        Ok(Self { address, task })
-    }
-
-    /// Returns the address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn answer(
-    mut stream: TcpStream,
-    text: &(dyn Fn() -> String + Send + Sync),
-) -> io::Result<()> {
-    let mut lines = BufReader::new(&mut stream).lines();
-    while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
-    let body = text();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
-}
 
 /// Sends a form and returns the body of the answer, which must have the status 200 or 400.
 ///
@@ -110,17 +52,6 @@ const LONGEST: Duration = Duration::from_secs(20);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn an_endpoint_answers_with_the_whole_text() {
-        let text = "a_total 1\n".repeat(100_000);
-        let served = text.clone();
-        let endpoint = Endpoint::serve(move || served.clone()).await.unwrap();
-
-        let body = post(endpoint.address(), "/metrics", &[]).await.unwrap();
-
-        assert!(body == text);
-    }
 
     #[test]
     fn a_form_may_have_any_characters() {

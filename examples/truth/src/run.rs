@@ -1,5 +1,6 @@
 //! A run from its beginning to its report.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use console::{Progress, print_stderr};
@@ -9,8 +10,7 @@ use library::queries::QueryHandler;
 use crate::args::Args;
 use crate::calls::Ended;
 use crate::comparison::Comparisons;
-use crate::exporter::Exporter;
-use crate::http::Endpoint;
+use crate::exporter::{Exporter, serve};
 use crate::panels::PanelStart;
 use crate::probe::Probe;
 use crate::prometheus_server::PrometheusServer;
@@ -33,10 +33,9 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     let testbed = Testbed::start(args.pg_bin.as_deref(), connections).await?;
     let exporter = Exporter::new()?;
     let text = exporter.clone();
-    let endpoint =
-        Endpoint::serve(move || text.text()).await.map_err(Failure::io("serve /metrics"))?;
+    let (address, _serving) = serve(move || text.text()).await?;
     let mut report = Report::default();
-    let prometheus = start_prometheus(&endpoint, &mut report).await?;
+    let prometheus = start_prometheus(address, &mut report).await?;
     generator::prepare(&testbed).await?;
     let stores = Stores::connect(&testbed, &exporter.telemetry(), most_clients).await?;
     RepeatedCall::fill(&stores.repeated).await.map_err(Failure::store("fill a log"))?;
@@ -69,7 +68,7 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
 }
 
 async fn start_prometheus(
-    endpoint: &Endpoint,
+    address: SocketAddr,
     report: &mut Report,
 ) -> Result<Option<PrometheusServer>, Failure> {
     if !PrometheusServer::is_installed() {
@@ -79,7 +78,7 @@ async fn start_prometheus(
         report.left_out.push(missing.to_owned());
         return Ok(None);
     }
-    Ok(Some(PrometheusServer::start(endpoint.address()).await?))
+    Ok(Some(PrometheusServer::start(address).await?))
 }
 
 /// Makes the series of handlers and scopes visible before the panels' time begins.

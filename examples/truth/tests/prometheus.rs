@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use truth::http::Endpoint;
+use truth::exporter::serve;
 use truth::prometheus_server::PrometheusServer;
 
 /// A run takes the values of one scrape for those of its end. If the wait for that scrape ended
@@ -15,11 +15,11 @@ async fn a_wait_for_a_scrape_ends_when_prometheus_has_a_value_of_after_its_begin
     }
     let answered = Arc::new(AtomicU64::new(0));
     let scrapes = answered.clone();
-    let endpoint = Endpoint::serve(move || {
+    let served = serve(move || {
         format!("# TYPE asked counter\nasked {}\n", scrapes.fetch_add(1, Ordering::SeqCst) + 1)
     });
-    let endpoint = endpoint.await.unwrap();
-    let prometheus = PrometheusServer::start(endpoint.address()).await.unwrap();
+    let (address, _serving) = served.await.unwrap();
+    let prometheus = PrometheusServer::start(address).await.unwrap();
 
     for _ in 0..3 {
         let before = answered.load(Ordering::SeqCst);
