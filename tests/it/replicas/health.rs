@@ -1,5 +1,6 @@
 //! Servers that freeze, end and come back.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use eddyline::{Config, Filter, ReadOnly, Replica, Store};
@@ -46,14 +47,22 @@ async fn a_read_in_flight_on_a_server_that_freezes_is_asked_again() {
     let config = Config::new(&url).unwrap().replica(&second).unwrap().log(slow);
     let reader = Store::<ReadOnly>::connect(unlimited(config)).await.unwrap();
 
-    // At least one of the reads is given to the first replica.
-    let reads = join_all((0..4).map(|_| reader.query(Filter::everything())));
+    // Read until one of the reads is given to the first replica, which does not answer it.
+    let is_frozen = Cell::new(false);
+    let reads = async {
+        let mut all = Vec::new();
+        while !is_frozen.get() {
+            all.extend(join_all((0..4).map(|_| reader.query(Filter::everything()))).await);
+        }
+        all
+    };
     let freeze = async {
         let sql = connect(&first.url("postgres")).await;
         let sleeping = "SELECT FROM pg_stat_activity
             WHERE application_name = $1 AND wait_event = 'PgSleep'";
         wait_until(async || !sql.query(sleeping, &[&application]).await.unwrap().is_empty()).await;
         first.freeze().await.unwrap();
+        is_frozen.set(true);
     };
     let (reads, ()) = promptly(async { tokio::join!(reads, freeze) }).await;
     first.thaw().unwrap();
