@@ -38,6 +38,8 @@ pub async fn run(bench: &mut Bench) {
 /// Stores on the same log: without metrics and traces, with metrics, and with both.
 struct Stores {
     bare: Store<ReadWrite>,
+    /// The same as `bare`: what it differs by is noise.
+    twin: Store<ReadWrite>,
     metrics: Store<ReadWrite>,
     traces: Store<ReadWrite>,
     _meters: SdkMeterProvider,
@@ -61,6 +63,7 @@ impl Stores {
         let tracer = BoxedTracer::new(Box::new(tracers.tracer("eddyline")));
         Self {
             bare: connect(Telemetry::default()).await,
+            twin: connect(Telemetry::default()).await,
             metrics: connect(Telemetry::new(&meter, global::tracer("eddyline"))).await,
             traces: connect(Telemetry::new(&meter, tracer)).await,
             _meters: meters,
@@ -98,11 +101,13 @@ async fn compare<F>(
         workload("bare", &stores.bare),
         workload("with metrics", &stores.metrics),
         workload("with traces", &stores.traces),
+        workload("bare again", &stores.twin),
     ];
 
     let results = bench.rounds.run(&workloads).await;
 
-    for (name, result) in [("metrics", &results[1]), ("traces", &results[2])] {
+    let named = [("metrics", &results[1]), ("traces", &results[2]), ("noise", &results[3])];
+    for (name, result) in named {
         let ratio = match clients {
             1 => result.median_to(&results[0]),
             _ => results[0].rate_to(result),
