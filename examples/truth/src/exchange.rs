@@ -170,8 +170,8 @@ async fn alternate(
                 }
                 // Half of the clients begin with the call, so that probes do not meet only probes.
                 let is_probed_first = client % 2 == 0;
-                for probes in [is_probed_first, !is_probed_first] {
-                    if !probes {
+                for is_probe in [is_probed_first, !is_probed_first] {
+                    if !is_probe {
                         let called = calls.observe(names::REPEATED, "", call.call(number)).await;
                         called.map_err(Failure::store("repeat a call"))?;
                     } else if let Some(probe) = &probe {

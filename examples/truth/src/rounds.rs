@@ -20,9 +20,13 @@ impl Round {
         Self { independent: (independent, independent), exported }
     }
 
-    /// Returns how far the exported value is from the independent ones, in per cent.
+    /// Returns how far the exported value is from the independent ones, in per cent. It is no number
+    /// if nothing was measured in the round.
     pub fn error(&self) -> f64 {
         let (least, greatest) = self.independent;
+        if least.is_nan() || greatest.is_nan() {
+            return f64::NAN;
+        }
         percent(self.exported.clamp(least, greatest), self.exported)
     }
 }
@@ -81,5 +85,6 @@ mod tests {
         assert_eq!([2.0, 3.0, 4.0].map(|exported| round(exported).error()), [0.0; 3]);
         assert_eq!([1.0, 5.0].map(|exported| round(exported).error()), [-50.0, 25.0]);
         assert!(round(f64::NAN).error().is_nan());
+        assert!(Round::new(f64::NAN, 1.0).error().is_nan());
     }
 }
